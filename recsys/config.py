@@ -1,0 +1,242 @@
+"""Configuration: what may be set, its defaults, and the TOML file it is read from."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from recsys.errors import ConfigError
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[int, Field(ge=1)]
+Character = Annotated[str, Field(min_length=1, max_length=1)]
+
+
+class Section(BaseModel):
+    """A frozen part of the configuration; unknown names are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Data(Section):
+    """Where the likes and features are, and what their columns are called."""
+
+    likes: str = Field(description="file, folder or URL of the interactions")
+    features: str | None = Field(None, description="item features: item, type, value")
+    user_features: str | None = Field(None, description="user features: user, type, value")
+    delimiter: Character = Field("|", description="between the fields of a text file")
+    quote: Character | None = '"'
+    escape: Character | None = "\\"
+    encoding: str = "utf-8"
+    user_column: str = "uid"
+    item_column: str = "mid"
+    name_column: str | None = Field("modelname", description="the item's name in the likes")
+    weight_column: str | None = None
+    timestamp_column: str | None = None
+    feature_item_column: str = "mid"
+    feature_user_column: str = "uid"
+    feature_type_column: str = "type"
+    feature_value_column: str = "value"
+    feature_weight_column: str | None = None
+
+
+class Threshold(Section):
+    """The k-core: repeated until every user and item has its minimum."""
+
+    user_min: Positive = 5
+    item_min: Positive = 5
+
+
+class Split(Section):
+    """What is held out."""
+
+    method: Literal["random", "last"] = Field("random", description="'last' goes by timestamp")
+    holdouts: Literal["validation and test", "one"] = "validation and test"
+    n: Positive = Field(5, description="interactions held out of each chosen user")
+    share: Share = Field(0.2, description="of all users, for each holdout")
+    cold_share: Share = Field(0.1, description="of the items with features")
+
+
+class Encode(Section):
+    """How features become numbers."""
+
+    min_support: Positive = Field(1, description="items a feature must be on")
+    normalisation: Literal["none", "l1", "l2"] = "l2"
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    identity: bool = Field(True, description="a column of its own for every item and user")
+
+
+class Range(Section):
+    """A dimension of the search: the numbers from `low` to `high`.
+
+    Whole numbers on both ends make it a dimension of whole numbers. `when` names other
+    dimensions and the values they must have for this one to matter.
+    """
+
+    low: float | int
+    high: float | int
+    scale: Literal["linear", "log"] = "linear"
+    when: dict[str, str | float | int | list[str]] | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Range:
+        if not self.low < self.high:
+            raise ValueError(f"low ({self.low}) must be below high ({self.high})")
+        if self.scale == "log" and self.low <= 0:
+            raise ValueError("a logarithmic range must be positive")
+        return self
+
+
+class Choice(Section):
+    """A dimension of the search: one of several values."""
+
+    values: Annotated[list[str], Field(min_length=2)]
+    when: dict[str, str | float | int | list[str]] | None = None
+
+
+Dimension = Range | Choice | bool | int | float | str
+Space = dict[str, Dimension]
+
+DEFAULT_SPACE: Space = {
+    "no_components": Range(low=16, high=256, scale="log"),
+    "learning_rate": Range(low=0.005, high=0.3, scale="log"),
+    "user_alpha": Range(low=1e-7, high=1e-3, scale="log"),
+    "item_alpha": Range(low=1e-7, high=1e-3, scale="log"),
+    "max_sampled": Range(low=5, high=100, scale="log"),
+    "loss": "warp",
+    "learning_schedule": "adagrad",
+}
+
+# The founding article's own: one regularisation for both sides, epochs a plain dimension.
+ARTICLE_SPACE: Space = {
+    "no_components": Range(low=20, high=200),
+    "learning_rate": Range(low=1e-4, high=1.0, scale="log"),
+    "alpha": Range(low=1e-6, high=1e-1, scale="log"),
+    "max_sampled": 10,
+    "loss": "warp",
+    "learning_schedule": "adagrad",
+}
+
+
+class Search(Section):
+    """The hyper-parameter search."""
+
+    trials: Positive = Field(16, description="at most so many")
+    seconds: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="no new trial after so many seconds of wall time"
+    )
+    max_epochs: Positive = 260
+    batch: Positive = Field(2, description="trials asked together; part of what makes a study")
+    workers: Positive = Field(2, description="trials that run side by side, one thread each")
+    space: Space = Field(default_factory=lambda: dict(DEFAULT_SPACE))
+
+
+class Evaluate(Section):
+    """What is measured on the test holdout."""
+
+    ks: list[Positive] = [5, 10, 20]
+    bootstrap_samples: Positive = 1000
+    als_trials: Annotated[int, Field(ge=0)] = Field(4, description="0 leaves ALS out")
+
+
+class Fit(Section):
+    """The final fit on all interactions."""
+
+    threads: Positive = Field(1, description="more than one is faster and not reproducible")
+
+
+class Tracking(Section):
+    """MLflow: where runs go and what the registered model is called."""
+
+    uri: str = "sqlite:///mlruns/mlflow.db"
+    experiment: str | None = Field(None, description="by default named after the data set")
+    model: str | None = Field(None, description="by default named after the data set")
+
+
+class Storage(Section):
+    """Where stages keep their products."""
+
+    interim: str = "data/interim"
+
+
+class Config(Section):
+    """Everything a training run can be told."""
+
+    dataset: str = Field("sample", description="a named data set; `data` goes before it")
+    data: Data | None = Field(None, description="your own files instead of a named data set")
+    protocol: Literal["standard", "article"] = "standard"
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 2016
+    threshold: Threshold = Threshold()
+    split: Split = Split()
+    encode: Encode = Encode()
+    search: Search = Search()
+    evaluate: Evaluate = Evaluate()
+    fit: Fit = Fit()
+    tracking: Tracking = Tracking()
+    storage: Storage = Storage()
+
+    @property
+    def title(self) -> str:
+        """What the run is about: the data set's name, or that of the likes file."""
+        return self.dataset if self.data is None else Path(self.data.likes).name.split(".")[0]
+
+
+def load_config(path: Path | None, overrides: dict[str, Any] | None = None) -> Config:
+    """Read a TOML file and apply overrides given as dotted names.
+
+    Parameters
+    ----------
+    path : Path or None
+        None for the defaults.
+    overrides : dict
+        Such as {"search.trials": 40}; they go before the file.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing, is not TOML, or a value is not allowed; names the first fault.
+    """
+    values = {} if path is None else _read_toml(path)
+    for name, value in (overrides or {}).items():
+        _assign(values, name.split("."), value)
+    try:
+        return Config.model_validate(values)
+    except ValidationError as fault:
+        raise _explain(fault, str(path or "the options")) from fault
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as fault:
+        raise ConfigError(
+            f"{path} cannot be read ({fault.strerror})", "a TOML file", "check the path"
+        ) from fault
+    except (tomllib.TOMLDecodeError, UnicodeError) as fault:
+        raise ConfigError(f"{path} is not TOML ({fault})", "a TOML file", "mend it") from fault
+
+
+def _assign(values: dict[str, Any], names: list[str], value: Any) -> None:
+    for name in names[:-1]:
+        values = values.setdefault(name, {})
+        if not isinstance(values, dict):
+            raise ConfigError(
+                f"{'.'.join(names)} reaches into {name}, which is a value",
+                "a section",
+                "see the configuration reference in the README",
+            )
+    values[names[-1]] = value
+
+
+def _explain(fault: ValidationError, source: str) -> ConfigError:
+    first = fault.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the configuration"
+    found = "" if isinstance(first["input"], dict) else f" (found {first['input']!r})"
+    return ConfigError(
+        f"{source}: {where}{found}",
+        first["msg"][0].lower() + first["msg"][1:],
+        "see the configuration reference in the README",
+    )

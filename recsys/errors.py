@@ -1,0 +1,54 @@
+"""The errors a person sees: what was found, what was expected, what to do."""
+
+from __future__ import annotations
+
+
+class RecsysError(Exception):
+    """Something the person running the pipeline can mend, said in one line.
+
+    Parameters
+    ----------
+    found : str
+        What was met, with the name of the file, column, option or version.
+    expected : str
+        What would have been right.
+    action : str
+        What to do now.
+    """
+
+    exit_code = 3
+
+    def __init__(self, found: str, expected: str, action: str) -> None:
+        self.found, self.expected, self.action = found, expected, action
+        super().__init__(found, expected, action)
+
+    def __str__(self) -> str:
+        return f"{self.found}; expected {self.expected}; {self.action}"
+
+
+class InputError(RecsysError):
+    """The data cannot be used as they are."""
+
+
+class ConfigError(RecsysError):
+    """An option or the configuration file is wrong."""
+
+    exit_code = 2
+
+
+class NotFoundError(RecsysError):
+    """A user, item, tag, dataset or version that is not there."""
+
+    exit_code = 4
+
+
+class RegistryError(RecsysError):
+    """The tracking server or model registry does not answer as one."""
+
+    exit_code = 5
+
+
+class DownloadError(RecsysError):
+    """A dataset could not be fetched whole."""
+
+    exit_code = 6

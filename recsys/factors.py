@@ -1,0 +1,59 @@
+"""Plain factor matrices: the one form in which a trained model leaves training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Factors:
+    """User and item vectors with their biases; a score is their inner product plus both biases.
+
+    Parameters
+    ----------
+    user_factors : float32 (n_users, d)
+    item_factors : float32 (n_items, d)
+    user_biases : float32 (n_users,)
+    item_biases : float32 (n_items,)
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not belong together.
+    """
+
+    user_factors: Float32
+    item_factors: Float32
+    user_biases: Float32
+    item_biases: Float32
+
+    def __post_init__(self) -> None:
+        if self.user_factors.ndim != 2 or self.item_factors.ndim != 2:
+            raise ValueError("factors must be two-dimensional")
+        if self.user_factors.shape[1] != self.item_factors.shape[1]:
+            raise ValueError("user and item factors differ in their number of components")
+        if self.user_biases.shape != (self.n_users,) or self.item_biases.shape != (self.n_items,):
+            raise ValueError("one bias per user and per item is needed")
+
+    @property
+    def n_users(self) -> int:
+        return self.user_factors.shape[0]
+
+    @property
+    def n_items(self) -> int:
+        return self.item_factors.shape[0]
+
+    @property
+    def n_components(self) -> int:
+        return self.user_factors.shape[1]
+
+    def finite(self) -> bool:
+        """Whether every number is finite; a model that diverged is not."""
+        parts = (self.user_factors, self.item_factors, self.user_biases, self.item_biases)
+        # A sum is finite exactly when no NaN or infinity entered it (float64: no overflow here).
+        return all(bool(np.isfinite(part.sum(dtype=np.float64))) for part in parts)

@@ -1,0 +1,187 @@
+"""The model: LightFM in, plain factor matrices out, trained a few epochs at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+import numpy as np
+import scipy.sparse as sp
+from lightfm import LightFM
+
+from recsys.errors import ConfigError
+from recsys.factors import Factors
+
+Loss = Literal["warp", "bpr", "warp-kos", "logistic"]
+
+# A vector this long is no representation of anything: the steps have run away, and what
+# precision such a model still shows is an accident. Sound fits stay below 100.
+RUNAWAY = 1e4
+
+
+class DivergedError(Exception):
+    """Training ran away: factors are not finite, or far too large."""
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """What LightFM is told, under its own names; defaults are LightFM's but for the epochs.
+
+    Regularisation may be given once for both sides (`from_dict` with `alpha`) as the founding
+    article does.
+    """
+
+    no_components: int = 10
+    learning_rate: float = 0.05
+    user_alpha: float = 0.0
+    item_alpha: float = 0.0
+    max_sampled: int = 10
+    loss: Loss = "warp"
+    learning_schedule: Literal["adagrad", "adadelta"] = "adagrad"
+    rho: float = 0.95
+    epsilon: float = 1e-6
+    k: int = 5
+    n: int = 10
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Hyperparameters:
+        """From a search's configuration, plain Python numbers whatever they come as.
+
+        `alpha` stands for both regularisations, `user_alpha_scale` for the ratio of the user's
+        to the item's.
+
+        Raises
+        ------
+        ConfigError
+            If a name is none of LightFM's.
+        """
+        values = dict(values)
+        if "alpha" in values:
+            values["user_alpha"] = values["item_alpha"] = values.pop("alpha")
+        if "user_alpha_scale" in values:
+            values["user_alpha"] = values.pop("user_alpha_scale") * values["item_alpha"]
+        known = {entry.name for entry in fields(cls)}
+        if unknown := set(values) - known:
+            raise ConfigError(
+                f"no hyper-parameter {sorted(unknown)[0]!r}",
+                f"one of {', '.join(sorted(known | {'alpha', 'user_alpha_scale'}))}",
+                "rename it in search.space",
+            )
+        return cls(**{name: _plain(value) for name, value in values.items()})
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def _plain(value: Any) -> Any:
+    # LightFM refuses numpy integers, and JSON numpy floats.
+    return value.item() if isinstance(value, np.generic) else value
+
+
+class Training:
+    """One LightFM model in training.
+
+    `advance` in steps gives exactly what one `fit` of as many epochs gives, with one thread.
+
+    Parameters
+    ----------
+    interactions : csr_matrix float32 (n_users, n_items)
+        Values other than one are used as sample weights.
+    hyperparameters : Hyperparameters
+    seed : int
+    threads : int
+        More than one is faster and not reproducible.
+    user_features, item_features : csr_matrix float32 or None
+        Rows of feature weights; None for an identity: a vector of its own for everyone.
+    """
+
+    def __init__(
+        self,
+        interactions: sp.csr_matrix,
+        hyperparameters: Hyperparameters,
+        seed: int,
+        *,
+        threads: int = 1,
+        user_features: sp.csr_matrix | None = None,
+        item_features: sp.csr_matrix | None = None,
+    ) -> None:
+        self._interactions = interactions.tocoo()
+        weighted = bool((interactions.data != 1).any())
+        self._weights = self._interactions if weighted else None
+        self._threads = threads
+        self._features = {"user_features": user_features, "item_features": item_features}
+        self._model = LightFM(**hyperparameters.as_dict(), random_state=seed)
+        self.epoch = 0
+
+    def advance(self, epochs: int) -> None:
+        """Train `epochs` more epochs.
+
+        Raises
+        ------
+        DivergedError
+            If the factors are not finite, or have run away. The model is of no use then.
+        """
+        try:
+            self._model.fit_partial(
+                self._interactions,
+                sample_weight=self._weights,
+                epochs=epochs,
+                num_threads=self._threads,
+                **self._features,
+            )
+        except ValueError as fault:
+            if "finite" not in str(fault):
+                raise
+            raise DivergedError(f"not finite after epoch {self.epoch + epochs}") from fault
+        self.epoch += epochs
+        largest = max(self._largest("user"), self._largest("item"))
+        # The comparison is written so that NaN, which LightFM may let through, is caught as well.
+        if not largest < RUNAWAY:
+            raise DivergedError(f"factors of {largest:.3g} after epoch {self.epoch}")
+
+    def _largest(self, side: str) -> float:
+        embeddings = getattr(self._model, f"{side}_embeddings")
+        biases = getattr(self._model, f"{side}_biases")
+        return float(max(np.abs(embeddings).max(), np.abs(biases).max()))
+
+    def factors(self) -> Factors:
+        """A copy of the representations (float32), features summed into them."""
+        user_biases, user_factors = self._representation("user")
+        item_biases, item_factors = self._representation("item")
+        return Factors(user_factors, item_factors, user_biases, item_biases)
+
+    def _representation(self, side: str) -> tuple[Any, Any]:
+        features = self._features[f"{side}_features"]
+        if features is None:
+            biases = getattr(self._model, f"{side}_biases")
+            return biases.copy(), getattr(self._model, f"{side}_embeddings").copy()
+        biases, embeddings = getattr(self._model, f"get_{side}_representations")(features)
+        return np.ascontiguousarray(biases, np.float32), np.ascontiguousarray(
+            embeddings, np.float32
+        )
+
+    def view(self) -> Factors:
+        """The representations as they are now, not copied where there is nothing to sum.
+
+        Good until the next `advance`, which changes them in place; for measuring between rungs.
+        """
+        if any(matrix is not None for matrix in self._features.values()):
+            return self.factors()
+        model = self._model
+        return Factors(
+            model.user_embeddings, model.item_embeddings, model.user_biases, model.item_biases
+        )
+
+
+def train(
+    interactions: sp.csr_matrix,
+    hyperparameters: Hyperparameters,
+    epochs: int,
+    seed: int,
+    threads: int = 1,
+) -> Factors:
+    """Train once, identity features only, and take the factors; raises as `Training.advance`."""
+    training = Training(interactions, hyperparameters, seed, threads=threads)
+    training.advance(epochs)
+    return training.factors()

@@ -1,0 +1,247 @@
+"""Stages: products written atomically under a name made of their inputs, handed on by reference.
+
+A stage function writes files into an empty folder and returns counts. The folder becomes visible
+under its final name only when everything is in it, with a manifest of checksums beside the files.
+The name is a hash of the stage's version, its parameters and the content of its inputs, so one
+rule gives reuse across runs, resume after a crash, and products that a person can open.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Concatenate, Generic, ParamSpec, cast
+
+from pydantic import BaseModel
+
+from recsys.errors import InputError
+
+P = ParamSpec("P")
+Counts = Mapping[str, Any]
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A small reference to a finished product.
+
+    Parameters
+    ----------
+    name : str
+        The stage that made it.
+    path : str
+        Its folder, relative where the interim folder is.
+    digest : str
+        Hash of its content.
+    counts : dict
+        What is worth knowing without opening it; plain numbers and text.
+    """
+
+    name: str
+    path: str
+    digest: str
+    counts: dict[str, Any] = field(default_factory=dict)
+
+    def file(self, name: str) -> Path:
+        return Path(self.path) / name
+
+    def read_json(self, name: str) -> Any:
+        return json.loads(self.file(name).read_text(encoding="utf-8"))
+
+
+class StageFunction(Generic[P]):
+    """A function that writes a stage's files, made into one that returns a `Stage`.
+
+    Call it with the interim folder in the place of the folder its body writes to.
+    """
+
+    def __init__(
+        self, write: Callable[Concatenate[Path, P], Counts], version: int, unkeyed: frozenset[str]
+    ) -> None:
+        self._write = write
+        self.version = version
+        self._unkeyed = unkeyed
+        self.name = write.__name__
+        self.__doc__ = write.__doc__
+
+    def key(self, *args: P.args, **kwargs: P.kwargs) -> str:
+        """The hash (16 hex digits) that names the product of these arguments."""
+        bound = inspect.signature(self._write).bind(Path(), *args, **kwargs)
+        bound.apply_defaults()
+        keyed = {
+            name: _plain(value)
+            for name, value in list(bound.arguments.items())[1:]
+            if name not in self._unkeyed
+        }
+        text = json.dumps([self.name, self.version, keyed], sort_keys=True, default=str)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    def folder(self, interim: Path, *args: P.args, **kwargs: P.kwargs) -> Path:
+        """Where the product of these arguments is, or will be."""
+        return interim / f"{self.name}-{self.key(*args, **kwargs)}"
+
+    def __call__(self, interim: Path, *args: P.args, **kwargs: P.kwargs) -> Stage:
+        target = self.folder(interim, *args, **kwargs)
+        with _Scratch(interim, self.name) as folder:
+            counts = self._write(folder, *args, **kwargs)
+            _write_manifest(folder, self.name, self.version, counts)
+            _publish(folder, target)
+        return load_stage(target)
+
+
+def stage(
+    version: int, unkeyed: tuple[str, ...] = ()
+) -> Callable[[Callable[Concatenate[Path, P], Counts]], StageFunction[P]]:
+    """Decorate the writer of a stage.
+
+    Parameters
+    ----------
+    version : int
+        Raised whenever the same inputs would give another product.
+    unkeyed : tuple of str
+        Parameters that do not change the product (who listens, how many threads).
+    """
+    return lambda write: StageFunction(write, version, frozenset(unkeyed))
+
+
+def load_stage(folder: Path) -> Stage:
+    """Read a finished product's reference, checking every file against its checksum.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or differs from what was written.
+    """
+    manifest = read_manifest(folder)
+    damaged = damage(folder, manifest)
+    if damaged:
+        raise InputError(
+            f"{folder} is damaged ({damaged})",
+            "the files as they were written",
+            "delete the folder and run again: it will be rebuilt",
+        )
+    return Stage(manifest["stage"], str(folder), manifest["digest"], manifest["counts"])
+
+
+def intact(folder: Path) -> bool:
+    """Whether a finished, undamaged product is in the folder."""
+    try:
+        return not damage(folder, read_manifest(folder))
+    except InputError:
+        return False
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        assert isinstance(manifest["files"], dict)
+        return cast("dict[str, Any]", manifest)
+    except (OSError, ValueError, KeyError, AssertionError) as fault:
+        raise InputError(
+            f"{folder} has no readable {MANIFEST}",
+            "a finished product",
+            "check the path, or delete the folder and run again",
+        ) from fault
+
+
+def damage(folder: Path, manifest: Mapping[str, Any]) -> str | None:
+    """The first file that is missing or not what the manifest says; None if all is well."""
+    for name, expected in manifest["files"].items():
+        path = folder / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size != expected["bytes"]:
+            return f"{name} has {path.stat().st_size:,} bytes instead of {expected['bytes']:,}"
+        if checksum(path) != expected["checksum"]:
+            return f"{name} does not match its checksum"
+    return None
+
+
+def checksum(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON says it; stages by their content."""
+    if isinstance(value, Stage):
+        return value.digest
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    return value
+
+
+class _Scratch:
+    """A folder beside the final one, gone again whatever happens."""
+
+    def __init__(self, interim: Path, name: str) -> None:
+        self._interim, self._name = interim, name
+
+    def __enter__(self) -> Path:
+        try:
+            self._interim.mkdir(parents=True, exist_ok=True)
+            self._path = Path(tempfile.mkdtemp(prefix=f".{self._name}-", dir=self._interim))
+        except OSError as fault:
+            raise InputError(
+                f"{self._interim} cannot be written to ({fault.strerror})",
+                "a folder for intermediate products",
+                "mend its rights or free some space, or set storage.interim",
+            ) from fault
+        return self._path
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._path, ignore_errors=True)
+
+
+def _write_manifest(folder: Path, name: str, version: int, counts: Counts) -> None:
+    files = {
+        path.relative_to(folder).as_posix(): {
+            "bytes": path.stat().st_size,
+            "checksum": checksum(path),
+        }
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    content = json.dumps([name, files], sort_keys=True)
+    manifest = {
+        "stage": name,
+        "version": version,
+        "digest": hashlib.blake2b(content.encode(), digest_size=16).hexdigest(),
+        "counts": counts,
+        "files": files,
+    }
+    text = json.dumps(manifest, indent=1, sort_keys=False)
+    (folder / MANIFEST).write_text(text, encoding="utf-8")
+    for path in [*folder.rglob("*"), folder]:
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    """Make sure a file or folder is on disk before its name can be seen."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _publish(folder: Path, target: Path) -> None:
+    """Give the finished folder its name; one that is there already and intact is kept."""
+    if target.exists() and not intact(target):
+        # Out of the way first: a folder cannot be renamed onto a non-empty one.
+        shutil.rmtree(target)
+    folder.chmod(0o755)
+    try:
+        folder.rename(target)
+    except OSError:
+        if not intact(target):
+            raise
+        # Somebody else finished the same product in the meantime; equal name, equal content.
+    _sync(target.parent)
