@@ -120,6 +120,16 @@ ARTICLE_SPACE: Space = {
     "learning_schedule": "adagrad",
 }
 
+ARTICLE_FEATURE_SPACE: Space = {
+    "no_components": Range(low=20, high=200),
+    "learning_rate": Range(low=1e-3, high=1.0, scale="log"),
+    "item_alpha": Range(low=1e-5, high=1e-3, scale="log"),
+    "user_alpha_scale": Range(low=1e-3, high=1.0, scale="log"),
+    "max_sampled": 10,
+    "loss": "warp",
+    "learning_schedule": "adagrad",
+}
+
 
 class Search(Section):
     """The hyper-parameter search."""
@@ -132,6 +142,18 @@ class Search(Section):
     batch: Positive = Field(2, description="trials asked together; part of what makes a study")
     workers: Positive = Field(2, description="trials that run side by side, one thread each")
     space: Space = Field(default_factory=lambda: dict(DEFAULT_SPACE))
+
+
+class Article(Section):
+    """The founding article's searches, for `protocol = "article"`."""
+
+    calls: Positive = Field(250, description="trials without features")
+    feature_calls: Annotated[int, Field(ge=0)] = Field(
+        50, description="trials with features, the first at the best of those without"
+    )
+    space: Space = Field(default_factory=lambda: dict(ARTICLE_SPACE))
+    feature_space: Space = Field(default_factory=lambda: dict(ARTICLE_FEATURE_SPACE))
+    max_epochs: Positive = 260
 
 
 class Evaluate(Section):
@@ -173,6 +195,7 @@ class Config(Section):
     split: Split = Split()
     encode: Encode = Encode()
     search: Search = Search()
+    article: Article = Article()
     evaluate: Evaluate = Evaluate()
     fit: Fit = Fit()
     tracking: Tracking = Tracking()
@@ -182,6 +205,29 @@ class Config(Section):
     def title(self) -> str:
         """What the run is about: the data set's name, or that of the likes file."""
         return self.dataset if self.data is None else Path(self.data.likes).name.split(".")[0]
+
+    @property
+    def experiment(self) -> str:
+        """The MLflow experiment: one a data set, so that its nights can be compared."""
+        return self.tracking.experiment or self.title
+
+    @property
+    def model(self) -> str:
+        """The name in the registry."""
+        return self.tracking.model or self.title
+
+    def effective(self) -> Config:
+        """The configuration with a protocol's prescriptions written out."""
+        if self.protocol == "standard":
+            return self
+        return self.model_copy(
+            update={
+                "split": self.split.model_copy(update={"holdouts": "one", "method": "random"}),
+                "encode": self.encode.model_copy(
+                    update={"normalisation": "none", "min_support": 1, "weight": 1.0}
+                ),
+            }
+        )
 
 
 def load_config(path: Path | None, overrides: dict[str, Any] | None = None) -> Config:

@@ -49,14 +49,14 @@ class Hyperparameters:
         """From a search's configuration, plain Python numbers whatever they come as.
 
         `alpha` stands for both regularisations, `user_alpha_scale` for the ratio of the user's
-        to the item's.
+        to the item's; `strategy`, which says how features take part, is none of LightFM's.
 
         Raises
         ------
         ConfigError
             If a name is none of LightFM's.
         """
-        values = dict(values)
+        values = {name: value for name, value in values.items() if name != "strategy"}
         if "alpha" in values:
             values["user_alpha"] = values["item_alpha"] = values.pop("alpha")
         if "user_alpha_scale" in values:
@@ -172,16 +172,3 @@ class Training:
         return Factors(
             model.user_embeddings, model.item_embeddings, model.user_biases, model.item_biases
         )
-
-
-def train(
-    interactions: sp.csr_matrix,
-    hyperparameters: Hyperparameters,
-    epochs: int,
-    seed: int,
-    threads: int = 1,
-) -> Factors:
-    """Train once, identity features only, and take the factors; raises as `Training.advance`."""
-    training = Training(interactions, hyperparameters, seed, threads=threads)
-    training.advance(epochs)
-    return training.factors()

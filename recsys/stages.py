@@ -21,6 +21,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, cast
 
 from pydantic import BaseModel
 
+from recsys.checksums import damage, record
 from recsys.errors import InputError
 
 P = ParamSpec("P")
@@ -120,7 +121,7 @@ def load_stage(folder: Path) -> Stage:
         If a file is missing or differs from what was written.
     """
     manifest = read_manifest(folder)
-    damaged = damage(folder, manifest)
+    damaged = damage(folder, manifest["files"])
     if damaged:
         raise InputError(
             f"{folder} is damaged ({damaged})",
@@ -149,24 +150,6 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             "a finished product",
             "check the path, or delete the folder and run again",
         ) from fault
-
-
-def damage(folder: Path, manifest: Mapping[str, Any]) -> str | None:
-    """The first file that is missing or not what the manifest says; None if all is well."""
-    for name, expected in manifest["files"].items():
-        path = folder / name
-        if not path.is_file():
-            return f"{name} is missing"
-        if path.stat().st_size != expected["bytes"]:
-            return f"{name} has {path.stat().st_size:,} bytes instead of {expected['bytes']:,}"
-        if checksum(path) != expected["checksum"]:
-            return f"{name} does not match its checksum"
-    return None
-
-
-def checksum(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def _plain(value: Any) -> Any:
@@ -201,14 +184,7 @@ class _Scratch:
 
 
 def _write_manifest(folder: Path, name: str, version: int, counts: Counts) -> None:
-    files = {
-        path.relative_to(folder).as_posix(): {
-            "bytes": path.stat().st_size,
-            "checksum": checksum(path),
-        }
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
+    files = record(folder)
     content = json.dumps([name, files], sort_keys=True)
     manifest = {
         "stage": name,

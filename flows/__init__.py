@@ -1,0 +1,1 @@
+"""The flows: what runs when, one line a stage."""

@@ -1,0 +1,43 @@
+"""Checksums of a folder's files: recorded beside them, checked before they are believed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def checksum(path: Path) -> str:
+    """BLAKE2b of a file's content, 32 hex digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def record(folder: Path) -> dict[str, dict[str, Any]]:
+    """Size and checksum of every file below a folder, by its path in it."""
+    return {
+        path.relative_to(folder).as_posix(): {
+            "bytes": path.stat().st_size,
+            "checksum": checksum(path),
+        }
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def damage(folder: Path, recorded: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """What is wrong with the first file that is missing or was changed; None if all is well."""
+    root = folder.resolve()
+    for name, expected in recorded.items():
+        path = folder / name
+        # A record is data from outside: its names must not lead out of the folder.
+        if not path.resolve().is_relative_to(root):
+            return f"{name} lies outside it"
+        if not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size != expected["bytes"]:
+            return f"{name} has {path.stat().st_size:,} bytes instead of {expected['bytes']:,}"
+        if checksum(path) != expected["checksum"]:
+            return f"{name} does not match its checksum"
+    return None

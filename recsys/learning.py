@@ -1,0 +1,246 @@
+"""The stages that learn: tune, evaluate, fit, each from folder to folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import scipy.sparse as sp
+
+from recsys import config, products
+from recsys.article import article_study
+from recsys.baselines import popularity, tune_als
+from recsys.errors import InputError
+from recsys.evaluation import HEADLINE, Measured, as_leaderboard, differences, measure
+from recsys.factors import Factors
+from recsys.features import with_identity
+from recsys.idmap import IdMap
+from recsys.model import DivergedError, Hyperparameters, Training
+from recsys.preparation import load_core
+from recsys.recommender import Seen, save_bundle
+from recsys.search import Budget, Forgetful, Recorder, Runner, Study, run_study
+from recsys.space import Configuration, SearchSpace
+from recsys.stages import Counts, Stage, stage
+from recsys.trial import Problem, TrialResult
+
+LIGHTFM = "lightfm"
+# What LightFM's users reach for first: a middling size, its own learning rate, hardly any
+# regularisation. Chosen before any data set here was looked at.
+GOOD_DEFAULTS: Configuration = {
+    "no_components": 64,
+    "learning_rate": 0.05,
+    "alpha": 1e-6,
+    "user_alpha": 1e-6,
+    "item_alpha": 1e-6,
+    "max_sampled": 10,
+}
+
+
+@stage(version=1, unkeyed=("runner", "recorder"))
+def tune(
+    folder: Path,
+    holdouts: Stage,
+    features: Stage,
+    search: config.Search | config.Article,
+    seed: int,
+    runner: Runner | None = None,
+    recorder: Recorder | None = None,
+) -> Counts:
+    """Search hyper-parameters on the validation holdout, our way or the founding article's."""
+    parts = products.load_split(Path(holdouts.path))
+    if isinstance(search, config.Article):
+        problem = Problem(parts.train, parts.validation, seed=seed, masked=False)
+        study = article_study(
+            problem,
+            search,
+            seed,
+            recorder or Forgetful(),
+            _joint_features(features, parts.train.shape[1]),
+        )
+    else:
+        problem = Problem(parts.train, parts.validation, seed=seed)
+        study = _search(problem, search, seed, runner, recorder)
+    best = study.best
+    if best.best is None or best.precision == 0.0:
+        raise InputError(
+            f"none of {len(study.trials)} trials learned anything (best precision_at_5 is 0)",
+            "a trial that ranks some held-out item among the first 5",
+            "make more trials or narrow search.space to smaller learning rates",
+        )
+    outcome = {
+        "configuration": best.configuration,
+        "epochs": best.best.epoch,
+        "precision_at_5": best.precision,
+        "trial": best.number,
+        "ended": study.ended,
+        "trials": [_as_dict(trial) for trial in study.trials],
+    }
+    (folder / "study.json").write_text(json.dumps(outcome, indent=1), encoding="utf-8")
+    return {
+        "trials": len(study.trials),
+        "precision_at_5": best.precision,
+        "epochs": best.best.epoch,
+        "configuration": best.configuration,
+        "ended": study.ended,
+    }
+
+
+def _search(
+    problem: Problem,
+    search: config.Search,
+    seed: int,
+    runner: Runner | None,
+    recorder: Recorder | None,
+) -> Study:
+    space = SearchSpace.from_config(search.space)
+    return run_study(
+        problem,
+        space,
+        Budget(search.trials, search.seconds),
+        max_epochs=search.max_epochs,
+        batch=search.batch,
+        seed=seed,
+        first=[space.configuration(space.point(GOOD_DEFAULTS))],
+        runner=runner,
+        recorder=recorder,
+    )
+
+
+def _as_dict(trial: TrialResult) -> dict[str, Any]:
+    return {
+        "number": trial.number,
+        "configuration": trial.configuration,
+        "status": trial.status,
+        "reason": trial.reason,
+        "precision_at_5": trial.precision,
+        # Seconds differ from run to run; the product must not, so they stay in the tracking.
+        "curve": [[rung.epoch, rung.precision] for rung in trial.curve],
+    }
+
+
+def _joint_features(features: Stage, n_items: int) -> sp.csr_matrix | None:
+    """Identity block and features of the core's items, which lead the catalogue."""
+    encoded = products.load_encoded(Path(features.path), "item")
+    return None if encoded is None else with_identity(encoded.matrix[:n_items])
+
+
+@stage(version=1)
+def evaluate(
+    folder: Path,
+    holdouts: Stage,
+    features: Stage,
+    tuned: Stage,
+    options: config.Evaluate,
+    seed: int,
+) -> Counts:
+    """Refit winner and baselines on train and validation; measure each once on the test holdout.
+
+    Where there is one holdout only (the founding article's protocol), they are fitted on train
+    and measured on it, although the search has seen it; the counts say which.
+    """
+    parts = products.load_split(Path(holdouts.path))
+    one_holdout = parts.test.nnz == 0
+    known = parts.train if one_holdout else parts.refit_train()
+    heldout = parts.validation if one_holdout else parts.test
+    models: dict[str, Factors] = {LIGHTFM: _refit(known, tuned, features, seed)}
+    models["popularity"] = popularity(known)
+    configurations: dict[str, Any] = {LIGHTFM: _configuration(tuned)}
+    if options.als_trials:
+        als, _ = tune_als(parts.train, parts.validation, trials=options.als_trials, seed=seed)
+        models["als"] = als.fit(known, seed)
+        configurations["als"] = asdict(als)
+    measured = {
+        name: measure(
+            factors,
+            heldout,
+            known,
+            ks=sorted({5, *options.ks}),
+            samples=options.bootstrap_samples,
+            seed=seed,
+        )
+        for name, factors in models.items()
+    }
+    compared = differences(measured, LIGHTFM, samples=options.bootstrap_samples, seed=seed)
+    board = as_leaderboard(measured, compared)
+    for entry in board:
+        entry["configuration"] = configurations.get(entry["model"], {})
+    (folder / "leaderboard.json").write_text(json.dumps(board, indent=1), encoding="utf-8")
+    _save_per_user(folder, measured)
+    headline = {entry["model"]: entry["metrics"][HEADLINE]["mean"] for entry in board}
+    return {"holdout": "validation" if one_holdout else "test", **headline}
+
+
+def _save_per_user(folder: Path, measured: Mapping[str, Measured]) -> None:
+    users = measured[LIGHTFM].evaluation.users
+    columns = {name: entry.evaluation.per_user[HEADLINE] for name, entry in measured.items()}
+    products.write_columns(folder / "per_user.parquet", user=users, **columns)
+
+
+def _configuration(tuned: Stage) -> dict[str, Any]:
+    return {**tuned.counts["configuration"], "epochs": tuned.counts["epochs"]}
+
+
+def _refit(
+    interactions: sp.csr_matrix, tuned: Stage, features: Stage, seed: int, threads: int = 1
+) -> Factors:
+    configuration = tuned.counts["configuration"]
+    joint = configuration.get("strategy") == "joint"
+    training = Training(
+        interactions,
+        Hyperparameters.from_dict(configuration),
+        seed,
+        threads=threads,
+        item_features=_joint_features(features, interactions.shape[1]) if joint else None,
+    )
+    try:
+        training.advance(tuned.counts["epochs"])
+        return training.factors()
+    except DivergedError as fault:
+        raise InputError(
+            f"the best configuration diverged when fitted on more data ({fault})",
+            "factors that stay finite",
+            "narrow search.space to smaller learning rates and train again",
+        ) from fault
+
+
+@stage(version=1, unkeyed=("versions",))
+def fit(
+    folder: Path,
+    core: Stage,
+    features: Stage,
+    tuned: Stage,
+    measured: Stage,
+    options: config.Fit,
+    seed: int,
+    versions: Mapping[str, str],
+) -> Counts:
+    """Train the winner's configuration on all interactions and write the portable bundle."""
+    interactions = load_core(core)
+    matrix = interactions.matrix()
+    factors = _refit(matrix, tuned, features, seed, options.threads)
+    board = measured.read_json("leaderboard.json")
+    winner = next(entry for entry in board if entry["model"] == LIGHTFM)
+    about = {
+        "data_fingerprint": core.digest,
+        "configuration": _configuration(tuned),
+        "seed": seed,
+        "counts": interactions.counts(),
+        "metrics": winner["metrics"],
+        "holdout": measured.counts["holdout"],
+        "library_versions": dict(versions),
+    }
+    bundle = folder / "bundle"
+    bundle.mkdir()
+    seen = Seen(matrix.indptr, matrix.indices)
+    names = _core_names(core, interactions.items)
+    save_bundle(bundle, factors, interactions.users, interactions.items, names, seen, about)
+    return {**interactions.counts(), "components": factors.n_components}
+
+
+def _core_names(core: Stage, items: IdMap) -> pa.Array | None:
+    names = products.load_names(Path(core.path) / "catalogue.parquet")
+    return None if names is None else names.slice(0, len(items))

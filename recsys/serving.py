@@ -1,0 +1,208 @@
+"""Serving: the bundle as a registered MLflow model, found by alias, asked by any program."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.models import set_model
+from mlflow.models.signature import ModelSignature
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+from mlflow.tracking import MlflowClient
+from mlflow.types import ColSpec, DataType, Schema
+
+from recsys.errors import InputError, NotFoundError, RecsysError, RegistryError
+from recsys.recommender import Ranked, Recommender
+
+DEFAULT_URI = "sqlite:///mlruns/mlflow.db"
+CHAMPION = "champion"
+MOST = 1000
+
+SIGNATURE = ModelSignature(
+    inputs=Schema(
+        [
+            ColSpec(DataType.string, "query"),
+            ColSpec(DataType.string, "id"),
+            ColSpec(DataType.long, "n", required=False),
+        ]
+    ),
+    outputs=Schema(
+        [
+            ColSpec(DataType.long, "row"),
+            ColSpec(DataType.string, "id"),
+            ColSpec(DataType.string, "name"),
+            ColSpec(DataType.double, "score"),
+        ]
+    ),
+)
+
+
+class ServedRecommender(PythonModel):
+    """Answers a table of questions with a table of answers, `row` telling whose they are."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        self._recommender = Recommender.load(context.artifacts["bundle"])
+
+    def predict(
+        self,
+        context: PythonModelContext | None,
+        model_input: pd.DataFrame,
+        params: dict[str, Any] | None = None,
+    ) -> pd.DataFrame:
+        """Answer every row: `query` ("recommend" or "similar"), `id`, and how many (`n`, 10)."""
+        rows: list[dict[str, Any]] = []
+        for position, question in enumerate(model_input.to_dict("records")):
+            try:
+                answer = self._answer(question)
+            except RecsysError as fault:
+                raise MlflowException.invalid_parameter_value(f"row {position}: {fault}") from fault
+            rows += [{"row": position, **ranked.as_dict()} for ranked in answer]
+        columns = ["row", "id", "name", "score"]
+        return pd.DataFrame(rows, columns=columns).astype({"row": "int64", "score": "float64"})
+
+    def _answer(self, question: Mapping[str, Any]) -> list[Ranked]:
+        n = question.get("n")
+        n = 10 if n is None or pd.isna(n) else int(n)
+        if not 1 <= n <= MOST:
+            raise InputError(f"n = {n}", f"1 to {MOST}", "ask for fewer")
+        if question["query"] == "recommend":
+            return self._recommender.recommend(question["id"], n)
+        if question["query"] == "similar":
+            return self._recommender.similar(question["id"], n)
+        raise InputError(f"query {question['query']!r}", "recommend or similar", "ask one of them")
+
+
+def register(
+    uri: str,
+    run_id: str,
+    model: str,
+    bundle: Path,
+    tags: Mapping[str, str],
+) -> str:
+    """Log a bundle as a model of a run, register it and return the new version.
+
+    Raises
+    ------
+    RegistryError
+        If the registry does not answer.
+    """
+    package = Path(__file__).resolve().parent
+    requirements = [f"{name}=={version(name)}" for name in ("mlflow", "numpy", "pandas", "pyarrow")]
+    with _registry(uri), mlflow.start_run(run_id=run_id):
+        info = mlflow.pyfunc.log_model(
+            name="recommender",
+            python_model=str(package / "serving.py"),
+            artifacts={"bundle": str(bundle)},
+            code_paths=[str(package)],
+            signature=SIGNATURE,
+            input_example=pd.DataFrame(
+                {"query": ["similar"], "id": [_some_item(bundle)], "n": [3]}
+            ),
+            pip_requirements=requirements,
+            registered_model_name=model,
+            tags=dict(tags),
+        )
+        number = str(info.registered_model_version)
+        client = _client(uri)
+        for name, value in tags.items():
+            client.set_model_version_tag(model, number, name, value[:5000])
+    return number
+
+
+def _some_item(bundle: Path) -> str:
+    return Recommender.load(bundle).items.id(0)
+
+
+def promote(uri: str, model: str, number: str) -> None:
+    """Point the alias `champion` at a version."""
+    with _registry(uri):
+        _client(uri).set_registered_model_alias(model, CHAMPION, number)
+
+
+def champion_version(uri: str, model: str) -> tuple[str, dict[str, str]] | None:
+    """The champion's version and tags; None where there is no champion."""
+    with _registry(uri):
+        try:
+            found = _client(uri).get_model_version_by_alias(model, CHAMPION)
+        except MlflowException as fault:
+            if fault.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+    return str(found.version), dict(found.tags)
+
+
+def download(address: str, uri: str | None = None) -> Path:
+    """The bundle's folder of a registered model; fetched if the registry is elsewhere.
+
+    Parameters
+    ----------
+    address : str
+        "models:/NAME@ALIAS" or "models:/NAME/VERSION".
+    uri : str or None
+        The registry; by default MLFLOW_TRACKING_URI, or the project's own database.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such model, alias or version.
+    RegistryError
+        If the registry is not there.
+    """
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_URI)
+    _require_registry(uri)
+    with _registry(uri):
+        try:
+            folder = mlflow.artifacts.download_artifacts(artifact_uri=address)
+        except MlflowException as fault:
+            if fault.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise
+            raise NotFoundError(
+                f"no model {address} in {uri}",
+                "a registered model with that alias or version",
+                "train one first (recsys train), or check the name",
+            ) from fault
+    return Path(folder) / "artifacts" / "bundle"
+
+
+def _require_registry(uri: str) -> None:
+    # MLflow would make an empty database rather than say that there is none.
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        raise RegistryError(
+            f"no model registry at {uri}",
+            "the database that training writes",
+            "train first (recsys train), or set MLFLOW_TRACKING_URI",
+        )
+
+
+def _client(uri: str) -> MlflowClient:
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+@contextmanager
+def _registry(uri: str) -> Iterator[None]:
+    """MLflow's global address set for the time being, its faults said in one line."""
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    try:
+        yield
+    except (MlflowException, OSError) as fault:
+        raise RegistryError(
+            f"the registry at {uri} failed ({str(fault).splitlines()[0][:200]})",
+            "an MLflow registry",
+            "start it, or set tracking.uri",
+        ) from fault
+    finally:
+        mlflow.set_tracking_uri(before)
+        mlflow.set_registry_uri(before)
+
+
+# MLflow runs this file to make the model ("models from code"): nothing is pickled.
+set_model(ServedRecommender())

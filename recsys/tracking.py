@@ -1,0 +1,275 @@
+"""Tracking: studies, trials and results as MLflow runs, few calls each; the model registry."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from mlflow.entities import Metric, Param, Run, RunTag, ViewType
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from recsys.errors import RegistryError
+from recsys.search import Study
+from recsys.trial import Rung, TrialResult, TrialSpec
+
+STUDY, KIND, TRIAL, STATUS, REASON = "study", "kind", "trial", "status", "reason"
+CURVE, SECONDS, OBJECTIVE = "curve/precision_at_5", "curve/seconds", "val/precision_at_5"
+# MLflow's own limits on one log_batch call.
+METRICS_A_CALL, PARAMS_A_CALL = 1000, 100
+
+
+@dataclass(frozen=True)
+class Tracker:
+    """A tracking server or database, and the experiment that runs go to.
+
+    Parameters
+    ----------
+    client : MlflowClient
+    experiment_id : str
+    uri : str
+    """
+
+    client: MlflowClient
+    experiment_id: str
+    uri: str
+
+    @classmethod
+    def connect(cls, uri: str, experiment: str) -> Tracker:
+        """Open, and where needed create, the database and the experiment.
+
+        Raises
+        ------
+        RegistryError
+            If there is no tracking server or database at the address.
+        """
+        require_server(uri)
+        if uri.startswith("sqlite:///"):
+            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        with clear_faults(uri):
+            client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+            found = client.get_experiment_by_name(experiment)
+            if found is not None:
+                return cls(client, found.experiment_id, uri)
+            location = _artifacts(uri, experiment)
+            made = client.create_experiment(experiment, artifact_location=location)
+            return cls(client, made, uri)
+
+    def find_study(self, key: str) -> Run | None:
+        """The parent run of a study."""
+        runs = self._search(f"tags.{KIND} = 'study' and tags.{STUDY} = '{key}'")
+        return runs[0] if runs else None
+
+    def open_study(self, key: str, name: str, params: Mapping[str, Any]) -> str:
+        """The id of a study's parent run, which is created if it is not there."""
+        run = self.find_study(key)
+        if run is None:
+            tags = {KIND: "study", STUDY: key}
+            run = self.client.create_run(self.experiment_id, tags=tags, run_name=name)
+            self.log(run.info.run_id, params=params)
+        return str(run.info.run_id)
+
+    def finished_trials(self, key: str) -> dict[int, TrialResult]:
+        found: dict[int, TrialResult] = {}
+        for run in self._search(f"tags.{KIND} = 'trial' and tags.{STUDY} = '{key}'"):
+            if run.info.status in ("FINISHED", "FAILED") and STATUS in run.data.tags:
+                result = self._recalled(run)
+                found[result.number] = result
+            elif run.info.status == "RUNNING":
+                # Left by a process that was killed: the trial is made again from its start.
+                self.client.set_terminated(run.info.run_id, "KILLED")
+        return found
+
+    def _recalled(self, run: Run) -> TrialResult:
+        history = self.client.get_metric_history
+        run_id, tags = run.info.run_id, run.data.tags
+        seconds = {point.step: point.value for point in history(run_id, SECONDS)}
+        curve = sorted((point.step, point.value) for point in history(run_id, CURVE))
+        return TrialResult(
+            int(tags[TRIAL]),
+            json.loads(tags["configuration"]),
+            tuple(Rung(epoch, value, seconds.get(epoch, 0.0)) for epoch, value in curve),
+            tags[STATUS],  # type: ignore[arg-type]
+            tags[REASON],
+        )
+
+    def _search(self, condition: str) -> list[Run]:
+        found: list[Run] = []
+        token: str | None = None
+        while True:
+            page = self.client.search_runs(
+                [self.experiment_id],
+                condition,
+                run_view_type=ViewType.ACTIVE_ONLY,
+                max_results=1000,
+                page_token=token,
+            )
+            found += page
+            token = page.token
+            if not token:
+                return found
+
+    def log(
+        self,
+        run_id: str,
+        metrics: Sequence[tuple[str, float, int]] = (),
+        params: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Metrics (name, value, step), parameters and tags in as few calls as MLflow allows."""
+        now = int(time.time() * 1000)
+        entries = [Metric(name, value, now, step) for name, value, step in metrics]
+        told = [Param(name, str(value)[:6000]) for name, value in (params or {}).items()]
+        marks = [RunTag(name, value[:5000]) for name, value in (tags or {}).items()]
+        while entries or told or marks:
+            self.client.log_batch(
+                run_id, entries[:METRICS_A_CALL], told[:PARAMS_A_CALL], marks[:PARAMS_A_CALL]
+            )
+            entries, told = entries[METRICS_A_CALL:], told[PARAMS_A_CALL:]
+            marks = marks[PARAMS_A_CALL:]
+
+
+class StudyRecorder:
+    """Keeps a study's trials as child runs; a finished trial is never made again.
+
+    Parameters
+    ----------
+    tracker : Tracker
+    key : str
+        Names the study: the same key, the same data, space and seed.
+    name : str
+        What the parent run is called.
+    params : mapping
+        What it says of its configuration.
+    """
+
+    def __init__(self, tracker: Tracker, key: str, name: str, params: Mapping[str, Any]) -> None:
+        self._tracker, self._key, self._name, self._params = tracker, key, name, params
+        self._finished: dict[int, TrialResult] = {}
+        self._runs: dict[int, str] = {}
+        self._run_id = ""
+
+    def begin(self) -> None:
+        with clear_faults(self._tracker.uri):
+            self._run_id = self._tracker.open_study(self._key, self._name, self._params)
+            self._tracker.client.update_run(self._run_id, status="RUNNING")
+            self._finished = self._tracker.finished_trials(self._key)
+
+    def recall(self, spec: TrialSpec) -> TrialResult | None:
+        result = self._finished.get(spec.number)
+        return result if result and result.configuration == spec.configuration else None
+
+    def started(self, spec: TrialSpec) -> None:
+        tags = {
+            KIND: "trial",
+            STUDY: self._key,
+            TRIAL: str(spec.number),
+            "configuration": json.dumps(spec.configuration),
+            "mlflow.parentRunId": self._run_id,
+        }
+        run = self._tracker.client.create_run(
+            self._tracker.experiment_id, tags=tags, run_name=f"trial {spec.number:03d}"
+        )
+        self._runs[spec.number] = run.info.run_id
+
+    def finished(self, result: TrialResult) -> None:
+        run_id = self._runs[result.number]
+        metrics = [(CURVE, rung.precision, rung.epoch) for rung in result.curve]
+        metrics += [(SECONDS, rung.seconds, rung.epoch) for rung in result.curve]
+        metrics += [(OBJECTIVE, result.precision, 0), ("seconds", result.seconds, 0)]
+        if result.best:
+            metrics.append(("best_epoch", result.best.epoch, 0))
+        tags = {STATUS: result.status, REASON: result.reason}
+        self._tracker.log(run_id, metrics, result.configuration, tags)
+        status = "FAILED" if result.status == "diverged" else "FINISHED"
+        self._tracker.client.set_terminated(run_id, status)
+
+    def end(self, study: Study) -> None:
+        best = study.best
+        epoch = best.best.epoch if best.best else 0
+        params = {f"best/{name}": value for name, value in best.configuration.items()}
+        self._tracker.log(
+            self._run_id,
+            [
+                (OBJECTIVE, best.precision, 0),
+                ("best_epoch", epoch, 0),
+                ("trials", len(study.trials), 0),
+                ("seconds", sum(trial.seconds for trial in study.trials), 0),
+            ],
+            params,
+            {"best_trial": str(best.number), "ended": study.ended},
+        )
+        self._tracker.client.set_terminated(self._run_id, "FINISHED")
+
+
+def _artifacts(uri: str, experiment: str) -> str | None:
+    """Artifacts lie beside a local database; a server decides for itself."""
+    if not uri.startswith("sqlite:///"):
+        return None
+    folder = Path(uri.removeprefix("sqlite:///")).parent.resolve() / "artifacts" / experiment
+    return folder.as_uri()
+
+
+@contextmanager
+def clear_faults(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except (MlflowException, OSError) as fault:
+        raise RegistryError(
+            f"no tracking server or database answers at {uri} ({str(fault).splitlines()[0][:200]})",
+            "an MLflow tracking address",
+            "start it, or set tracking.uri",
+        ) from fault
+
+
+def require_server(uri: str) -> None:
+    """Ask a tracking server once whether it is there; MLflow itself would try for minutes.
+
+    Raises
+    ------
+    RegistryError
+        If nothing answers.
+    """
+    if not uri.startswith(("http://", "https://")):
+        return
+    try:
+        answer = httpx.get(f"{uri.rstrip('/')}/health", timeout=5, follow_redirects=True)
+        fault = None if answer.status_code < 500 else f"it answers {answer.status_code}"
+    except httpx.HTTPError as failure:
+        fault = str(failure) or type(failure).__name__
+    if fault:
+        raise RegistryError(
+            f"no tracking server answers at {uri} ({fault})",
+            "an MLflow tracking address",
+            "start it, or set tracking.uri",
+        )
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of what a model's numbers depend on."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found: dict[str, str] = {}
+    for name in ("lightfm-next", "rectools-lightfm", "numpy", "scipy", "scikit-optimize", "mlflow"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested configuration under dotted names."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = value
+    return found

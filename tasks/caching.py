@@ -1,0 +1,80 @@
+"""A stage function as a Prefect task: cached by what its product is made of."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec
+
+from prefect import task
+from prefect.context import TaskRunContext
+from prefect.logging import get_run_logger
+
+from recsys.progress import StageDone, StageStarted, tell
+from recsys.stages import Stage, StageFunction, intact, load_stage
+
+P = ParamSpec("P")
+
+
+def cached_task(
+    function: StageFunction[P], retries: int = 0
+) -> Callable[Concatenate[str, P], Stage]:
+    """A function like `function` that runs as a Prefect task.
+
+    Prefect's own result caching decides what is reused. The key is the name of the product,
+    which is a hash of the stage's version, parameters and inputs; the result is its path. A
+    product that was deleted or damaged since is made again.
+
+    Parameters
+    ----------
+    function : StageFunction
+    retries : int
+        For stages that read or write what is not ours; delays of 2, 10 and 30 seconds.
+    """
+
+    @task(
+        name=function.name,
+        task_run_name=function.name,
+        persist_result=True,
+        result_serializer="json",
+        cache_key_fn=_key,
+        retries=retries,
+        retry_delay_seconds=[2.0, 10.0, 30.0][:retries],
+        retry_condition_fn=_worth_retrying,
+    )
+    def run(folder: str, call: Callable[[], Stage]) -> str:
+        made = call()
+        get_run_logger().info("%s: %s", function.name, made.counts)
+        return made.path
+
+    def staged(interim: str, /, *args: P.args, **kwargs: P.kwargs) -> Stage:
+        folder = function.folder(Path(interim), *args, **kwargs)
+        tell(StageStarted(function.name))
+        start = time.monotonic()
+        state: Any = run.with_options(refresh_cache=not intact(folder))(
+            str(folder), lambda: function(Path(interim), *args, **kwargs), return_state=True
+        )
+        state.result()
+        stage = load_stage(folder)
+        reused = state.name == "Cached"
+        tell(StageDone(function.name, reused, time.monotonic() - start, stage.counts))
+        return stage
+
+    return staged
+
+
+def _key(_: TaskRunContext, parameters: dict[str, Any]) -> str:
+    return hashlib.sha256(parameters["folder"].encode()).hexdigest()
+
+
+def _worth_retrying(_: object, __: object, state: Any) -> bool:
+    """Only faults of the outside world pass by themselves; a wrong input stays wrong."""
+    try:
+        state.result()
+    except OSError:
+        return True
+    except Exception:
+        return False
+    return False

@@ -1,0 +1,14 @@
+"""Encode: tags and categories as sparse matrices."""
+
+from __future__ import annotations
+
+from recsys import preparation
+from recsys.config import Config
+from recsys.stages import Stage
+from tasks.caching import cached_task
+
+_encode = cached_task(preparation.encode)
+
+
+def encode(config: Config, data: Stage, core: Stage) -> Stage:
+    return _encode(config.storage.interim, data, core, config.encode)

@@ -1,0 +1,16 @@
+"""Evaluate: winner and baselines measured once on the test holdout."""
+
+from __future__ import annotations
+
+from recsys import learning
+from recsys.config import Config
+from recsys.stages import Stage
+from tasks.caching import cached_task
+
+_evaluate = cached_task(learning.evaluate)
+
+
+def evaluate(config: Config, holdouts: Stage, features: Stage, tuned: Stage) -> Stage:
+    return _evaluate(
+        config.storage.interim, holdouts, features, tuned, config.evaluate, config.seed
+    )

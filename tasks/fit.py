@@ -1,0 +1,24 @@
+"""Fit: the winner's configuration trained on everything, written as a portable bundle."""
+
+from __future__ import annotations
+
+from recsys import learning
+from recsys.config import Config
+from recsys.stages import Stage
+from recsys.tracking import library_versions
+from tasks.caching import cached_task
+
+_fit = cached_task(learning.fit)
+
+
+def fit(config: Config, core: Stage, features: Stage, tuned: Stage, measured: Stage) -> Stage:
+    return _fit(
+        config.storage.interim,
+        core,
+        features,
+        tuned,
+        measured,
+        config.fit,
+        config.seed,
+        library_versions(),
+    )

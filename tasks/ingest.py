@@ -1,0 +1,25 @@
+"""Ingest: likes and features read, checked and indexed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from recsys import datasets, preparation
+from recsys.config import Config, Data
+from recsys.progress import Download, tell
+from recsys.stages import Stage
+from tasks.caching import cached_task
+
+_ingest = cached_task(preparation.ingest, retries=3)
+
+
+def ingest(config: Config) -> Stage:
+    data = config.data or _named(config.dataset)
+    return _ingest(config.storage.interim, data, preparation.source_fingerprints(data))
+
+
+def _named(dataset: str) -> Data:
+    located = datasets.locate(
+        dataset, Path("data"), progress=lambda done, total: tell(Download(done, total))
+    )
+    return Data.model_validate(located.as_config())

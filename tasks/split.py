@@ -1,0 +1,14 @@
+"""Split: likes held out for validation and test, and cold items chosen."""
+
+from __future__ import annotations
+
+from recsys import preparation
+from recsys.config import Config
+from recsys.stages import Stage
+from tasks.caching import cached_task
+
+_split = cached_task(preparation.split)
+
+
+def split(config: Config, data: Stage, core: Stage) -> Stage:
+    return _split(config.storage.interim, data, core, config.split, config.seed)

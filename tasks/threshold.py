@@ -1,0 +1,14 @@
+"""Threshold: the k-core of users and items with enough likes."""
+
+from __future__ import annotations
+
+from recsys import preparation
+from recsys.config import Config
+from recsys.stages import Stage
+from tasks.caching import cached_task
+
+_threshold = cached_task(preparation.threshold)
+
+
+def threshold(config: Config, data: Stage) -> Stage:
+    return _threshold(config.storage.interim, data, config.threshold)

@@ -1,0 +1,32 @@
+"""Tune: the search, every trial a run in MLflow, two or more side by side."""
+
+from __future__ import annotations
+
+from recsys import learning
+from recsys.config import Config
+from recsys.search import threads
+from recsys.stages import Stage
+from recsys.tracking import StudyRecorder, Tracker, flat
+from tasks.caching import cached_task
+
+_tune = cached_task(learning.tune)
+
+
+def tune(config: Config, holdouts: Stage, features: Stage) -> Stage:
+    search = config.article if config.protocol == "article" else config.search
+    tracker = Tracker.connect(config.tracking.uri, config.experiment)
+    recorder = StudyRecorder(
+        tracker,
+        learning.tune.key(holdouts, features, search, config.seed),
+        config.title,
+        flat(config.model_dump(mode="json", exclude_none=True)),
+    )
+    return _tune(
+        config.storage.interim,
+        holdouts,
+        features,
+        search,
+        config.seed,
+        runner=threads(config.search.workers),
+        recorder=recorder,
+    )
