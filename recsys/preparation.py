@@ -21,18 +21,28 @@ from recsys.splits import split as split_interactions
 from recsys.stages import Counts, Stage, stage
 from recsys.tables import TextFormat, fingerprint
 
-
-def source_fingerprints(data: config.Data) -> tuple[str, ...]:
-    """The content hashes of the files that a configuration names; raises as `fingerprint`."""
-    sources = (data.likes, data.features, data.user_features)
-    return tuple(fingerprint(source) for source in sources if source)
+SOURCES = ("likes", "features", "user_features")
 
 
-@stage(version=1)
-def ingest(folder: Path, data: config.Data, sources: tuple[str, ...]) -> Counts:
+def sources_of(data: config.Data) -> dict[str, str]:
+    """What is read, by content: fingerprints of the files, and how they are to be read.
+
+    Raises
+    ------
+    InputError
+        If a file is missing.
+    """
+    named = {role: getattr(data, role) for role in SOURCES}
+    found = {role: fingerprint(source) for role, source in named.items() if source}
+    return found | {"format": data.model_dump_json(exclude=set(SOURCES))}
+
+
+@stage(version=1, unkeyed=("data",))
+def ingest(folder: Path, data: config.Data, sources: dict[str, str]) -> Counts:
     """Read, check and deduplicate the likes and the features; give everything an index.
 
-    `sources` are the fingerprints of the files: the product is named by their content.
+    `sources` (see `sources_of`) names the product by content: a file that only moved is not read
+    again.
     """
     text = TextFormat(data.delimiter, data.quote, data.escape, data.encoding)
     interactions, names, rejected = read_interactions(data.likes, _like_columns(data), text)
@@ -45,7 +55,8 @@ def ingest(folder: Path, data: config.Data, sources: tuple[str, ...]) -> Counts:
     ):
         if source:
             _ingest_features(folder, data, side, source, owners, counts)
-    return {**counts, "sources": list(sources)}
+    counts["sources"] = {role: sources[role] for role in SOURCES if role in sources}
+    return counts
 
 
 def _like_columns(data: config.Data) -> InteractionColumns:

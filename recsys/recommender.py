@@ -140,6 +140,12 @@ class Recommender:
         order = np.argsort(-scores, kind="stable")
         return self._rows(items[order], scores[order])
 
+    def popular(self, n: int = 10) -> list[Ranked]:
+        """The n most liked items with their numbers of likes."""
+        likes = np.bincount(self.seen.indices, minlength=len(self.items))
+        best = np.lexsort((np.arange(len(likes)), -likes))[:n]
+        return self._rows(best, likes[best])
+
     @cached_property
     def _directions(self) -> NDArray[np.float32]:
         """Item vectors of length one; an item without a direction has the zero vector."""
@@ -147,7 +153,7 @@ class Recommender:
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         return np.asarray(vectors / np.where(lengths > 0, lengths, 1), dtype=np.float32)
 
-    def _rows(self, items: NDArray[np.integer], scores: NDArray[np.floating[Any]]) -> list[Ranked]:
+    def _rows(self, items: NDArray[np.integer], scores: NDArray[Any]) -> list[Ranked]:
         return [
             Ranked(self.items.id(item), self.name(item), float(score))
             for item, score in zip(items, scores, strict=True)

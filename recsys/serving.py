@@ -106,14 +106,18 @@ def register(
                 {"query": ["similar"], "id": [_some_item(bundle)], "n": [3]}
             ),
             pip_requirements=requirements,
-            registered_model_name=model,
-            tags=dict(tags),
         )
-        number = str(info.registered_model_version)
         client = _client(uri)
-        for name, value in tags.items():
-            client.set_model_version_tag(model, number, name, value[:5000])
-    return number
+        if not client.search_registered_models(f"name = '{model}'"):
+            client.create_registered_model(model)
+        made = client.create_model_version(
+            model,
+            info.model_uri,
+            run_id,
+            tags={name: value[:5000] for name, value in tags.items()},
+            model_id=info.model_id,
+        )
+    return str(made.version)
 
 
 def _some_item(bundle: Path) -> str:

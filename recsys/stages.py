@@ -134,7 +134,7 @@ def load_stage(folder: Path) -> Stage:
 def intact(folder: Path) -> bool:
     """Whether a finished, undamaged product is in the folder."""
     try:
-        return not damage(folder, read_manifest(folder))
+        return not damage(folder, read_manifest(folder)["files"])
     except InputError:
         return False
 

@@ -15,7 +15,7 @@ _ingest = cached_task(preparation.ingest, retries=3)
 
 def ingest(config: Config) -> Stage:
     data = config.data or _named(config.dataset)
-    return _ingest(config.storage.interim, data, preparation.source_fingerprints(data))
+    return _ingest(config.storage.interim, data, preparation.sources_of(data))
 
 
 def _named(dataset: str) -> Data:

@@ -1,0 +1,156 @@
+"""The command line `recsys`: the library's commands, and the flows."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import tomllib
+import warnings
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from recsys import cli
+from recsys.config import Config, load_config
+from recsys.errors import ConfigError
+from recsys.progress import listening
+from recsys.recommender import Recommender
+from recsys.terminal import Watch, answer, json_lines, leaderboard
+
+app = cli.app
+
+
+@app.command()
+def train(
+    dataset: Annotated[str | None, typer.Option(help="a named data set")] = None,
+    likes: Annotated[str | None, typer.Option(help="your likes: file, folder or URL")] = None,
+    features: Annotated[str | None, typer.Option(help="your item features")] = None,
+    user_features: Annotated[str | None, typer.Option(help="your user features")] = None,
+    delimiter: Annotated[str | None, typer.Option(help="between the fields of text")] = None,
+    user_column: Annotated[str | None, typer.Option()] = None,
+    item_column: Annotated[str | None, typer.Option()] = None,
+    name_column: Annotated[str | None, typer.Option(help="'' if there is none")] = None,
+    weight_column: Annotated[str | None, typer.Option()] = None,
+    timestamp_column: Annotated[str | None, typer.Option()] = None,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="a TOML file")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="any setting, as in --set search.trials=40"),
+    ] = None,
+    trials: Annotated[int | None, typer.Option(help="at most so many trials")] = None,
+    seconds: Annotated[float | None, typer.Option(help="no new trial after so long")] = None,
+    seed: Annotated[int | None, typer.Option()] = None,
+    protocol: Annotated[str | None, typer.Option(help="standard or article")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="errors only")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="the outcome as JSON")] = False,
+    as_lines: Annotated[bool, typer.Option("--json-lines", help="events as JSON lines")] = False,
+) -> None:
+    """Retrain: likes and tags in, a tuned, measured, registered recommender out."""
+    data = {
+        "likes": likes,
+        "features": features,
+        "user_features": user_features,
+        "delimiter": delimiter,
+        "user_column": user_column,
+        "item_column": item_column,
+        "name_column": name_column,
+        "weight_column": weight_column,
+        "timestamp_column": timestamp_column,
+    }
+    given: dict[str, Any] = {
+        f"data.{name}": value or None for name, value in data.items() if value is not None
+    }
+    other = {
+        "dataset": dataset,
+        "search.trials": trials,
+        "search.seconds": seconds,
+        "seed": seed,
+        "protocol": protocol,
+    }
+    given |= {name: value for name, value in other.items() if value is not None}
+    chosen = load_config(config, given | _settings(settings or []))
+    _train(chosen, quiet=quiet or as_json, as_json=as_json, as_lines=as_lines)
+
+
+def _settings(settings: list[str]) -> dict[str, Any]:
+    """`name=value` pairs; a value that is no TOML is text."""
+    found: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {setting}", "name=value", "as in --set search.trials=40")
+        try:
+            found[name.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            found[name.strip()] = value.strip()
+    return found
+
+
+def _train(config: Config, *, quiet: bool, as_json: bool, as_lines: bool) -> None:
+    console = Console(stderr=as_json)
+    _calm()
+    if not (quiet or as_lines):
+        console.print(f"[bold]train[/bold] {config.title}, seed {config.seed}", highlight=False)
+    # Prefect and MLflow take seconds to import; only this command needs them.
+    from flows.train import train as flow
+
+    listener = json_lines(Console()) if as_lines else Watch(console)
+    with nullcontext() if quiet else listening(listener):
+        outcome = flow(config)
+    if as_json:
+        print(outcome.model_dump_json(indent=1))
+    elif as_lines:
+        print(json.dumps({"event": "Outcome", **outcome.model_dump()}))
+    elif not quiet:
+        _report(console, outcome)
+
+
+def _calm() -> None:
+    """Settings for a run in a terminal: nothing calls home, nothing talks over the progress."""
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    if os.environ.get("RECSYS_DEBUG"):
+        return
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    # Prefect's event worker logs under its own name, outside of Prefect's settings.
+    for name in ("mlflow", "EventsWorker"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore")
+
+
+def _report(console: Console, outcome: Any) -> None:
+    holdout = outcome.counts["evaluate"]["holdout"]
+    console.print()
+    console.print(leaderboard(outcome.leaderboard, holdout))
+    console.print(
+        f"registered [bold]{outcome.model}[/bold] version {outcome.version}, alias champion",
+        highlight=False,
+    )
+    _examples(console, Recommender.load(outcome.bundle), outcome.model)
+
+
+def _examples(console: Console, recommender: Recommender, model: str) -> None:
+    """A few questions with real names, so that a person sees what was learned."""
+    likes = recommender.seen.indptr[1:] - recommender.seen.indptr[:-1]
+    # Somebody typical: neither a newcomer nor the busiest.
+    user = recommender.users.id(int(likes.argsort(kind="stable")[len(likes) // 2]))
+    # Not the very first: what everybody likes is like nothing in particular.
+    popular = recommender.popular(60)[19::40]
+    console.print()
+    console.print(answer(f"recsys recommend {user}", recommender.recommend(user, 5)))
+    for item in popular:
+        console.print(answer(f"recsys similar {item.id}", recommender.similar(item.id, 5)))
+    suffix = "" if model == "sample" else f" --model {model}"
+    console.print(f"ask it yourself: recsys similar ITEM{suffix}, recsys recommend USER{suffix}")
+
+
+def main() -> None:
+    sys.exit(cli.run(app))

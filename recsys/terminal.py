@@ -1,0 +1,178 @@
+"""The terminal: a run as a person watches it, and answers as tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from recsys.progress import (
+    Download,
+    Event,
+    Note,
+    SearchStarted,
+    StageDone,
+    StageStarted,
+    TrialDone,
+    as_dict,
+)
+from recsys.recommender import Ranked
+
+# What of a stage's counts is worth a line; the rest is in its manifest.
+WORTH_SAYING = {
+    "ingest": ("interactions", "users", "items", "item_features", "item_feature_pairs"),
+    "threshold": ("interactions", "users", "items", "passes"),
+    "split": ("train", "validation", "test", "cold_items"),
+    "encode": ("item_features", "core_item_feature_pairs", "user_features"),
+    "tune": ("trials", "precision_at_5", "epochs"),
+    "evaluate": ("holdout",),
+    "fit": ("interactions", "components"),
+    "register": ("model", "version"),
+}
+
+
+class Watch:
+    """Shows events as they come: a line a stage, a bar over the trials."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar = Progress(
+            TextColumn("  {task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+        )
+        self._task: Any = None
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, StageStarted):
+            self._clear()
+        elif isinstance(event, SearchStarted):
+            self._start("searching", event.trials)
+        elif isinstance(event, TrialDone):
+            self._trial(event)
+        elif isinstance(event, Download):
+            self._download(event)
+        elif isinstance(event, Note):
+            self._console.print(f"  {escape(event.text)}", style="yellow")
+        else:
+            self._done(event)
+
+    def _start(self, what: str, total: int | None) -> None:
+        self._clear()
+        self._task = self._bar.add_task(what, total=total)
+        self._bar.start()
+
+    def _clear(self) -> None:
+        if self._task is not None:
+            self._bar.stop()
+            self._bar.remove_task(self._task)
+            self._task = None
+
+    def _trial(self, event: TrialDone) -> None:
+        if self._task is not None:
+            self._bar.update(self._task, advance=1, description=f"searching, best {event.best:.4f}")
+        outcome = f"{event.precision:.4f} at epoch {event.epochs:<3}"
+        if event.status == "diverged":
+            outcome = "diverged"
+        again = " (from an earlier run)" if event.recalled else ""
+        self._console.print(
+            f"    trial {event.number:>3}  {outcome}  {event.seconds:5.1f} s  "
+            f"[dim]{escape(_short(event.configuration))}; {escape(event.reason)}{again}[/dim]",
+            highlight=False,
+        )
+
+    def _download(self, event: Download) -> None:
+        if self._task is None:
+            self._start("fetching", event.total)
+        self._bar.update(self._task, completed=event.done, total=event.total)
+
+    def _done(self, event: StageDone) -> None:
+        self._clear()
+        said = [
+            f"{name.replace('_', ' ')} {_number(event.counts[name])}"
+            for name in WORTH_SAYING.get(event.stage, ())
+            if name in event.counts
+        ]
+        how = "reused" if event.reused else f"{event.seconds:.1f} s"
+        self._console.print(
+            f"[green]✓[/green] [bold]{event.stage:<9}[/bold] {', '.join(said)} [dim]({how})[/dim]",
+            highlight=False,
+        )
+
+
+def json_lines(console: Console) -> Any:
+    """A listener that writes every event as one line of JSON."""
+
+    def listen(event: Event) -> None:
+        console.print(
+            json.dumps(as_dict(event), default=str), soft_wrap=True, markup=False, highlight=False
+        )
+
+    return listen
+
+
+def _short(configuration: Mapping[str, Any]) -> str:
+    searched = {k: v for k, v in configuration.items() if not isinstance(v, str)}
+    return ", ".join(f"{name} {_number(value)}" for name, value in searched.items())
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def leaderboard(board: Sequence[Mapping[str, Any]], holdout: str) -> Table:
+    """Models side by side on the holdout, best first, with 95 % bootstrap intervals over users."""
+    title = f"{holdout} holdout, known likes left out of the ranking"
+    table = Table(title=title, title_justify="left", box=SIMPLE)
+    table.add_column("")
+    for entry in board:
+        table.add_column(entry["model"], justify="right")
+    for label, name in MEASURED:
+        if name in board[0]["metrics"]:
+            table.add_row(label, *(f"{entry['metrics'][name]['mean']:.4f}" for entry in board))
+        if name == "precision_at_5":
+            table.add_row("  95 % interval", *(_span(entry["metrics"][name]) for entry in board))
+            table.add_row("  LightFM ahead by", *(_ahead(entry["behind_by"]) for entry in board))
+    return table
+
+
+MEASURED = (
+    ("precision at 5", "precision_at_5"),
+    ("recall at 10", "recall_at_10"),
+    ("ndcg at 10", "ndcg_at_10"),
+    ("map at 10", "map_at_10"),
+    ("auc", "auc"),
+    ("coverage at 10", "coverage_at_10"),
+    ("precision at 5, likes left in", "precision_at_5_unmasked"),
+)
+
+
+def _ahead(difference: Mapping[str, float] | None) -> str:
+    return "" if difference is None else f"{difference['mean']:+.4f} ({_span(difference)})"
+
+
+def _span(estimate: Mapping[str, float]) -> str:
+    return f"{estimate['low']:.4f}..{estimate['high']:.4f}"
+
+
+def answer(title: str, rows: Sequence[Ranked]) -> Table:
+    """An answer as a table."""
+    table = Table(title=escape(title), title_justify="left", box=SIMPLE, expand=True)
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("id", no_wrap=True, max_width=32)
+    table.add_column("name", no_wrap=True, overflow="ellipsis", ratio=1)
+    table.add_column("score", justify="right", no_wrap=True)
+    for place, row in enumerate(rows, start=1):
+        table.add_row(str(place), escape(row.id), escape(row.name), f"{row.score:.3f}")
+    return table
