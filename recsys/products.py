@@ -35,7 +35,8 @@ def save_interactions(folder: Path, interactions: Interactions) -> None:
 def load_interactions(folder: Path, items: IdMap) -> Interactions:
     """The interactions of a folder; their items are owned by a table of another name there."""
     table = pq.read_table(folder / "interactions.parquet")
-    columns = {name: table.column(name).to_numpy() for name in table.column_names}
+    # Copied: Arrow's own memory is read-only, and LightFM asks for arrays it could write to.
+    columns = {name: table.column(name).to_numpy().copy() for name in table.column_names}
     return Interactions(
         columns["user"],
         columns["item"],

@@ -20,11 +20,12 @@ Measured on two shared cores against the bare product into a preallocated array,
 from __future__ import annotations
 
 import importlib
+import math
 import queue
 import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol, runtime_checkable
@@ -298,17 +299,14 @@ def sweep(
     _check_users(users, scorer, known)
     n_items = scorer.n_items if candidates is None else len(candidates)
     shape = _Shape.of(n_items, depth, block_bytes // threads, scorer)
-    copy_bytes = block_bytes // 2 if len(users) > shape.columns else 0
-    source = _source(scorer, candidates, shape, copy_bytes)
     mask = None if known is None else _Mask(known, scorer.n_items, candidates)
     blocks = [
         np.arange(start, min(start + shape.columns, len(users)))
         for start in range(0, len(users), shape.columns)
     ]
-    workers = min(threads, len(blocks))
+    # A copy of the catalogue pays when several blocks use it.
+    copy_bytes = block_bytes // 2 if len(blocks) > 1 else 0
     buffers: queue.SimpleQueue[_Buffer] = queue.SimpleQueue()
-    for _ in range(workers):
-        buffers.put(_Buffer.of(shape, len(users)))
 
     def work(rows: Int64) -> None:
         buffer = buffers.get()
@@ -318,14 +316,19 @@ def sweep(
         finally:
             buffers.put(buffer)
 
-    with _one_blas_thread():
+    with ExitStack() as stack:
+        stack.enter_context(_one_blas_thread())
+        source = _source(scorer, candidates, shape, copy_bytes, stack)
+        workers = min(threads, len(blocks))
+        for _ in range(workers):
+            buffers.put(_Buffer.of(shape, len(users), stack))
         if workers <= 1:
             for rows in blocks:
                 work(rows)
             return
-        with ThreadPoolExecutor(workers) as executor:
-            for _ in executor.map(work, blocks):
-                pass
+        executor = stack.enter_context(ThreadPoolExecutor(workers))
+        for _ in executor.map(work, blocks):
+            pass
 
 
 def flatten(rows: Rows, users: IntArray) -> tuple[Int64, Int64]:
@@ -355,7 +358,8 @@ def _best(values: Float32, k: int) -> Int64:
     bits: Int32 = np.add(values, 0, dtype=np.float32).view(np.int32)  # and -0 becomes +0
     ordered: Int32 = np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits)
     keys: Int64 = np.left_shift(ordered, 32, dtype=np.int64)
-    keys |= np.arange(n_columns - 1, -1, -1)
+    columns: Int64 = np.arange(n_columns - 1, -1, -1, dtype=np.int64)
+    np.bitwise_or(keys, columns, out=keys)
     if k < n_columns:
         keys.partition(n_columns - k, axis=1)
     best = np.sort(keys[:, n_columns - k :], axis=1)[:, ::-1]
@@ -436,10 +440,14 @@ _Source = Callable[[IntArray, int], _Fill]
 
 
 def _source(
-    scorer: Factors | Scorer, pool: Int64 | None, shape: _Shape, copy_bytes: int
+    scorer: Factors | Scorer,
+    pool: Int64 | None,
+    shape: _Shape,
+    copy_bytes: int,
+    stack: ExitStack,
 ) -> _Source:
     if isinstance(scorer, Factors):
-        return _factor_source(scorer, pool, shape, copy_bytes)
+        return _factor_source(scorer, pool, shape, copy_bytes, stack)
     return _scorer_source(scorer, pool)
 
 
@@ -460,37 +468,45 @@ def _scorer_source(scorer: Scorer, pool: Int64 | None) -> _Source:
     return opened
 
 
-def _factor_source(factors: Factors, pool: Int64 | None, shape: _Shape, copy_bytes: int) -> _Source:
-    def items(start: int, stop: int) -> Float32:
+def _factor_source(
+    factors: Factors, pool: Int64 | None, shape: _Shape, copy_bytes: int, stack: ExitStack
+) -> _Source:
+    d = factors.n_components + 2
+
+    def items(start: int, out: Float32) -> Float32:
+        stop = start + len(out)
         chosen = slice(start, stop) if pool is None else pool[start:stop]
         biases = factors.item_biases[chosen]
-        return _folded(factors.item_factors[chosen], biases, np.ones_like(biases), stop - start)
+        return _fold(factors.item_factors[chosen], biases, np.ones_like(biases), out)
 
     # Otherwise the catalogue is folded tile by tile, again for each block.
-    fits = 4 * shape.n_rows * (factors.n_components + 2) <= copy_bytes
-    whole = items(0, shape.n_rows) if fits else None
+    fits = 4 * shape.n_rows * d <= copy_bytes
+    whole = items(0, stack.enter_context(_borrowed((shape.n_rows, d)))) if fits else None
 
     def opened(users: IntArray, width: int) -> _Fill:
         biases = factors.user_biases[users]
         ones = np.ones_like(biases)
-        vectors = _folded(factors.user_factors[users], ones, biases, width).T
+        vectors = factors.user_factors[users]
+        columns = _fold(vectors, ones, biases, np.empty((width, d), np.float32)).T
 
         def fill(start: int, out: Float32) -> None:
-            stop = start + len(out)
-            np.matmul(items(start, stop) if whole is None else whole[start:stop], vectors, out=out)
+            if whole is None:
+                tile = items(start, np.empty((len(out), d), np.float32))
+            else:
+                tile = whole[start : start + len(out)]
+            np.matmul(tile, columns, out=out)
 
         return fill
 
     return opened
 
 
-def _folded(vectors: Float32, first: Float32, second: Float32, length: int) -> Float32:
-    """Vectors with two more components, and zeros after the last: float32 (length, d + 2)."""
-    n, d = vectors.shape
-    folded = np.empty((length, d + 2), np.float32)
-    folded[:n, 0], folded[:n, 1], folded[:n, 2:] = first, second, vectors
-    folded[n:] = 0
-    return folded
+def _fold(vectors: Float32, first: Float32, second: Float32, out: Float32) -> Float32:
+    """Vectors after two more components, and zeros after the last of them."""
+    n = len(vectors)
+    out[:n, 0], out[:n, 1], out[:n, 2:] = first, second, vectors
+    out[n:] = 0
+    return out
 
 
 @dataclass(frozen=True)
@@ -502,9 +518,10 @@ class _Buffer:
     maxima: Float32
 
     @staticmethod
-    def of(shape: _Shape, n_users: int) -> _Buffer:
+    def of(shape: _Shape, n_users: int, stack: ExitStack) -> _Buffer:
         size = shape.n_rows * shape.width(n_users)
-        return _Buffer(shape, np.empty(size, np.float32), np.empty(size // shape.group, np.float32))
+        scores = stack.enter_context(_borrowed((size,)))
+        return _Buffer(shape, scores, np.empty(size // shape.group, np.float32))
 
     def fill(self, source: _Source, rows: Int64, users: IntArray, mask: _Mask | None) -> Block:
         width, group, tile = self.shape.width(len(users)), self.shape.group, self.shape.tile
@@ -530,6 +547,49 @@ def _reduce(scores: Float32, out: Float32) -> None:
     if not bool((out < np.inf).all()):  # false for a NaN, which a maximum passes on
         scores[~np.isfinite(scores)] = -np.inf
         scores.max(axis=1, out=out)
+
+
+class _Memory:
+    """Large arrays kept from one call to the next.
+
+    Where the machine takes free memory back, as virtual ones do, the pages of a new array can
+    cost as much time as the product that fills them.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._lock = limit, threading.Lock()
+        self._kept: list[Float32] = []
+
+    @contextmanager
+    def borrow(self, shape: tuple[int, ...]) -> Generator[Float32]:
+        """An array with anything in it, ours until the context ends."""
+        size = math.prod(shape)
+        array = self._take(size)
+        try:
+            yield array[:size].reshape(shape)
+        finally:
+            self._give(array)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._kept.clear()
+
+    def _take(self, size: int) -> Float32:
+        with self._lock:
+            fitting = [i for i, array in enumerate(self._kept) if len(array) >= size]
+            if fitting:
+                return self._kept.pop(min(fitting, key=lambda i: len(self._kept[i])))
+            self._kept.clear()  # too small for this call: not to stand beside a larger one
+        return np.empty(size, np.float32)
+
+    def _give(self, array: Float32) -> None:
+        with self._lock:
+            if sum(kept.nbytes for kept in self._kept) + array.nbytes <= self._limit:
+                self._kept.append(array)
+
+
+_memory = _Memory(limit=BLOCK_BYTES * 3 // 2)
+_borrowed = _memory.borrow
 
 
 class _Mask:

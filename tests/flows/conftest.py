@@ -1,0 +1,40 @@
+"""One Prefect server for all flow tests, and a small configuration to run on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+os.environ["PREFECT_LOGGING_LEVEL"] = "CRITICAL"
+
+from prefect.testing.utilities import prefect_test_harness
+
+from recsys.config import Config, load_config
+from tests.planted import write_planted
+
+
+@pytest.fixture(scope="session", autouse=True)
+def prefect_server() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+def small_config(folder: Path, **settings: object) -> Config:
+    """Three short trials on the planted world, everything written below `folder`."""
+    likes, features = write_planted(folder / "input")
+    values = {
+        "data.likes": str(likes),
+        "data.features": str(features),
+        "storage.interim": str(folder / "interim"),
+        "tracking.uri": f"sqlite:///{folder}/mlruns/mlflow.db",
+        "tracking.model": "planted",
+        "search.trials": 3,
+        "search.max_epochs": 12,
+        "evaluate.als_trials": 1,
+        "evaluate.bootstrap_samples": 100,
+    }
+    return load_config(None, values | settings)

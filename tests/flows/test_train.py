@@ -1,0 +1,160 @@
+"""The train flow, whole, on a real Prefect server and a real MLflow registry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from flows.train import Outcome, train
+from recsys.config import Config
+from recsys.progress import Event, StageDone, TrialDone, listening
+from recsys.recommender import Recommender
+from recsys.serving import download
+from tests.flows.conftest import small_config
+
+STAGES = ["ingest", "threshold", "split", "encode", "tune", "evaluate", "fit", "register"]
+
+
+@dataclass
+class Run:
+    config: Config
+    outcome: Outcome
+    events: list[Event]
+
+    def stages(self) -> dict[str, bool]:
+        """Stage name to whether it was reused."""
+        return {e.stage: e.reused for e in self.events if isinstance(e, StageDone)}
+
+    @property
+    def client(self) -> MlflowClient:
+        uri = self.config.tracking.uri
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def run(config: Config) -> Run:
+    events: list[Event] = []
+    with listening(events.append):
+        outcome = train(config)
+    return Run(config, outcome, events)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    yield run(small_config(tmp_path_factory.mktemp("trained")))
+
+
+def test_every_stage_runs_once_in_order(trained: Run) -> None:
+    assert list(trained.stages().items()) == [(name, False) for name in STAGES]
+
+
+def test_the_bundle_knows_the_groups(trained: Run) -> None:
+    recommender = Recommender.load(trained.outcome.bundle)
+    groups = [row.id[:2] for row in recommender.similar("g2i07", 5)]
+    assert groups == ["g2"] * 5
+    liked = {row.id for row in recommender.liked("g3u11")}
+    recommended = recommender.recommend("g3u11", 3)
+    assert not liked & {row.id for row in recommended}
+    assert [row.id[:2] for row in recommended] == ["g3"] * 3
+    assert recommended[0].name == f"item {recommended[0].id}"
+
+
+def test_the_leaderboard_has_winner_and_baselines_with_intervals(trained: Run) -> None:
+    board = {entry["model"]: entry for entry in trained.outcome.leaderboard}
+    assert set(board) == {"lightfm", "als", "popularity"}
+    head = board["lightfm"]["metrics"]["precision_at_5"]
+    assert head["low"] <= head["mean"] <= head["high"]
+    assert board["popularity"]["behind_by"]["low"] > 0
+    for metric in ("recall_at_10", "ndcg_at_20", "map_at_5", "auc", "coverage_at_10"):
+        assert 0 <= board["lightfm"]["metrics"][metric]["mean"] <= 1
+    assert "precision_at_5_unmasked" in board["als"]["metrics"]
+
+
+def test_trials_are_child_runs_with_curves(trained: Run) -> None:
+    client = trained.client
+    (experiment,) = [e for e in client.search_experiments() if e.name == "likes"]
+    runs = client.search_runs([experiment.experiment_id])
+    (parent,) = [run for run in runs if run.data.tags["kind"] == "study"]
+    trials = [run for run in runs if run.data.tags["kind"] == "trial"]
+    assert len(trials) == 3
+    for trial in trials:
+        assert trial.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert float(trial.data.params["learning_rate"]) > 0
+        curve = client.get_metric_history(trial.info.run_id, "curve/precision_at_5")
+        best = max(point.value for point in curve)
+        assert trial.data.metrics["val/precision_at_5"] == pytest.approx(best)
+        assert trial.data.metrics["seconds"] > 0
+        assert trial.info.status == "FINISHED"
+    best = max(run.data.metrics["val/precision_at_5"] for run in trials)
+    assert parent.data.metrics["val/precision_at_5"] == pytest.approx(best)
+    assert "test/precision_at_5" in parent.data.metrics
+    assert "test_als/precision_at_5_low" in parent.data.metrics
+    assert parent.info.status == "FINISHED"
+
+
+def test_the_champion_answers_by_alias(trained: Run) -> None:
+    version = trained.client.get_model_version_by_alias("planted", "champion")
+    assert str(version.version) == trained.outcome.version == "1"
+    assert version.tags["seed"] == "2016"
+    assert {"data_fingerprint", "configuration", "libraries"} <= set(version.tags)
+    folder = download("models:/planted@champion", trained.config.tracking.uri)
+    assert Recommender.load(folder).recommend("g0u00", 1)
+
+
+def test_a_second_run_reuses_everything(trained: Run) -> None:
+    again = run(trained.config)
+    assert again.stages() == dict.fromkeys(STAGES, True)
+    assert again.outcome == trained.outcome
+    assert not [event for event in again.events if isinstance(event, TrialDone)]
+
+
+def test_a_moved_file_is_the_same_data(trained: Run, tmp_path: Path) -> None:
+    copy = tmp_path / "likes.psv"
+    data = trained.config.data
+    assert data is not None
+    copy.write_bytes(Path(data.likes).read_bytes())
+    moved = data.model_copy(update={"likes": str(copy)})
+    assert run(trained.config.model_copy(update={"data": moved})).stages()["ingest"]
+
+
+def test_a_damaged_stage_is_made_again(trained: Run) -> None:
+    (product,) = Path(trained.config.storage.interim).glob("split-*")
+    before = (product / "train.npz").read_bytes()
+    (product / "train.npz").write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    stages = run(trained.config).stages()
+    assert {name for name, reused in stages.items() if not reused} == {"split"}
+    assert (product / "train.npz").read_bytes() == before
+
+
+def test_another_seed_is_another_study_and_a_new_version(trained: Run) -> None:
+    other = run(trained.config.model_copy(update={"seed": 3}))
+    assert other.outcome.version == "2"
+    assert other.stages()["threshold"]
+    assert not other.stages()["split"]
+
+
+def test_the_article_protocol_runs_both_searches(tmp_path: Path) -> None:
+    config = small_config(
+        tmp_path,
+        **{
+            "protocol": "article",
+            "article.calls": 4,
+            "article.feature_calls": 2,
+            "article.max_epochs": 8,
+        },
+    )
+    done = run(config)
+    assert done.outcome.counts["evaluate"]["holdout"] == "validation"
+    assert done.outcome.counts["split"]["test"] == 0
+    trials = [event for event in done.events if isinstance(event, TrialDone)]
+    assert [trial.configuration["strategy"] for trial in trials] == ["none"] * 4 + ["joint"] * 2
+    # The warm start that the article meant to make: the first search's optimum opens the second.
+    best = max(trials[:4], key=lambda trial: trial.precision)
+    start = trials[4].configuration
+    assert start["no_components"] == best.configuration["no_components"]
+    assert start["learning_rate"] == pytest.approx(max(best.configuration["learning_rate"], 1e-3))
+    assert start["user_alpha_scale"] == 1.0
+    assert trials[4].epochs == best.epochs
