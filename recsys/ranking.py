@@ -13,8 +13,12 @@ How one block of users is ranked:
 
 Group maxima also show, for nothing, whether a block holds a NaN or an infinity.
 
-Measured on two shared cores against the bare product into a preallocated array, 3,054 users x
-25,655 items x 100 factors, one thread: see ``tests/benchmarks/bench_ranking.py``.
+Measured in processor time against the bare float32 product into an array that is already there,
+3,054 users x 25,655 items x 100 factors, one thread (``tests/benchmarks/bench_ranking.py``):
+precision_at_5 1.4 times, top 5 1.4, all metrics at three k 1.7, with auc 2.4; implicit's top-k 2.4,
+RecTools' ranker 2.6, irspack's evaluator 2.9, LightFM's precision_at_k 23.
+What lost: the layout users x items (the pass 1.2 to 1.5 times as long), biases added after the
+product (+0.1), blocks of 256 users (+0.05), sorting each user's scores to count for auc (+6).
 """
 
 from __future__ import annotations

@@ -57,8 +57,7 @@ def test_a_module_says_its_subject_in_its_first_line(path: Path) -> None:
 def test_the_recommender_needs_numpy_and_pyarrow_only() -> None:
     heavy = "lightfm", "mlflow", "prefect", "scipy", "sklearn", "skopt", "pandas", "pydantic"
     program = (
-        "import sys, recsys.recommender; "
-        f"print([name for name in {heavy} if name in sys.modules])"
+        f"import sys, recsys.recommender; print([name for name in {heavy} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.strip() == "[]", done.stderr

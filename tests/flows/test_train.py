@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,8 +42,8 @@ def run(config: Config) -> Run:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    yield run(small_config(tmp_path_factory.mktemp("trained")))
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return run(small_config(tmp_path_factory.mktemp("trained")))
 
 
 def test_every_stage_runs_once_in_order(trained: Run) -> None:

@@ -185,20 +185,18 @@ class TestExtremes:
         assert all((values == 0).all() for values in found.per_user.values())
 
 
-class Peer:
+def lightfm_with(factors: Factors):
     """A LightFM model with given factors, without training."""
-
-    def __new__(cls, factors: Factors):
-        lightfm = pytest.importorskip("lightfm")
-        model = lightfm.LightFM(no_components=factors.n_components)
-        model.user_embeddings, model.item_embeddings = factors.user_factors, factors.item_factors
-        model.user_biases, model.item_biases = factors.user_biases, factors.item_biases
-        for side in ("user", "item"):  # what predict_rank asks for and does not use
-            for part, shape in (("embedding", "factors"), ("bias", "biases")):
-                zeros = np.zeros_like(getattr(factors, f"{side}_{shape}"))
-                setattr(model, f"{side}_{part}_gradients", zeros)
-                setattr(model, f"{side}_{part}_momentum", zeros)
-        return model
+    lightfm = pytest.importorskip("lightfm")
+    model = lightfm.LightFM(no_components=factors.n_components)
+    model.user_embeddings, model.item_embeddings = factors.user_factors, factors.item_factors
+    model.user_biases, model.item_biases = factors.user_biases, factors.item_biases
+    for side in ("user", "item"):  # what predict_rank asks for and does not use
+        for part, shape in (("embedding", "factors"), ("bias", "biases")):
+            zeros = np.zeros_like(getattr(factors, f"{side}_{shape}"))
+            setattr(model, f"{side}_{part}_gradients", zeros)
+            setattr(model, f"{side}_{part}_momentum", zeros)
+    return model
 
 
 class TestAgainstLightFM:
@@ -210,7 +208,7 @@ class TestAgainstLightFM:
         known = known if masked else None
         found = evaluate(factors, heldout, known=known, ks=(k,))
         for name in ("precision", "recall"):
-            theirs = getattr(evaluation, f"{name}_at_k")(Peer(factors), heldout, known, k=k)
+            theirs = getattr(evaluation, f"{name}_at_k")(lightfm_with(factors), heldout, known, k=k)
             np.testing.assert_allclose(found.per_user[f"{name}_at_{k}"], theirs, rtol=1e-6)
         np.testing.assert_allclose(
             precision_at_k(factors, heldout, known, k), found.per_user[f"precision_at_{k}"]
@@ -221,7 +219,7 @@ class TestAgainstLightFM:
         evaluation = pytest.importorskip("lightfm.evaluation")
         factors, heldout, known = random_case()
         known = known if masked else None
-        theirs = evaluation.auc_score(Peer(factors), heldout, known)
+        theirs = evaluation.auc_score(lightfm_with(factors), heldout, known)
         found = evaluate(factors, heldout, known=known).per_user["auc"]
         np.testing.assert_allclose(found, theirs, rtol=2e-5)
 
