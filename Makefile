@@ -27,7 +27,7 @@ $(READY): requirements.lock pyproject.toml
 	touch $(READY)
 
 train: $(READY)  ## retrain on the bundled sample, from likes to a registered champion
-	$(BIN)/recsys train
+	$(BIN)/recsys train --config data/sample/quick.toml
 
 test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest

@@ -16,9 +16,9 @@ from skopt.space import Integer
 
 from recsys.config import Article
 from recsys.progress import SearchStarted, tell
-from recsys.search import Recorder, Study, run_batch, threads
+from recsys.search import Recorder, Study, announce
 from recsys.space import Configuration, SearchSpace
-from recsys.trial import Problem, TrialResult, TrialSpec
+from recsys.trial import Leg, Problem, TrialResult, Workshop
 
 
 def article_study(
@@ -82,15 +82,20 @@ def _search(
     first: Sequence[Any] | None,
 ) -> None:
     """One forest_minimize; its trials are appended to `trials`."""
-    runner = threads(1)
+    workshop = Workshop(problem)
     strategy = "none" if problem.item_features is None else "joint"
 
     def objective(point: Sequence[Any]) -> float:
         configuration = {**space.configuration(point[:-1]), "strategy": strategy}
-        spec = TrialSpec(len(trials), configuration, rungs=(int(point[-1]),))
-        best = max((trial.precision for trial in trials), default=0.0)
-        (result,) = run_batch(problem, [spec], runner, recorder, best)
+        number, epochs = len(trials), int(point[-1])
+        trial = TrialResult(number, configuration)
+        recorded = recorder.recall(number, configuration)
+        recorder.started(trial)
+        leg = Leg(trial, (epochs,), (), epochs, recorded.curve, recorded.diverged)
+        result = workshop.run(leg)
         trials.append(result)
+        recorder.measured(result, result.curve)
+        announce(result, max(trial.precision for trial in trials))
         # A diverged trial counts as the worst there is, where the article let it read as 1.
         return -result.precision
 

@@ -17,6 +17,7 @@ from rich.table import Table
 from recsys import datasets as named
 from recsys.errors import RecsysError
 from recsys.recommender import Ranked, Recommender
+from recsys.settings import as_toml
 from recsys.terminal import answer
 
 app = typer.Typer(
@@ -75,6 +76,12 @@ def _dataset(info: named.DatasetInfo) -> dict[str, Any]:
         "cached": info.cached,
         "bytes": info.size,
     }
+
+
+@app.command()
+def settings() -> None:
+    """Print every setting with its default, as a TOML file to start from."""
+    print(as_toml(), end="")
 
 
 @app.command()

@@ -79,12 +79,17 @@ class Range(Section):
     low: float | int
     high: float | int
     scale: Literal["linear", "log"] = "linear"
+    likely: tuple[float | int, float | int] | None = Field(
+        None, description="where the first trials are drawn from; the whole range if not given"
+    )
     when: dict[str, str | float | int | list[str]] | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> Range:
         if not self.low < self.high:
             raise ValueError(f"low ({self.low}) must be below high ({self.high})")
+        if self.likely and not self.low <= self.likely[0] < self.likely[1] <= self.high:
+            raise ValueError(f"likely {self.likely} must lie within {self.low} and {self.high}")
         if self.scale == "log" and self.low <= 0:
             raise ValueError("a logarithmic range must be positive")
         return self
@@ -134,13 +139,15 @@ ARTICLE_FEATURE_SPACE: Space = {
 class Search(Section):
     """The hyper-parameter search."""
 
-    trials: Positive = Field(16, description="at most so many")
+    trials: Positive = Field(30, description="configurations tried, at most")
     seconds: Annotated[float, Field(gt=0)] | None = Field(
         None, description="no new trial after so many seconds of wall time"
     )
     max_epochs: Positive = 260
-    batch: Positive = Field(2, description="trials asked together; part of what makes a study")
-    workers: Positive = Field(2, description="trials that run side by side, one thread each")
+    batch: Positive = Field(
+        4, description="trials under way at once, whoever trains them; part of what a study is"
+    )
+    workers: Positive = Field(2, description="threads that train them, one trial each")
     space: Space = Field(default_factory=lambda: dict(DEFAULT_SPACE))
 
 

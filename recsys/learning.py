@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import scipy.sparse as sp
+from threadpoolctl import threadpool_limits
 
 from recsys import config, products
 from recsys.article import article_study
@@ -22,7 +24,7 @@ from recsys.idmap import IdMap
 from recsys.model import DivergedError, Hyperparameters, Training
 from recsys.preparation import load_core
 from recsys.recommender import Seen, save_bundle
-from recsys.search import Budget, Forgetful, Recorder, Runner, Study, run_study
+from recsys.search import Budget, Forgetful, Policy, Recorder, Study, run_study
 from recsys.space import Configuration, SearchSpace
 from recsys.stages import Counts, Stage, stage
 from recsys.trial import Problem, TrialResult
@@ -40,14 +42,14 @@ GOOD_DEFAULTS: Configuration = {
 }
 
 
-@stage(version=1, unkeyed=("runner", "recorder"))
+@stage(version=1, unkeyed=("recorder", "workers"))
 def tune(
     folder: Path,
     holdouts: Stage,
     features: Stage,
     search: config.Search | config.Article,
     seed: int,
-    runner: Runner | None = None,
+    workers: int = 1,
     recorder: Recorder | None = None,
 ) -> Counts:
     """Search hyper-parameters on the validation holdout, our way or the founding article's."""
@@ -63,7 +65,7 @@ def tune(
         )
     else:
         problem = Problem(parts.train, parts.validation, seed=seed)
-        study = _search(problem, search, seed, runner, recorder)
+        study = _search(problem, search, seed, workers, recorder)
     best = study.best
     if best.best is None or best.precision == 0.0:
         raise InputError(
@@ -93,7 +95,7 @@ def _search(
     problem: Problem,
     search: config.Search,
     seed: int,
-    runner: Runner | None,
+    workers: int,
     recorder: Recorder | None,
 ) -> Study:
     space = SearchSpace.from_config(search.space)
@@ -101,11 +103,11 @@ def _search(
         problem,
         space,
         Budget(search.trials, search.seconds),
-        max_epochs=search.max_epochs,
+        policy=Policy(search.max_epochs),
         batch=search.batch,
+        workers=workers,
         seed=seed,
         first=[space.configuration(space.point(GOOD_DEFAULTS))],
-        runner=runner,
         recorder=recorder,
     )
 
@@ -118,17 +120,20 @@ def _as_dict(trial: TrialResult) -> dict[str, Any]:
         "reason": trial.reason,
         "precision_at_5": trial.precision,
         # Seconds differ from run to run; the product must not, so they stay in the tracking.
-        "curve": [[rung.epoch, rung.precision] for rung in trial.curve],
+        "curve": list(zip(trial.epochs, trial.values, strict=True)),
     }
 
 
 def _joint_features(features: Stage, n_items: int) -> sp.csr_matrix | None:
     """Identity block and features of the core's items, which lead the catalogue."""
     encoded = products.load_encoded(Path(features.path), "item")
-    return None if encoded is None else with_identity(encoded.matrix[:n_items])
+    if encoded is None:
+        return None
+    matrix = encoded.matrix[:n_items]
+    return with_identity(matrix) if features.counts["identity"] else matrix
 
 
-@stage(version=1)
+@stage(version=1, unkeyed=("workers",))
 def evaluate(
     folder: Path,
     holdouts: Stage,
@@ -136,6 +141,7 @@ def evaluate(
     tuned: Stage,
     options: config.Evaluate,
     seed: int,
+    workers: int = 1,
 ) -> Counts:
     """Refit winner and baselines on train and validation; measure each once on the test holdout.
 
@@ -146,13 +152,17 @@ def evaluate(
     one_holdout = parts.test.nnz == 0
     known = parts.train if one_holdout else parts.refit_train()
     heldout = parts.validation if one_holdout else parts.test
-    models: dict[str, Factors] = {LIGHTFM: _refit(known, tuned, features, seed)}
-    models["popularity"] = popularity(known)
     configurations: dict[str, Any] = {LIGHTFM: _configuration(tuned)}
-    if options.als_trials:
-        als, _ = tune_als(parts.train, parts.validation, trials=options.als_trials, seed=seed)
-        models["als"] = als.fit(known, seed)
-        configurations["als"] = asdict(als)
+    models: dict[str, Factors] = {"popularity": popularity(known)}
+    # Both train on one thread each and let the interpreter's lock go: side by side they take
+    # as long as the longer one.
+    with ThreadPoolExecutor(workers) as pool, threadpool_limits(1):
+        refit = pool.submit(_refit, known, tuned, features, seed)
+        if options.als_trials:
+            als = tune_als(parts.train, parts.validation, trials=options.als_trials, seed=seed)[0]
+            models["als"] = als.fit(known, seed)
+            configurations["als"] = asdict(als)
+        models[LIGHTFM] = refit.result()
     measured = {
         name: measure(
             factors,

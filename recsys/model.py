@@ -145,6 +145,14 @@ class Training:
         biases = getattr(self._model, f"{side}_biases")
         return float(max(np.abs(embeddings).max(), np.abs(biases).max()))
 
+    @property
+    def bytes(self) -> int:
+        """Memory that the model holds: vectors, and two accumulators of the optimiser for each."""
+        model = self._model
+        if self.epoch == 0:
+            return 0
+        return int(3 * (model.user_embeddings.nbytes + model.item_embeddings.nbytes))
+
     def factors(self) -> Factors:
         """A copy of the representations (float32), features summed into them."""
         user_biases, user_factors = self._representation("user")

@@ -175,7 +175,7 @@ def load_core(core: Stage) -> Interactions:
 @stage(version=1)
 def encode(folder: Path, data: Stage, core: Stage, options: config.Encode) -> Counts:
     """Features as sparse matrices, one row for each item of the catalogue and each user."""
-    counts: dict[str, int] = {}
+    counts: dict[str, int] = {"identity": options.identity}
     owners = {
         "item": products.load_ids(Path(core.path) / "catalogue.parquet", "item"),
         "user": products.load_ids(Path(core.path) / "users.parquet", "user"),

@@ -34,7 +34,7 @@ class SearchStarted:
 
 @dataclass(frozen=True)
 class TrialDone:
-    """A trial ended, or was found finished in the tracking (`recalled`)."""
+    """A trial has paused or ended."""
 
     number: int
     precision: float
@@ -43,7 +43,6 @@ class TrialDone:
     seconds: float
     status: str
     reason: str
-    recalled: bool
     configuration: Mapping[str, Any] = field(default_factory=dict)
 
 

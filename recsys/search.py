@@ -1,23 +1,30 @@
-"""The search: scikit-optimize asked in batches, told whole learning curves, told in order."""
+"""The search: new configurations asked of a surrogate, epochs spent on the most promising.
+
+Every new trial is screened for a few epochs. Its curve is forecast to the last rung; the
+forecasts are what the surrogate (scikit-optimize, Gaussian process, expected improvement) is
+told. In between, the paused trial with the best forecast goes on for a doubling of its epochs,
+its model still warm. Swersky, Snoek and Adams, Freeze-Thaw Bayesian Optimization, 2014, is the
+idea; the forecast here is a damped straight line in the logarithm of the epochs.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+import numpy as np
 from skopt import Optimizer
-from skopt.space import Integer
+from skopt.sampler import Lhs
 from threadpoolctl import threadpool_limits
 
 from recsys.progress import SearchStarted, TrialDone, tell
 from recsys.space import Configuration, SearchSpace
-from recsys.stopping import Behind, Plateau, StopRule
-from recsys.trial import RUNGS, Problem, TrialResult, TrialSpec, run_trial
-
-Runner = Callable[[Problem, Sequence[TrialSpec]], Iterable[TrialResult]]
+from recsys.stopping import Converged, Hopeless, Lagging, Plateau, StopRule, forecast, rungs
+from recsys.trial import Leg, Problem, Rung, TrialResult, Workshop
 
 
 class Recorder(Protocol):
@@ -26,15 +33,24 @@ class Recorder(Protocol):
     def begin(self) -> None:
         """Called once before the first trial."""
 
-    def recall(self, spec: TrialSpec) -> TrialResult | None:
-        """The finished result of the same trial, if it was recorded."""
+    def recall(self, number: int, configuration: Configuration) -> Recorded:
+        """What was recorded of the same trial."""
 
-    def started(self, spec: TrialSpec) -> None: ...
+    def started(self, trial: TrialResult) -> None: ...
 
-    def finished(self, result: TrialResult) -> None: ...
+    def measured(self, trial: TrialResult, new: Sequence[Rung]) -> None:
+        """A leg is done, or the trial has ended; `new` rungs came since the last call."""
 
     def end(self, study: Study) -> None:
         """Called once after the last trial."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Measurements of a trial by an earlier process, and whether it diverged behind them."""
+
+    curve: tuple[Rung, ...] = ()
+    diverged: str | None = None
 
 
 class Forgetful:
@@ -43,13 +59,13 @@ class Forgetful:
     def begin(self) -> None:
         pass
 
-    def recall(self, spec: TrialSpec) -> TrialResult | None:
-        return None
+    def recall(self, number: int, configuration: Configuration) -> Recorded:
+        return Recorded()
 
-    def started(self, spec: TrialSpec) -> None:
+    def started(self, trial: TrialResult) -> None:
         pass
 
-    def finished(self, result: TrialResult) -> None:
+    def measured(self, trial: TrialResult, new: Sequence[Rung]) -> None:
         pass
 
     def end(self, study: Study) -> None:
@@ -58,10 +74,35 @@ class Forgetful:
 
 @dataclass(frozen=True)
 class Budget:
-    """What a study may spend."""
+    """What a study may spend: configurations tried, and seconds of wall time."""
 
     trials: int
     seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How epochs are spent. Defaults are measured: see tests/benchmarks/bench_search.py.
+
+    Parameters
+    ----------
+    max_epochs : int
+        The last rung.
+    screen : int
+        Epochs that a new trial gets before it is compared.
+    initial : int
+        Trials before the surrogate speaks, spread over the space.
+    plateau, share, slack : see `recsys.stopping`
+    converged : Converged
+    """
+
+    max_epochs: int = 260
+    screen: int = 11
+    initial: int = 6
+    plateau: Plateau = Plateau()
+    share: float = 0.5
+    slack: float = 0.0
+    converged: Converged = Converged()
 
 
 @dataclass(frozen=True)
@@ -84,59 +125,208 @@ class Study:
         return max(self.trials, key=lambda trial: (trial.precision, -trial.number))
 
 
-def threads(workers: int) -> Runner:
-    """A runner that trains `workers` trials side by side; LightFM lets the lock go."""
+class Proposer:
+    """Points of the space: given ones, then spread ones, then those the surrogate asks for."""
 
-    def run(problem: Problem, specs: Sequence[TrialSpec]) -> Iterable[TrialResult]:
-        if workers == 1 or len(specs) == 1:
-            yield from (run_trial(problem, spec) for spec in specs)
-            return
-        with ThreadPoolExecutor(workers) as pool:
-            futures = [pool.submit(run_trial, problem, spec) for spec in specs]
-            for future in as_completed(futures):
-                yield future.result()
+    def __init__(
+        self, space: SearchSpace, seed: int, first: Sequence[Configuration], initial: int
+    ) -> None:
+        self._space, self._seed = space, seed
+        given = [space.point(configuration) for configuration in first]
+        spread = max(initial - len(given), 0)
+        if spread:
+            sampler = Lhs(criterion="maximin", iterations=100)
+            given += sampler.generate(space.likely(), spread, random_state=seed)
+        self._given = given
 
-    return run
+    def propose(self, told: Sequence[tuple[list[Any], float]], number: int) -> Configuration:
+        """The configuration of trial `number`; `told` are points and the values they promise."""
+        if number < len(self._given):
+            return self._space.configuration(self._given[number])
+        # Told anew each time, for the forecasts change as curves grow; the seed goes with the
+        # number, so that a study that is resumed asks the same questions.
+        with threadpool_limits(1):
+            optimizer = Optimizer(
+                self._space.dimensions(),
+                base_estimator="GP",
+                n_initial_points=0,
+                acq_func="EI",
+                random_state=self._seed + number,
+            )
+            points = [point for point, _ in told]
+            optimizer.tell(points, [-value for _, value in told])
+            return self._space.configuration(optimizer.ask())
 
 
-class Engine:
-    """Asks for points and is told curves: a surrogate over hyper-parameters and epochs.
+@dataclass
+class _Flight:
+    """A leg under way."""
 
-    Every rung is an observation of (configuration, epochs). A new configuration is asked for
-    with the epochs left open; only its hyper-parameters are used, for the trial runs until it
-    is stopped, so no epoch is paid for twice.
+    trial: TrialResult
+    future: Future[TrialResult]
+
+
+@dataclass
+class _Search:
+    """A study in the making.
+
+    Decisions are taken one after the other, each from the results of all legs but the last
+    `batch - 1` decided, whether these have ended or not: so the same seed and batch give the
+    same study, however long each leg takes.
     """
 
-    def __init__(self, space: SearchSpace, max_epochs: int, seed: int) -> None:
-        self._space = space
-        epochs = Integer(1, max_epochs, prior="log-uniform", transform="normalize", name="epochs")
-        self._max_epochs = max_epochs
-        self._optimizer = Optimizer(
-            [*space.dimensions(), epochs],
-            base_estimator="ET",
-            n_initial_points=6,
-            random_state=seed,
+    workshop: Workshop
+    proposer: Proposer
+    space: SearchSpace
+    budget: Budget
+    policy: Policy
+    batch: int
+    recorder: Recorder
+    submit: Callable[..., Future[TrialResult]]
+    trials: list[TrialResult] = field(default_factory=list)
+    flights: deque[_Flight] = field(default_factory=deque)
+    best_after: list[float] = field(default_factory=list)
+    best_at: dict[int, float] = field(default_factory=dict)
+    thawed_last: bool = True
+
+    def run(self) -> str:
+        """Decide, run, absorb, until there is nothing more to do; why it ended."""
+        start = time.monotonic()
+        ended = f"{self.budget.trials} trials are made"
+        while True:
+            while len(self.flights) >= self.batch:
+                self._absorb()
+            spent = time.monotonic() - start
+            if self.budget.seconds is not None and self.trials and spent > self.budget.seconds:
+                ended = f"{self.budget.seconds:g} seconds are spent"
+                break
+            if converged := self.policy.converged.reason(self.best_after):
+                ended = converged
+                break
+            if not self._launch():
+                if not self.flights:
+                    break
+                self._absorb()
+        while self.flights:
+            self._absorb()
+        self._stop_paused(f"the study ended: {ended}")
+        return ended
+
+    @property
+    def best(self) -> float:
+        return max((trial.precision for trial in self.trials), default=0.0)
+
+    def _launch(self) -> bool:
+        """Send a leg off: a new trial and a paused one in turn. False if there is neither."""
+        self._drop_hopeless()
+        may_start = len(self.trials) < self.budget.trials
+        screening = len(self.trials) < self.policy.initial
+        candidate = None if screening and may_start else self._most_promising()
+        if candidate is not None and not (may_start and self.thawed_last):
+            self.thawed_last = True
+            self._send(candidate, self._until(2 * candidate.epochs[-1]))
+            return True
+        if may_start:
+            self.thawed_last = screening
+            self._start()
+            return True
+        return False
+
+    def _start(self) -> None:
+        number = len(self.trials)
+        trial = TrialResult(number, self.proposer.propose(self._told(), number))
+        self.trials.append(trial)
+        self.recorder.started(trial)
+        self._send(trial, self._until(self.policy.screen))
+
+    def _until(self, epoch: int) -> int:
+        """The last rung to make for; a little beyond a doubling rather than just before it."""
+        ladder = rungs(self.policy.max_epochs)
+        return next((rung for rung in ladder if rung * 1.15 >= epoch), ladder[-1])
+
+    def _send(self, trial: TrialResult, until: int) -> None:
+        reached = trial.curve[-1].epoch if trial.curve else 0
+        ladder = tuple(e for e in rungs(self.policy.max_epochs) if reached < e <= until)
+        recorded = self.recorder.recall(trial.number, trial.configuration)
+        rules: tuple[StopRule, ...] = (
+            Lagging(dict(self.best_at), self.policy.share),
+            self.policy.plateau,
         )
+        leg = Leg(trial, ladder, rules, self.policy.max_epochs, recorded.curve, recorded.diverged)
+        self.flights.append(_Flight(trial, self.submit(self.workshop.run, leg)))
 
-    def ask(self, n: int) -> list[Configuration]:
-        with threadpool_limits(1):
-            points = self._optimizer.ask(n_points=n, strategy="cl_min")
-        return [self._space.configuration(point[:-1]) for point in points]
+    def _absorb(self) -> None:
+        """Take in the leg that was sent off first."""
+        flight = self.flights.popleft()
+        result = flight.future.result()
+        new = result.curve[len(flight.trial.curve) :]
+        first = flight.trial.curve == ()
+        self._settle(result, new)
+        for rung in new:
+            self.best_at[rung.epoch] = max(rung.precision, self.best_at.get(rung.epoch, 0.0))
+        if first:
+            self.best_after.append(self.best)
+        else:
+            self.best_after[-1] = self.best
 
-    def tell(self, results: Sequence[TrialResult]) -> None:
-        points: list[list[Any]] = []
-        values: list[float] = []
-        for result in results:
-            point = self._space.point(result.configuration)
-            points += [[*point, rung.epoch] for rung in result.curve]
-            values += [-rung.precision for rung in result.curve]
-            if result.status == "diverged":
-                # A finite worst value: NaN would break the surrogate, and silence would let it
-                # ask for the like again.
-                points.append([*point, self._max_epochs])
-                values.append(0.0)
-        with threadpool_limits(1):
-            self._optimizer.tell(points, values)
+    def _settle(self, result: TrialResult, new: Sequence[Rung] = ()) -> None:
+        self.trials[result.number] = result
+        self.recorder.measured(result, new)
+        announce(result, max(self.best, result.precision))
+
+    def _in_flight(self) -> set[int]:
+        return {flight.trial.number for flight in self.flights}
+
+    def _paused(self) -> list[TrialResult]:
+        flying = self._in_flight()
+        return [
+            trial
+            for trial in self.trials
+            if trial.status == "paused" and trial.curve and trial.number not in flying
+        ]
+
+    def _drop_hopeless(self) -> None:
+        rule = Hopeless(self.best, self.policy.max_epochs, self.policy.slack)
+        for trial in self._paused():
+            if reason := rule.reason(trial.epochs, trial.values):
+                self._stop(trial, reason)
+
+    def _stop_paused(self, reason: str) -> None:
+        for trial in self._paused():
+            self._stop(trial, reason)
+
+    def _stop(self, trial: TrialResult, reason: str) -> None:
+        self.workshop.forget(trial.number)
+        self._settle(replace(trial, status="stopped", reason=reason))
+
+    def _most_promising(self) -> TrialResult | None:
+        return max(self._paused(), key=lambda t: (self._ahead(t), -t.number), default=None)
+
+    def _ahead(self, trial: TrialResult) -> float:
+        if trial.status == "diverged" or not trial.curve:
+            return 0.0
+        return forecast(trial.epochs, trial.values, self.policy.max_epochs)
+
+    def _told(self) -> list[tuple[list[Any], float]]:
+        """Points and promises for the surrogate.
+
+        A trial that diverged or learned nothing counts as half the median: a finite worst
+        value, not so far below the others that it would be all the surrogate sees. A trial that
+        is under way for the first time counts as the best (a constant liar), so that the next
+        question is asked elsewhere.
+        """
+        values = {trial.number: self._ahead(trial) for trial in self.trials if trial.reason}
+        if not values:
+            return []
+        floor = float(np.median(list(values.values()))) / 2
+        liar = max(values.values())
+        return [
+            (
+                self.space.point(trial.configuration),
+                max(values[trial.number], floor) if trial.number in values else liar,
+            )
+            for trial in self.trials
+        ]
 
 
 def run_study(
@@ -144,109 +334,63 @@ def run_study(
     space: SearchSpace,
     budget: Budget,
     *,
-    max_epochs: int = RUNGS[-1],
+    policy: Policy = Policy(),
     batch: int = 1,
+    workers: int = 1,
     seed: int = 0,
     first: Sequence[Configuration] = (),
-    runner: Runner | None = None,
     recorder: Recorder | None = None,
 ) -> Study:
     """Search for the configuration with the best validation precision.
 
-    The same seed and batch size give the same study, whatever the order in which the trials of
-    a batch end: a trial is judged against earlier batches only, and results are told in the
-    order of their numbers.
+    The same seed and batch give the same study, whatever the order in which legs end and
+    however many workers there are. A budget in seconds cuts it where the clock says.
 
     Parameters
     ----------
     problem : Problem
     space : SearchSpace
     budget : Budget
-    max_epochs : int
+    policy : Policy
     batch : int
-        Trials asked together, with a constant liar between them.
+        Legs under way at once: each is decided without the results of the `batch - 1` before.
+    workers : int
+        Threads that train them; LightFM lets the lock go.
     seed : int
     first : sequence of configurations
         Tried before anything is asked for.
-    runner : callable or None
-        Runs the trials of a batch, yielding results as they end; one after the other if None.
     recorder : Recorder or None
     """
-    runner, recorder = runner or threads(1), recorder or Forgetful()
-    engine = Engine(space, max_epochs, seed)
-    rungs = (*(epoch for epoch in RUNGS if epoch < max_epochs), max_epochs)
-    queue = list(first)
-    done: list[TrialResult] = []
-    ended = f"{budget.trials} trials are made"
-    start = time.monotonic()
+    recorder = recorder or Forgetful()
     recorder.begin()
     tell(SearchStarted(budget.trials))
-    while len(done) < budget.trials:
-        if done and budget.seconds is not None and time.monotonic() - start > budget.seconds:
-            ended = f"{budget.seconds:g} seconds are spent"
-            break
-        size = min(batch, budget.trials - len(done))
-        asked, queue = queue[:size], queue[size:]
-        if len(asked) < size:
-            asked += engine.ask(size - len(asked))
-        rules = _rules(done)
-        specs = [
-            TrialSpec(len(done) + place, configuration, rungs, rules)
-            for place, configuration in enumerate(asked)
-        ]
-        best = max((trial.precision for trial in done), default=0.0)
-        results = run_batch(problem, specs, runner, recorder, best)
-        engine.tell(results)
-        done += results
-    study = Study(tuple(done), ended)
+    with ThreadPoolExecutor(workers) as pool:
+        search = _Search(
+            Workshop(problem),
+            Proposer(space, seed, first, policy.initial),
+            space,
+            budget,
+            policy,
+            batch,
+            recorder,
+            pool.submit,
+        )
+        ended = search.run()
+    study = Study(tuple(search.trials), ended)
     recorder.end(study)
     return study
 
 
-def _rules(done: Sequence[TrialResult]) -> tuple[StopRule, ...]:
-    best = max(done, key=lambda trial: trial.precision, default=None)
-    if best is None:
-        return (Plateau(),)
-    epochs = tuple(rung.epoch for rung in best.curve)
-    return (Plateau(), Behind(epochs, tuple(rung.precision for rung in best.curve)))
-
-
-def run_batch(
-    problem: Problem,
-    specs: Sequence[TrialSpec],
-    runner: Runner,
-    recorder: Recorder,
-    best: float = 0.0,
-) -> list[TrialResult]:
-    """Results in the order of the specs; those already recorded are not run again.
-
-    `best` is the highest precision before this batch, for those who watch.
-    """
-    recalled = {spec.number: recorder.recall(spec) for spec in specs}
-    results = {number: result for number, result in recalled.items() if result is not None}
-    missing = [spec for spec in specs if spec.number not in results]
-    for result in results.values():
-        best = max(best, result.precision)
-        tell(_done(result, best, recalled=True))
-    for spec in missing:
-        recorder.started(spec)
-    for result in runner(problem, missing):
-        recorder.finished(result)
-        results[result.number] = result
-        best = max(best, result.precision)
-        tell(_done(result, best, recalled=False))
-    return [results[spec.number] for spec in specs]
-
-
-def _done(result: TrialResult, best: float, recalled: bool) -> TrialDone:
-    return TrialDone(
+def announce(result: TrialResult, best: float) -> None:
+    """Tell those who watch how far a trial has come; `best` is the study's best value."""
+    event = TrialDone(
         number=result.number,
         precision=result.precision,
         best=best,
-        epochs=result.best.epoch if result.best else 0,
+        epochs=result.epochs[-1] if result.curve else 0,
         seconds=result.seconds,
         status=result.status,
         reason=result.reason,
-        recalled=recalled,
         configuration=result.configuration,
     )
+    tell(event)

@@ -59,6 +59,13 @@ class SearchSpace:
         """The searched dimensions as scikit-optimize has them."""
         return [_dimension(name, dimension) for name, dimension in self.searched.items()]
 
+    def likely(self) -> list[sk.Dimension]:
+        """The part of each dimension from which the first trials are drawn."""
+        return [
+            _dimension(name, dimension, dimension.likely if isinstance(dimension, Range) else None)
+            for name, dimension in self.searched.items()
+        ]
+
     def configuration(self, point: Sequence[Any]) -> Configuration:
         """Hyper-parameters of a point; dimensions whose condition is not met are left out."""
         values = dict(self.fixed)
@@ -84,13 +91,16 @@ class SearchSpace:
         return [_middle(dimension) for dimension in self.searched.values()]
 
 
-def _dimension(name: str, dimension: Range | Choice) -> sk.Dimension:
+def _dimension(
+    name: str, dimension: Range | Choice, bounds: tuple[float | int, float | int] | None = None
+) -> sk.Dimension:
     if isinstance(dimension, Choice):
         return sk.Categorical(dimension.values, name=name)
     prior = "log-uniform" if dimension.scale == "log" else "uniform"
     kind = sk.Integer if _whole(dimension) else sk.Real
     # Normalised, so that every dimension weighs the same in a surrogate's distances.
-    return kind(dimension.low, dimension.high, prior=prior, transform="normalize", name=name)
+    low, high = bounds or (dimension.low, dimension.high)
+    return kind(low, high, prior=prior, transform="normalize", name=name)
 
 
 def _whole(dimension: Range) -> bool:

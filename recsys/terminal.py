@@ -79,14 +79,16 @@ class Watch:
 
     def _trial(self, event: TrialDone) -> None:
         if self._task is not None:
-            self._bar.update(self._task, advance=1, description=f"searching, best {event.best:.4f}")
-        outcome = f"{event.precision:.4f} at epoch {event.epochs:<3}"
+            ended = 0 if event.status == "paused" else 1
+            self._bar.update(
+                self._task, advance=ended, description=f"searching, best {event.best:.4f}"
+            )
+        outcome = f"{event.precision:.4f} by epoch {event.epochs:<3}"
         if event.status == "diverged":
             outcome = "diverged"
-        again = " (from an earlier run)" if event.recalled else ""
         self._console.print(
             f"    trial {event.number:>3}  {outcome}  {event.seconds:5.1f} s  "
-            f"[dim]{escape(_short(event.configuration))}; {escape(event.reason)}{again}[/dim]",
+            f"[dim]{escape(_short(event.configuration))}; {escape(event.reason)}[/dim]",
             highlight=False,
         )
 

@@ -16,8 +16,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from recsys.errors import RegistryError
-from recsys.search import Study
-from recsys.trial import Rung, TrialResult, TrialSpec
+from recsys.search import Recorded, Study
+from recsys.space import Configuration
+from recsys.trial import Rung, TrialResult
 
 STUDY, KIND, TRIAL, STATUS, REASON = "study", "kind", "trial", "status", "reason"
 CURVE, SECONDS, OBJECTIVE = "curve/precision_at_5", "curve/seconds", "val/precision_at_5"
@@ -75,29 +76,18 @@ class Tracker:
             self.log(run.info.run_id, params=params)
         return str(run.info.run_id)
 
-    def finished_trials(self, key: str) -> dict[int, TrialResult]:
-        found: dict[int, TrialResult] = {}
+    def recorded_trials(self, key: str) -> dict[int, tuple[Run, Recorded]]:
+        """The trials of a study by number, each with what was measured of it."""
+        found: dict[int, tuple[Run, Recorded]] = {}
         for run in self._search(f"tags.{KIND} = 'trial' and tags.{STUDY} = '{key}'"):
-            if run.info.status in ("FINISHED", "FAILED") and STATUS in run.data.tags:
-                result = self._recalled(run)
-                found[result.number] = result
-            elif run.info.status == "RUNNING":
-                # Left by a process that was killed: the trial is made again from its start.
-                self.client.set_terminated(run.info.run_id, "KILLED")
+            history = self.client.get_metric_history
+            seconds = {point.step: point.value for point in history(run.info.run_id, SECONDS)}
+            curve = {point.step: point.value for point in history(run.info.run_id, CURVE)}
+            measured = tuple(Rung(e, curve[e], seconds.get(e, 0.0)) for e in sorted(curve))
+            tags = run.data.tags
+            diverged = tags[REASON] if tags.get(STATUS) == "diverged" else None
+            found[int(tags[TRIAL])] = run, Recorded(measured, diverged)
         return found
-
-    def _recalled(self, run: Run) -> TrialResult:
-        history = self.client.get_metric_history
-        run_id, tags = run.info.run_id, run.data.tags
-        seconds = {point.step: point.value for point in history(run_id, SECONDS)}
-        curve = sorted((point.step, point.value) for point in history(run_id, CURVE))
-        return TrialResult(
-            int(tags[TRIAL]),
-            json.loads(tags["configuration"]),
-            tuple(Rung(epoch, value, seconds.get(epoch, 0.0)) for epoch, value in curve),
-            tags[STATUS],  # type: ignore[arg-type]
-            tags[REASON],
-        )
 
     def _search(self, condition: str) -> list[Run]:
         found: list[Run] = []
@@ -151,7 +141,7 @@ class StudyRecorder:
 
     def __init__(self, tracker: Tracker, key: str, name: str, params: Mapping[str, Any]) -> None:
         self._tracker, self._key, self._name, self._params = tracker, key, name, params
-        self._finished: dict[int, TrialResult] = {}
+        self._known: dict[int, tuple[Run, Recorded]] = {}
         self._runs: dict[int, str] = {}
         self._run_id = ""
 
@@ -159,36 +149,49 @@ class StudyRecorder:
         with clear_faults(self._tracker.uri):
             self._run_id = self._tracker.open_study(self._key, self._name, self._params)
             self._tracker.client.update_run(self._run_id, status="RUNNING")
-            self._finished = self._tracker.finished_trials(self._key)
+            self._known = self._tracker.recorded_trials(self._key)
 
-    def recall(self, spec: TrialSpec) -> TrialResult | None:
-        result = self._finished.get(spec.number)
-        return result if result and result.configuration == spec.configuration else None
+    def recall(self, number: int, configuration: Configuration) -> Recorded:
+        if number not in self._known:
+            return Recorded()
+        run, recorded = self._known[number]
+        same = json.loads(run.data.tags["configuration"]) == configuration
+        return recorded if same else Recorded()
 
-    def started(self, spec: TrialSpec) -> None:
+    def started(self, trial: TrialResult) -> None:
+        if trial.number in self._known:
+            # Begun by an earlier process, which was stopped: the run goes on.
+            self._runs[trial.number] = self._known[trial.number][0].info.run_id
+            return
         tags = {
             KIND: "trial",
             STUDY: self._key,
-            TRIAL: str(spec.number),
-            "configuration": json.dumps(spec.configuration),
+            TRIAL: str(trial.number),
+            "configuration": json.dumps(trial.configuration),
             "mlflow.parentRunId": self._run_id,
         }
         run = self._tracker.client.create_run(
-            self._tracker.experiment_id, tags=tags, run_name=f"trial {spec.number:03d}"
+            self._tracker.experiment_id, tags=tags, run_name=f"trial {trial.number:03d}"
         )
-        self._runs[spec.number] = run.info.run_id
+        self._runs[trial.number] = run.info.run_id
 
-    def finished(self, result: TrialResult) -> None:
-        run_id = self._runs[result.number]
-        metrics = [(CURVE, rung.precision, rung.epoch) for rung in result.curve]
-        metrics += [(SECONDS, rung.seconds, rung.epoch) for rung in result.curve]
-        metrics += [(OBJECTIVE, result.precision, 0), ("seconds", result.seconds, 0)]
-        if result.best:
-            metrics.append(("best_epoch", result.best.epoch, 0))
-        tags = {STATUS: result.status, REASON: result.reason}
-        self._tracker.log(run_id, metrics, result.configuration, tags)
-        status = "FAILED" if result.status == "diverged" else "FINISHED"
-        self._tracker.client.set_terminated(run_id, status)
+    def measured(self, trial: TrialResult, new: Sequence[Rung]) -> None:
+        """One call a leg, and one more when the trial ends."""
+        run_id = self._runs[trial.number]
+        known = self._known.get(trial.number)
+        recorded = {rung.epoch for rung in known[1].curve} if known else set[int]()
+        metrics = [(CURVE, rung.precision, rung.epoch) for rung in new]
+        metrics += [(SECONDS, rung.seconds, rung.epoch) for rung in new]
+        metrics = [entry for entry in metrics if entry[2] not in recorded]
+        ended = trial.status != "paused"
+        if ended:
+            metrics += [(OBJECTIVE, trial.precision, 0), ("seconds", trial.seconds, 0)]
+            metrics += [("best_epoch", trial.best.epoch, 0)] if trial.best else []
+        tags = {STATUS: trial.status, REASON: trial.reason} if ended else {}
+        self._tracker.log(run_id, metrics, trial.configuration if ended else {}, tags)
+        if ended:
+            status = "FAILED" if trial.status == "diverged" else "FINISHED"
+            self._tracker.client.set_terminated(run_id, status)
 
     def end(self, study: Study) -> None:
         best = study.best

@@ -1,10 +1,12 @@
-"""A trial: one configuration trained rung by rung, measured at each, stopped when it is no use."""
+"""Trials: configurations trained leg by leg and measured at rungs, kept warm between legs."""
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import scipy.sparse as sp
@@ -15,11 +17,7 @@ from recsys.metrics import precision_at_k
 from recsys.model import DivergedError, Hyperparameters, Training
 from recsys.stopping import StopRule, first_reason
 
-Status = Literal["complete", "stopped", "diverged"]
-
-# Early rungs are close together because that is where bad trials can be told from good ones;
-# later ones a constant factor apart, because a curve bends on a logarithmic scale of epochs.
-RUNGS = (1, 2, 3, 5, 8, 12, 17, 24, 33, 45, 60, 80, 105, 135, 170, 210, 260)
+Status = Literal["paused", "complete", "stopped", "diverged"]
 
 
 @dataclass(frozen=True)
@@ -33,10 +31,10 @@ class Problem:
         The objective is mean validation precision_at_k, training interactions masked.
     seed : int
         Of the model's initialisation and its sampling.
-    item_features : csr_matrix float32 or None
-        Trained jointly (identity block and tags); None for a vector of its own for each item.
     masked : bool
         False leaves the training interactions in the ranking, as the founding article does.
+    item_features : csr_matrix float32 or None
+        Trained jointly (identity block and tags); None for a vector of its own for each item.
     """
 
     train: sp.csr_matrix
@@ -50,6 +48,10 @@ class Problem:
         known = self.train if self.masked else None
         return float(precision_at_k(factors, self.validation, known=known, k=self.k).mean())
 
+    def training(self, configuration: Mapping[str, Any]) -> Training:
+        hyperparameters = Hyperparameters.from_dict(configuration)
+        return Training(self.train, hyperparameters, self.seed, item_features=self.item_features)
+
 
 @dataclass(frozen=True)
 class Rung:
@@ -61,18 +63,8 @@ class Rung:
 
 
 @dataclass(frozen=True)
-class TrialSpec:
-    """What a trial is asked to do."""
-
-    number: int
-    configuration: dict[str, Any]
-    rungs: tuple[int, ...] = RUNGS
-    rules: tuple[StopRule, ...] = ()
-
-
-@dataclass(frozen=True)
 class TrialResult:
-    """What came of a trial.
+    """A trial as far as it has come.
 
     Parameters
     ----------
@@ -80,18 +72,18 @@ class TrialResult:
     configuration : dict
     curve : tuple of Rung
         Empty if the model diverged before the first rung.
-    status : {"complete", "stopped", "diverged"}
+    status : {"paused", "complete", "stopped", "diverged"}
     reason : str
-        Why it ended.
+        Why it ended, or paused.
     factors : Factors or None
-        The state at the best rung; None for a trial that was recalled, not run.
+        The state at the best rung; None where that was recalled, not trained.
     """
 
     number: int
     configuration: dict[str, Any]
-    curve: tuple[Rung, ...]
-    status: Status
-    reason: str
+    curve: tuple[Rung, ...] = ()
+    status: Status = "paused"
+    reason: str = ""
     factors: Factors | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -101,55 +93,138 @@ class TrialResult:
 
     @property
     def precision(self) -> float:
-        """The best rung's precision; 0 where there is none or the trial diverged."""
+        """The best rung's precision; 0 where there is none."""
         return self.best.precision if self.best else 0.0
 
     @property
     def seconds(self) -> float:
         return self.curve[-1].seconds if self.curve else 0.0
 
+    @property
+    def epochs(self) -> list[int]:
+        return [rung.epoch for rung in self.curve]
 
-def run_trial(
-    problem: Problem, spec: TrialSpec, on_rung: Callable[[Rung], None] | None = None
-) -> TrialResult:
-    """Train and measure one configuration, one thread, until a rule or the last rung ends it."""
-    training = Training(
-        problem.train,
-        Hyperparameters.from_dict(spec.configuration),
-        problem.seed,
-        item_features=problem.item_features,
-    )
-    curve: list[Rung] = []
-    factors: Factors | None = None
-    status: Status = "complete"
-    reason = "all rungs"
-    # CPU time of this thread alone: other trials may run beside it.
-    start = time.thread_time()
-    with threadpool_limits(1):
-        for epoch in spec.rungs:
-            try:
-                training.advance(epoch - training.epoch)
-            except DivergedError as fault:
-                status, reason = "diverged", str(fault)
-                break
-            precision = problem.precision(training.view())
-            if precision > max((rung.precision for rung in curve), default=-1.0):
-                factors = training.factors()
-            curve.append(Rung(epoch, precision, time.thread_time() - start))
-            if on_rung is not None:
-                on_rung(curve[-1])
-            if ended := _ended(spec.rules, curve):
-                status, reason = "stopped", ended
-                break
-    return TrialResult(
-        spec.number,
-        spec.configuration,
-        tuple(curve),
-        status,
-        reason,
-        factors,
-    )
+    @property
+    def values(self) -> list[float]:
+        return [rung.precision for rung in self.curve]
 
 
-def _ended(rules: Sequence[StopRule], curve: Sequence[Rung]) -> str | None:
-    return first_reason(rules, [rung.epoch for rung in curve], [rung.precision for rung in curve])
+@dataclass(frozen=True)
+class Leg:
+    """A part of a trial: from where it paused over these rungs, unless a rule ends it.
+
+    Parameters
+    ----------
+    trial : TrialResult
+        As far as it has come.
+    rungs : tuple of int
+        Epochs to measure at, ascending.
+    rules : tuple of StopRule
+    last : int
+        The rung at which a trial is complete.
+    recorded : tuple of Rung
+        Measurements of an earlier process: taken over instead of made again.
+    diverged : str or None
+        That the earlier process saw it diverge behind the recorded rungs.
+    """
+
+    trial: TrialResult
+    rungs: tuple[int, ...]
+    rules: tuple[StopRule, ...]
+    last: int
+    recorded: tuple[Rung, ...] = ()
+    diverged: str | None = None
+
+
+class Workshop:
+    """Trains legs; keeps the models of paused trials, so that going on costs no epoch twice.
+
+    Parameters
+    ----------
+    problem : Problem
+    kept_bytes : int
+        Models kept at most; the longest untouched goes first, and is trained again up to where
+        it was (which gives the same model) should its trial go on after all.
+    """
+
+    def __init__(self, problem: Problem, kept_bytes: int = 2 * 10**9) -> None:
+        self.problem = problem
+        self._kept_bytes = kept_bytes
+        self._models: OrderedDict[int, Training] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def run(self, leg: Leg) -> TrialResult:
+        """Train and measure one leg, on one thread."""
+        trial = leg.trial
+        recorded = {rung.epoch: rung for rung in leg.recorded}
+        spent = _Stopwatch(trial.seconds)
+        training: Training | None = None
+        with threadpool_limits(1):
+            for epoch in leg.rungs:
+                if epoch in recorded:
+                    rung, factors = recorded[epoch], None
+                    spent.reset(rung.seconds)
+                elif leg.diverged is not None:
+                    return self._ended(trial, "diverged", leg.diverged)
+                else:
+                    training = training or self._take(trial)
+                    try:
+                        training.advance(epoch - training.epoch)
+                    except DivergedError as fault:
+                        return self._ended(trial, "diverged", str(fault))
+                    precision = self.problem.precision(training.view())
+                    # A copy of the state is only made where it is the best so far.
+                    factors = training.factors() if precision > trial.precision else None
+                    rung = Rung(epoch, precision, spent.seconds())
+                trial = replace(trial, curve=(*trial.curve, rung), factors=factors or trial.factors)
+                if epoch >= leg.last:
+                    return self._ended(trial, "complete", "all epochs")
+                if reason := first_reason(leg.rules, trial.epochs, trial.values):
+                    return self._ended(trial, "stopped", reason)
+        if training is not None:
+            self._keep(trial.number, training)
+        return replace(trial, status="paused", reason=f"paused at epoch {trial.epochs[-1]}")
+
+    def forget(self, number: int) -> None:
+        """Drop the model of a trial that will not go on."""
+        with self._lock:
+            self._models.pop(number, None)
+
+    def _ended(self, trial: TrialResult, status: Status, reason: str) -> TrialResult:
+        self.forget(trial.number)
+        return replace(trial, status=status, reason=reason)
+
+    def _take(self, trial: TrialResult) -> Training:
+        with self._lock:
+            training = self._models.pop(trial.number, None)
+        reached = trial.curve[-1].epoch if trial.curve else 0
+        if training is None or training.epoch != reached:
+            training = self.problem.training(trial.configuration)
+            if reached:
+                training.advance(reached)
+        return training
+
+    def _keep(self, number: int, training: Training) -> None:
+        with self._lock:
+            self._models[number] = training
+            while sum(model.bytes for model in self._models.values()) > self._kept_bytes:
+                self._models.popitem(last=False)
+
+
+class _Stopwatch:
+    """CPU seconds of this thread, going on from what a trial has cost before."""
+
+    def __init__(self, before: float) -> None:
+        self.reset(before)
+
+    def reset(self, before: float) -> None:
+        self._before, self._start = before, time.thread_time()
+
+    def seconds(self) -> float:
+        return self._before + time.thread_time() - self._start
+
+
+def run_whole(problem: Problem, trial: TrialResult, epochs: Sequence[int]) -> TrialResult:
+    """One trial over all its rungs, no rule ending it."""
+    leg = Leg(trial, tuple(epochs), (), epochs[-1])
+    return Workshop(problem).run(leg)

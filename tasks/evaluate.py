@@ -12,5 +12,11 @@ _evaluate = cached_task(learning.evaluate)
 
 def evaluate(config: Config, holdouts: Stage, features: Stage, tuned: Stage) -> Stage:
     return _evaluate(
-        config.storage.interim, holdouts, features, tuned, config.evaluate, config.seed
+        config.storage.interim,
+        holdouts,
+        features,
+        tuned,
+        config.evaluate,
+        config.seed,
+        workers=config.search.workers,
     )

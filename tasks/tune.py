@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from recsys import learning
 from recsys.config import Config
-from recsys.search import threads
 from recsys.stages import Stage
 from recsys.tracking import StudyRecorder, Tracker, flat
 from tasks.caching import cached_task
@@ -27,6 +26,6 @@ def tune(config: Config, holdouts: Stage, features: Stage) -> Stage:
         features,
         search,
         config.seed,
-        runner=threads(config.search.workers),
+        workers=config.search.workers,
         recorder=recorder,
     )

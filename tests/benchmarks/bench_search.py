@@ -1,0 +1,235 @@
+"""The search beside the founding article's: best precision so far against CPU seconds.
+
+Both sides: the article's space, one thread, the same problem and seed, the same measuring code;
+every CPU second of training, measuring and asking the surrogate counts. The article's side is
+forest_minimize with the epochs as a plain dimension, 40 trials of one number each. Ours gets as
+many CPU seconds. Winners are refit on train and validation and scored once on the test holdout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from recsys.article import article_study
+from recsys.config import ARTICLE_SPACE, DEFAULT_SPACE, Article, Range, Space
+from recsys.interactions import read_interactions
+from recsys.kcore import kcore
+from recsys.learning import GOOD_DEFAULTS
+from recsys.metrics import precision_at_k
+from recsys.model import Hyperparameters, Training
+from recsys.search import Budget, Forgetful, Policy, run_study
+from recsys.space import Configuration, SearchSpace
+from recsys.splits import Split, split
+from recsys.stopping import Converged
+from recsys.trial import Problem, Rung, TrialResult
+
+SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "likes.psv.gz"
+SEEDS = (0, 1, 2)
+ARTICLE_TRIALS = 40
+
+
+@dataclass
+class Clock(Forgetful):
+    """A recorder that notes what the process had spent when the best so far was found.
+
+    Raises `Spent` once the budget of CPU seconds is gone.
+    """
+
+    budget: float = float("inf")
+    start: float = field(default_factory=time.process_time)
+    steps: list[tuple[float, float]] = field(default_factory=list)
+    best: TrialResult | None = None
+    trials: int = 0
+
+    def started(self, trial: TrialResult) -> None:
+        self.trials += 1
+
+    def measured(self, trial: TrialResult, new: Sequence[Rung]) -> None:
+        spent = time.process_time() - self.start
+        if spent > self.budget:
+            raise Spent
+        if trial.precision > (self.best.precision if self.best else 0.0):
+            self.best = trial
+            self.steps.append((spent, trial.precision))
+
+
+class Spent(Exception):  # noqa: N818 - it is no error
+    """The CPU seconds are used up."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One search: its best so far as (CPU seconds, precision), and the winner on the test set."""
+
+    steps: list[tuple[float, float]]
+    seconds: float
+    configuration: Configuration
+    epochs: int
+    test: float
+    trials: int
+
+    @property
+    def best(self) -> float:
+        return self.steps[-1][1]
+
+    def reached(self, value: float) -> float:
+        return next((seconds for seconds, best in self.steps if best >= value), float("inf"))
+
+
+def load(dataset: str, seed: int) -> Split:
+    path = SAMPLE
+    if dataset == "citeulike-a":
+        path = Path(os.environ["RECSYS_BENCH_DATA"]) / dataset / "likes.psv"
+    interactions, _, _ = read_interactions(path)
+    return split(kcore(interactions, 5, 5).interactions, seed=seed)
+
+
+def article(parts: Split, seed: int) -> Outcome:
+    clock = Clock()
+    problem = Problem(parts.train, parts.validation, seed=seed)
+    article_study(problem, Article(calls=ARTICLE_TRIALS, feature_calls=0), seed, clock)
+    return outcome(parts, seed, clock)
+
+
+def ours(parts: Split, seed: int, space: Space, seconds: float) -> Outcome:
+    clock = Clock(seconds)
+    problem = Problem(parts.train, parts.validation, seed=seed)
+    searched = SearchSpace.from_config(space)
+    first = [searched.configuration(searched.point(GOOD_DEFAULTS))]
+    # Only the budget ends it: the question is what the same seconds bring.
+    policy = Policy(converged=Converged(patience=10**6))
+    with suppress(Spent):
+        run_study(
+            problem, searched, Budget(1000), policy=policy, seed=seed, first=first, recorder=clock
+        )
+    return outcome(parts, seed, clock)
+
+
+def outcome(parts: Split, seed: int, clock: Clock) -> Outcome:
+    seconds = time.process_time() - clock.start
+    assert clock.best is not None
+    assert clock.best.best is not None
+    configuration, epochs = clock.best.configuration, clock.best.best.epoch
+    known = parts.refit_train()
+    training = Training(known, Hyperparameters.from_dict(configuration), seed)
+    training.advance(epochs)
+    test = float(precision_at_k(training.view(), parts.test, known=known).mean())
+    return Outcome(clock.steps, seconds, configuration, epochs, test, clock.trials)
+
+
+# The article's ranges, and where experience with LightFM says to look first: its own learning
+# rate give or take a factor of three, anything but strong regularisation.
+LIKELY = {
+    "learning_rate": Range(low=1e-4, high=1.0, scale="log", likely=(0.015, 0.15)),
+    "alpha": Range(low=1e-6, high=1e-1, scale="log", likely=(1e-6, 1e-3)),
+}
+SPACES: dict[str, Space] = {
+    "ours": ARTICLE_SPACE | LIKELY,
+    "ours, full space": DEFAULT_SPACE,
+}
+
+
+def run(dataset: str, seed: int, side: str, folder: Path) -> Outcome:
+    """One search, or what an earlier call found of it: they are long."""
+    path = folder / f"search-{dataset}-{seed}-{side.replace(', ', '-').replace(' ', '-')}.json"
+    if path.exists():
+        kept = json.loads(path.read_text())
+        return Outcome(**kept)
+    parts = load(dataset, seed)
+    if side == "article":
+        found = article(parts, seed)
+    else:
+        found = ours(parts, seed, SPACES[side], run(dataset, seed, "article", folder).seconds)
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found.__dict__))
+    return found
+
+
+def table(found: dict[tuple[str, int, str], Outcome], dataset: str) -> list[str]:
+    lines = [
+        f"{dataset}: validation precision_at_5 (test of the winner), CPU as share of article's"
+    ]
+    for seed in SEEDS:
+        theirs = found[dataset, seed, "article"]
+        lines.append(f"  seed {seed}  article {theirs.best:.4f} ({theirs.test:.4f})")
+        for side in SPACES:
+            own = found[dataset, seed, side]
+            share = own.reached(theirs.best) / theirs.reached(theirs.best)
+            whole = own.reached(theirs.best) / theirs.seconds
+            lines.append(
+                f"    {side}: reaches it at 1/{1 / share:.1f} of the seconds the article took to "
+                f"(1/{1 / whole:.1f} of all); ends {own.best:.4f} ({own.test:.4f}), "
+                f"{own.best / theirs.best - 1:+.0%}"
+            )
+    for side in SPACES:
+        rows = [(found[dataset, s, "article"], found[dataset, s, side]) for s in SEEDS]
+        wholes = [own.reached(theirs.best) / theirs.seconds for theirs, own in rows]
+        gains = [own.best / theirs.best - 1 for theirs, own in rows]
+        lines.append(
+            f"  {side}: median 1/{1 / median(wholes):.1f}, worst 1/{1 / max(wholes):.1f} of the "
+            f"article's CPU seconds; same seconds: median {median(gains):+.0%}"
+        )
+    return lines
+
+
+def figure(found: dict[tuple[str, int, str], Outcome], datasets: Sequence[str], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    drawing, axes = plt.subplots(1, len(datasets), figsize=(6 * len(datasets), 4), squeeze=False)
+    colours = {"article": "tab:grey", "ours": "tab:blue", "ours, full space": "tab:orange"}
+    for axis, dataset in zip(axes[0], datasets, strict=True):
+        for side, colour in colours.items():
+            for seed in SEEDS:
+                one = found[dataset, seed, side]
+                steps = np.array([*one.steps, (one.seconds, one.best)])
+                axis.step(
+                    steps[:, 0],
+                    steps[:, 1],
+                    where="post",
+                    color=colour,
+                    label=side if seed == 0 else None,
+                )
+        axis.set(title=dataset, xlabel="CPU seconds", ylabel="best validation precision at 5")
+        axis.legend()
+    drawing.tight_layout()
+    drawing.savefig(path, dpi=110)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Run the search beside the founding article's.")
+    parser.add_argument("--folder", type=Path, default=Path("data/output/bench"))
+    parser.add_argument("--only", nargs=3, metavar=("DATASET", "SEED", "SIDE"))
+    options = parser.parse_args(arguments)
+    if options.only:
+        dataset, seed, side = options.only
+        print(run(dataset, int(seed), side, options.folder))
+        return
+    datasets = ["sample"]
+    if "RECSYS_BENCH_DATA" in os.environ:
+        datasets.insert(0, "citeulike-a")
+    found: dict[tuple[str, int, str], Outcome] = {
+        (dataset, seed, side): run(dataset, seed, side, options.folder)
+        for dataset in datasets
+        for seed in SEEDS
+        for side in ("article", *SPACES)
+    }
+    for dataset in datasets:
+        print("\n".join(table(found, dataset)))
+    figure(found, datasets, options.folder / "search.png")
+
+
+if __name__ == "__main__":
+    main()
