@@ -105,12 +105,14 @@ class Choice(Section):
 Dimension = Range | Choice | bool | int | float | str
 Space = dict[str, Dimension]
 
+# Likely is what experience with LightFM on other data says: around its own learning rate, a
+# middling size, hardly any regularisation.
 DEFAULT_SPACE: Space = {
-    "no_components": Range(low=16, high=256, scale="log"),
-    "learning_rate": Range(low=0.005, high=0.3, scale="log"),
-    "user_alpha": Range(low=1e-7, high=1e-3, scale="log"),
-    "item_alpha": Range(low=1e-7, high=1e-3, scale="log"),
-    "max_sampled": Range(low=5, high=100, scale="log"),
+    "no_components": Range(low=16, high=256, scale="log", likely=(48, 192)),
+    "learning_rate": Range(low=0.005, high=0.3, scale="log", likely=(0.02, 0.1)),
+    "user_alpha": Range(low=1e-7, high=1e-3, scale="log", likely=(1e-7, 3e-4)),
+    "item_alpha": Range(low=1e-7, high=1e-3, scale="log", likely=(1e-7, 3e-4)),
+    "max_sampled": Range(low=5, high=100, scale="log", likely=(8, 50)),
     "loss": "warp",
     "learning_schedule": "adagrad",
 }

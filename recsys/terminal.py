@@ -78,19 +78,19 @@ class Watch:
             self._task = None
 
     def _trial(self, event: TrialDone) -> None:
+        ended = event.status != "paused"
         if self._task is not None:
-            ended = 0 if event.status == "paused" else 1
-            self._bar.update(
-                self._task, advance=ended, description=f"searching, best {event.best:.4f}"
+            best = f"searching, best {event.best:.4f}"
+            self._bar.update(self._task, advance=int(ended), description=best)
+        if ended:
+            outcome = "diverged" if event.status == "diverged" else f"{event.precision:.4f}"
+            self._console.print(
+                f"    trial {event.number:>3} {outcome:>9}  {event.epochs:>3} epochs "
+                f"{event.seconds:>6.1f} s  [dim]{escape(event.reason)}[/dim]",
+                highlight=False,
+                no_wrap=True,
+                overflow="ellipsis",
             )
-        outcome = f"{event.precision:.4f} by epoch {event.epochs:<3}"
-        if event.status == "diverged":
-            outcome = "diverged"
-        self._console.print(
-            f"    trial {event.number:>3}  {outcome}  {event.seconds:5.1f} s  "
-            f"[dim]{escape(_short(event.configuration))}; {escape(event.reason)}[/dim]",
-            highlight=False,
-        )
 
     def _download(self, event: Download) -> None:
         if self._task is None:
@@ -104,10 +104,13 @@ class Watch:
             for name in WORTH_SAYING.get(event.stage, ())
             if name in event.counts
         ]
+        if "configuration" in event.counts:
+            said.append(_short(event.counts["configuration"]))
         how = "reused" if event.reused else f"{event.seconds:.1f} s"
         self._console.print(
             f"[green]✓[/green] [bold]{event.stage:<9}[/bold] {', '.join(said)} [dim]({how})[/dim]",
             highlight=False,
+            soft_wrap=True,
         )
 
 
