@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ from recsys.errors import InputError
 P = ParamSpec("P")
 Counts = Mapping[str, Any]
 MANIFEST = "manifest.json"
+ABANDONED = 24 * 3600  # seconds after which a scratch folder is nobody's any more
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         assert isinstance(manifest["files"], dict)
         return cast("dict[str, Any]", manifest)
-    except (OSError, ValueError, KeyError, AssertionError) as fault:
+    except (OSError, ValueError, KeyError, TypeError, AssertionError) as fault:
         raise InputError(
             f"{folder} has no readable {MANIFEST}",
             "a finished product",
@@ -170,6 +172,7 @@ class _Scratch:
     def __enter__(self) -> Path:
         try:
             self._interim.mkdir(parents=True, exist_ok=True)
+            _sweep(self._interim)
             self._path = Path(tempfile.mkdtemp(prefix=f".{self._name}-", dir=self._interim))
         except OSError as fault:
             raise InputError(
@@ -181,6 +184,13 @@ class _Scratch:
 
     def __exit__(self, *_: object) -> None:
         shutil.rmtree(self._path, ignore_errors=True)
+
+
+def _sweep(interim: Path) -> None:
+    """Clear away what killed processes left: scratch folders that are a day old."""
+    for left in interim.glob(".*-*"):
+        if left.is_dir() and time.time() - left.stat().st_mtime > ABANDONED:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _write_manifest(folder: Path, name: str, version: int, counts: Counts) -> None:

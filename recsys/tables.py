@@ -214,6 +214,8 @@ def _from_text(
             table = pacsv.read_csv(stream, read, parse, convert)
     except (pa.ArrowInvalid, pa.ArrowKeyError, OSError, UnicodeError) as fault:
         raise _text_fault(filesystem, path, columns, text, fault) from fault
+    # Arrow takes the first of two columns of one name without a word.
+    _require_once(_header(filesystem, path, text), columns, path)
     return table.rename_columns(list(columns)), malformed.count
 
 
@@ -243,7 +245,8 @@ def _text_fault(
 def _header(filesystem: pafs.FileSystem, path: str, text: TextFormat) -> list[str]:
     with filesystem.open_input_stream(path) as stream:
         start = stream.read(1 << 16).decode(text.encoding, errors="replace")
-    return start.splitlines()[0].split(text.delimiter) if start else []
+    names = start.splitlines()[0].split(text.delimiter) if start else []
+    return [name.strip(text.quote) if text.quote else name for name in names]
 
 
 def _require(found: Sequence[str], columns: Mapping[str, str], source: str) -> None:
@@ -254,6 +257,10 @@ def _require(found: Sequence[str], columns: Mapping[str, str], source: str) -> N
             f"a column {' and a column '.join(missing)}",
             "name the columns in the configuration (user_column, item_column, ...)",
         )
+    _require_once(found, columns, source)
+
+
+def _require_once(found: Sequence[str], columns: Mapping[str, str], source: str) -> None:
     twice = [own for own in columns.values() if list(found).count(own) > 1]
     if twice:
         raise InputError(

@@ -1,0 +1,99 @@
+"""Features against the article's DictVectorizer, and the options on cases worked by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.feature_extraction import DictVectorizer
+
+from recsys.errors import InputError
+from recsys.features import FeatureColumns, encode, read_features, with_identity
+from recsys.idmap import IdMap
+
+ITEMS = IdMap(pa.array(["a", "b", "c", "d"]), "item")
+ROWS = st.lists(
+    st.tuples(
+        st.sampled_from(["a", "b", "c", "d", "elsewhere"]),
+        st.sampled_from(["tag", "category"]),
+        st.sampled_from(["x", "X", "y", "two words", "É", "z|q"]),
+    ),
+    min_size=1,
+    max_size=40,
+)
+
+
+def frame(rows: list[tuple[str, str, str]]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["mid", "type", "value"])
+
+
+def hand() -> pd.DataFrame:
+    return frame(
+        [("a", "tag", "Red"), ("a", "tag", "red"), ("a", "tag", "big"), ("b", "tag", "red"),
+         ("d", "category", "toys"), ("zz", "tag", "lost")]
+    )  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None)
+@given(ROWS)
+def test_it_is_the_articles_one_hot_encoding(rows: list[tuple[str, str, str]]) -> None:
+    inside = [row for row in rows if row[0] != "elsewhere"]
+    if not inside:
+        return
+    dictionaries: list[dict[str, int]] = [{} for _ in range(len(ITEMS))]
+    for item, kind, value in inside:
+        dictionaries[ITEMS.index(item)][f"{kind}_{value.lower()}"] = 1
+    peer = DictVectorizer()
+    expected = peer.fit_transform(dictionaries)
+    encoded = encode(read_features(frame(rows))[0], ITEMS, normalisation="none")
+    assert encoded.names.to_pylist() == peer.get_feature_names_out().tolist()
+    assert (encoded.matrix.toarray() == expected.toarray()).all()
+    stacked = sp.hstack((sp.eye(len(ITEMS)), expected))
+    assert (with_identity(encoded.matrix).toarray() == stacked.toarray()).all()
+
+
+def test_lower_case_makes_one_feature_and_duplicates_count_once() -> None:
+    features, rejected = read_features(hand())
+    assert features.names.to_pylist() == ["category_toys", "tag_big", "tag_lost", "tag_red"]
+    assert rejected == {"duplicate": 1}
+
+
+def test_support_counts_only_the_owners_that_count() -> None:
+    features = read_features(hand())[0]
+    encoded = encode(features, ITEMS, counted=2, normalisation="none")
+    # toys is on item d alone, which does not count; red is on a and b.
+    assert encoded.names.to_pylist() == ["tag_big", "tag_red"]
+    assert encoded.support.tolist() == [1, 2]
+    assert encode(features, ITEMS, min_support=2).names.to_pylist() == ["tag_red"]
+
+
+def test_rows_are_normalised_then_weighted() -> None:
+    features = read_features(hand())[0]
+    l1 = encode(features, ITEMS, normalisation="l1", weight=3).matrix
+    assert l1.toarray()[0] == pytest.approx([0, 1.5, 1.5])
+    l2 = encode(features, ITEMS, normalisation="l2").matrix.toarray()
+    assert np.linalg.norm(l2[0]) == pytest.approx(1)
+    assert l2[2].tolist() == [0, 0, 0]  # an item without features stays without
+
+
+def test_weights_are_kept_and_bad_ones_rejected() -> None:
+    rows = hand().assign(w=[2.0, 9.0, -1.0, float("nan"), 0.5, 1.0])
+    features, rejected = read_features(rows, FeatureColumns(weight="w"))
+    matrix = encode(features, ITEMS, normalisation="none").matrix.toarray()
+    assert matrix[0].tolist() == [0, 2.0]
+    assert rejected == {"weight not a positive number": 2, "duplicate": 1}
+
+
+def test_two_features_with_one_name_are_refused() -> None:
+    rows = [("a", "age", "group_1"), ("b", "age_group", "1")]
+    with pytest.raises(InputError, match=r"age, group_1.*age_group, 1.*'age_group_1'"):
+        read_features(frame(rows))
+
+
+def test_features_of_strangers_are_refused() -> None:
+    with pytest.raises(InputError, match="none of the 1 items with features"):
+        encode(read_features(frame([("zz", "tag", "x")]))[0], ITEMS)
