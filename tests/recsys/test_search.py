@@ -1,0 +1,179 @@
+"""The search: reproducible, resumable, the same whoever works; divergence cheap and finite."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from recsys.article import article_study
+from recsys.config import ARTICLE_SPACE, Article, Range, Space
+from recsys.interactions import read_interactions
+from recsys.model import DivergedError, Hyperparameters, Training
+from recsys.search import Budget, Forgetful, Policy, Recorded, Study, run_study
+from recsys.space import Configuration, SearchSpace
+from recsys.splits import split
+from recsys.stopping import Converged
+from recsys.trial import Problem, Rung, TrialResult, Workshop, run_whole
+from tests.planted import planted
+
+SPACE: Space = {
+    "no_components": Range(low=4, high=24, scale="log"),
+    "learning_rate": Range(low=0.01, high=0.3, scale="log"),
+    "alpha": Range(low=1e-6, high=1e-2, scale="log"),
+    "loss": "warp",
+}
+POLICY = Policy(max_epochs=24, screen=5, initial=3)
+
+
+def problem(**options: object) -> Problem:
+    parts = split(read_interactions(planted()[0])[0], seed=1)
+    return Problem(parts.train, parts.validation, seed=1, **options)  # type: ignore[arg-type]
+
+
+def study(recorder: Forgetful | None = None, **options: object) -> Study:
+    settings = {"policy": POLICY, "seed": 4, "batch": 3} | options
+    space = SearchSpace.from_config(SPACE)
+    return run_study(problem(), space, Budget(6), recorder=recorder, **settings)  # type: ignore[arg-type]
+
+
+def outline(found: Study) -> list[tuple[object, ...]]:
+    return [
+        (t.number, t.configuration, t.epochs, t.values, t.status, t.reason) for t in found.trials
+    ]
+
+
+def test_training_in_steps_is_training_at_once() -> None:
+    train = problem().train
+    hyperparameters = Hyperparameters(no_components=8)
+    at_once, in_steps = (Training(train, hyperparameters, 3) for _ in range(2))
+    at_once.advance(9)
+    for epochs in (2, 3, 4):
+        in_steps.advance(epochs)
+    one, other = at_once.factors(), in_steps.factors()
+    assert (one.user_factors == other.user_factors).all()
+    assert (one.item_biases == other.item_biases).all()
+
+
+def test_the_same_seed_and_batch_give_the_same_study_for_any_number_of_workers() -> None:
+    alone = study(workers=1)
+    assert outline(alone) == outline(study(workers=1))
+    assert outline(alone) == outline(study(workers=3))
+    assert outline(alone) != outline(study(workers=1, seed=5))
+
+
+def test_no_trial_is_left_open_and_the_best_is_the_best() -> None:
+    found = study()
+    assert len(found.trials) == 6
+    assert {trial.status for trial in found.trials} <= {"complete", "stopped", "diverged"}
+    assert found.best.precision == max(max(t.values, default=0) for t in found.trials)
+    assert found.best.precision > 0.4
+
+
+def test_the_best_rungs_state_is_what_a_trial_returns() -> None:
+    best = study().best
+    assert best.factors is not None
+    assert best.best is not None
+    assert problem().precision(best.factors) == best.precision
+    again = run_whole(problem(), TrialResult(0, best.configuration), [best.best.epoch])
+    assert again.precision == best.precision
+
+
+class KilledError(Exception):
+    """Stands for the end of a process."""
+
+
+@dataclass
+class Notebook(Forgetful):
+    """Keeps rungs as the tracking does; can end the process after so many legs."""
+
+    curves: dict[int, tuple[Configuration, list[Rung], str | None]] = field(default_factory=dict)
+    legs_left: int = 10**6
+    trained: int = 0
+
+    def recall(self, number: int, configuration: Configuration) -> Recorded:
+        if number not in self.curves or self.curves[number][0] != configuration:
+            return Recorded()
+        _, curve, diverged = self.curves[number]
+        return Recorded(tuple(curve), diverged)
+
+    def measured(self, trial: TrialResult, new: Sequence[Rung]) -> None:
+        _, curve, _ = self.curves.setdefault(trial.number, (trial.configuration, [], None))
+        fresh = [rung for rung in new if rung not in curve]
+        self.trained += len(fresh)
+        curve += fresh
+        if trial.status == "diverged":
+            self.curves[trial.number] = trial.configuration, curve, trial.reason
+        self.legs_left -= 1
+        if self.legs_left == 0:
+            raise KilledError
+
+
+@pytest.mark.parametrize("legs", [1, 2, 4, 7])
+def test_a_study_that_was_cut_off_goes_on_where_it_was(legs: int) -> None:
+    whole = Notebook()
+    expected = study(whole)
+    notebook = Notebook(legs_left=legs)
+    with pytest.raises(KilledError):
+        study(notebook)
+    before, notebook.legs_left = notebook.trained, 10**6
+    assert outline(study(notebook)) == outline(expected)
+    # Nothing measured before the end was measured again.
+    assert notebook.trained == whole.trained
+    assert before > 0
+
+
+def test_a_forgotten_model_is_trained_again_to_the_same_point() -> None:
+    expected = study(workers=1)
+    small = Workshop.__init__
+
+    def forgetful(self: Workshop, problem: Problem, kept_bytes: int = 0) -> None:
+        small(self, problem, kept_bytes)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Workshop, "__init__", forgetful)
+        assert outline(study(workers=1)) == outline(expected)
+
+
+def test_divergence_is_found_early_and_told_as_a_finite_worst_value() -> None:
+    training = Training(problem().train, Hyperparameters(learning_rate=1e4), 1)
+    with pytest.raises(DivergedError, match=r"factors of|not finite"):
+        training.advance(3)
+    wild = dict(SPACE) | {"learning_rate": Range(low=1e3, high=1e6, scale="log"), "alpha": 0.0}
+    space = SearchSpace.from_config(wild)
+    found = run_study(problem(), space, Budget(5), policy=POLICY, seed=1)
+    assert {trial.status for trial in found.trials} == {"diverged"}
+    assert all(trial.curve == () for trial in found.trials)
+    assert found.best.precision == 0
+
+
+def test_a_study_that_has_converged_ends_and_says_so() -> None:
+    space = SearchSpace.from_config(SPACE)
+    policy = Policy(max_epochs=8, screen=5, initial=3, converged=Converged(patience=4, rise=0.5))
+    found = run_study(problem(), space, Budget(50), policy=policy, seed=1)
+    assert found.ended.startswith("converged")
+    assert len(found.trials) < 50
+
+
+def test_a_budget_of_seconds_ends_a_study() -> None:
+    space = SearchSpace.from_config(SPACE)
+    found = run_study(problem(), space, Budget(10**6, seconds=0.5), policy=POLICY, seed=1)
+    assert found.ended == "0.5 seconds are spent"
+    assert len(found.trials) < 500
+
+
+def test_first_configurations_come_first() -> None:
+    space = SearchSpace.from_config(SPACE)
+    first = {"no_components": 9, "learning_rate": 0.07, "alpha": 1e-5, "loss": "warp"}
+    found = run_study(problem(), space, Budget(2), policy=POLICY, first=[first])
+    assert found.trials[0].configuration == pytest.approx(first)
+
+
+def test_the_articles_loop_is_forest_minimize_with_one_number_a_trial() -> None:
+    options = Article(calls=4, feature_calls=0, max_epochs=6, space=ARTICLE_SPACE)
+    found = article_study(problem(masked=False), options, 2, Forgetful())
+    assert [len(trial.curve) for trial in found.trials if trial.status != "diverged"]
+    assert all(len(trial.curve) <= 1 for trial in found.trials)
+    again = article_study(problem(masked=False), options, 2, Forgetful())
+    assert outline(found) == outline(again)
