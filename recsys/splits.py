@@ -88,7 +88,7 @@ def split(
     generator = np.random.default_rng(seed)
     holdouts = 1 if one_holdout else 2
     chosen = _choose_users(interactions, n, share, holdouts, generator)
-    order = _order_within_users(interactions, by_time, generator)
+    order = _order(interactions, by_time, generator)
     held = [_held_out(interactions, users, order, n) for users in chosen]
     if one_holdout:
         held.append(np.zeros(len(interactions), dtype=bool))
@@ -119,28 +119,30 @@ def _choose_users(
     return [np.sort(drawn[i * size : (i + 1) * size]) for i in range(holdouts)]
 
 
-def _order_within_users(
+def _order(
     interactions: Interactions, by_time: bool, generator: np.random.Generator
-) -> NDArray[np.int64]:
-    """For each row, its place among its user's rows, counted from the end of the order."""
-    if by_time:
-        assert interactions.timestamp is not None
-        key = -interactions.timestamp.astype(np.float64)
-    else:
-        key = generator.random(len(interactions))
-    order = np.lexsort((key, interactions.user))
-    starts = np.concatenate(([0], np.cumsum(np.bincount(interactions.user))))
-    place = np.empty(len(interactions), dtype=np.int64)
-    place[order] = np.arange(len(interactions)) - starts[interactions.user[order]]
-    return place
+) -> NDArray[np.float64]:
+    """The order in which a user's interactions are held out, smallest first."""
+    if not by_time:
+        return generator.random(len(interactions))
+    assert interactions.timestamp is not None
+    return -interactions.timestamp.astype(np.float64)
 
 
 def _held_out(
-    interactions: Interactions, users: Int32, place: NDArray[np.int64], n: int
+    interactions: Interactions, users: Int32, order: NDArray[np.float64], n: int
 ) -> NDArray[np.bool_]:
+    """The first n rows of each of the users."""
     chosen = np.zeros(len(interactions.users), dtype=bool)
     chosen[users] = True
-    return chosen[interactions.user] & (place < n)
+    rows = np.flatnonzero(chosen[interactions.user])
+    user = interactions.user[rows]
+    rows = rows[np.lexsort((order[rows], user))]
+    # Sorted by user: a row's place among its user's is its distance from the user's first.
+    place = np.arange(len(rows)) - np.searchsorted(user, user)
+    held = np.zeros(len(interactions), dtype=bool)
+    held[rows[place < n]] = True
+    return held
 
 
 def _part(interactions: Interactions, rows: NDArray[np.bool_]) -> sp.csr_matrix:
