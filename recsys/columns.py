@@ -67,7 +67,8 @@ def seconds(column: pa.ChunkedArray) -> NDArray[np.float64]:
         moments = pd.Series(column.to_pandas())
     else:
         number = numbers(column)
-        if np.isfinite(number).any():
+        # One stray number must not make a column of dates unreadable, nor the other way round.
+        if 2 * np.isfinite(number).sum() >= present(column).sum():
             return np.where(np.abs(number) < 2**62, number, np.nan)
         moments = pd.Series(column.to_pandas()).astype("string")
     parsed = pd.to_datetime(moments, errors="coerce", utc=True, format="mixed")

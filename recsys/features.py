@@ -136,7 +136,9 @@ def _lowered(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], pa.Array]:
     encoded = column.combine_chunks()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.chunk(0)
-    lower = pc.utf8_lower(encoded.dictionary).dictionary_encode()
+    # Python's own rule, as in the founding article; Arrow's differs for some letters (Σ, İ).
+    values = [value.lower() for value in encoded.dictionary.to_pylist()]
+    lower = pa.array(values, pa.string()).dictionary_encode()
     of_value = lower.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     return of_value[encoded.indices.to_numpy(zero_copy_only=False)], lower.dictionary
 

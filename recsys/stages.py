@@ -8,6 +8,7 @@ rule gives reuse across runs, resume after a crash, and products that a person c
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import json
@@ -144,7 +145,7 @@ def intact(folder: Path) -> bool:
 def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        assert isinstance(manifest["files"], dict)
+        assert manifest.pop("seal") == _seal(manifest)
         return cast("dict[str, Any]", manifest)
     except (OSError, ValueError, KeyError, TypeError, AssertionError) as fault:
         raise InputError(
@@ -161,6 +162,12 @@ def _plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     return value
+
+
+def _seal(manifest: Mapping[str, Any]) -> str:
+    """A hash of all that a manifest says: its counts are believed as the files are."""
+    text = json.dumps(manifest, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 class _Scratch:
@@ -203,7 +210,8 @@ def _write_manifest(folder: Path, name: str, version: int, counts: Counts) -> No
         "counts": counts,
         "files": files,
     }
-    text = json.dumps(manifest, indent=1, sort_keys=False)
+    plain = json.loads(json.dumps(manifest))
+    text = json.dumps({**plain, "seal": _seal(plain)}, indent=1, sort_keys=False)
     (folder / MANIFEST).write_text(text, encoding="utf-8")
     for path in [*folder.rglob("*"), folder]:
         _sync(path)
@@ -221,8 +229,12 @@ def _sync(path: Path) -> None:
 def _publish(folder: Path, target: Path) -> None:
     """Give the finished folder its name; one that is there already and intact is kept."""
     if target.exists() and not intact(target):
-        # Out of the way first: a folder cannot be renamed onto a non-empty one.
-        shutil.rmtree(target)
+        # Out of the way first: a folder cannot be renamed onto a non-empty one. In one step, so
+        # that of several who find the damage one moves it and nobody deletes the other's work.
+        aside = folder.with_name(f"{folder.name}-damaged")
+        with contextlib.suppress(FileNotFoundError):
+            target.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
     folder.chmod(0o755)
     try:
         folder.rename(target)
