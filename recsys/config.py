@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from recsys.errors import ConfigError
 
@@ -150,7 +150,17 @@ class Search(Section):
         4, description="trials under way at once, whoever trains them; part of what a study is"
     )
     workers: Positive = Field(2, description="threads that train them, one trial each")
-    space: Space = Field(default_factory=lambda: dict(DEFAULT_SPACE))
+    space: Space = Field(
+        default_factory=lambda: dict(DEFAULT_SPACE), description="names left out keep the default"
+    )
+
+    @field_validator("space")
+    @classmethod
+    def _completed(cls, space: Space) -> Space:
+        """One dimension can be set without writing the others again."""
+        replaced = {"alpha": {"user_alpha", "item_alpha"}, "user_alpha_scale": {"user_alpha"}}
+        gone = set().union(*(names for name, names in replaced.items() if name in space))
+        return {n: d for n, d in DEFAULT_SPACE.items() if n not in gone} | space
 
 
 class Article(Section):

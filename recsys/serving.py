@@ -23,6 +23,7 @@ from recsys.recommender import Ranked, Recommender
 
 DEFAULT_URI = "sqlite:///mlruns/mlflow.db"
 CHAMPION = "champion"
+ADDRESSES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
 MOST = 1000
 
 SIGNATURE = ModelSignature(
@@ -191,8 +192,12 @@ def _client(uri: str) -> MlflowClient:
 
 @contextmanager
 def _registry(uri: str) -> Iterator[None]:
-    """MLflow's global address set for the time being, its faults said in one line."""
-    before = mlflow.get_tracking_uri()
+    """MLflow's global addresses set for the time being, its faults said in one line.
+
+    MLflow writes them into the environment too, where a later call would take them for the
+    user's; so that is put back as well.
+    """
+    before = {name: os.environ.get(name) for name in ADDRESSES}
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     try:
@@ -204,8 +209,12 @@ def _registry(uri: str) -> Iterator[None]:
             "start it, or set tracking.uri",
         ) from fault
     finally:
-        mlflow.set_tracking_uri(before)
-        mlflow.set_registry_uri(before)
+        # None, where nothing was set, unsets it; MLflow's types do not know that.
+        mlflow.set_tracking_uri(before[ADDRESSES[0]])  # type: ignore[arg-type]
+        mlflow.set_registry_uri(before[ADDRESSES[1]])  # type: ignore[arg-type]
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
 
 
 # MLflow runs this file to make the model ("models from code"): nothing is pickled.

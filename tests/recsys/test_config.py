@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from recsys.config import Config, Data, Range, load_config
+from recsys.config import DEFAULT_SPACE, Config, Data, Range, load_config
 from recsys.errors import ConfigError
 from recsys.settings import as_toml
 
@@ -26,7 +26,14 @@ def test_options_go_before_the_file(tmp_path: Path) -> None:
     found = load_config(path, {"search.trials": 9, "split.n": 2})
     assert (found.seed, found.search.trials, found.split.n) == (3, 9, 2)
     assert found.search.space["loss"] == "bpr"
+    assert found.search.space["max_sampled"] == DEFAULT_SPACE["max_sampled"]
     assert found.search.space["learning_rate"] == Range(low=0.01, high=0.1, scale="log")
+
+
+def test_one_regularisation_for_both_sides_replaces_the_two() -> None:
+    found = load_config(None, {"search.space.alpha": 1e-5}).search.space
+    assert found["alpha"] == 1e-5
+    assert not {"user_alpha", "item_alpha"} & set(found)
 
 
 def test_the_article_protocol_prescribes(tmp_path: Path) -> None:
@@ -67,3 +74,55 @@ def test_an_option_cannot_reach_into_a_value(tmp_path: Path) -> None:
     path.write_text("seed = 3\n")
     with pytest.raises(ConfigError, match=r"seed\.x reaches into seed"):
         load_config(path, {"seed.x": 1})
+
+
+WRONG = {
+    "split.method": "latest",
+    "split.n": 0,
+    "split.n ": 2.5,
+    "threshold.user_min": -1,
+    "encode.normalisation": "max",
+    "encode.weight": 0,
+    "data": {"likes": "f", "delimiter": "||"},
+    "seed": -1,
+    "seed ": 2**31,
+    "protocol": "founding",
+    "search.space.loss": {"values": ["warp"]},
+    "search.space.x": {"low": 1, "high": 2, "likely": [0, 2]},
+    "search.space.y": {"low": float("nan"), "high": 2},
+    "surplus": 1,
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_value_that_is_not_allowed_is_named(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"the options: {name.strip()}") as raised:
+        load_config(None, {name.strip(): WRONG[name]})
+    assert "\n" not in str(raised.value)
+    assert raised.value.exit_code == 2
+
+
+def test_a_folder_and_a_file_that_is_no_text_are_said(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path)
+    (tmp_path / "mine.toml").write_bytes(b"seed = '\xff'")
+    with pytest.raises(ConfigError, match=r"mine\.toml is not TOML"):
+        load_config(tmp_path / "mine.toml")
+
+
+def test_a_configuration_cannot_be_changed_and_goes_through_json() -> None:
+    found = load_config(None, {"data.likes": "s3://shop/likes.psv.gz", "search.seconds": 60})
+    assert Config.model_validate_json(found.model_dump_json()) == found
+    with pytest.raises(ValueError, match="frozen"):
+        found.seed = 1  # type: ignore[misc]
+
+
+def test_experiment_and_model_are_named_after_the_data() -> None:
+    assert load_config(None).title == "sample"
+    own = load_config(None, {"data.likes": "s3://shop/likes.psv.gz", "tracking.model": "shop"})
+    assert (own.title, own.experiment, own.model) == ("likes", "likes", "shop")
+
+
+def test_the_standard_protocol_changes_nothing() -> None:
+    found = load_config(None, {"split.method": "last"})
+    assert found.effective() is found

@@ -1,0 +1,171 @@
+"""The command line: answers, JSON, exit codes, and one clear line for everything that is wrong."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from flows.cli import main
+from tests.planted import write_planted
+
+SMALL = [
+    "--trials", "2", "--set", "search.max_epochs=6", "--set", "evaluate.als_trials=0",
+    "--set", "evaluate.bootstrap_samples=50",
+]  # fmt: skip
+
+
+@dataclass
+class Terminal:
+    """Runs `recsys` in this process, in a folder of its own."""
+
+    folder: Path
+    monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str]
+
+    def __call__(self, *arguments: str) -> tuple[int, str, str]:
+        self.monkeypatch.setattr(sys, "argv", ["recsys", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = self.capsys.readouterr()
+        code = ended.value.code
+        return (code if isinstance(code, int) else 0), captured.out, captured.err
+
+    def train(self, *arguments: str) -> tuple[int, str, str]:
+        return self("train", *arguments, *SMALL)
+
+
+@pytest.fixture
+def recsys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Terminal:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    write_planted(tmp_path / "in")
+    return Terminal(tmp_path, monkeypatch, capsys)
+
+
+def test_from_likes_to_answers(recsys: Terminal) -> None:
+    given = ("--likes", "in/likes.psv", "--features", "in/feats.psv")
+    code, out, _ = recsys.train(*given)
+    assert code == 0
+    for said in ("✓ ingest", "✓ tune", "trial   1", "popularity", "registered likes version 1"):
+        assert said in out
+    assert (recsys.folder / "mlruns" / "mlflow.db").exists()
+
+    code, out, err = recsys("similar", "g1i04", "--model", "likes", "--json", "-n", "3")
+    assert code == 0, err
+    rows = json.loads(out)
+    assert (code, len(rows)) == (0, 3)
+    assert {row["id"][:2] for row in rows} == {"g1"}
+    assert rows[0]["name"] == f"item {rows[0]['id']}"
+
+    code, out, _ = recsys("recommend", "g4u01", "--model", "models:/likes/1", "-n", "2")
+    assert code == 0
+    assert out.count("item g4") == 2
+
+    code, out, err = recsys("recommend", "g4u99", "--model", "likes")
+    assert (code, out) == (4, "")
+    assert "did you mean g4u" in err
+
+    code, _, err = recsys("similar", "g1i04", "--model", "nothing")
+    assert code == 4
+    assert "models:/nothing@champion" in err
+
+    code, out, err = recsys.train(*given, "--json")
+    assert code == 0
+    assert json.loads(out)["version"] == "1"
+
+    code, out, _ = recsys.train(*given, "--json-lines")
+    events = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert [e["reused"] for e in events if e["event"] == "StageDone"] == [True] * 8
+    assert events[-1]["event"] == "Outcome"
+
+    assert recsys.train(*given, "--quiet")[:2] == (0, "")
+
+
+def test_datasets_are_listed(recsys: Terminal) -> None:
+    code, out, _ = recsys("datasets", "--json")
+    found = {entry["name"]: entry for entry in json.loads(out)}
+    assert code == 0
+    assert set(found) == {"sample", "sketchfab", "movielens-100k"}
+    assert not found["sketchfab"]["cached"]
+
+
+WRONG = {
+    "missing file": (["--likes", "none.psv"], 3, "no file or folder none.psv"),
+    "missing column": (["--likes", "in/likes.psv", "--user-column", "x"], 3, "a column x"),
+    "wrong delimiter": (["--likes", "in/likes.psv", "--delimiter", ";"], 3, "a column uid"),
+    "long delimiter": (["--likes", "in/likes.psv", "--delimiter", "||"], 2, "data.delimiter"),
+    "not parquet": (["--likes", "in/not.parquet"], 3, "cannot be read as Parquet"),
+    "empty": (["--likes", "in/empty.psv"], 3, "in/empty.psv is empty"),
+    "all duplicates": (["--likes", "in/same.psv"], 3, "no interaction of 1 is left"),
+    "strangers": (
+        ["--likes", "in/likes.psv", "--features", "in/strangers.psv"],
+        3,
+        "none of the 1 items in in/strangers.psv",
+    ),
+    "threshold": (["--likes", "in/likes.psv", "--set", "threshold.item_min=500"], 3, "lower thre"),
+    "too few users": (["--likes", "in/likes.psv", "--set", "split.n=50"], 3, "lower split.n"),
+    "no timestamp": (["--likes", "in/likes.psv", "--set", "split.method=last"], 3, "no timestamp"),
+    "no registry": (
+        ["--likes", "in/likes.psv", "--set", "tracking.uri=http://127.0.0.1:9"],
+        5,
+        "no tracking server answers at http://127.0.0.1:9",
+    ),
+    "unknown data set": (["--dataset", "sketchfap"], 4, "sketchfab"),
+    "unknown setting": (["--set", "search.trails=3"], 2, "search.trails"),
+    "no setting": (["--set", "search"], 2, "expected name=value"),
+    "no config": (["--config", "none.toml"], 2, "none.toml cannot be read"),
+    "nothing learned": (
+        [
+            "--likes",
+            "in/likes.psv",
+            "--set",
+            "search.space.learning_rate=1e9",
+            "--set",
+            "search.space.alpha=0.0",
+        ],
+        3,
+        "learned anything",
+    ),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_what_is_wrong_is_one_clear_line(wrong: str, recsys: Terminal) -> None:
+    folder = recsys.folder / "in"
+    (folder / "not.parquet").write_text("no")
+    (folder / "empty.psv").write_text("")
+    (folder / "same.psv").write_text("modelname|mid|uid\n" + "a|b|c\n" * 30)
+    (folder / "strangers.psv").write_text("mid|type|value\nnobody|tag|x\n")
+    arguments, expected, said = WRONG[wrong]
+    code, _, err = recsys.train(*arguments)
+    assert code == expected
+    (line,) = [line for line in err.splitlines() if line.startswith("error:")]
+    assert said in line
+    assert "Traceback" not in err
+    scratch = [p for p in recsys.folder.glob("data/interim/.*") if p.is_dir()]
+    assert scratch == []
+
+
+def test_asking_where_nothing_was_trained(recsys: Terminal) -> None:
+    code, _, err = recsys("similar", "g1i04")
+    assert code == 5
+    assert "train first" in err
+    assert not (recsys.folder / "mlruns").exists()
+    code, _, err = recsys("similar", "g1i04", "--model", "./in")
+    assert code == 3
+    assert "no readable manifest.json" in err
+
+
+def test_settings_are_a_configuration(recsys: Terminal) -> None:
+    code, out, _ = recsys("settings")
+    assert code == 0
+    (recsys.folder / "all.toml").write_text(out)
+    code, _, err = recsys("train", "--config", "all.toml", "--set", "data.likes=none.psv")
+    assert (code, "none.psv" in err) == (3, True)
