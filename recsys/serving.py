@@ -103,9 +103,6 @@ def register(
             artifacts={"bundle": str(bundle)},
             code_paths=[str(package)],
             signature=SIGNATURE,
-            input_example=pd.DataFrame(
-                {"query": ["similar"], "id": [_some_item(bundle)], "n": [3]}
-            ),
             pip_requirements=requirements,
         )
         client = _client(uri)
@@ -119,10 +116,6 @@ def register(
             model_id=info.model_id,
         )
     return str(made.version)
-
-
-def _some_item(bundle: Path) -> str:
-    return Recommender.load(bundle).items.id(0)
 
 
 def promote(uri: str, model: str, number: str) -> None:

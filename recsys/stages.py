@@ -9,6 +9,7 @@ rule gives reuse across runs, resume after a crash, and products that a person c
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import inspect
 import json
@@ -16,7 +17,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, cast
@@ -228,18 +229,32 @@ def _sync(path: Path) -> None:
 
 def _publish(folder: Path, target: Path) -> None:
     """Give the finished folder its name; one that is there already and intact is kept."""
-    if target.exists() and not intact(target):
-        # Out of the way first: a folder cannot be renamed onto a non-empty one. In one step, so
-        # that of several who find the damage one moves it and nobody deletes the other's work.
-        aside = folder.with_name(f"{folder.name}-damaged")
-        with contextlib.suppress(FileNotFoundError):
-            target.rename(aside)
-        shutil.rmtree(aside, ignore_errors=True)
     folder.chmod(0o755)
-    try:
-        folder.rename(target)
-    except OSError:
-        if not intact(target):
-            raise
-        # Somebody else finished the same product in the meantime; equal name, equal content.
+    with _alone(target.parent):
+        if intact(target):
+            # Somebody else finished the same product in the meantime; equal name, equal content.
+            return
+        aside = folder.with_name(f"{folder.name}-damaged")
+        if target.exists():
+            # Out of the way first: a folder cannot be renamed onto a non-empty one.
+            target.rename(aside)
+        try:
+            folder.rename(target)
+        except OSError:
+            # Without locks it may have been finished by somebody else between the two lines.
+            if not intact(target):
+                raise
+        shutil.rmtree(aside, ignore_errors=True)
     _sync(target.parent)
+
+
+@contextlib.contextmanager
+def _alone(interim: Path) -> Iterator[None]:
+    """One process at a time names products, so that none removes what another just finished."""
+    handle = os.open(interim, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a file system that has no locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

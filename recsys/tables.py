@@ -83,12 +83,13 @@ def read_table(
         If the source is missing, empty, not what its name says, or lacks a column.
     """
     if isinstance(source, pd.DataFrame):
-        return _encode_ids(_from_frame(source, columns), ids), 0
+        return _encode_ids(_from_frame(source, columns), columns, ids, "the DataFrame"), 0
     filesystem, path = _locate(str(source))
     if _is_parquet(filesystem, path):
-        return _encode_ids(_from_parquet(filesystem, path, columns, ids), ids), 0
+        table = _from_parquet(filesystem, path, columns, ids)
+        return _encode_ids(table, columns, ids, path), 0
     table, malformed = _from_text(filesystem, path, columns, ids, text)
-    return _encode_ids(table, ids), malformed
+    return _encode_ids(table, columns, ids, path), malformed
 
 
 def fingerprint(source: Source) -> str:
@@ -119,7 +120,14 @@ def _locate(source: str) -> tuple[pafs.FileSystem, str]:
     if "://" not in source:
         filesystem, path = pafs.LocalFileSystem(), str(Path(source).expanduser())
     else:
-        remote, path = cast("tuple[Any, str]", fsspec.core.url_to_fs(source))
+        try:
+            remote, path = cast("tuple[Any, str]", fsspec.core.url_to_fs(source))
+        except (ValueError, ImportError) as fault:
+            raise InputError(
+                f"{source} cannot be reached ({_first_line(fault)})",
+                "a URL that fsspec knows",
+                "check the address, or install what its protocol needs",
+            ) from fault
         filesystem = pafs.PyFileSystem(pafs.FSSpecHandler(remote))
     try:
         info = filesystem.get_file_info(path)
@@ -152,11 +160,13 @@ def _is_parquet(filesystem: pafs.FileSystem, path: str) -> bool:
 def _from_frame(frame: pd.DataFrame, columns: Mapping[str, str]) -> pa.Table:
     names = [str(name) for name in frame.columns]
     _require(names, columns, "the DataFrame")
+    # One column may serve twice, as an item that is its own name.
+    wanted = list(dict.fromkeys(columns.values()))
     try:
-        chosen = pa.Table.from_pandas(frame[list(columns.values())], preserve_index=False)
+        chosen = pa.Table.from_pandas(frame[wanted], preserve_index=False)
     except pa.ArrowInvalid as fault:
         # A column of mixed types (7 and "7"): text is what an id is compared as.
-        mixed = frame[list(columns.values())].astype("string")
+        mixed = frame[wanted].astype("string")
         try:
             chosen = pa.Table.from_pandas(mixed, preserve_index=False)
         except (pa.ArrowInvalid, TypeError):
@@ -165,7 +175,7 @@ def _from_frame(frame: pd.DataFrame, columns: Mapping[str, str]) -> pa.Table:
                 "numbers or text",
                 "convert it first",
             ) from fault
-    return chosen.rename_columns(list(columns))
+    return chosen.select(list(columns.values())).rename_columns(list(columns))
 
 
 def _from_parquet(
@@ -195,12 +205,6 @@ def _from_text(
     text: TextFormat,
 ) -> tuple[pa.Table, int]:
     malformed = Malformed()
-    parse = pacsv.ParseOptions(
-        delimiter=text.delimiter,
-        quote_char=text.quote or False,
-        escape_char=text.escape or False,
-        invalid_row_handler=malformed.skip,
-    )
     # Ids are encoded while they are parsed, in many threads: a row is never a Python object.
     encoded = pa.dictionary(pa.int32(), pa.string())
     types = {own: encoded if name in ids else pa.string() for name, own in columns.items()}
@@ -209,10 +213,16 @@ def _from_text(
     )
     read = pacsv.ReadOptions(encoding=text.encoding, block_size=1 << 22)
     try:
+        parse = pacsv.ParseOptions(
+            delimiter=text.delimiter,
+            quote_char=text.quote or False,
+            escape_char=text.escape or False,
+            invalid_row_handler=malformed.skip,
+        )
         # The file system's own stream recognises the compression by the ending.
         with filesystem.open_input_stream(path) as stream:
             table = pacsv.read_csv(stream, read, parse, convert)
-    except (pa.ArrowInvalid, pa.ArrowKeyError, OSError, UnicodeError) as fault:
+    except (pa.ArrowException, OSError, ValueError, LookupError) as fault:
         raise _text_fault(filesystem, path, columns, text, fault) from fault
     # Arrow takes the first of two columns of one name without a word.
     _require_once(_header(filesystem, path, text), columns, path)
@@ -268,13 +278,23 @@ def _require_once(found: Sequence[str], columns: Mapping[str, str], source: str)
         )
 
 
-def _encode_ids(table: pa.Table, ids: Sequence[str]) -> pa.Table:
+def _encode_ids(
+    table: pa.Table, columns: Mapping[str, str], ids: Sequence[str], source: str
+) -> pa.Table:
     """Identifier columns as dictionary-encoded text with one dictionary each."""
     for name in ids:
         if name not in table.column_names:
             continue
         position = table.column_names.index(name)
-        table = table.set_column(position, name, _as_codes(table.column(name)))
+        try:
+            codes = _as_codes(table.column(name))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as fault:
+            raise InputError(
+                f"the column {columns[name]} of {source} holds {table.column(name).type} values",
+                "numbers or text",
+                "convert it first, or name another column",
+            ) from fault
+        table = table.set_column(position, name, codes)
     return table.unify_dictionaries()
 
 
@@ -287,7 +307,9 @@ def _as_codes(column: pa.ChunkedArray) -> pa.ChunkedArray:
         kind = column.type
     if pa.types.is_floating(kind):
         # Numbers with gaps arrive as floats from pandas: 7.0 is the id "7".
-        whole = pc.all(pc.equal(pc.floor(column), column)).as_py()
+        column = pc.if_else(pc.is_nan(column), pa.scalar(None, kind), column)
+        exact = pc.less(pc.abs(column), 2.0**53)
+        whole = pc.all(pc.and_(exact, pc.equal(pc.floor(column), column))).as_py()
         column = column.cast(pa.int64()) if whole else column
     return column.cast(pa.string()).dictionary_encode()
 

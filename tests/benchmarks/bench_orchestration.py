@@ -36,7 +36,6 @@ folder = sys.argv[1]
 config = load_config(None, {
     "data.likes": "data/sample/likes.psv.gz", "data.features": "data/sample/feats.psv.gz",
     "storage.interim": f"{folder}/interim", "tracking.uri": f"sqlite:///{folder}/mlflow.db",
-    "search.trials": 12, "search.max_epochs": 62,
 })
 """
 BARE = (

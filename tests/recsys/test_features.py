@@ -97,3 +97,54 @@ def test_two_features_with_one_name_are_refused() -> None:
 def test_features_of_strangers_are_refused() -> None:
     with pytest.raises(InputError, match="none of the 1 items with features"):
         encode(read_features(frame([("zz", "tag", "x")]))[0], ITEMS)
+
+
+def test_letters_are_lowered_as_the_article_lowers_them() -> None:
+    values = ["ΟΔΟΣ", "İstanbul", "ẞ", "ǅ"]
+    features = read_features(frame([("a", "Tag", value) for value in values]))[0]
+    assert features.names.to_pylist() == sorted(f"Tag_{value}".lower() for value in values)
+
+
+def test_every_rejected_row_is_counted_by_its_reason() -> None:
+    rows = frame([("a", "tag", "x"), ("", "tag", "x"), ("a", "", "x"), ("a", "tag", ""),
+                  ("a", "TAG", "X")])  # fmt: skip
+    rows.loc[len(rows)] = [None, "tag", "x"]
+    features, rejected = read_features(rows)
+    assert rejected == {"no owner": 2, "no type": 1, "no value": 1, "duplicate": 1}
+    assert len(features) == 1
+
+
+def test_a_name_shared_by_type_and_value_of_one_feature_is_no_collision() -> None:
+    rows = [("a", "age_group", "1"), ("b", "AGE_group", "1"), ("b", "age", "x_1")]
+    names = read_features(frame(rows))[0].names.to_pylist()
+    assert names == ["age_group_1", "age_x_1"]
+
+
+def test_rows_follow_the_owners_and_the_order_of_the_file_is_nothing() -> None:
+    backwards = IdMap(pa.array(["d", "c", "b", "a"]), "item")
+    features = read_features(hand())[0]
+    shuffled = read_features(hand()[::-1])[0]
+    matrix = encode(features, ITEMS).matrix
+    assert (encode(features, backwards).matrix != matrix[::-1]).nnz == 0
+    assert (encode(shuffled, ITEMS).matrix != matrix).nnz == 0
+    assert matrix.dtype == np.float32
+    assert matrix.has_sorted_indices
+
+
+def test_user_features_are_read_the_same_way() -> None:
+    rows = pd.DataFrame([("u1", "country", "CH")], columns=["uid", "type", "value"])
+    features = read_features(rows, FeatureColumns(owner="uid"), kind="user")[0]
+    assert features.owners.kind == "user"
+    assert features.names.to_pylist() == ["country_ch"]
+    with pytest.raises(InputError, match="users with features"):
+        encode(features, IdMap(pa.array(["u2"]), "user"))
+
+
+def test_a_support_nobody_has_is_said_with_the_best_there_is() -> None:
+    with pytest.raises(InputError, match=r"on 3 or more items \(the commonest is on 2\)"):
+        encode(read_features(hand())[0], ITEMS, min_support=3)
+
+
+def test_a_table_without_a_usable_row_is_refused() -> None:
+    with pytest.raises(InputError, match=r"the DataFrame has no usable row \(no type: 1\)"):
+        read_features(frame([("a", "", "x")]))

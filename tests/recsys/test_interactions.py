@@ -220,3 +220,60 @@ def test_the_fingerprint_is_of_the_content(tmp_path: Path) -> None:
     (tmp_path / "c").write_bytes(b"y")
     first, same, other = (fingerprint(tmp_path / name) for name in "abc")
     assert first == same != other
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=40))
+def test_of_duplicates_the_first_row_gives_weight_and_timestamp(
+    rows: list[tuple[int, int]],
+) -> None:
+    frame = pd.DataFrame(rows, columns=["uid", "mid"])
+    frame["w"] = np.arange(len(rows)) + 1.0
+    frame["t"] = 1_000 - np.arange(len(rows))
+    columns = InteractionColumns(name=None, weight="w", timestamp="t")
+    found = read_interactions(frame, columns)[0]
+    first = frame.drop_duplicates(["uid", "mid"]).sort_values(["uid", "mid"])
+    assert found.weight is not None
+    assert found.timestamp is not None
+    assert found.weight.tolist() == first.w.tolist()
+    assert found.timestamp.tolist() == first.t.tolist()
+    assert found.matrix().dtype == np.float32
+    assert found.matrix().sum() == first.w.sum()
+
+
+@pytest.mark.parametrize(
+    ("stamps", "expected", "unreadable"),
+    [
+        (["2020-01-01", "2021-01-01", "0", ""], [1_577_836_800, 1_609_459_200], 2),
+        (["5", "2021-01-01", "7", ""], [5, 7], 2),
+        ([5, 7, None, None], [5, 7], 2),
+        (pd.to_datetime(["1970-01-02", None, "1970-01-01", None]), [86_400, 0], 2),
+        ([1e300, 7.9, -3.0, np.inf], [7, -3], 2),
+    ],
+)  # fmt: skip
+def test_timestamps_are_what_most_of_them_are(
+    stamps: object, expected: list[int], unreadable: int
+) -> None:
+    frame = pd.DataFrame({"uid": ["1", "2", "3", "4"], "mid": "a", "t": stamps})
+    columns = InteractionColumns(name=None, timestamp="t")
+    found, _, rejected = read_interactions(frame, columns)
+    assert found.timestamp is not None
+    assert found.timestamp.tolist() == expected
+    assert rejected == {"unreadable timestamp": unreadable}
+
+
+def test_an_item_is_called_by_its_first_name_and_may_have_none() -> None:
+    rows = [("b", "1", "late"), ("a", "1", None), ("b", "2", "later"), ("a", "2", "ignored")]
+    frame = pd.DataFrame(rows, columns=["mid", "uid", "modelname"])
+    names = read_interactions(frame)[1]
+    assert names is not None
+    assert names.to_pylist() == ["", "late"]
+    assert read_interactions(frame, InteractionColumns(name=None))[1] is None
+
+
+def test_all_duplicates_are_one_interaction(tmp_path: Path) -> None:
+    path = tmp_path / "likes.psv"
+    path.write_text("modelname|mid|uid\n" + "x|a|1\n" * 50, encoding="utf-8")
+    found, _, rejected = read_interactions(path)
+    assert found.counts() == {"users": 1, "items": 1, "interactions": 1}
+    assert rejected == {"duplicate": 49}

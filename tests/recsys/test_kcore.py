@@ -67,3 +67,25 @@ def test_the_ledger_accounts_for_every_pass() -> None:
 
 def test_sparsity_is_the_articles() -> None:
     assert round(sparsity(15_274, 25_655, 547_477), 3) == 0.140
+
+
+def test_weights_and_timestamps_stay_with_their_pairs() -> None:
+    rows = [(1, "a", 11), (1, "b", 12), (1, "c", 13), (2, "a", 21), (2, "b", 22)]
+    frame = pd.DataFrame(rows, columns=["uid", "mid", "t"]).assign(w=lambda f: f.t / 2)
+    columns = InteractionColumns(name=None, weight="w", timestamp="t")
+    core = kcore(read_interactions(frame, columns)[0], 2, 2).interactions
+    assert core.timestamp is not None
+    assert core.timestamp.tolist() == [11, 12, 21, 22]
+    assert core.matrix().toarray().tolist() == [[5.5, 6.0], [10.5, 11.0]]
+
+
+def test_minimums_of_one_remove_nothing() -> None:
+    interactions = read([(1, "a"), (2, "b")])
+    core = kcore(interactions, 1, 1)
+    assert core.ledger == (Pass(0, 0, 0, users=2, items=2, interactions=2),)
+    assert named(core.interactions) == named(interactions)
+
+
+def test_the_error_names_what_the_minimums_could_be() -> None:
+    with pytest.raises(InputError, match=r"busiest user has 2, the most liked item 3\)"):
+        kcore(read([(1, "a"), (1, "b"), (2, "a"), (3, "a")]), 3, 4)

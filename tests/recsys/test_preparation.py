@@ -11,7 +11,8 @@ import pytest
 from recsys import preparation, products
 from recsys.config import Data, Encode, Split, Threshold
 from recsys.errors import InputError
-from tests.conftest import ROOT, Prepared, prepare
+from recsys.interactions import read_interactions
+from tests.conftest import ROOT, SAMPLE, Prepared, prepare
 from tests.planted import write_planted
 
 SKETCHFAB = ROOT / "data" / "raw" / "sketchfab"
@@ -106,6 +107,80 @@ def test_weights_timestamps_and_user_features_go_through(tmp_path: Path) -> None
     assert set(products.load_split(Path(parts.path)).train.data) == {2.5}
 
 
+def test_what_was_read_comes_back_from_the_folder(sample: Prepared) -> None:
+    folder = Path(sample.data.path)
+    direct, names, _ = read_interactions(SAMPLE.likes)
+    items = products.load_ids(folder / "items.parquet", "item")
+    loaded = products.load_interactions(folder, items)
+    assert (loaded.matrix() != direct.matrix()).nnz == 0
+    assert loaded.users.ids.equals(direct.users.ids)
+    assert loaded.items.ids.equals(direct.items.ids)
+    assert products.load_names(folder / "items.parquet").equals(names)
+    assert loaded.user.flags.writeable
+    pairs = pd.read_csv(SAMPLE.likes, sep="|", escapechar="\\", dtype=str, keep_default_na=False)
+    assert loaded.users.ids.to_pylist() == sorted(set(pairs.uid))
+    assert loaded.items.ids.to_pylist() == sorted(set(pairs.mid))
+    named = dict(zip(pairs.mid, pairs.modelname, strict=True))
+    assert dict(zip(items.ids.to_pylist(), names.to_pylist(), strict=True)) == named
+
+
+def test_the_ledger_of_the_sample_ends_with_a_pass_that_removes_nothing(sample: Prepared) -> None:
+    ledger = sample.core.read_json("ledger.json")
+    assert len(ledger) == 4
+    assert [entry["interactions_removed"] > 0 for entry in ledger] == [True, True, True, False]
+    last = {name: ledger[-1][name] for name in ("users", "items", "interactions")}
+    assert last == {"users": 19_921, "items": 5_183, "interactions": 204_373}
+
+
+def test_the_sample_is_split_as_configured(sample: Prepared) -> None:
+    counts = sample.holdouts.counts
+    # A fifth of 19,921 users is 3,984, if so many have ten interactions.
+    eligible = int((np.diff(preparation.load_core(sample.core).matrix().indptr) >= 10).sum())
+    size = min(3_984, eligible // 2)
+    assert counts["validation_users"] == counts["test_users"] == size
+    assert counts["validation"] == counts["test"] == 5 * size
+    assert counts["train"] == 204_373 - 10 * size
+
+
+def test_a_file_that_only_moved_is_the_same_product_and_other_content_is_not(
+    tmp_path: Path,
+) -> None:
+    likes, features = write_planted(tmp_path / "in")
+    data = Data(likes=str(likes), features=str(features))
+    key = preparation.ingest.key(data, preparation.sources_of(data))
+    moved = data.model_copy(update={"likes": str(likes.rename(tmp_path / "elsewhere"))})
+    assert preparation.ingest.key(moved, preparation.sources_of(moved)) == key
+    quoted = moved.model_copy(update={"quote": None})
+    assert preparation.ingest.key(quoted, preparation.sources_of(quoted)) != key
+    with features.open("a") as stream:
+        stream.write("g0i00|tag|new\n")
+    assert preparation.ingest.key(moved, preparation.sources_of(moved)) != key
+
+
+LATE = {
+    "too few": (Split(n=30), "0 of 240 users have the 60 interactions"),
+    "no timestamp": (Split(method="last"), r"no timestamp.*data\.timestamp_column"),
+}
+
+
+@pytest.mark.parametrize("fault", LATE)
+def test_a_split_that_cannot_be_made_leaves_only_what_came_before(
+    fault: str, tmp_path: Path
+) -> None:
+    holdout, said = LATE[fault]
+    likes, features = write_planted(tmp_path / "in")
+    data = Data(likes=str(likes), features=str(features))
+    interim = tmp_path / "interim"
+    ingested = preparation.ingest(interim, data, preparation.sources_of(data))
+    core = preparation.threshold(interim, ingested, Threshold())
+    with pytest.raises(InputError, match=said):
+        preparation.split(interim, ingested, core, holdout, 1)
+    assert {path.name.split("-")[0] for path in interim.iterdir()} == {"ingest", "threshold"}
+    with pytest.raises(InputError, match=r"lower encode\.min_support"):
+        preparation.encode(interim, ingested, core, Encode(min_support=16))
+    assert {path.name.split("-")[0] for path in interim.iterdir()} == {"ingest", "threshold"}
+
+
 def spoil(name: str, folder: Path) -> Data:
     """A configuration with one thing wrong."""
     likes, features = write_planted(folder / "in")
@@ -124,6 +199,23 @@ def spoil(name: str, folder: Path) -> Data:
         features.write_text("mid|type|value\nnobody|tag|x\n")
     elif name == "features without rows":
         features.write_text("mid|type|value\n")
+    elif name == "empty":
+        likes.write_text("")
+    elif name == "header only":
+        likes.write_text("modelname|mid|uid\n")
+    elif name == "not parquet":
+        data = data.model_copy(update={"likes": str(likes.rename(likes.with_suffix(".parquet")))})
+    elif name == "delimiter":
+        data = data.model_copy(update={"delimiter": ","})
+    elif name == "not utf-8":
+        likes.write_bytes(likes.read_bytes() + b"x|\xff|y\n")
+    elif name == "column twice":
+        likes.write_text(likes.read_text().replace("modelname|mid|uid", "mid|mid|uid"))
+        data = data.model_copy(update={"name_column": None})
+    elif name == "no timestamp column":
+        data = data.model_copy(update={"timestamp_column": "when"})
+    elif name == "colliding":
+        features.write_text("mid|type|value\ng0i00|a|b_c\ng0i00|a_b|c\n")
     elif name == "column":
         data = data.model_copy(update={"user_column": "person"})
     return data
@@ -136,7 +228,15 @@ FAULTS = {
     "thin": "no interaction of .* is left after dropping",
     "strangers": "none of the 1 items in .*feats.psv .*nobody",
     "features without rows": "feats.psv has no usable row",
-    "column": "expected a column person",
+    "column": "likes.psv has the columns .* expected a column person",
+    "empty": "likes.psv is empty",
+    "header only": "likes.psv has 0 rows",
+    "not parquet": "likes.parquet cannot be read as Parquet",
+    "delimiter": "likes.psv has the columns .* expected a column uid",
+    "not utf-8": "likes.psv cannot be read .*utf-8",
+    "column twice": "likes.psv has more than one column mid",
+    "no timestamp column": "expected a column when",
+    "colliding": r"\(a, b_c\) and \(a_b, c\) would both be called 'a_b_c'",
 }
 
 

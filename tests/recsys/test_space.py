@@ -72,3 +72,36 @@ def test_a_space_with_nothing_to_search_is_refused() -> None:
 def test_a_name_that_is_no_hyper_parameter_is_refused() -> None:
     with pytest.raises(ConfigError, match="no hyper-parameter 'learning_rat'"):
         SearchSpace.from_config({"learning_rat": Range(low=0.1, high=0.2)})
+
+
+def test_the_order_of_writing_is_nothing() -> None:
+    backwards = dict(reversed(MIXED.items()))
+    one, other = SearchSpace.from_config(MIXED), SearchSpace.from_config(backwards)
+    assert list(one.searched) == list(other.searched) == sorted(one.searched)
+    assert one.dimensions() == other.dimensions()
+
+
+def test_the_middle_is_the_centre_on_the_scale() -> None:
+    space: Space = {
+        "no_components": Range(low=16, high=256, scale="log"),
+        "max_sampled": Range(low=5, high=100),
+        "learning_rate": Range(low=0.01, high=1, scale="log"),
+        "rho": Range(low=0.8, high=1.0),
+        "loss": Choice(values=["bpr", "warp"]),
+    }
+    middle = SearchSpace.from_config(space).configuration(SearchSpace.from_config(space).middle())
+    assert middle == {
+        "no_components": 64,
+        "max_sampled": 52,
+        "learning_rate": pytest.approx(0.1),
+        "rho": pytest.approx(0.9),
+        "loss": "bpr",
+    }
+
+
+def test_dimensions_have_the_scale_and_bounds_that_were_given() -> None:
+    by_name = {d.name: d for d in SearchSpace.from_config(DEFAULT_SPACE).dimensions()}
+    assert by_name["no_components"].bounds == (16, 256)
+    assert by_name["no_components"].prior == "log-uniform"
+    assert by_name["learning_rate"].bounds == (0.005, 0.3)
+    assert "loss" not in by_name

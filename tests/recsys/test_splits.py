@@ -88,3 +88,48 @@ def test_too_few_eligible_users_is_said() -> None:
 def test_by_time_needs_a_timestamp() -> None:
     with pytest.raises(InputError, match=r"data\.timestamp_column"):
         split(world(), by_time=True)
+
+
+def test_of_few_eligible_users_each_holdout_gets_half() -> None:
+    # 25 of 100 users have four interactions; two holdouts of 20 % want 20 each and get 12.
+    rows = [(f"u{u}", f"i{k}") for u in range(100) for k in range(4 if u < 25 else 3)]
+    frame = pd.DataFrame(rows, columns=["uid", "mid"])
+    interactions = read_interactions(frame, InteractionColumns(name=None))[0]
+    parts = split(interactions, n=2, share=0.2, seed=4)
+    assert len(held_users(parts, "validation")) == len(held_users(parts, "test")) == 12
+    alone = split(interactions, n=2, share=0.2, one_holdout=True, seed=4)
+    assert len(held_users(alone, "validation")) == 20
+
+
+def test_weights_stay_with_their_pairs() -> None:
+    frame = planted()[0]
+    frame["w"] = np.arange(1, len(frame) + 1)
+    interactions = read_interactions(frame, InteractionColumns(weight="w"))[0]
+    parts = split(interactions, seed=3)
+    whole = parts.train + parts.validation + parts.test
+    assert (whole != interactions.matrix()).nnz == 0
+    assert whole.sum() == sum(range(1, len(frame) + 1))
+
+
+def test_by_time_ties_do_not_depend_on_the_order_of_rows() -> None:
+    frame = planted()[0].assign(t=1)
+    orders = (frame, frame.sample(frac=1, random_state=8))
+    columns = InteractionColumns(timestamp="t")
+    first, again = (split(read_interactions(f, columns)[0], by_time=True, seed=5) for f in orders)
+    assert (first.test != again.test).nnz == 0
+
+
+def test_users_and_their_interactions_are_drawn_evenly() -> None:
+    held = np.zeros(240)
+    pairs = np.zeros(len(world()))
+    whole = world().matrix()
+    for seed in range(60):
+        part = split(world(), seed=seed).validation
+        held += np.diff(part.indptr) > 0
+        pairs += np.asarray(part[whole.nonzero()]).ravel()
+    # 60 draws of one user in five: twelve each, standard deviation 3.1.
+    assert held.mean() == 12
+    assert held.min() > 0
+    assert held.max() < 28
+    # Half of a user's eleven or so interactions leave with it, whichever they are.
+    assert (pairs > 0).mean() > 0.95

@@ -159,3 +159,38 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match=r"set storage\.interim"):
         greet(tmp_path / "file", "you", Threshold())
+
+
+def test_a_count_changed_in_the_manifest_is_damage(tmp_path: Path) -> None:
+    made = greet(tmp_path, "you", Threshold())
+    manifest = made.file("manifest.json")
+    manifest.write_text(manifest.read_text().replace('"letters": 3', '"letters": 2'))
+    assert not intact(Path(made.path))
+    with pytest.raises(InputError, match="no readable manifest"):
+        load_stage(Path(made.path))
+    assert greet(tmp_path, "you", Threshold()) == made
+
+
+def test_several_mending_the_same_damage_all_succeed(tmp_path: Path) -> None:
+    assert start(tmp_path, 0).wait() == 0
+    (product,) = tmp_path.glob("slow-*")
+    truncate(product / "first")
+    several = [start(tmp_path, 0.3) for _ in range(3)]
+    outputs = [process.communicate()[0].splitlines()[-1] for process in several]
+    assert [process.returncode for process in several] == [0, 0, 0]
+    assert len(set(outputs)) == 1
+    assert intact(product)
+    assert list(tmp_path.iterdir()) == [product]
+
+
+def test_equal_content_has_an_equal_digest_and_other_content_another(tmp_path: Path) -> None:
+    one, two = (greet(tmp_path / place, "you", Threshold()) for place in ("a", "b"))
+    assert one.digest == two.digest != greet(tmp_path / "a", "me", Threshold()).digest
+    assert follow(tmp_path, one).path == follow(tmp_path, two).path
+
+
+def test_an_intact_product_is_kept_as_it_is(tmp_path: Path) -> None:
+    made = greet(tmp_path, "you", Threshold())
+    before = made.file("greeting.txt").stat().st_ino
+    greet(tmp_path, "you", Threshold())
+    assert made.file("greeting.txt").stat().st_ino == before
