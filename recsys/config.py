@@ -18,7 +18,7 @@ Character = Annotated[str, Field(min_length=1, max_length=1)]
 class Section(BaseModel):
     """A frozen part of the configuration; unknown names are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Data(Section):

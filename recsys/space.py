@@ -51,6 +51,12 @@ class SearchSpace:
                 "at least one range or choice",
                 "give one of its names a low and a high",
             )
+        if "user_alpha_scale" in space and not {"alpha", "item_alpha"} & set(space):
+            raise ConfigError(
+                "search.space has user_alpha_scale without what it scales",
+                "item_alpha beside it",
+                "add item_alpha, or search user_alpha itself",
+            )
         made = cls(searched, fixed)
         Hyperparameters.from_dict(made.configuration(made.middle()))
         return made

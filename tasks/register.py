@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,6 @@ from recsys.progress import StageDone, StageStarted, tell
 from recsys.recommender import Recommender, bundle_digest
 from recsys.stages import Stage
 from recsys.tracking import Tracker, flat
-
-# A figure is a metric of the run when it is one number; intervals go beside it.
-BOUNDS = ("mean", "low", "high")
 
 
 @task(name="register", task_run_name="register", cache_policy=NO_CACHE)
@@ -32,7 +30,7 @@ def _register(config: Config, tuned: Stage, measured: Stage, fitted: Stage) -> s
     # The study's key is in the name of its product.
     key = Path(tuned.path).name.removeprefix("tune-")
     params = flat(config.model_dump(mode="json", exclude_none=True))
-    run_id = tracker.open_study(key, config.title, params)
+    run_id = tracker.open_study(key, f"{config.title}, seed {config.seed}", params)
     tracker.log(run_id, _metrics(measured))
     number = serving.register(uri, run_id, model, bundle, _tags(manifest, digest))
     tracker.client.set_terminated(run_id, "FINISHED")
@@ -41,16 +39,16 @@ def _register(config: Config, tuned: Stage, measured: Stage, fitted: Stage) -> s
 
 
 def _metrics(measured: Stage) -> list[tuple[str, float, int]]:
-    """Every figure of the leaderboard as MLflow names it: `test/precision_at_5`."""
-    holdout = "val" if measured.counts["holdout"] == "validation" else "test"
+    """Every figure as MLflow names it (`test/precision_at_5`); the headline with its interval."""
+    # With one holdout the search has seen it; `val` is what the search itself measured.
+    holdout = "holdout" if measured.counts["holdout"] == "validation" else "test"
     found: list[tuple[str, float, int]] = []
     for entry in measured.read_json("leaderboard.json"):
         prefix = holdout if entry["model"] == "lightfm" else f"{holdout}_{entry['model']}"
         for name, estimate in entry["metrics"].items():
-            for bound in BOUNDS:
-                suffix = "" if bound == "mean" else f"_{bound}"
-                if estimate[bound] is not None:
-                    found.append((f"{prefix}/{name}{suffix}", estimate[bound], 0))
+            found.append((f"{prefix}/{name}", estimate["mean"], 0))
+            if name == "precision_at_5":
+                found += [(f"{prefix}/{name}_{end}", estimate[end], 0) for end in ("low", "high")]
     return found
 
 
@@ -70,8 +68,10 @@ def _tags(manifest: Any, digest: str) -> dict[str, str]:
 def register(config: Config, tuned: Stage, measured: Stage, fitted: Stage) -> str:
     """The registered version that answers for this bundle; the reigning one if it is the same."""
     tell(StageStarted("register"))
+    start = time.monotonic()
     before = serving.champion_version(config.tracking.uri, config.model)
     number = _register(config, tuned, measured, fitted)
     reused = before is not None and before[0] == number
-    tell(StageDone("register", reused, 0.0, {"model": config.model, "version": number}))
+    counts = {"model": config.model, "version": number}
+    tell(StageDone("register", reused, time.monotonic() - start, counts))
     return number

@@ -17,7 +17,7 @@ def tune(config: Config, holdouts: Stage, features: Stage) -> Stage:
     recorder = StudyRecorder(
         tracker,
         learning.tune.key(holdouts, features, search, config.seed),
-        config.title,
+        f"{config.title}, seed {config.seed}",
         flat(config.model_dump(mode="json", exclude_none=True)),
     )
     return _tune(

@@ -90,6 +90,7 @@ WRONG = {
     "search.space.loss": {"values": ["warp"]},
     "search.space.x": {"low": 1, "high": 2, "likely": [0, 2]},
     "search.space.y": {"low": float("nan"), "high": 2},
+    "search.space.z": {"low": 1.0, "high": float("inf")},
     "surplus": 1,
 }
 

@@ -105,3 +105,11 @@ def test_dimensions_have_the_scale_and_bounds_that_were_given() -> None:
     assert by_name["no_components"].prior == "log-uniform"
     assert by_name["learning_rate"].bounds == (0.005, 0.3)
     assert "loss" not in by_name
+
+
+def test_a_scale_without_what_it_scales_is_refused() -> None:
+    scale = Range(low=0.1, high=1.0)
+    with pytest.raises(ConfigError, match="add item_alpha"):
+        SearchSpace.from_config({"user_alpha_scale": scale})
+    both = SearchSpace.from_config({"user_alpha_scale": scale, "item_alpha": 1e-4})
+    assert both.fixed == {"item_alpha": 1e-4}
