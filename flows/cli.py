@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import sys
-import tomllib
 import warnings
 from contextlib import nullcontext
 from pathlib import Path
@@ -17,7 +16,6 @@ from rich.console import Console
 
 from recsys import cli
 from recsys.config import Config, load_config
-from recsys.errors import ConfigError
 from recsys.progress import listening
 from recsys.recommender import Recommender
 from recsys.terminal import Watch, answer, json_lines, leaderboard
@@ -73,22 +71,8 @@ def train(
         "protocol": protocol,
     }
     given |= {name: value for name, value in other.items() if value is not None}
-    chosen = load_config(config, given | _settings(settings or []))
+    chosen = load_config(config, given | cli.pairs(settings or []))
     _train(chosen, quiet=quiet or as_json, as_json=as_json, as_lines=as_lines)
-
-
-def _settings(settings: list[str]) -> dict[str, Any]:
-    """`name=value` pairs; a value that is no TOML is text."""
-    found: dict[str, Any] = {}
-    for setting in settings:
-        name, equals, value = setting.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {setting}", "name=value", "as in --set search.trials=40")
-        try:
-            found[name.strip()] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            found[name.strip()] = value.strip()
-    return found
 
 
 def _train(config: Config, *, quiet: bool, as_json: bool, as_lines: bool) -> None:

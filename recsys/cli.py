@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tomllib
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from recsys import datasets as named
-from recsys.errors import RecsysError
+from recsys.config import load_config
+from recsys.errors import ConfigError, RecsysError
 from recsys.recommender import Ranked, Recommender
 from recsys.settings import as_toml
 from recsys.terminal import answer
@@ -109,6 +112,54 @@ def similar(
     recommender = open_model(model)
     title = f"like {recommender.name(recommender.items.index(item))}"
     _show(title, recommender.similar(item, n), as_json)
+
+
+@app.command()
+def curve(
+    settings: Annotated[
+        list[str] | None, typer.Argument(help="hyper-parameters, as no_components=64")
+    ] = None,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="a TOML file")] = None,
+    dataset: Annotated[str | None, typer.Option(help="a named data set")] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="the last epoch")] = 100,
+    every: Annotated[int, typer.Option(min=1, help="epochs between measurements")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """One configuration's learning curve, as the founding article draws it, logged in MLflow."""
+    # These bring LightFM and MLflow; asking a bundle needs neither.
+    from recsys.experiments import log_curve
+
+    given = {} if dataset is None else {"dataset": dataset}
+    points, figure = log_curve(
+        load_config(config, given), pairs(settings or []), range(every, epochs + 1, every)
+    )
+    if as_json:
+        print(json.dumps([asdict(point) for point in points], indent=1))
+    else:
+        from recsys.curve import as_table
+
+        Console().print(as_table(points, 5))
+        print(f"figure: {figure}")
+
+
+def pairs(settings: Sequence[str]) -> dict[str, Any]:
+    """`name=value` pairs; a value that is no TOML is text.
+
+    Raises
+    ------
+    ConfigError
+        If there is no equals sign.
+    """
+    found: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise ConfigError(setting, "name=value", "as in search.trials=40")
+        try:
+            found[name.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            found[name.strip()] = value.strip()
+    return found
 
 
 def open_model(model: str) -> Recommender:

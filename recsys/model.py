@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import scipy.sparse as sp
@@ -14,6 +14,7 @@ from recsys.errors import ConfigError
 from recsys.factors import Factors
 
 Loss = Literal["warp", "bpr", "warp-kos", "logistic"]
+Schedule = Literal["adagrad", "adadelta"]
 
 # A vector this long is no representation of anything: the steps have run away, and what
 # precision such a model still shows is an accident. Sound fits stay below 100.
@@ -38,11 +39,24 @@ class Hyperparameters:
     item_alpha: float = 0.0
     max_sampled: int = 10
     loss: Loss = "warp"
-    learning_schedule: Literal["adagrad", "adadelta"] = "adagrad"
+    learning_schedule: Schedule = "adagrad"
     rho: float = 0.95
     epsilon: float = 1e-6
     k: int = 5
     n: int = 10
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("loss", get_args(Loss)), ("learning_schedule", get_args(Schedule))):
+            if getattr(self, name) not in allowed:
+                raise ConfigError(
+                    f"{name} {getattr(self, name)!r}",
+                    f"one of {', '.join(allowed)}",
+                    "mend it in search.space",
+                )
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if isinstance(entry.default, int | float) and not isinstance(value, int | float):
+                raise ConfigError(f"{entry.name} {value!r}", "a number", "mend it in search.space")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Hyperparameters:
@@ -54,7 +68,7 @@ class Hyperparameters:
         Raises
         ------
         ConfigError
-            If a name is none of LightFM's.
+            If a name is none of LightFM's, or a loss or schedule is unknown.
         """
         values = {name: value for name, value in values.items() if name != "strategy"}
         if "alpha" in values:

@@ -59,6 +59,11 @@ class SearchSpace:
             )
         made = cls(searched, fixed)
         Hyperparameters.from_dict(made.configuration(made.middle()))
+        for place, dimension in enumerate(searched.values()):
+            for value in dimension.values if isinstance(dimension, Choice) else ():
+                point = made.middle()
+                point[place] = value
+                Hyperparameters.from_dict(made.configuration(point))
         return made
 
     def dimensions(self) -> list[sk.Dimension]:

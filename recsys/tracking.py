@@ -76,6 +76,22 @@ class Tracker:
             self.log(run.info.run_id, params=params)
         return str(run.info.run_id)
 
+    def log_run(
+        self,
+        name: str,
+        tags: Mapping[str, str],
+        params: Mapping[str, Any],
+        metrics: Sequence[tuple[str, float, int]],
+        files: Sequence[Path] = (),
+    ) -> str:
+        """A whole run at once; returns its id."""
+        run = self.client.create_run(self.experiment_id, tags=dict(tags), run_name=name)
+        self.log(run.info.run_id, metrics, params)
+        for path in files:
+            self.client.log_artifact(run.info.run_id, str(path))
+        self.client.set_terminated(run.info.run_id, "FINISHED")
+        return str(run.info.run_id)
+
     def recorded_trials(self, key: str) -> dict[int, tuple[Run, Recorded]]:
         """The trials of a study by number, each with what was measured of it."""
         found: dict[int, tuple[Run, Recorded]] = {}

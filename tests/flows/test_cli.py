@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from mlflow.tracking import MlflowClient
 
 from flows.cli import main
 from tests.planted import write_planted
@@ -151,6 +152,30 @@ def test_what_is_wrong_is_one_clear_line(wrong: str, recsys: Terminal) -> None:
     assert "Traceback" not in err
     scratch = [p for p in recsys.folder.glob("data/interim/.*") if p.is_dir()]
     assert scratch == []
+
+
+def test_a_learning_curve_is_shown_drawn_and_logged(recsys: Terminal) -> None:
+    (recsys.folder / "mine.toml").write_text('[data]\nlikes = "in/likes.psv"\n')
+    given = ("curve", "no_components=8", "--config", "mine.toml", "--epochs", "6", "--every", "2")
+    code, out, _ = recsys(*given, "--json")
+    points = json.loads(out)
+    assert code == 0
+    assert [point["epoch"] for point in points] == [2, 4, 6]
+    assert points[-1]["train"] > points[-1]["validation"] > 0
+    assert (recsys.folder / "data/output/curve.png").read_bytes().startswith(b"\x89PNG")
+    uri = f"sqlite:///{recsys.folder}/mlruns/mlflow.db"
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    (run,) = client.search_runs([client.get_experiment_by_name("likes").experiment_id])
+    history = client.get_metric_history(run.info.run_id, "curve/precision_at_5")
+    assert [(point.step, point.value) for point in history] == [
+        (point["epoch"], point["validation"]) for point in points
+    ]
+    assert run.data.params == {"no_components": "8"}
+    code, out, _ = recsys(*given)
+    assert code == 0
+    assert f"{points[0]['validation']:.5f}" in out
+    code, _, err = recsys("curve", "learning_rate=1e9", "--config", "mine.toml")
+    assert (code, "diverged" in err) == (2, True)
 
 
 def test_asking_where_nothing_was_trained(recsys: Terminal) -> None:

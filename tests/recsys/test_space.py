@@ -69,6 +69,20 @@ def test_a_space_with_nothing_to_search_is_refused() -> None:
         SearchSpace.from_config({"loss": "warp"})
 
 
+@pytest.mark.parametrize(
+    ("space", "said"),
+    [
+        ({"loss": Choice(values=["warp", "wrap"])}, "loss 'wrap'"),
+        ({"loss": Choice(values=["warp", "bpr"]), "learning_schedule": "adam"}, "'adam'"),
+        ({"loss": Choice(values=["warp", "bpr"]), "max_sampled": "many"}, "max_sampled 'many'"),
+        ({"max_sampled": Choice(values=["10", "20"])}, "max_sampled '10'"),
+    ],
+)
+def test_a_value_that_lightfm_does_not_know_is_refused(space: Space, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        SearchSpace.from_config(space)
+
+
 def test_a_name_that_is_no_hyper_parameter_is_refused() -> None:
     with pytest.raises(ConfigError, match="no hyper-parameter 'learning_rat'"):
         SearchSpace.from_config({"learning_rat": Range(low=0.1, high=0.2)})
