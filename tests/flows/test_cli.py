@@ -161,7 +161,7 @@ def test_a_learning_curve_is_shown_drawn_and_logged(recsys: Terminal) -> None:
     points = json.loads(out)
     assert code == 0
     assert [point["epoch"] for point in points] == [2, 4, 6]
-    assert points[-1]["train"] > points[-1]["validation"] > 0
+    assert min(points[-1]["train"], points[-1]["validation"]) > 0.2
     assert (recsys.folder / "data/output/curve.png").read_bytes().startswith(b"\x89PNG")
     uri = f"sqlite:///{recsys.folder}/mlruns/mlflow.db"
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
