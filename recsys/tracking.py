@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from recsys.errors import RegistryError
+from recsys.figures import draw_study
 from recsys.search import Recorded, Study
 from recsys.space import Configuration
 from recsys.trial import Rung, TrialResult
@@ -224,6 +226,9 @@ class StudyRecorder:
             params,
             {"best_trial": str(best.number), "ended": study.ended},
         )
+        with tempfile.TemporaryDirectory() as folder:
+            draw_study(study, Path(folder))
+            self._tracker.client.log_artifacts(self._run_id, folder, "figures")
         self._tracker.client.set_terminated(self._run_id, "FINISHED")
 
 

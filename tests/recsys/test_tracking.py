@@ -1,0 +1,116 @@
+"""Tracking: what MLflow holds of a study, and a study taken up again from it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from recsys.config import Range
+from recsys.errors import RegistryError
+from recsys.search import Budget, Policy, Study, run_study
+from recsys.space import SearchSpace
+from recsys.tracking import StudyRecorder, Tracker, flat
+from recsys.trial import Rung, TrialResult
+from tests.recsys.test_search import SPACE, outline, problem
+
+POLICY = Policy(max_epochs=24, screen=5, initial=3)
+
+
+def recorder(folder: Path) -> StudyRecorder:
+    tracker = Tracker.connect(f"sqlite:///{folder}/mlruns/mlflow.db", "planted")
+    return StudyRecorder(tracker, "key", "planted, seed 4", {"search.trials": 9})
+
+
+def study(recorder: StudyRecorder, trials: int = 9) -> Study:
+    space = SearchSpace.from_config(SPACE)
+    return run_study(
+        problem(), space, Budget(trials), policy=POLICY, seed=4, batch=3, recorder=recorder
+    )
+
+
+def test_a_study_is_a_parent_run_with_children_curves_and_figures(tmp_path: Path) -> None:
+    found = study(recorder(tmp_path))
+    tracker = Tracker.connect(f"sqlite:///{tmp_path}/mlruns/mlflow.db", "planted")
+    parent = tracker.find_study("key")
+    assert parent is not None
+    assert parent.data.params["search.trials"] == "9"
+    assert parent.data.tags["best_trial"] == str(found.best.number)
+    assert parent.data.tags["ended"] == found.ended
+    assert parent.data.metrics["val/precision_at_5"] == pytest.approx(found.best.precision)
+    for name, value in found.best.configuration.items():
+        assert parent.data.params[f"best/{name}"] == str(value)
+    recorded = tracker.recorded_trials("key")
+    assert len(recorded) == 9
+    for trial in found.trials:
+        run, measured = recorded[trial.number]
+        assert measured.curve == trial.curve
+        assert run.data.tags["reason"] == trial.reason
+        assert run.info.status == ("FAILED" if trial.status == "diverged" else "FINISHED")
+    figures = tracker.client.list_artifacts(parent.info.run_id, "figures")
+    assert {Path(figure.path).name for figure in figures} == {
+        "best_so_far.png", "learning_curves.png", "importance.png",
+    }  # fmt: skip
+    artifacts = (tmp_path / "mlruns" / "artifacts").rglob("*.png")
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in artifacts)
+
+
+def test_a_finished_study_is_taken_over_without_training(tmp_path: Path) -> None:
+    first = study(recorder(tmp_path))
+    start = time.thread_time()
+    again = study(recorder(tmp_path))
+    assert outline(again) == outline(first)
+    # The very seconds of the first time: nothing was measured anew.
+    assert [t.seconds for t in again.trials] == [t.seconds for t in first.trials]
+    assert again.best.factors is None
+    assert time.thread_time() - start < 60
+
+
+def test_more_trials_go_on_from_those_that_are_there(tmp_path: Path) -> None:
+    short = study(recorder(tmp_path), trials=4)
+    longer = study(recorder(tmp_path), trials=9)
+    assert [t.configuration for t in longer.trials[:4]] == [t.configuration for t in short.trials]
+    assert [t.curve[: len(s.curve)] for t, s in zip(longer.trials, short.trials, strict=False)] == [
+        s.curve for s in short.trials
+    ]
+
+
+def test_divergence_is_recorded_as_what_it_is(tmp_path: Path) -> None:
+    wild = dict(SPACE) | {"learning_rate": Range(low=1e3, high=1e6, scale="log"), "alpha": 0.0}
+    space = SearchSpace.from_config(wild)
+    keeper = recorder(tmp_path)
+    first = run_study(problem(), space, Budget(3), policy=POLICY, seed=1, recorder=keeper)
+    again = run_study(
+        problem(), space, Budget(3), policy=POLICY, seed=1, recorder=recorder(tmp_path)
+    )
+    assert outline(again) == outline(first)
+    tracker = Tracker.connect(f"sqlite:///{tmp_path}/mlruns/mlflow.db", "planted")
+    for run, recorded in tracker.recorded_trials("key").values():
+        assert recorded.diverged
+        assert run.data.tags["status"] == "diverged"
+        assert run.data.metrics["val/precision_at_5"] == 0
+
+
+def test_many_rungs_fit_into_mlflows_limits(tmp_path: Path) -> None:
+    keeper = recorder(tmp_path)
+    keeper.begin()
+    curve = tuple(Rung(epoch, 0.5, 1.0) for epoch in range(1, 1202))
+    trial = TrialResult(0, {f"p{i}": i for i in range(150)})
+    keeper.started(trial)
+    keeper.measured(TrialResult(0, trial.configuration, curve, "complete", "all epochs"), curve)
+    tracker = Tracker.connect(f"sqlite:///{tmp_path}/mlruns/mlflow.db", "planted")
+    run, recorded = tracker.recorded_trials("key")[0]
+    assert recorded.curve == curve
+    assert len(run.data.params) == 150
+
+
+def test_a_server_that_is_not_there_is_said_at_once() -> None:
+    start = time.monotonic()
+    with pytest.raises(RegistryError, match=r"no tracking server answers at http://127\.0\.0\.1:9"):
+        Tracker.connect("http://127.0.0.1:9", "x")
+    assert time.monotonic() - start < 10
+
+
+def test_flat_names() -> None:
+    assert flat({"a": {"b": {"c": 1}}, "d": [2]}) == {"a.b.c": 1, "d": [2]}
