@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -49,10 +49,14 @@ def tune(
     features: Stage,
     search: config.Search | config.Article,
     seed: int,
+    started_from: Sequence[Configuration] = (),
     workers: int = 1,
     recorder: Recorder | None = None,
 ) -> Counts:
-    """Search hyper-parameters on the validation holdout, our way or the founding article's."""
+    """Search hyper-parameters on the validation holdout, our way or the founding article's.
+
+    `started_from` are configurations that did well before, on other data; they are tried early.
+    """
     parts = products.load_split(Path(holdouts.path))
     if isinstance(search, config.Article):
         problem = Problem(parts.train, parts.validation, seed=seed, masked=False)
@@ -65,7 +69,7 @@ def tune(
         )
     else:
         problem = Problem(parts.train, parts.validation, seed=seed)
-        study = _search(problem, search, seed, workers, recorder)
+        study = _search(problem, search, seed, started_from, workers, recorder)
     best = study.best
     if best.best is None or best.precision == 0.0:
         raise InputError(
@@ -88,13 +92,29 @@ def tune(
         "epochs": best.best.epoch,
         "configuration": best.configuration,
         "ended": study.ended,
+        "started_from": list(started_from),
     }
+
+
+def warm_start(champion: Mapping[str, Any] | None, data_fingerprint: str) -> list[Configuration]:
+    """The configurations a search starts from, given the champion's manifest.
+
+    On new data that is the champion's own configuration. On the data the champion was made from
+    it is what its own search started from: the same search, which need not be made again.
+    """
+    if champion is None:
+        return []
+    if champion["data_fingerprint"] == data_fingerprint:
+        return list(champion["started_from"])
+    left_out = ("epochs", "strategy")
+    return [{n: v for n, v in champion["configuration"].items() if n not in left_out}]
 
 
 def _search(
     problem: Problem,
     search: config.Search,
     seed: int,
+    started_from: Sequence[Configuration],
     workers: int,
     recorder: Recorder | None,
 ) -> Study:
@@ -107,7 +127,7 @@ def _search(
         batch=search.batch,
         workers=workers,
         seed=seed,
-        first=[space.configuration(space.point(GOOD_DEFAULTS))],
+        first=[space.configuration(space.point(c)) for c in (GOOD_DEFAULTS, *started_from)],
         recorder=recorder,
     )
 
@@ -237,6 +257,7 @@ def fit(
     about = {
         "data_fingerprint": core.digest,
         "configuration": _configuration(tuned),
+        "started_from": tuned.counts["started_from"],
         "seed": seed,
         "counts": interactions.counts(),
         "metrics": winner["metrics"],

@@ -136,6 +136,13 @@ def champion_version(uri: str, model: str) -> tuple[str, dict[str, str]] | None:
     return str(found.version), dict(found.tags)
 
 
+def champion_manifest(uri: str, model: str) -> Mapping[str, Any] | None:
+    """What the champion's bundle says of itself; None where there is no champion."""
+    if champion_version(uri, model) is None:
+        return None
+    return Recommender.load(download(f"models:/{model}@{CHAMPION}", uri)).manifest
+
+
 def download(address: str, uri: str | None = None) -> Path:
     """The bundle's folder of a registered model; fetched if the registry is elsewhere.
 
@@ -169,6 +176,17 @@ def download(address: str, uri: str | None = None) -> Path:
     return Path(folder) / "artifacts" / "bundle"
 
 
+def resolved(uri: str) -> str:
+    """The address with a local database's path made absolute.
+
+    MLflow keeps connections by address: a relative one would go on meaning the folder in which
+    it was first used.
+    """
+    if not uri.startswith("sqlite:///"):
+        return uri
+    return f"sqlite:///{Path(uri.removeprefix('sqlite:///')).resolve()}"
+
+
 def _require_registry(uri: str) -> None:
     # MLflow would make an empty database rather than say that there is none.
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
@@ -180,7 +198,7 @@ def _require_registry(uri: str) -> None:
 
 
 def _client(uri: str) -> MlflowClient:
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    return MlflowClient(tracking_uri=resolved(uri), registry_uri=resolved(uri))
 
 
 @contextmanager
@@ -191,8 +209,8 @@ def _registry(uri: str) -> Iterator[None]:
     user's; so that is put back as well.
     """
     before = {name: os.environ.get(name) for name in ADDRESSES}
-    mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(uri)
+    mlflow.set_tracking_uri(resolved(uri))
+    mlflow.set_registry_uri(resolved(uri))
     try:
         yield
     except (MlflowException, OSError) as fault:

@@ -19,6 +19,7 @@ from mlflow.tracking import MlflowClient
 from recsys.errors import RegistryError
 from recsys.figures import draw_study
 from recsys.search import Recorded, Study
+from recsys.serving import resolved
 from recsys.space import Configuration
 from recsys.trial import Rung, TrialResult
 
@@ -56,7 +57,7 @@ class Tracker:
         if uri.startswith("sqlite:///"):
             Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         with clear_faults(uri):
-            client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+            client = MlflowClient(tracking_uri=resolved(uri), registry_uri=resolved(uri))
             found = client.get_experiment_by_name(experiment)
             if found is not None:
                 return cls(client, found.experiment_id, uri)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recsys import learning
+from recsys import learning, serving
 from recsys.config import Config
 from recsys.stages import Stage
 from recsys.tracking import StudyRecorder, Tracker, flat
@@ -11,12 +11,14 @@ from tasks.caching import cached_task
 _tune = cached_task(learning.tune)
 
 
-def tune(config: Config, holdouts: Stage, features: Stage) -> Stage:
+def tune(config: Config, core: Stage, holdouts: Stage, features: Stage) -> Stage:
     search = config.article if config.protocol == "article" else config.search
     tracker = Tracker.connect(config.tracking.uri, config.experiment)
+    champion = serving.champion_manifest(config.tracking.uri, config.model)
+    first = learning.warm_start(champion, core.digest)
     recorder = StudyRecorder(
         tracker,
-        learning.tune.key(holdouts, features, search, config.seed),
+        learning.tune.key(holdouts, features, search, config.seed, first),
         f"{config.title}, seed {config.seed}",
         flat(config.model_dump(mode="json", exclude_none=True)),
     )
@@ -26,6 +28,7 @@ def tune(config: Config, holdouts: Stage, features: Stage) -> Stage:
         features,
         search,
         config.seed,
+        first,
         workers=config.search.workers,
         recorder=recorder,
     )

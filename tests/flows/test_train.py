@@ -9,11 +9,12 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from flows.train import Outcome, train
-from recsys.config import Config
+from recsys.config import Config, Data
 from recsys.progress import Event, StageDone, TrialDone, listening
 from recsys.recommender import Recommender
 from recsys.serving import download
 from tests.flows.conftest import small_config
+from tests.planted import write_planted
 
 STAGES = ["ingest", "threshold", "split", "encode", "tune", "evaluate", "fit", "register"]
 
@@ -133,6 +134,20 @@ def test_another_seed_is_another_study_and_a_new_version(trained: Run) -> None:
     assert other.outcome.version == "2"
     assert other.stages()["threshold"]
     assert not other.stages()["split"]
+
+
+def test_new_data_start_from_the_champion(trained: Run, tmp_path: Path) -> None:
+    likes, features = write_planted(tmp_path, seed=8)
+    data = Data(likes=str(likes), features=str(features))
+    uri = trained.config.tracking.uri
+    before = trained.client.get_model_version_by_alias("planted", "champion")
+    champion = Recommender.load(download(f"models:/planted/{before.version}", uri)).manifest
+    later = run(trained.config.model_copy(update={"data": data}))
+    trials = {event.number: event for event in later.events if isinstance(event, TrialDone)}
+    expected = {n: v for n, v in champion["configuration"].items() if n != "epochs"}
+    assert trials[1].configuration == pytest.approx(expected)
+    # The same night again: the search is the one that was made, not one from its own winner.
+    assert run(later.config).stages() == dict.fromkeys(STAGES, True)
 
 
 def test_the_article_protocol_runs_both_searches(tmp_path: Path) -> None:
