@@ -36,8 +36,8 @@ class Data(Section):
     name_column: str | None = Field("modelname", description="the item's name in the likes")
     weight_column: str | None = None
     timestamp_column: str | None = None
-    feature_item_column: str = "mid"
-    feature_user_column: str = "uid"
+    feature_item_column: str | None = Field(None, description="by default item_column")
+    feature_user_column: str | None = Field(None, description="by default user_column")
     feature_type_column: str = "type"
     feature_value_column: str = "value"
     feature_weight_column: str | None = None

@@ -69,11 +69,18 @@ def _like_columns(data: config.Data) -> InteractionColumns:
     )
 
 
+def _owner_column(data: config.Data, side: str) -> str:
+    """What a feature file calls its owners; what the likes call them, unless said otherwise."""
+    if side == "item":
+        return data.feature_item_column or data.item_column
+    return data.feature_user_column or data.user_column
+
+
 def _ingest_features(
     folder: Path, data: config.Data, side: str, source: str, owners: IdMap, counts: dict
 ) -> None:
     columns = FeatureColumns(
-        data.feature_item_column if side == "item" else data.feature_user_column,
+        _owner_column(data, side),
         data.feature_type_column,
         data.feature_value_column,
         data.feature_weight_column,

@@ -250,3 +250,18 @@ def test_bad_input_is_one_error_and_leaves_nothing_half_written(fault: str, tmp_
     left = [path.name for path in interim.iterdir()] if interim.exists() else []
     assert not [name for name in left if name.startswith(".")]
     assert {name.split("-")[0] for name in left} <= {"ingest"}
+
+
+def test_features_are_found_under_the_likes_own_column_names(tmp_path: Path) -> None:
+    likes, features = write_planted(tmp_path / "in")
+    for path in (likes, features):
+        frame = pd.read_csv(path, sep="|").rename(columns={"mid": "item_id", "uid": "user_id"})
+        frame.to_csv(path, index=False)
+    data = Data(
+        likes=str(likes),
+        features=str(features),
+        delimiter=",",
+        item_column="item_id",
+        user_column="user_id",
+    )
+    assert prepare(data, tmp_path / "interim").data.counts["items_with_features"] == 90
