@@ -170,7 +170,19 @@ def save_bundle(
     seen: Seen,
     about: Mapping[str, Any],
 ) -> None:
-    """Write a bundle into an empty folder; `about` goes into its manifest."""
+    """Write a bundle into an empty folder; `about` goes into its manifest.
+
+    Raises
+    ------
+    InputError
+        If the factors are not finite: such a model must not come as far as a registry.
+    """
+    if not factors.finite():
+        raise InputError(
+            "the model has numbers that are not finite",
+            "finite factors and biases",
+            "train again with smaller learning rates",
+        )
     for part in FACTORS:
         np.save(folder / f"{part}.npy", np.ascontiguousarray(getattr(factors, part)))
     np.save(folder / "seen_indptr.npy", seen.indptr)

@@ -125,6 +125,16 @@ def test_no_folder_and_no_bundle_are_told_apart(tmp_path: Path) -> None:
         Recommender.load(tmp_path)
 
 
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_a_model_that_is_not_finite_is_not_written(number: float, tmp_path: Path) -> None:
+    vectors, biases = np.ones((2, 2), np.float32), np.array([0, number], np.float32)
+    ids = IdMap(pa.array(["a", "b"]), "item")
+    seen = Seen(np.array([0, 0, 0]), np.empty(0, np.int32))
+    with pytest.raises(InputError, match="not finite"):
+        save_bundle(tmp_path, Factors(vectors, vectors, biases, biases), ids, ids, None, seen, {})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_equal_bundles_have_equal_digests(tmp_path: Path) -> None:
     one, same, other = (
         Recommender.load(bundle(tmp_path / name, names=name != "other"))
