@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 from recsys import config, products
 from recsys.article import article_study
 from recsys.baselines import popularity, tune_als
+from recsys.bundle import Bundle, Seen, save_bundle
 from recsys.errors import InputError
 from recsys.evaluation import HEADLINE, Measured, as_leaderboard, differences, measure
 from recsys.factors import Factors
@@ -23,7 +24,6 @@ from recsys.features import with_identity
 from recsys.idmap import IdMap
 from recsys.model import DivergedError, Hyperparameters, Training
 from recsys.preparation import load_core
-from recsys.recommender import Seen, save_bundle
 from recsys.search import Budget, Forgetful, Policy, Recorder, Study, run_study
 from recsys.space import Configuration, SearchSpace
 from recsys.stages import Counts, Stage, stage
@@ -237,7 +237,7 @@ def _refit(
         ) from fault
 
 
-@stage(version=1, unkeyed=("versions",))
+@stage(version=2, unkeyed=("versions",))
 def fit(
     folder: Path,
     core: Stage,
@@ -264,11 +264,17 @@ def fit(
         "holdout": measured.counts["holdout"],
         "library_versions": dict(versions),
     }
-    bundle = folder / "bundle"
-    bundle.mkdir()
-    seen = Seen(matrix.indptr, matrix.indices)
-    names = _core_names(core, interactions.items)
-    save_bundle(bundle, factors, interactions.users, interactions.items, names, seen, about)
+    bundle = Bundle(
+        factors,
+        interactions.users,
+        interactions.items,
+        _core_names(core, interactions.items),
+        Seen(matrix.indptr, matrix.indices),
+        about,
+        trained=factors.n_items,
+    )
+    (folder / "bundle").mkdir()
+    save_bundle(folder / "bundle", bundle)
     return {**interactions.counts(), "components": factors.n_components}
 
 

@@ -10,9 +10,9 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from recsys import serving
+from recsys.bundle import bundle_digest, load_bundle
 from recsys.config import Config
 from recsys.progress import StageDone, StageStarted, tell
-from recsys.recommender import Recommender, bundle_digest
 from recsys.stages import Stage
 from recsys.tracking import Tracker, flat
 
@@ -20,7 +20,7 @@ from recsys.tracking import Tracker, flat
 @task(name="register", task_run_name="register", cache_policy=NO_CACHE)
 def _register(config: Config, tuned: Stage, measured: Stage, fitted: Stage) -> str:
     bundle = Path(fitted.path) / "bundle"
-    manifest = Recommender.load(bundle).manifest
+    manifest = load_bundle(bundle).manifest
     uri, model = config.tracking.uri, config.model
     tracker = Tracker.connect(uri, config.experiment)
     digest = bundle_digest(manifest)

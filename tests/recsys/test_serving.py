@@ -19,7 +19,7 @@ from recsys import serving
 from recsys.errors import NotFoundError, RegistryError
 from recsys.recommender import Recommender
 from recsys.tracking import Tracker
-from tests.recsys.test_recommender import bundle
+from tests.recsys.test_bundle import bundle
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,302 @@
+"""The bundle: a trained model as arrays, Parquet and JSON in a folder, whole or refused.
+
+Reading needs NumPy and PyArrow only: no LightFM, no MLflow, nothing of the training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from recsys.checksums import damage, record
+from recsys.content import Profiles
+from recsys.errors import InputError, NotFoundError
+from recsys.factors import Factors, Float32
+from recsys.foldin import FoldIn
+from recsys.idmap import IdMap
+from recsys.mapping import Mapping as FeatureMapping
+
+SCHEMA_VERSION = 2
+MANIFEST = "manifest.json"
+FACTORS = ("user_factors", "item_factors", "user_biases", "item_biases")
+SIDES = ("user", "item")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Known interactions of all users in compressed rows (the arrays of a CSR matrix)."""
+
+    indptr: NDArray[np.integer]
+    indices: NDArray[np.int32]
+
+    def of(self, user: int) -> NDArray[np.int32]:
+        return self.indices[self.indptr[user] : self.indptr[user + 1]]
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The features a model knows.
+
+    Parameters
+    ----------
+    features : IdMap
+        Names, such as `tag_anime`, sorted.
+    types, values : pyarrow string arrays (n_features,)
+        `tag` and `anime`.
+    support : int32 (n_features,)
+        How many trained items (or users) have it.
+    """
+
+    features: IdMap
+    types: pa.Array
+    values: pa.Array
+    support: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class SideInformation:
+    """What the features of items (or of users) say.
+
+    A vector in the bundle's factors is `share` times what the features give, plus a part of its
+    own: all of it where nobody was there to learn from, a part of it that shrinks with the number
+    of likes where the model leans on features, all of it and an own part besides where both were
+    trained together.
+
+    Parameters
+    ----------
+    vocabulary : Vocabulary
+    profiles : Profiles (n rows, n_features)
+        A row for each vector of that side.
+    mapping : recsys.mapping.Mapping
+        A vector and a bias for each feature.
+    share : float32 (n,)
+    strength : float
+        For items (users) still to come: their share with so many likes is
+        strength / (strength + likes), and 1 without likes.
+    """
+
+    vocabulary: Vocabulary
+    profiles: Profiles
+    mapping: FeatureMapping
+    share: Float32
+    strength: float
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Everything that is needed to answer for one trained model.
+
+    Parameters
+    ----------
+    factors : Factors
+        Of all users trained, and of the whole catalogue: trained items first, then those known by
+        their features alone; an item with neither has the zero vector.
+    users, items : IdMap
+    names : pyarrow string array (n_items,) or None
+    seen : Seen
+        What every user has liked already.
+    manifest : mapping
+        Data fingerprint, configuration, seed, metrics, counts, versions; read from a folder, the
+        schema version and the files with their checksums as well.
+    trained : int
+        How many items, from the first, were trained.
+    item_features, user_features : SideInformation or None
+    user_foldin : FoldIn or None
+        From the vectors of liked items to that of a user.
+    item_foldin : FoldIn or None
+        From the vectors of the users who like it to that of an item.
+    """
+
+    factors: Factors
+    users: IdMap
+    items: IdMap
+    names: pa.Array | None
+    seen: Seen
+    manifest: Mapping[str, Any]
+    trained: int
+    item_features: SideInformation | None = None
+    user_features: SideInformation | None = None
+    user_foldin: FoldIn | None = None
+    item_foldin: FoldIn | None = None
+
+
+def save_bundle(folder: Path, bundle: Bundle) -> None:
+    """Write a bundle into an empty folder.
+
+    Raises
+    ------
+    InputError
+        If the factors are not finite: such a model must not come as far as a registry.
+    """
+    if not bundle.factors.finite():
+        raise InputError(
+            "the model has numbers that are not finite",
+            "finite factors and biases",
+            "train again with smaller learning rates",
+        )
+    for name, array in _arrays(bundle).items():
+        np.save(folder / f"{name}.npy", np.ascontiguousarray(array))
+    _write_table(folder / "users.parquet", {"id": bundle.users.ids})
+    columns = {"id": bundle.items.ids}
+    if bundle.names is not None:
+        columns["name"] = bundle.names
+    _write_table(folder / "items.parquet", columns)
+    sides: dict[str, dict[str, float]] = {}
+    for side in SIDES:
+        information: SideInformation | None = getattr(bundle, f"{side}_features")
+        if information is None:
+            continue
+        words = information.vocabulary
+        _write_table(
+            folder / f"{side}_vocabulary.parquet",
+            {
+                "name": words.features.ids,
+                "type": words.types,
+                "value": words.values,
+                "support": pa.array(words.support),
+            },
+        )
+        sides[side] = {"length": information.mapping.length, "strength": information.strength}
+    manifest = {
+        **bundle.manifest,
+        "schema_version": SCHEMA_VERSION,
+        "trained_items": bundle.trained,
+        "side_information": sides,
+        "files": record(folder),
+    }
+    text = json.dumps(manifest, indent=1, default=str)
+    (folder / MANIFEST).write_text(text, encoding="utf-8")
+
+
+def _arrays(bundle: Bundle) -> dict[str, NDArray[Any]]:
+    """Every array under the name of its file."""
+    found: dict[str, NDArray[Any]] = {part: getattr(bundle.factors, part) for part in FACTORS}
+    found |= {"seen_indptr": bundle.seen.indptr, "seen_indices": bundle.seen.indices}
+    for side in SIDES:
+        information: SideInformation | None = getattr(bundle, f"{side}_features")
+        if information is not None:
+            profiles, mapping = information.profiles, information.mapping
+            found |= {
+                f"{side}_feature_factors": mapping.feature_factors,
+                f"{side}_feature_biases": mapping.feature_biases,
+                f"{side}_feature_weights": profiles.idf,
+                f"{side}_profiles_indptr": profiles.indptr,
+                f"{side}_profiles_indices": profiles.indices,
+                f"{side}_profiles_data": profiles.data,
+                f"{side}_share": information.share,
+            }
+        foldin: FoldIn | None = getattr(bundle, f"{side}_foldin")
+        if foldin is not None:
+            found[f"{side}_foldin"] = foldin.matrix
+    return found
+
+
+def _write_table(path: Path, columns: Mapping[str, pa.Array]) -> None:
+    pq.write_table(pa.table(dict(columns)), path, compression="zstd")
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Open a bundle, its arrays memory-mapped.
+
+    Raises
+    ------
+    InputError
+        If the folder is no bundle, a file of it is damaged, or its schema is a newer one.
+    NotFoundError
+        If there is no such folder.
+    """
+    manifest = _read_manifest(folder)
+    if damaged := damage(folder, manifest["files"]):
+        raise InputError(
+            f"{folder} is damaged ({damaged})",
+            "the files as they were written",
+            "copy or register the bundle again",
+        )
+    items = pq.read_table(folder / "items.parquet")
+    users = pq.read_table(folder / "users.parquet")
+    return Bundle(
+        Factors(*(_array(folder, part) for part in FACTORS)),
+        IdMap(_one_chunk(users.column("id")), "user"),
+        IdMap(_one_chunk(items.column("id")), "item"),
+        _one_chunk(items.column("name")) if "name" in items.column_names else None,
+        Seen(_array(folder, "seen_indptr"), _array(folder, "seen_indices")),
+        manifest,
+        # Before there was side information, every item in a bundle was a trained one.
+        int(manifest.get("trained_items", items.num_rows)),
+        *(_side(folder, side, manifest) for side in ("item", "user")),
+        *(_foldin(folder, side, manifest) for side in ("user", "item")),
+    )
+
+
+def _side(folder: Path, side: str, manifest: Mapping[str, Any]) -> SideInformation | None:
+    numbers = manifest.get("side_information", {}).get(side)
+    if numbers is None:
+        return None
+    table = pq.read_table(folder / f"{side}_vocabulary.parquet")
+    name, kind, value = (_one_chunk(table.column(part)) for part in ("name", "type", "value"))
+    support = table.column("support").to_numpy()
+    profiles = Profiles(
+        *(_array(folder, f"{side}_profiles_{part}") for part in ("indptr", "indices", "data")),
+        _array(folder, f"{side}_feature_weights"),
+    )
+    mapping = FeatureMapping(
+        _array(folder, f"{side}_feature_factors"),
+        _array(folder, f"{side}_feature_biases"),
+        float(numbers["length"]),
+    )
+    words = Vocabulary(IdMap(name, "feature"), kind, value, support)
+    share = _array(folder, f"{side}_share")
+    return SideInformation(words, profiles, mapping, share, float(numbers["strength"]))
+
+
+def _foldin(folder: Path, side: str, manifest: Mapping[str, Any]) -> FoldIn | None:
+    if f"{side}_foldin.npy" not in manifest["files"]:
+        return None
+    return FoldIn(_array(folder, f"{side}_foldin"))
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / MANIFEST
+    if not folder.is_dir():
+        raise NotFoundError(f"no folder {folder}", "a bundle", "check the path")
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        version = int(manifest["schema_version"])
+        files: object = manifest["files"]
+    except (OSError, ValueError, KeyError, TypeError) as fault:
+        raise InputError(
+            f"{folder} has no readable {MANIFEST}", "a bundle", "check the path"
+        ) from fault
+    if version > SCHEMA_VERSION:
+        raise InputError(
+            f"{folder} has schema version {version}",
+            f"at most {SCHEMA_VERSION}",
+            "use a newer version of this package",
+        )
+    if not isinstance(files, dict) or {f"{part}.npy" for part in FACTORS} - set(files):
+        raise InputError(f"{path} does not list a bundle's files", "a bundle", "register it again")
+    return manifest
+
+
+def _array(folder: Path, part: str) -> NDArray[Any]:
+    return np.load(folder / f"{part}.npy", mmap_mode="r", allow_pickle=False)
+
+
+def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    chunk = column.combine_chunks()
+    return chunk.chunk(0) if isinstance(chunk, pa.ChunkedArray) else chunk
+
+
+def bundle_digest(manifest: Mapping[str, Any]) -> str:
+    """One hash for a bundle's content (32 hex digits)."""
+    text = json.dumps(manifest["files"], sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

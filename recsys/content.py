@@ -1,0 +1,236 @@
+"""Content: what features alone say, by the cosine of tf-idf profiles; tags of like items; no model.
+
+A baseline without learning, the weights that a mapping learns from, and the neighbours from which
+tags are suggested. NumPy alone.
+
+References
+----------
+.. [1] G. Salton and C. Buckley, Term-weighting approaches in automatic text retrieval,
+   Information Processing and Management 24 (1988): tf-idf weights, vectors of length one.
+.. [2] P. Lops, M. de Gemmis and G. Semeraro, Content-based recommender systems: state of the art
+   and trends, Recommender Systems Handbook (2011): a user as the sum of the items liked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.factors import Float32
+from recsys.ranking import IntArray, Rows, flatten
+
+NEIGHBOURS = 100
+SHARPNESS = 3  # near neighbours count for more: the cube of their likeness
+
+BoolArray = NDArray[np.bool_]
+
+
+class Weighted(Rows, Protocol):
+    """Compressed sparse rows with values; ``scipy.sparse.csr_array`` is one."""
+
+    @property
+    def data(self) -> NDArray[Any]: ...
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """Items as tf-idf vectors of length one, in compressed rows.
+
+    Parameters
+    ----------
+    indptr : int64 (n_items + 1,)
+    indices : int32 (m,)
+        Features.
+    data : float32 (m,)
+    idf : float32 (n_features,)
+        Weights of the features, for items still to come.
+    """
+
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    data: Float32
+    idf: Float32
+
+    @property
+    def n_items(self) -> int:
+        return len(self.indptr) - 1
+
+    @property
+    def n_features(self) -> int:
+        return len(self.idf)
+
+    @property
+    def described(self) -> BoolArray:
+        """Which items have a feature: bool (n_items,)."""
+        return np.diff(self.indptr) > 0
+
+    def weigh(self, features: IntArray, values: NDArray[Any] | None = None) -> Float32:
+        """tf-idf weights of one item's features, of length one: float32 (n,).
+
+        Parameters
+        ----------
+        features : int (n,)
+            Each once.
+        values : float (n,), optional
+            Ones by default.
+        """
+        weights = self.idf[features]
+        if values is not None:
+            weights = weights * np.asarray(values, np.float32)
+        length = float(np.linalg.norm(weights))
+        return weights / np.float32(length) if length else weights
+
+    def profile(self, items: IntArray) -> Float32:
+        """The sum of these items' vectors, scaled to length one: float32 (n_features,)."""
+        entries, _ = flatten(self, np.asarray(items))
+        sums = np.bincount(self.indices[entries], self.data[entries], minlength=self.n_features)
+        length = float(np.linalg.norm(sums))
+        return np.asarray(sums / length if length else sums, np.float32)
+
+    def cosines(self, vector: Float32) -> Float32:
+        """Cosine of each item to a vector of length one; 0 without features: float32 (n_items,)."""
+        return row_sums(self.data * vector[self.indices], self.indptr)
+
+    def rows(self, items: IntArray) -> Profiles:
+        """Some of the items, in the order given."""
+        entries, _ = flatten(self, items)
+        counts = np.diff(self.indptr)[items]
+        indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        return Profiles(indptr, self.indices[entries], self.data[entries], self.idf)
+
+
+def tf_idf(features: Weighted, idf: Float32) -> Profiles:
+    """Rows of feature values as tf-idf vectors of length one [1]_.
+
+    Parameters
+    ----------
+    features : csr_matrix float32 (n_items, n_features)
+        Values as they are given, not normalised.
+    idf : float32 (n_features,)
+        See :func:`inverse_frequency`.
+    """
+    indptr = np.asarray(features.indptr, np.int64)
+    indices = np.asarray(features.indices, np.int32)
+    weights = np.asarray(features.data, np.float32) * idf[indices]
+    lengths = np.sqrt(row_sums(weights * weights, indptr))
+    lengths[lengths == 0] = 1
+    return Profiles(indptr, indices, weights / np.repeat(lengths, np.diff(indptr)), idf)
+
+
+def inverse_frequency(features: Rows, n_features: int, counted: IntArray | None = None) -> Float32:
+    """log((1 + n) / (1 + items with the feature)) + 1, as scikit-learn has it.
+
+    Parameters
+    ----------
+    features : Rows (n_items rows)
+    n_features : int
+    counted : int array, optional
+        The items that count; all by default.
+
+    Returns
+    -------
+    float32 (n_features,)
+    """
+    items = np.arange(len(features.indptr) - 1) if counted is None else counted
+    entries, _ = flatten(features, items)
+    support = np.bincount(features.indices[entries], minlength=n_features)
+    return np.asarray(np.log((1 + len(items)) / (1 + support)) + 1, np.float32)
+
+
+def row_sums(values: Float32, indptr: IntArray) -> Float32:
+    """Sums of the values of each row, 0 for an empty one: float32 (n_rows,)."""
+    counts = np.diff(indptr)
+    owners = np.repeat(np.arange(len(counts)), counts)
+    return np.bincount(owners, values, minlength=len(counts)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class ContentScorer:
+    """Items by the cosine of their features to those of what the user likes [2]_; a baseline.
+
+    Parameters
+    ----------
+    profiles : Profiles
+    likes : Rows (n_users rows)
+    """
+
+    profiles: Profiles
+    likes: Rows
+
+    @property
+    def n_items(self) -> int:
+        return self.profiles.n_items
+
+    def score(self, users: IntArray) -> Float32:
+        """Cosines, float32 (len(users), n_items)."""
+        scores = np.empty((len(users), self.n_items), np.float32)
+        for row, user in enumerate(users):
+            liked = self.likes.indices[self.likes.indptr[user] : self.likes.indptr[user + 1]]
+            scores[row] = self.profiles.cosines(self.profiles.profile(liked))
+        return scores
+
+
+def suggest_features(
+    profiles: Profiles,
+    features: IntArray,
+    vector: Float32 | None = None,
+    directions: Float32 | None = None,
+    *,
+    neighbours: int = NEIGHBOURS,
+    leave_out: int | None = None,
+) -> Float32:
+    """How well each feature would suit an item: the votes of the items most like it.
+
+    Likeness is the mean of two cosines, of features and of vectors (of features alone where the
+    item has no vector, of vectors alone where it has no features); its cube is the vote.
+
+    Parameters
+    ----------
+    profiles : Profiles
+    features : int (n,)
+        Those the item has.
+    vector : float32 (d,), optional
+        The item's vector.
+    directions : float32 (n_items, d), optional
+        Item vectors of length one; needed with `vector`.
+    neighbours : int
+    leave_out : int, optional
+        The item itself, where it is one of the catalogue.
+
+    Returns
+    -------
+    float32 (n_features,)
+        -inf for a feature the item has, 0 for one that no neighbour has.
+    """
+    likeness = _likeness(profiles, features, vector, directions)
+    if leave_out is not None:
+        likeness[leave_out] = 0
+    count = min(neighbours, len(likeness))
+    nearest = np.argpartition(-likeness, count - 1)[:count] if count else np.empty(0, np.int64)
+    entries, owners = flatten(profiles, nearest)
+    ballots = likeness[nearest][owners] ** SHARPNESS
+    counted = np.bincount(profiles.indices[entries], ballots, minlength=profiles.n_features)
+    votes: Float32 = counted.astype(np.float32)
+    votes[features] = -np.inf
+    return votes
+
+
+def _likeness(
+    profiles: Profiles, features: IntArray, vector: Float32 | None, directions: Float32 | None
+) -> Float32:
+    """At least 0, and 0 for items without a feature, which have none to suggest."""
+    parts = []
+    if len(features):
+        own = np.zeros(profiles.n_features, np.float32)
+        own[features] = profiles.weigh(features)
+        parts.append(profiles.cosines(own))
+    length = 0.0 if vector is None else float(np.linalg.norm(vector))
+    if vector is not None and directions is not None and length:
+        parts.append(directions @ (vector / np.float32(length)))
+    if not parts:
+        return np.zeros(profiles.n_items, np.float32)
+    mean: Float32 = np.mean([np.maximum(part, 0) for part in parts], axis=0, dtype=np.float32)
+    return mean * profiles.described

@@ -1,0 +1,135 @@
+"""Content against scikit-learn's tf-idf, cosines by hand, and the slow obvious way."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from sklearn.feature_extraction.text import TfidfTransformer
+from sklearn.preprocessing import normalize
+
+from recsys.content import ContentScorer, Profiles, inverse_frequency, suggest_features, tf_idf
+from recsys.metrics import precision_at_k
+
+
+def random_features(n_items: int = 60, n_features: int = 30, seed: int = 0) -> sp.csr_matrix:
+    """Item 3 and feature 4 have nothing."""
+    rng = np.random.default_rng(seed)
+    dense = (rng.random((n_items, n_features)) < 0.15) * rng.integers(1, 4, (n_items, n_features))
+    dense[3], dense[:, 4] = 0, 0
+    return sp.csr_matrix(dense.astype(np.float32))
+
+
+def profiles_of(features: sp.csr_matrix) -> Profiles:
+    return tf_idf(features, inverse_frequency(features, features.shape[1]))
+
+
+def dense(profiles: Profiles) -> np.ndarray:
+    parts = profiles.data, profiles.indices, profiles.indptr
+    return sp.csr_matrix(parts, shape=(profiles.n_items, profiles.n_features)).toarray()
+
+
+def test_weights_are_scikit_learns():
+    features = random_features()
+    peer = TfidfTransformer().fit_transform(features).toarray()
+    np.testing.assert_allclose(dense(profiles_of(features)), peer, rtol=1e-5, atol=1e-6)
+
+
+def test_only_counted_items_count():
+    features = random_features()
+    peer = TfidfTransformer().fit(features[:20]).idf_
+    found = inverse_frequency(features, 30, np.arange(20))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, peer, rtol=1e-6)
+
+
+def test_one_item_is_weighed_as_its_row():
+    features = random_features()
+    profiles = profiles_of(features)
+    row = features[7]
+    np.testing.assert_allclose(
+        profiles.weigh(row.indices, row.data), profiles.rows(np.array([7])).data, rtol=1e-5
+    )
+    assert not len(profiles.weigh(np.array([], int)))
+
+
+def test_rows_are_taken_in_the_order_asked_for():
+    profiles = profiles_of(random_features())
+    chosen = np.array([5, 3, 5, 0])
+    np.testing.assert_array_equal(dense(profiles.rows(chosen)), dense(profiles)[chosen])
+
+
+def test_scores_are_cosines_to_the_sum_of_liked_items():
+    profiles = profiles_of(random_features())
+    rng = np.random.default_rng(1)
+    liked = rng.random((9, 60)) < 0.1
+    liked[2] = False
+    likes = sp.csr_matrix(liked.astype(np.float32))
+    items = dense(profiles)
+    expected = normalize(likes @ items) @ items.T
+    users = np.array([4, 2, 4, 0])
+    scores = ContentScorer(profiles, likes).score(users)
+    assert scores.dtype == np.float32
+    np.testing.assert_allclose(scores, expected[users], rtol=1e-4, atol=1e-6)
+    assert not scores[1].any()  # likes nothing
+    assert not scores[:, 3].any()  # has no feature
+
+
+def test_it_is_a_scorer_that_finds_items_of_the_liked_kind():
+    kinds = np.repeat([0, 1], 6)
+    profiles = profiles_of(sp.csr_matrix(np.eye(2, dtype=np.float32)[kinds]))
+    known, heldout = np.zeros((2, 2, 12), np.float32)
+    known[0, :3] = known[1, 6:9] = 1
+    heldout[0, 3:6] = heldout[1, 9:] = 1
+    scorer = ContentScorer(profiles, sp.csr_matrix(known))
+    found = precision_at_k(scorer, sp.csr_matrix(heldout), sp.csr_matrix(known), k=3)
+    np.testing.assert_array_equal(found, [1, 1])
+
+
+def test_votes_worked_out_by_hand():
+    # Features a, b, c; weights of one. Items: ab, a, c; asked: an item with a.
+    features = sp.csr_matrix(np.array([[1, 1, 0], [1, 0, 0], [0, 0, 1]], np.float32))
+    profiles = tf_idf(features, np.ones(3, np.float32))
+    votes = suggest_features(profiles, np.array([0]))
+    # Item 0 is at 45 degrees and votes 2 ** -1.5 for b; item 2 is at a right angle.
+    np.testing.assert_allclose(votes, [-np.inf, 2**-1.5, 0], rtol=1e-6)
+    # A vector along item 2's: likeness (0 + 1) / 2, its cube an eighth; that of item 0 halves.
+    directions = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
+    votes = suggest_features(profiles, np.array([0]), np.array([0, 5], np.float32), directions)
+    np.testing.assert_allclose(votes, [-np.inf, 2**-4.5, 1 / 8], rtol=1e-5)
+
+
+def test_an_item_does_not_vote_for_itself():
+    features = random_features()
+    profiles = profiles_of(features)
+    directions = normalize(np.random.default_rng(2).standard_normal((60, 4))).astype(np.float32)
+    shown = features[7].indices[:-1]
+    hidden = features[7].indices[-1]
+    others = [i for i in range(60) if i != 7]
+    alone = suggest_features(profiles, shown, directions[7], directions, leave_out=7)
+    without = suggest_features(
+        profiles.rows(np.array(others)), shown, directions[7], directions[others]
+    )
+    np.testing.assert_allclose(alone, without, rtol=1e-5, atol=1e-6)
+    itself = suggest_features(profiles, shown, directions[7], directions)
+    assert itself[hidden] > alone[hidden]
+
+
+def test_few_neighbours_are_the_nearest():
+    profiles = profiles_of(random_features())
+    features = np.array([1, 2])
+    own = np.zeros(30, np.float32)
+    own[features] = profiles.weigh(features)
+    likeness = dense(profiles) @ own
+    nearest = np.argsort(-likeness)[:4]
+    expected = (likeness[nearest] ** 3) @ (dense(profiles)[nearest] > 0)
+    expected[features] = -np.inf
+    found = suggest_features(profiles, features, neighbours=4)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("vector", [None, np.zeros(4, np.float32)])
+def test_an_item_with_nothing_is_given_no_feature(vector: np.ndarray | None):
+    profiles = profiles_of(random_features())
+    directions = np.ones((60, 4), np.float32) / 2
+    assert not suggest_features(profiles, np.array([], int), vector, directions).any()
