@@ -232,8 +232,10 @@ def load_bundle(folder: Path) -> Bundle:
         manifest,
         # Before there was side information, every item in a bundle was a trained one.
         int(manifest.get("trained_items", items.num_rows)),
-        *(_side(folder, side, manifest) for side in ("item", "user")),
-        *(_foldin(folder, side, manifest) for side in ("user", "item")),
+        item_features=_side(folder, "item", manifest),
+        user_features=_side(folder, "user", manifest),
+        user_foldin=_foldin(folder, "user", manifest),
+        item_foldin=_foldin(folder, "item", manifest),
     )
 
 
@@ -245,7 +247,9 @@ def _side(folder: Path, side: str, manifest: Mapping[str, Any]) -> SideInformati
     name, kind, value = (_one_chunk(table.column(part)) for part in ("name", "type", "value"))
     support = table.column("support").to_numpy()
     profiles = Profiles(
-        *(_array(folder, f"{side}_profiles_{part}") for part in ("indptr", "indices", "data")),
+        _array(folder, f"{side}_profiles_indptr"),
+        _array(folder, f"{side}_profiles_indices"),
+        _array(folder, f"{side}_profiles_data"),
         _array(folder, f"{side}_feature_weights"),
     )
     mapping = FeatureMapping(
