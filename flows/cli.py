@@ -18,7 +18,7 @@ from recsys import cli
 from recsys.config import Config, load_config
 from recsys.progress import listening
 from recsys.recommender import Recommender
-from recsys.terminal import Watch, answer, json_lines, leaderboard
+from recsys.terminal import Watch, answer, json_lines, leaderboard, newcomers
 
 app = cli.app
 
@@ -114,6 +114,8 @@ def _report(console: Console, outcome: Any) -> None:
     holdout = outcome.counts["evaluate"]["holdout"]
     console.print()
     console.print(leaderboard(outcome.leaderboard, holdout))
+    if (table := newcomers(outcome.strategies)) is not None:
+        console.print(table)
     console.print(
         f"registered [bold]{outcome.model}[/bold] version {outcome.version}, alias champion",
         highlight=False,

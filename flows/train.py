@@ -25,6 +25,7 @@ class Outcome(BaseModel):
     version: str
     bundle: str
     leaderboard: list[dict[str, Any]]
+    strategies: dict[str, Any]
     counts: dict[str, dict[str, Any]]
 
 
@@ -51,6 +52,7 @@ def train(config: Config = Config()) -> Outcome:
         version=version,
         bundle=f"{fitted.path}/bundle",
         leaderboard=measured.read_json("leaderboard.json"),
+        strategies=measured.read_json("strategies.json"),
         counts={stage.name: stage.counts for stage in stages},
     )
 

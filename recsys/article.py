@@ -7,10 +7,8 @@ features; its second has, and was meant to start from the best of the first, whi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
-import scipy.sparse as sp
 from skopt import forest_minimize
 from skopt.space import Integer
 
@@ -26,35 +24,32 @@ def article_study(
     options: Article,
     seed: int,
     recorder: Recorder,
-    item_features: sp.csr_matrix | None = None,
 ) -> Study:
     """Both searches of the article as one study, numbered through.
 
     Parameters
     ----------
     problem : Problem
-        With `masked=False` as the article measures.
+        With `masked=False` as the article measures. Without features of items there is no second
+        search.
     options : Article
     seed : int
     recorder : Recorder
-    item_features : csr_matrix float32 (n_items, n_items + n_features) or None
-        Identity block and raw tags; without them there is no second search.
     """
     recorder.begin()
-    with_features = item_features is not None and options.feature_calls > 0
+    has_features = problem.sides is not None and problem.sides.item is not None
+    with_features = has_features and options.feature_calls > 0
     total = options.calls + (options.feature_calls if with_features else 0)
     tell(SearchStarted(total))
     trials: list[TrialResult] = []
-    plain = SearchSpace.from_config(options.space)
+    plain = SearchSpace.from_config({**options.space, "strategy": "none"})
     _search(problem, plain, options.max_epochs, options.calls, seed, recorder, trials, None)
     if with_features:
         best = max(trials, key=lambda trial: trial.precision)
-        space = SearchSpace.from_config(options.feature_space)
+        space = SearchSpace.from_config({**options.feature_space, "strategy": "joint"})
         first = [*space.point(_as_feature_start(best.configuration)), _epochs(best)]
-        joint = replace(problem, item_features=item_features)
-        _search(
-            joint, space, options.max_epochs, options.feature_calls, seed, recorder, trials, first
-        )
+        calls = options.feature_calls
+        _search(problem, space, options.max_epochs, calls, seed, recorder, trials, first)
     study = Study(tuple(trials), f"{total} trials are made, as in the founding article")
     recorder.end(study)
     return study
@@ -83,10 +78,9 @@ def _search(
 ) -> None:
     """One forest_minimize; its trials are appended to `trials`."""
     workshop = Workshop(problem)
-    strategy = "none" if problem.item_features is None else "joint"
 
     def objective(point: Sequence[Any]) -> float:
-        configuration = {**space.configuration(point[:-1]), "strategy": strategy}
+        configuration = space.configuration(point[:-1])
         number, epochs = len(trials), int(point[-1])
         trial = TrialResult(number, configuration)
         recorded = recorder.recall(number, configuration)

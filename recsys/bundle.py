@@ -150,7 +150,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
     if bundle.names is not None:
         columns["name"] = bundle.names
     _write_table(folder / "items.parquet", columns)
-    sides: dict[str, dict[str, float]] = {}
+    sides: dict[str, dict[str, float | str]] = {}
     for side in SIDES:
         information: SideInformation | None = getattr(bundle, f"{side}_features")
         if information is None:
@@ -165,7 +165,11 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
                 "support": pa.array(words.support),
             },
         )
-        sides[side] = {"length": information.mapping.length, "strength": information.strength}
+        sides[side] = {
+            "length": information.mapping.length,
+            "strength": information.strength,
+            "norm": information.profiles.norm,
+        }
     manifest = {
         **bundle.manifest,
         "schema_version": SCHEMA_VERSION,
@@ -251,6 +255,7 @@ def _side(folder: Path, side: str, manifest: Mapping[str, Any]) -> SideInformati
         _array(folder, f"{side}_profiles_indices"),
         _array(folder, f"{side}_profiles_data"),
         _array(folder, f"{side}_feature_weights"),
+        str(numbers["norm"]),
     )
     mapping = FeatureMapping(
         _array(folder, f"{side}_feature_factors"),

@@ -138,6 +138,16 @@ ARTICLE_FEATURE_SPACE: Space = {
 }
 
 
+# How features take part when they are trained jointly; each was on the founding article's list of
+# experiments. Searched beside the dimensions of `search.space`.
+JOINT_SPACE: Space = {
+    "feature_weight": Range(low=0.1, high=3.0, scale="log"),
+    "features_below": Range(low=10, high=1000, scale="log"),
+    "min_support": Range(low=1, high=20, scale="log"),
+    "normalisation": Choice(values=["l2", "l1"]),
+}
+
+
 class Search(Section):
     """The hyper-parameter search."""
 
@@ -153,6 +163,12 @@ class Search(Section):
     space: Space = Field(
         default_factory=lambda: dict(DEFAULT_SPACE), description="names left out keep the default"
     )
+    joint_trials: Annotated[int, Field(ge=0)] = Field(
+        0, description="with features trained jointly, after the others; each takes far longer"
+    )
+    joint_space: Space = Field(
+        default_factory=lambda: dict(JOINT_SPACE), description="their dimensions besides"
+    )
 
     @field_validator("space")
     @classmethod
@@ -161,6 +177,11 @@ class Search(Section):
         replaced = {"alpha": {"user_alpha", "item_alpha"}, "user_alpha_scale": {"user_alpha"}}
         gone = set().union(*(names for name, names in replaced.items() if name in space))
         return {n: d for n, d in DEFAULT_SPACE.items() if n not in gone} | space
+
+    @field_validator("joint_space")
+    @classmethod
+    def _joint_completed(cls, space: Space) -> Space:
+        return JOINT_SPACE | space
 
 
 class Article(Section):
@@ -181,6 +202,9 @@ class Evaluate(Section):
     ks: list[Positive] = [5, 10, 20]
     bootstrap_samples: Positive = 1000
     als_trials: Annotated[int, Field(ge=0)] = Field(4, description="0 leaves ALS out")
+    withheld: bool = Field(
+        True, description="one more fit, without the cold items and some users, to serve them"
+    )
 
 
 class Fit(Section):

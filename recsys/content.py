@@ -37,7 +37,7 @@ class Weighted(Rows, Protocol):
 
 @dataclass(frozen=True)
 class Profiles:
-    """Items as tf-idf vectors of length one, in compressed rows.
+    """Items as weighted features, tf-idf vectors of length one as a rule, in compressed rows.
 
     Parameters
     ----------
@@ -47,12 +47,15 @@ class Profiles:
     data : float32 (m,)
     idf : float32 (n_features,)
         Weights of the features, for items still to come.
+    norm : {"l2", "l1", "none"}
+        What is one in every row: its length, the sum of its weights, or nothing in particular.
     """
 
     indptr: NDArray[np.int64]
     indices: NDArray[np.int32]
     data: Float32
     idf: Float32
+    norm: str = "l2"
 
     @property
     def n_items(self) -> int:
@@ -68,7 +71,7 @@ class Profiles:
         return np.diff(self.indptr) > 0
 
     def weigh(self, features: IntArray, values: NDArray[Any] | None = None) -> Float32:
-        """tf-idf weights of one item's features, of length one: float32 (n,).
+        """Weights of one item's features, as its row would have them: float32 (n,).
 
         Parameters
         ----------
@@ -80,7 +83,9 @@ class Profiles:
         weights = self.idf[features]
         if values is not None:
             weights = weights * np.asarray(values, np.float32)
-        length = float(np.linalg.norm(weights))
+        if self.norm == "none":
+            return weights
+        length = float(np.linalg.norm(weights, 2 if self.norm == "l2" else 1))
         return weights / np.float32(length) if length else weights
 
     def profile(self, items: IntArray) -> Float32:
@@ -99,7 +104,7 @@ class Profiles:
         entries, _ = flatten(self, items)
         counts = np.diff(self.indptr)[items]
         indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        return Profiles(indptr, self.indices[entries], self.data[entries], self.idf)
+        return Profiles(indptr, self.indices[entries], self.data[entries], self.idf, self.norm)
 
 
 def tf_idf(features: Weighted, idf: Float32) -> Profiles:

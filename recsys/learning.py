@@ -9,40 +9,33 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
 from recsys import config, products
 from recsys.article import article_study
 from recsys.baselines import popularity, tune_als
 from recsys.bundle import Bundle, Seen, save_bundle
+from recsys.comparison import Fits, compare
 from recsys.errors import InputError
 from recsys.evaluation import HEADLINE, Measured, as_leaderboard, differences, measure
 from recsys.factors import Factors
-from recsys.features import with_identity
+from recsys.foldin import learn_foldin
 from recsys.idmap import IdMap
-from recsys.model import DivergedError, Hyperparameters, Training
+from recsys.interactions import Interactions
+from recsys.plan import PLAN_NAMES, parse
 from recsys.preparation import load_core
-from recsys.search import Budget, Forgetful, Policy, Recorder, Study, run_study
-from recsys.space import Configuration, SearchSpace
+from recsys.search import Forgetful, Recorder
+from recsys.space import Configuration
 from recsys.stages import Counts, Stage, stage
+from recsys.strategies import Model, Side, Sides, learn
+from recsys.study import best_by_strategy, best_of, study_strategies
 from recsys.trial import Problem, TrialResult
+from recsys.withheld import learn_item_foldin, withhold
 
 LIGHTFM = "lightfm"
-# What LightFM's users reach for first: a middling size, its own learning rate, hardly any
-# regularisation. Not tuned, but chosen knowing that such sizes had worked on citeulike-a.
-GOOD_DEFAULTS: Configuration = {
-    "no_components": 64,
-    "learning_rate": 0.05,
-    "alpha": 1e-6,
-    "user_alpha": 1e-6,
-    "item_alpha": 1e-6,
-    "max_sampled": 10,
-}
 
 
-@stage(version=1, unkeyed=("recorder", "workers"))
+@stage(version=2, unkeyed=("recorder", "workers"))
 def tune(
     folder: Path,
     holdouts: Stage,
@@ -58,20 +51,23 @@ def tune(
     `started_from` are configurations that did well before, on other data; they are tried early.
     """
     parts = products.load_split(Path(holdouts.path))
+    sides = load_sides(features, parts.train.shape)
     if isinstance(search, config.Article):
-        problem = Problem(parts.train, parts.validation, seed=seed, masked=False)
-        study = article_study(
+        problem = Problem(parts.train, parts.validation, seed=seed, masked=False, sides=sides)
+        study = article_study(problem, search, seed, recorder or Forgetful())
+    else:
+        problem = Problem(parts.train, parts.validation, seed=seed, sides=sides)
+        study = study_strategies(
             problem,
             search,
             seed,
-            recorder or Forgetful(),
-            _joint_features(features, parts.train.shape[1]),
+            started_from=started_from,
+            cold_items=parts.cold_items,
+            workers=workers,
+            recorder=recorder,
         )
-    else:
-        problem = Problem(parts.train, parts.validation, seed=seed)
-        study = _search(problem, search, seed, started_from, workers, recorder)
-    best = study.best
-    if best.best is None or best.precision == 0.0:
+    best = best_of(study.trials)
+    if best is None or best.best is None or best.precision == 0.0:
         raise InputError(
             f"none of {len(study.trials)} trials learned anything (best precision_at_5 is 0)",
             "a trial that ranks some held-out item among the first 5",
@@ -85,15 +81,41 @@ def tune(
         "ended": study.ended,
         "trials": [_as_dict(trial) for trial in study.trials],
     }
-    (folder / "study.json").write_text(json.dumps(outcome, indent=1), encoding="utf-8")
+    _save_json(folder / "study.json", outcome)
     return {
         "trials": len(study.trials),
         "precision_at_5": best.precision,
         "epochs": best.best.epoch,
         "configuration": best.configuration,
+        "strategies": {
+            name: {"configuration": trial.configuration, "epochs": trial.best.epoch}
+            for name, trial in best_by_strategy(study.trials).items()
+            if trial.best is not None
+        },
         "ended": study.ended,
         "started_from": list(started_from),
     }
+
+
+def load_sides(features: Stage, shape: tuple[int, int]) -> Sides | None:
+    """The encoded features of both sides; None where there are none.
+
+    Parameters
+    ----------
+    features : Stage
+        Of `encode`.
+    shape : (int, int)
+        Users and items that are trained; they lead the encoded rows.
+    """
+    found: dict[str, Side] = {}
+    for name, trained in zip(("user", "item"), shape, strict=True):
+        encoded = products.load_encoded(Path(features.path), name)
+        if encoded is not None:
+            counts = features.counts
+            found[name] = Side(
+                encoded, trained, counts["identity"], counts["normalisation"], counts["weight"]
+            )
+    return Sides(**found) if found else None
 
 
 def warm_start(champion: Mapping[str, Any] | None, data_fingerprint: str) -> list[Configuration]:
@@ -106,30 +128,8 @@ def warm_start(champion: Mapping[str, Any] | None, data_fingerprint: str) -> lis
         return []
     if champion["data_fingerprint"] == data_fingerprint:
         return list(champion["started_from"])
-    left_out = ("epochs", "strategy")
+    left_out = PLAN_NAMES | {"epochs"}
     return [{n: v for n, v in champion["configuration"].items() if n not in left_out}]
-
-
-def _search(
-    problem: Problem,
-    search: config.Search,
-    seed: int,
-    started_from: Sequence[Configuration],
-    workers: int,
-    recorder: Recorder | None,
-) -> Study:
-    space = SearchSpace.from_config(search.space)
-    return run_study(
-        problem,
-        space,
-        Budget(search.trials, search.seconds),
-        policy=Policy(search.max_epochs),
-        batch=search.batch,
-        workers=workers,
-        seed=seed,
-        first=[space.configuration(space.point(c)) for c in (GOOD_DEFAULTS, *started_from)],
-        recorder=recorder,
-    )
 
 
 def _as_dict(trial: TrialResult) -> dict[str, Any]:
@@ -144,16 +144,7 @@ def _as_dict(trial: TrialResult) -> dict[str, Any]:
     }
 
 
-def _joint_features(features: Stage, n_items: int) -> sp.csr_matrix | None:
-    """Identity block and features of the core's items, which lead the catalogue."""
-    encoded = products.load_encoded(Path(features.path), "item")
-    if encoded is None:
-        return None
-    matrix = encoded.matrix[:n_items]
-    return with_identity(matrix) if features.counts["identity"] else matrix
-
-
-@stage(version=1, unkeyed=("workers",))
+@stage(version=2, unkeyed=("workers",))
 def evaluate(
     folder: Path,
     holdouts: Stage,
@@ -166,23 +157,31 @@ def evaluate(
     """Refit winner and baselines on train and validation; measure each once on the test holdout.
 
     Where there is one holdout only (the founding article's protocol), they are fitted on train
-    and measured on it, although the search has seen it; the counts say which.
+    and measured on it, although the search has seen it; the counts say which. What features are
+    good for is measured beside it, for each strategy that was tried (`strategies.json`).
     """
     parts = products.load_split(Path(holdouts.path))
     one_holdout = parts.test.nnz == 0
     known = parts.train if one_holdout else parts.refit_train()
     heldout = parts.validation if one_holdout else parts.test
+    sides = load_sides(features, known.shape)
+    tried = tuned.counts["strategies"]
+    held = withhold(known, heldout, parts.cold_items, seed) if options.withheld else None
     configurations: dict[str, Any] = {LIGHTFM: _configuration(tuned)}
     models: dict[str, Factors] = {"popularity": popularity(known)}
-    # Both train on one thread each and let the interpreter's lock go: side by side they take
-    # as long as the longer one.
+    # All train on one thread each and let the interpreter's lock go: side by side they take
+    # as long as the longest one.
     with ThreadPoolExecutor(workers) as pool, threadpool_limits(1):
-        refit = pool.submit(_refit, known, tuned, features, seed)
+        fits = Fits(tried, known, sides, seed, pool.submit)
+        away = None if held is None else Fits(tried, held.train, sides, seed, pool.submit)
         if options.als_trials:
             als = tune_als(parts.train, parts.validation, trials=options.als_trials, seed=seed)[0]
             models["als"] = als.fit(known, seed)
             configurations["als"] = asdict(als)
-        models[LIGHTFM] = refit.result()
+        fitted = fits.results()
+        served = None if away is None else away.results()
+    winner = parse(tuned.counts["configuration"])[1].strategy
+    models[LIGHTFM] = fitted[winner].model.factors
     measured = {
         name: measure(
             factors,
@@ -198,10 +197,24 @@ def evaluate(
     board = as_leaderboard(measured, compared)
     for entry in board:
         entry["configuration"] = configurations.get(entry["model"], {})
-    (folder / "leaderboard.json").write_text(json.dumps(board, indent=1), encoding="utf-8")
+    _save_json(folder / "leaderboard.json", board)
     _save_per_user(folder, measured)
+    found: dict[str, Any] = {"winner": winner}
+    if held is not None and served is not None:
+        samples = options.bootstrap_samples
+        found |= compare(fitted, served, tried, held, heldout, known, seed=seed, samples=samples)
+    _save_json(folder / "strategies.json", found)
     headline = {entry["model"]: entry["metrics"][HEADLINE]["mean"] for entry in board}
-    return {"holdout": "validation" if one_holdout else "test", **headline}
+    return {
+        "holdout": "validation" if one_holdout else "test",
+        **headline,
+        # Beside the product, whose files must be the same from run to run.
+        "seconds": {name: round(entry.seconds, 1) for name, entry in fitted.items()},
+    }
+
+
+def _save_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1), encoding="utf-8")
 
 
 def _save_per_user(folder: Path, measured: Mapping[str, Measured]) -> None:
@@ -214,30 +227,7 @@ def _configuration(tuned: Stage) -> dict[str, Any]:
     return {**tuned.counts["configuration"], "epochs": tuned.counts["epochs"]}
 
 
-def _refit(
-    interactions: sp.csr_matrix, tuned: Stage, features: Stage, seed: int, threads: int = 1
-) -> Factors:
-    configuration = tuned.counts["configuration"]
-    joint = configuration.get("strategy") == "joint"
-    training = Training(
-        interactions,
-        Hyperparameters.from_dict(configuration),
-        seed,
-        threads=threads,
-        item_features=_joint_features(features, interactions.shape[1]) if joint else None,
-    )
-    try:
-        training.advance(tuned.counts["epochs"])
-        return training.factors()
-    except DivergedError as fault:
-        raise InputError(
-            f"the best configuration diverged when fitted on more data ({fault})",
-            "factors that stay finite",
-            "narrow search.space to smaller learning rates and train again",
-        ) from fault
-
-
-@stage(version=2, unkeyed=("versions",))
+@stage(version=3, unkeyed=("versions",))
 def fit(
     folder: Path,
     core: Stage,
@@ -251,7 +241,9 @@ def fit(
     """Train the winner's configuration on all interactions and write the portable bundle."""
     interactions = load_core(core)
     matrix = interactions.matrix()
-    factors = _refit(matrix, tuned, features, seed, options.threads)
+    configuration, epochs = tuned.counts["configuration"], tuned.counts["epochs"]
+    sides = load_sides(features, matrix.shape)
+    model = learn(matrix, configuration, epochs, seed, sides, options.threads)
     board = measured.read_json("leaderboard.json")
     winner = next(entry for entry in board if entry["model"] == LIGHTFM)
     about = {
@@ -264,20 +256,34 @@ def fit(
         "holdout": measured.counts["holdout"],
         "library_versions": dict(versions),
     }
-    bundle = Bundle(
+    (folder / "bundle").mkdir()
+    bundle = _bundle(model, core, interactions, about)
+    save_bundle(folder / "bundle", bundle)
+    return {
+        **interactions.counts(),
+        "components": model.factors.n_components,
+        "catalogue": len(bundle.items),
+    }
+
+
+def _bundle(
+    model: Model, core: Stage, interactions: Interactions, about: Mapping[str, Any]
+) -> Bundle:
+    """The model with the whole catalogue, as far as its features are known, and the fold-ins."""
+    matrix = interactions.matrix()
+    factors = model.catalogue()
+    catalogue = Path(core.path) / "catalogue.parquet"
+    names = products.load_names(catalogue)
+    return Bundle(
         factors,
         interactions.users,
-        interactions.items,
-        _core_names(core, interactions.items),
+        IdMap(products.load_ids(catalogue, "item").ids.slice(0, factors.n_items), "item"),
+        None if names is None else names.slice(0, factors.n_items),
         Seen(matrix.indptr, matrix.indices),
         about,
-        trained=factors.n_items,
+        trained=model.factors.n_items,
+        item_features=model.item,
+        user_features=model.user,
+        user_foldin=learn_foldin(model.factors, matrix),
+        item_foldin=learn_item_foldin(model.own, matrix),
     )
-    (folder / "bundle").mkdir()
-    save_bundle(folder / "bundle", bundle)
-    return {**interactions.counts(), "components": factors.n_components}
-
-
-def _core_names(core: Stage, items: IdMap) -> pa.Array | None:
-    names = products.load_names(Path(core.path) / "catalogue.parquet")
-    return None if names is None else names.slice(0, len(items))

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from lightfm import LightFM
 
 from recsys.errors import ConfigError
-from recsys.factors import Factors
+from recsys.factors import Factors, Float32
 
 Loss = Literal["warp", "bpr", "warp-kos", "logistic"]
 Schedule = Literal["adagrad", "adadelta"]
@@ -63,14 +63,14 @@ class Hyperparameters:
         """From a search's configuration, plain Python numbers whatever they come as.
 
         `alpha` stands for both regularisations, `user_alpha_scale` for the ratio of the user's
-        to the item's; `strategy`, which says how features take part, is none of LightFM's.
+        to the item's.
 
         Raises
         ------
         ConfigError
             If a name is none of LightFM's, or a loss or schedule is unknown.
         """
-        values = {name: value for name, value in values.items() if name != "strategy"}
+        values = dict(values)
         if "alpha" in values:
             values["user_alpha"] = values["item_alpha"] = values.pop("alpha")
         if "user_alpha_scale" in values:
@@ -182,6 +182,14 @@ class Training:
         return np.ascontiguousarray(biases, np.float32), np.ascontiguousarray(
             embeddings, np.float32
         )
+
+    def feature_vectors(self, side: str, count: int) -> tuple[Float32, Float32]:
+        """Copies of the vectors, float32 (count, d), and biases of the last columns of features.
+
+        They stand behind the identity block of "user" or "item".
+        """
+        embeddings = getattr(self._model, f"{side}_embeddings")[-count:]
+        return embeddings.copy(), getattr(self._model, f"{side}_biases")[-count:].copy()
 
     def view(self) -> Factors:
         """The representations as they are now, not copied where there is nothing to sum.

@@ -179,10 +179,10 @@ def load_core(core: Stage) -> Interactions:
     return products.load_interactions(folder, items)
 
 
-@stage(version=1)
+@stage(version=2)
 def encode(folder: Path, data: Stage, core: Stage, options: config.Encode) -> Counts:
     """Features as sparse matrices, one row for each item of the catalogue and each user."""
-    counts: dict[str, int] = {"identity": options.identity}
+    counts: dict[str, object] = options.model_dump(exclude={"min_support"})
     owners = {
         "item": products.load_ids(Path(core.path) / "catalogue.parquet", "item"),
         "user": products.load_ids(Path(core.path) / "users.parquet", "user"),

@@ -10,7 +10,7 @@ import skopt.space as sk
 
 from recsys.config import Choice, Range, Space
 from recsys.errors import ConfigError
-from recsys.model import Hyperparameters
+from recsys.plan import parse
 
 Configuration = dict[str, Any]
 
@@ -58,12 +58,12 @@ class SearchSpace:
                 "add item_alpha, or search user_alpha itself",
             )
         made = cls(searched, fixed)
-        Hyperparameters.from_dict(made.configuration(made.middle()))
+        parse(made.configuration(made.middle()))
         for place, dimension in enumerate(searched.values()):
             for value in dimension.values if isinstance(dimension, Choice) else ():
                 point = made.middle()
                 point[place] = value
-                Hyperparameters.from_dict(made.configuration(point))
+                parse(made.configuration(point))
         return made
 
     def dimensions(self) -> list[sk.Dimension]:

@@ -152,6 +152,29 @@ def leaderboard(board: Sequence[Mapping[str, Any]], holdout: str) -> Table:
     return table
 
 
+def newcomers(compared: Mapping[str, Any]) -> Table | None:
+    """What is known of items, users and tags that the model has not seen; None if not measured."""
+    table = Table(title="never seen before", title_justify="left", box=SIMPLE, show_header=False)
+    table.add_column("")
+    table.add_column("", justify="right")
+    table.add_column("")
+    if cold := compared.get("cold"):
+        means = {name: entry["precision_at_5"]["mean"] for name, entry in cold["models"].items()}
+        own = means.pop(compared["winner"])
+        others = ", ".join(f"{name} {value:.4f}" for name, value in means.items())
+        about = f"precision at 5, {cold['items']:,} cold items by their features"
+        table.add_row(about, f"{own:.4f}", others)
+    if foldin := compared.get("foldin"):
+        about = f"precision at 5, {foldin['users']:,} new users by some likes"
+        trained = f"trained {foldin['trained']:.4f}, {foldin['share']:.0%} of it"
+        table.add_row(about, f"{foldin['foldin']:.4f}", trained)
+    if asked := compared.get("suggestion"):
+        others = f"co-occurrence {asked['co_occurrence']:.4f}, popularity {asked['popularity']:.4f}"
+        about = f"recall at 10, one {escape(asked['type'])} hidden from {asked['items']:,} items"
+        table.add_row(about, f"{asked['neighbours']:.4f}", others)
+    return table if table.row_count else None
+
+
 MEASURED = (
     ("precision at 5", "precision_at_5"),
     ("recall at 10", "recall_at_10"),

@@ -14,8 +14,9 @@ from threadpoolctl import threadpool_limits
 
 from recsys.factors import Factors
 from recsys.metrics import precision_at_k
-from recsys.model import DivergedError, Hyperparameters, Training
+from recsys.model import DivergedError, Training
 from recsys.stopping import StopRule, first_reason
+from recsys.strategies import Sides, start
 
 Status = Literal["paused", "complete", "stopped", "diverged"]
 
@@ -33,8 +34,8 @@ class Problem:
         Of the model's initialisation and its sampling.
     masked : bool
         False leaves the training interactions in the ranking, as the founding article does.
-    item_features : csr_matrix float32 or None
-        Trained jointly (identity block and tags); None for a vector of its own for each item.
+    sides : Sides or None
+        Features, for configurations whose strategy is to train with them.
     """
 
     train: sp.csr_matrix
@@ -42,15 +43,14 @@ class Problem:
     k: int = 5
     seed: int = 0
     masked: bool = True
-    item_features: sp.csr_matrix | None = None
+    sides: Sides | None = None
 
     def precision(self, factors: Factors) -> float:
         known = self.train if self.masked else None
         return float(precision_at_k(factors, self.validation, known=known, k=self.k).mean())
 
     def training(self, configuration: Mapping[str, Any]) -> Training:
-        hyperparameters = Hyperparameters.from_dict(configuration)
-        return Training(self.train, hyperparameters, self.seed, item_features=self.item_features)
+        return start(self.train, configuration, self.seed, self.sides)
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,25 @@ def _metrics(measured: Stage) -> list[tuple[str, float, int]]:
             found.append((f"{prefix}/{name}", estimate["mean"], 0))
             if name == "precision_at_5":
                 found += [(f"{prefix}/{name}_{end}", estimate[end], 0) for end in ("low", "high")]
+    return found + _side_metrics(measured)
+
+
+def _side_metrics(measured: Stage) -> list[tuple[str, float, int]]:
+    """What features and fold-in are good for: `cold/precision_at_5` is that of the winner."""
+    compared = measured.read_json("strategies.json")
+    winner, found = compared["winner"], []
+    for name, metrics in compared.get("cold", {}).get("models", {}).items():
+        prefix = "cold" if name == winner else f"cold_{name}"
+        found += [(f"{prefix}/{metric}", entry["mean"], 0) for metric, entry in metrics.items()]
+    for name, entry in compared.get("warm", {}).items():
+        found.append((f"strategy_{name}/precision_at_5", entry["precision_at_5"]["mean"], 0))
+    for name, seconds in measured.counts["seconds"].items():
+        found.append((f"strategy_{name}/cpu_seconds", seconds, 0))
+    if foldin := compared.get("foldin"):
+        found.append(("foldin/share_of_trained", foldin["share"], 0))
+    for name, value in compared.get("suggestion", {}).items():
+        if isinstance(value, float):
+            found.append((f"suggestion_{name}/recall_at_10", value, 0))
     return found
 
 

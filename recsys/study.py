@@ -1,0 +1,233 @@
+"""The study: trials without features, the best of them mapped, then joint ones if asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.config import Search
+from recsys.content import Profiles
+from recsys.mapping import choose
+from recsys.plan import Plan, parse
+from recsys.search import Budget, Forgetful, Policy, Recorded, Recorder, Study, announce, run_study
+from recsys.space import Configuration, SearchSpace
+from recsys.strategies import mapped
+from recsys.trial import Problem, Rung, TrialResult
+
+# What LightFM's users reach for first: a middling size, its own learning rate, hardly any
+# regularisation. Not tuned, but chosen knowing that such sizes had worked on citeulike-a.
+GOOD_DEFAULTS: Configuration = {
+    "no_components": 64,
+    "learning_rate": 0.05,
+    "alpha": 1e-6,
+    "user_alpha": 1e-6,
+    "item_alpha": 1e-6,
+    "max_sampled": 10,
+}
+# How far trained items may lean on their features. More than this, about half of what an item
+# with the fewest likes says, has hurt warm users on the bundled sample.
+LEANINGS = (0.0, 1.0, 2.0)
+
+
+@dataclass
+class _Part:
+    """A recorder for one of several searches in a study: numbers go on, the study does not end."""
+
+    whole: Recorder
+    offset: int
+
+    def begin(self) -> None:
+        pass
+
+    def recall(self, number: int, configuration: Configuration) -> Recorded:
+        return self.whole.recall(number + self.offset, configuration)
+
+    def started(self, trial: TrialResult) -> None:
+        self.whole.started(self._numbered(trial))
+
+    def measured(self, trial: TrialResult, new: Sequence[Rung]) -> None:
+        self.whole.measured(self._numbered(trial), new)
+
+    def end(self, study: Study) -> None:
+        pass
+
+    def _numbered(self, trial: TrialResult) -> TrialResult:
+        return replace(trial, number=trial.number + self.offset)
+
+
+def study_strategies(
+    problem: Problem,
+    search: Search,
+    seed: int,
+    *,
+    started_from: Sequence[Configuration] = (),
+    cold_items: Sequence[int] | NDArray[np.integer] = (),
+    workers: int = 1,
+    recorder: Recorder | None = None,
+) -> Study:
+    """One study over all strategies: which way of using features ranks best for warm users.
+
+    Parameters
+    ----------
+    problem : Problem
+        With its sides, if there are features.
+    search : Search
+    seed : int
+    started_from : sequence of configurations
+        That did well before, on other data; tried early.
+    cold_items : int array
+        Kept out of every choice made here, so that they can be measured as items never seen.
+    workers : int
+    recorder : Recorder or None
+
+    Returns
+    -------
+    Study
+        Numbered through; the mapped model stands as a trial of its own, with one rung.
+    """
+    recorder = recorder or Forgetful()
+    recorder.begin()
+    space = SearchSpace.from_config({"strategy": "none", **search.space})
+    first = [space.configuration(space.point(c)) for c in (GOOD_DEFAULTS, *started_from)]
+    budget = Budget(search.trials, search.seconds)
+    study = _search(problem, space, search, budget, seed, first, workers, _Part(recorder, 0))
+    trials = list(study.trials)
+    if problem.sides is not None and problem.sides.item is not None:
+        plain = best_of([trial for trial in trials if _strategy(trial) == "none"])
+        if plain is not None and plain.precision > 0:
+            trials.append(_map(problem, plain, len(trials), cold_items, recorder))
+            if search.joint_trials:
+                trials += _joint(problem, search, seed, plain, len(trials), workers, recorder)
+    found = Study(tuple(trials), study.ended)
+    recorder.end(found)
+    return found
+
+
+def _search(
+    problem: Problem,
+    space: SearchSpace,
+    search: Search,
+    budget: Budget,
+    seed: int,
+    first: Sequence[Configuration],
+    workers: int,
+    recorder: Recorder,
+) -> Study:
+    return run_study(
+        problem,
+        space,
+        budget,
+        policy=Policy(search.max_epochs),
+        batch=search.batch,
+        workers=workers,
+        seed=seed,
+        first=first,
+        recorder=recorder,
+    )
+
+
+def _joint(
+    problem: Problem,
+    search: Search,
+    seed: int,
+    plain: TrialResult,
+    offset: int,
+    workers: int,
+    recorder: Recorder,
+) -> list[TrialResult]:
+    """Trials with features trained jointly, the first at the optimum of those without."""
+    space = SearchSpace.from_config({**search.space, **search.joint_space, "strategy": "joint"})
+    start = {name: v for name, v in plain.configuration.items() if name != "strategy"}
+    first = [space.configuration(space.point(start))]
+    seconds = search.seconds
+    if seconds is not None:
+        seconds *= search.joint_trials / search.trials
+    budget = Budget(search.joint_trials, seconds)
+    part = _Part(recorder, offset)
+    study = _search(problem, space, search, budget, seed, first, workers, part)
+    return [replace(trial, number=trial.number + offset) for trial in study.trials]
+
+
+def _map(
+    problem: Problem,
+    plain: TrialResult,
+    number: int,
+    cold_items: Sequence[int] | NDArray[np.integer],
+    recorder: Recorder,
+) -> TrialResult:
+    """The best trial without features, its features mapped, the choices made on validation."""
+    assert problem.sides is not None
+    assert problem.sides.item is not None
+    assert plain.best is not None
+    own = plain.factors
+    if own is None:  # recalled, not trained
+        training = problem.training(plain.configuration)
+        training.advance(plain.best.epoch)
+        own = training.factors()
+    chosen = choose(
+        without(problem.sides.item.profiles(), cold_items), own, problem.train, seed=problem.seed
+    )
+    plans = [
+        Plan("mapped", chosen.penalty, chosen.bias_gain, leaning=strength) for strength in LEANINGS
+    ]
+    values = [
+        problem.precision(mapped(own, problem.train, plan, problem.sides).factors) for plan in plans
+    ]
+    value, plan = max(zip(values, plans, strict=True), key=lambda pair: pair[0])
+    configuration = {
+        **plain.configuration,
+        "strategy": "mapped",
+        "penalty": plan.penalty,
+        "bias_gain": plan.bias_gain,
+        "leaning": plan.leaning,
+    }
+    rung = replace(plain.best, precision=value)
+    trial = TrialResult(
+        number, configuration, (rung,), "complete", f"trial {plain.number}, features mapped"
+    )
+    recorder.started(trial)
+    recorder.measured(trial, trial.curve)
+    announce(trial, max(value, plain.precision))
+    return trial
+
+
+def without(profiles: Profiles, items: Sequence[int] | NDArray[np.integer]) -> Profiles:
+    """The same with nothing said of some of the items."""
+    counts = np.diff(profiles.indptr)
+    gone = np.zeros(profiles.n_items, bool)
+    gone[np.asarray(items, np.int64)] = True
+    kept = ~np.repeat(gone, counts)
+    indptr = np.concatenate([[0], np.cumsum(np.where(gone, 0, counts))]).astype(np.int64)
+    return replace(
+        profiles, indptr=indptr, indices=profiles.indices[kept], data=profiles.data[kept]
+    )
+
+
+def _strategy(trial: TrialResult) -> str:
+    return parse(trial.configuration)[1].strategy
+
+
+def best_of(trials: Sequence[TrialResult]) -> TrialResult | None:
+    """The trial with the highest precision, of equals one with its features mapped, then the first.
+
+    A mapped model ranks warm users as the one it was mapped from unless leaning helps, and
+    answers for items never seen as well.
+    """
+    return max(
+        (trial for trial in trials if trial.best is not None),
+        key=lambda trial: (trial.precision, _strategy(trial) == "mapped", -trial.number),
+        default=None,
+    )
+
+
+def best_by_strategy(trials: Sequence[TrialResult]) -> dict[str, TrialResult]:
+    """The best trial of each strategy that was tried."""
+    found: dict[str, TrialResult] = {}
+    for strategy in ("none", "mapped", "joint"):
+        best = best_of([trial for trial in trials if _strategy(trial) == strategy])
+        if best is not None:
+            found[strategy] = best
+    return found
