@@ -87,16 +87,28 @@ def test_it_is_a_scorer_that_finds_items_of_the_liked_kind():
 
 
 def test_votes_worked_out_by_hand():
-    # Features a, b, c; weights of one. Items: ab, a, c; asked: an item with a.
-    features = sp.csr_matrix(np.array([[1, 1, 0], [1, 0, 0], [0, 0, 1]], np.float32))
-    profiles = tf_idf(features, np.ones(3, np.float32))
+    # Features a, b, c, d; weights of one. Items: abc, ab, ad, c; asked: an item with a.
+    features = sp.csr_matrix(
+        np.array([[1, 1, 1, 0], [1, 1, 0, 0], [1, 0, 0, 1], [0, 0, 1, 0]], np.float32)
+    )
+    profiles = tf_idf(features, np.ones(4, np.float32))
     votes = suggest_features(profiles, np.array([0]))
-    # Item 0 is at 45 degrees and votes 2 ** -1.5 for b; item 2 is at a right angle.
-    np.testing.assert_allclose(votes, [-np.inf, 2**-1.5, 0], rtol=1e-6)
-    # A vector along item 2's: likeness (0 + 1) / 2, its cube an eighth; that of item 0 halves.
-    directions = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
+    # Votes 3 ** -1.5 for b and c, 2 ** -1.5 for b, 2 ** -1.5 for d; b has most.
+    most = 3**-1.5 + 2**-1.5
+    # Of the three items with a two have b, one c, one d: 1, 1/2, 1/2 of the greatest; half of it.
+    expected = [-np.inf, 1 + 1 / 2, 3**-1.5 / most + 1 / 4, 2**-1.5 / most + 1 / 4]
+    np.testing.assert_allclose(votes, expected, rtol=1e-6)
+    # A vector along item 3's, whose likeness is (0 + 1) / 2 now; those of the others halve.
+    directions = np.array([[1, 0], [1, 0], [1, 0], [0, 1]], np.float32)
     votes = suggest_features(profiles, np.array([0]), np.array([0, 5], np.float32), directions)
-    np.testing.assert_allclose(votes, [-np.inf, 2**-4.5, 1 / 8], rtol=1e-5)
+    most = 1 + 3**-1.5  # c, in eighths
+    expected = [
+        -np.inf,
+        (3**-1.5 + 2**-1.5) / most + 1 / 2,
+        1 + 1 / 4,
+        2**-1.5 / most + 1 / 4,
+    ]
+    np.testing.assert_allclose(votes, expected, rtol=1e-5)
 
 
 def test_an_item_does_not_vote_for_itself():
@@ -115,15 +127,20 @@ def test_an_item_does_not_vote_for_itself():
     assert itself[hidden] > alone[hidden]
 
 
-def test_few_neighbours_are_the_nearest():
+def test_few_neighbours_are_the_nearest_and_company_is_everybodys():
     profiles = profiles_of(random_features())
     features = np.array([1, 2])
     own = np.zeros(30, np.float32)
     own[features] = profiles.weigh(features)
     likeness = dense(profiles) @ own
     nearest = np.argsort(-likeness)[:4]
-    expected = (likeness[nearest] ** 3) @ (dense(profiles)[nearest] > 0)
-    expected[features] = -np.inf
+    present = dense(profiles) > 0
+    votes = (likeness[nearest] ** 3) @ present[nearest]
+    company = sum(present[present[:, f]].mean(axis=0) for f in features)
+    others = np.setdiff1d(np.arange(30), features)
+    expected = np.full(30, -np.inf)
+    expected[others] = votes[others] / votes[others].max()
+    expected[others] += company[others] / company[others].max() / 2
     found = suggest_features(profiles, features, neighbours=4)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
