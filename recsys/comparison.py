@@ -23,6 +23,7 @@ from recsys.withheld import (
     ContentTable,
     Float64,
     Withheld,
+    best_strength,
     blend_sweep,
     cold_factors,
     estimates,
@@ -215,6 +216,7 @@ def compare(
     if model.item is not None and len(held.cold):
         found["cold"] = cold(away, tried, held, seed=seed, samples=samples)
         found["blend"] = blend_sweep(model, held, seed)
+        found["strength"] = best_strength(found["blend"])
     if refit.item is not None:
         own = refit.own.item_factors
         if (asked := measure_suggestions(refit.item, own, seed)) is not None:

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from recsys.factors import Float32
 from recsys.ranking import IntArray, Rows, flatten
 
-NEIGHBOURS = 200
+NEIGHBOURS = 100
 SHARPNESS = 3  # near neighbours count for more: the cube of their likeness
-COMPANY = 0.5  # weight of co-occurrence beside the votes of neighbours
+COMPANY = 0.1  # weight of co-occurrence; it decides where few neighbours vote
 
 BoolArray = NDArray[np.bool_]
 
@@ -190,7 +190,7 @@ def suggest_features(
 ) -> Float32:
     """How well each feature would suit an item, by the items most like it and by what goes with it.
 
-    Two counts, each scaled to a greatest value of one, are added with weights 1 and 1/2. The
+    Two counts, each scaled to a greatest value of one, are added with weights 1 and 1/10. The
     votes of the nearest items: likeness is the mean of two cosines, of features and of vectors (of
     features alone where the item has no vector, of vectors alone where it has no features), and
     its cube is the vote. And co-occurrence: the sum over the item's features of the share of items

@@ -241,14 +241,17 @@ def fit(
     """Train the winner's configuration on all interactions and write the portable bundle."""
     interactions = load_core(core)
     matrix = interactions.matrix()
-    configuration, epochs = tuned.counts["configuration"], tuned.counts["epochs"]
+    configuration, epochs = dict(tuned.counts["configuration"]), tuned.counts["epochs"]
+    # How much new items with few likes keep of their features was found out by serving some.
+    if strength := measured.read_json("strategies.json").get("strength"):
+        configuration["strength"] = strength
     sides = load_sides(features, matrix.shape)
     model = learn(matrix, configuration, epochs, seed, sides, options.threads)
     board = measured.read_json("leaderboard.json")
     winner = next(entry for entry in board if entry["model"] == LIGHTFM)
     about = {
         "data_fingerprint": core.digest,
-        "configuration": _configuration(tuned),
+        "configuration": {**configuration, "epochs": epochs},
         "started_from": tuned.counts["started_from"],
         "seed": seed,
         "counts": interactions.counts(),

@@ -195,6 +195,17 @@ def blend_sweep(
     return rows
 
 
+def best_strength(sweep: Sequence[Mapping[str, Any]]) -> float:
+    """The strength with the highest mean precision over all numbers of likes, the least of equals.
+
+    What the sweep says of that one is a little too good, for it was chosen there.
+    """
+    means = {
+        name: float(np.mean([row["blend"][name] for row in sweep])) for name in sweep[0]["blend"]
+    }
+    return float(max(means, key=lambda name: (means[name], -float(name))))
+
+
 def _precision_of_blend(
     tagged: Factors, own: Float32, share: float, rest: sp.csr_matrix, masked: sp.csr_matrix
 ) -> float:

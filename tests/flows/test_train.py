@@ -79,7 +79,9 @@ def test_trials_are_child_runs_with_curves(trained: Run) -> None:
     runs = client.search_runs([experiment.experiment_id])
     (parent,) = [run for run in runs if run.data.tags["kind"] == "study"]
     trials = [run for run in runs if run.data.tags["kind"] == "trial"]
-    assert len(trials) == 3
+    # Three that were searched, and the best of them with its features mapped.
+    assert [run.data.params["strategy"] for run in trials].count("none") == 3
+    assert [run.data.params["strategy"] for run in trials].count("mapped") == 1
     for trial in trials:
         assert trial.data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert float(trial.data.params["learning_rate"]) > 0
@@ -92,6 +94,11 @@ def test_trials_are_child_runs_with_curves(trained: Run) -> None:
     assert parent.data.metrics["val/precision_at_5"] == pytest.approx(best)
     assert "test/precision_at_5" in parent.data.metrics
     assert "test_als/precision_at_5_low" in parent.data.metrics
+    assert (
+        parent.data.metrics["cold/precision_at_5"] > parent.data.metrics["cold_shuffled/ndcg_at_10"]
+    )
+    assert parent.data.metrics["strategy_none/cpu_seconds"] >= 0
+    assert parent.data.metrics["foldin/share_of_trained"] > 0.5
     assert parent.info.status == "FINISHED"
 
 
@@ -144,8 +151,10 @@ def test_new_data_start_from_the_champion(trained: Run, tmp_path: Path) -> None:
     champion = Recommender.load(download(f"models:/planted/{before.version}", uri)).manifest
     later = run(trained.config.model_copy(update={"data": data}))
     trials = {event.number: event for event in later.events if isinstance(event, TrialDone)}
-    expected = {n: v for n, v in champion["configuration"].items() if n != "epochs"}
-    assert trials[1].configuration == pytest.approx(expected)
+    # The model, not what was done with its features.
+    assert champion["configuration"]["strategy"] == "mapped"
+    for name in ("no_components", "learning_rate", "user_alpha", "item_alpha", "max_sampled"):
+        assert trials[1].configuration[name] == pytest.approx(champion["configuration"][name])
     # The same night again: the search is the one that was made, not one from its own winner.
     assert run(later.config).stages() == dict.fromkeys(STAGES, True)
 

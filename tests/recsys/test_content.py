@@ -95,8 +95,8 @@ def test_votes_worked_out_by_hand():
     votes = suggest_features(profiles, np.array([0]))
     # Votes 3 ** -1.5 for b and c, 2 ** -1.5 for b, 2 ** -1.5 for d; b has most.
     most = 3**-1.5 + 2**-1.5
-    # Of the three items with a two have b, one c, one d: 1, 1/2, 1/2 of the greatest; half of it.
-    expected = [-np.inf, 1 + 1 / 2, 3**-1.5 / most + 1 / 4, 2**-1.5 / most + 1 / 4]
+    # Of the three items with a two have b, one c, one d: 1, 1/2, 1/2 of the greatest; a tenth.
+    expected = [-np.inf, 1 + 1 / 10, 3**-1.5 / most + 1 / 20, 2**-1.5 / most + 1 / 20]
     np.testing.assert_allclose(votes, expected, rtol=1e-6)
     # A vector along item 3's, whose likeness is (0 + 1) / 2 now; those of the others halve.
     directions = np.array([[1, 0], [1, 0], [1, 0], [0, 1]], np.float32)
@@ -104,9 +104,9 @@ def test_votes_worked_out_by_hand():
     most = 1 + 3**-1.5  # c, in eighths
     expected = [
         -np.inf,
-        (3**-1.5 + 2**-1.5) / most + 1 / 2,
-        1 + 1 / 4,
-        2**-1.5 / most + 1 / 4,
+        (3**-1.5 + 2**-1.5) / most + 1 / 10,
+        1 + 1 / 20,
+        2**-1.5 / most + 1 / 20,
     ]
     np.testing.assert_allclose(votes, expected, rtol=1e-5)
 
@@ -140,7 +140,7 @@ def test_few_neighbours_are_the_nearest_and_company_is_everybodys():
     others = np.setdiff1d(np.arange(30), features)
     expected = np.full(30, -np.inf)
     expected[others] = votes[others] / votes[others].max()
-    expected[others] += company[others] / company[others].max() / 2
+    expected[others] += company[others] / company[others].max() / 10
     found = suggest_features(profiles, features, neighbours=4)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 

@@ -13,7 +13,7 @@ from recsys.comparison import Fits, compare
 from recsys.content import inverse_frequency, tf_idf
 from recsys.factors import Factors
 from recsys.strategies import Sides
-from recsys.withheld import ContentTable, own_vectors, shuffled, withhold
+from recsys.withheld import ContentTable, best_strength, own_vectors, shuffled, withhold
 from tests.recsys.test_strategies import SIZE, side
 
 GROUPS, USERS, ITEMS = 4, 160, 48
@@ -138,6 +138,13 @@ def test_the_sweep_starts_at_the_items_own_and_ends_at_their_features(compared: 
         assert 0 < row["own"] <= 0.4
         assert 0 < row["features"] <= 0.4
         assert set(row["blend"]) == {"1", "2", "5", "10"}
+
+
+def test_the_strength_is_the_best_on_average_and_the_least_of_equals(compared: dict):
+    sweep = [{"blend": {"1": 0.1, "5": 0.3}}, {"blend": {"1": 0.4, "5": 0.2}}]
+    assert best_strength(sweep) == 1
+    assert best_strength([*sweep, {"blend": {"1": 0.1, "5": 0.2}}]) == 5
+    assert compared["strength"] in (1, 2, 5, 10)
 
 
 def test_warm_users_are_compared_with_no_features(compared: dict):
