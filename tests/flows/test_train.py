@@ -95,7 +95,7 @@ def test_trials_are_child_runs_with_curves(trained: Run) -> None:
     assert "test/precision_at_5" in parent.data.metrics
     assert "test_als/precision_at_5_low" in parent.data.metrics
     assert (
-        parent.data.metrics["cold/precision_at_5"] > parent.data.metrics["cold_shuffled/ndcg_at_10"]
+        parent.data.metrics["cold/ndcg_at_10"] > parent.data.metrics["cold_popularity/ndcg_at_10"]
     )
     assert parent.data.metrics["strategy_none/cpu_seconds"] >= 0
     assert parent.data.metrics["foldin/share_of_trained"] > 0.5

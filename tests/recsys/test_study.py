@@ -1,0 +1,126 @@
+"""The study over strategies: numbered through, mapped at no training cost, blind to cold items."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recsys.config import Search
+from recsys.search import Forgetful
+from recsys.strategies import Side, Sides
+from recsys.study import best_by_strategy, best_of, study_strategies, without
+from recsys.trial import Problem, Rung, TrialResult
+from tests.recsys.test_strategies import side
+from tests.recsys.test_withheld import GROUPS, ITEMS, planted
+
+
+@dataclass
+class Diary(Forgetful):
+    """Writes down what a recorder is told."""
+
+    begun: int = 0
+    ended: int = 0
+    numbers: list[int] = field(default_factory=list)
+
+    def begin(self) -> None:
+        self.begun += 1
+
+    def started(self, trial: TrialResult) -> None:
+        self.numbers.append(trial.number)
+
+    def measured(self, trial: TrialResult, new: Sequence[Rung]) -> None:
+        assert trial.number in self.numbers
+
+    def end(self, study: Any) -> None:
+        self.ended += 1
+
+
+def items() -> Side:
+    return side([[float(i % GROUPS == g) for g in range(GROUPS)] for i in range(ITEMS)], ITEMS)
+
+
+def problem() -> Problem:
+    train, validation = planted()
+    return Problem(train, validation, seed=1, sides=Sides(item=items()))
+
+
+SEARCH = Search(trials=3, max_epochs=9, batch=2, joint_trials=2)
+
+
+@pytest.fixture(scope="module")
+def study() -> Any:
+    return study_strategies(problem(), SEARCH, 1, cold_items=np.arange(5))
+
+
+def test_trials_are_numbered_through_and_recorded_once() -> None:
+    diary = Diary()
+    found = study_strategies(problem(), SEARCH, 1, recorder=diary)
+    assert [trial.number for trial in found.trials] == [0, 1, 2, 3, 4, 5]
+    assert diary.numbers == [0, 1, 2, 3, 4, 5]
+    assert (diary.begun, diary.ended) == (1, 1)
+    strategies = [trial.configuration["strategy"] for trial in found.trials]
+    assert strategies == ["none"] * 3 + ["mapped"] + ["joint"] * 2
+
+
+def test_the_mapped_trial_is_the_best_plain_one_and_no_worse(study: Any) -> None:
+    best = best_by_strategy(study.trials)
+    mapped, plain = best["mapped"], best["none"]
+    assert mapped.precision >= plain.precision
+    assert mapped.epochs == [plain.best.epoch]
+    for name, value in plain.configuration.items():
+        assert mapped.configuration[name] == value or name == "strategy"
+    assert mapped.reason == f"trial {plain.number}, features mapped"
+
+
+def test_joint_trials_start_from_the_optimum_without_features(study: Any) -> None:
+    plain = best_by_strategy(study.trials)["none"].configuration
+    start = study.trials[4].configuration
+    for name in ("no_components", "learning_rate", "user_alpha", "item_alpha", "max_sampled"):
+        assert start[name] == pytest.approx(plain[name])
+    assert {"feature_weight", "min_support", "normalisation", "features_below"} <= set(start)
+
+
+def test_the_same_seed_is_the_same_study(study: Any) -> None:
+    again = study_strategies(problem(), SEARCH, 1, cold_items=np.arange(5), workers=2)
+    assert [t.configuration for t in again.trials] == [t.configuration for t in study.trials]
+    assert [t.values for t in again.trials] == [t.values for t in study.trials]
+
+
+def test_what_is_said_of_cold_items_changes_nothing(study: Any) -> None:
+    whole = items()
+    matrix = whole.encoded.matrix.tolil()
+    matrix[:5] = 1
+    told = replace(whole, encoded=replace(whole.encoded, matrix=matrix.tocsr()))
+    other = replace(problem(), sides=Sides(item=told))
+    search = SEARCH.model_copy(update={"joint_trials": 0})
+    found = study_strategies(other, search, 1, cold_items=np.arange(5))
+    for name in ("penalty", "bias_gain"):
+        assert found.trials[3].configuration[name] == study.trials[3].configuration[name]
+
+
+def test_without_features_there_is_nothing_to_map() -> None:
+    found = study_strategies(replace(problem(), sides=None), SEARCH, 1)
+    assert [trial.configuration["strategy"] for trial in found.trials] == ["none"] * 3
+
+
+def test_of_equals_the_mapped_one_wins_and_then_the_first() -> None:
+    def trial(number: int, strategy: str, value: float) -> TrialResult:
+        return TrialResult(number, {"strategy": strategy}, (Rung(3, value, 0.0),), "complete")
+
+    trials = [trial(0, "none", 0.2), trial(1, "none", 0.2), trial(2, "mapped", 0.2)]
+    assert best_of(trials) is trials[2]
+    assert best_of(trials[:2]) is trials[0]
+    assert best_of([*trials, trial(3, "joint", 0.3)]).number == 3
+    assert best_of([TrialResult(0, {})]) is None
+
+
+def test_some_items_are_said_nothing_of() -> None:
+    profiles = items().profiles()
+    left = without(profiles, np.array([0, 47]))
+    assert not left.described[[0, 47]].any()
+    assert left.described[1:47].all()
+    np.testing.assert_array_equal(left.rows(np.arange(1, 47)).data, profiles.data[1:47])
