@@ -26,11 +26,11 @@ from recsys.config import ARTICLE_SPACE, DEFAULT_SPACE, Article, Range, Space
 from recsys.interactions import read_interactions
 from recsys.kcore import kcore
 from recsys.metrics import precision_at_k
-from recsys.model import Hyperparameters, Training
 from recsys.search import Budget, Forgetful, Policy, run_study
 from recsys.space import Configuration, SearchSpace
 from recsys.splits import Split, split
 from recsys.stopping import Converged
+from recsys.strategies import learn
 from recsys.study import GOOD_DEFAULTS
 from recsys.trial import Problem, Rung, TrialResult
 
@@ -88,6 +88,11 @@ class Outcome:
         return next((seconds for seconds, best in self.steps if best >= value), float("inf"))
 
 
+def data_sets() -> list[str]:
+    """The bundled sample, and the larger one where RECSYS_BENCH_DATA says where it is."""
+    return ["citeulike-a", "sample"] if "RECSYS_BENCH_DATA" in os.environ else ["sample"]
+
+
 def load(dataset: str, seed: int) -> Split:
     path = SAMPLE
     if dataset == "citeulike-a":
@@ -123,9 +128,8 @@ def outcome(parts: Split, seed: int, clock: Clock) -> Outcome:
     assert clock.best.best is not None
     configuration, epochs = clock.best.configuration, clock.best.best.epoch
     known = parts.refit_train()
-    training = Training(known, Hyperparameters.from_dict(configuration), seed)
-    training.advance(epochs)
-    test = float(precision_at_k(training.view(), parts.test, known=known).mean())
+    factors = learn(known, configuration, epochs, seed).factors
+    test = float(precision_at_k(factors, parts.test, known=known).mean())
     return Outcome(clock.steps, seconds, configuration, epochs, test, clock.trials)
 
 
@@ -220,9 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         dataset, seed, side = options.only
         print(run(dataset, int(seed), side, options.folder))
         return
-    datasets = ["sample"]
-    if "RECSYS_BENCH_DATA" in os.environ:
-        datasets.insert(0, "citeulike-a")
+    datasets = data_sets()
     found: dict[tuple[str, int, str], Outcome] = {
         (dataset, seed, side): run(dataset, seed, side, options.folder)
         for dataset in datasets
