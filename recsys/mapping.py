@@ -34,8 +34,8 @@ from recsys.factors import Factors, Float32
 from recsys.metrics import precision_at_k
 from recsys.ranking import Int64, IntArray, Rows, flatten
 
-# Wide, for data differ: papers with tags of their own took 1 and 8, packages with coarse ones, whose
-# tags tell more of popularity than of taste, 30 and 16.
+# Wide, for data differ: papers with tags of their own took 1 and 8; packages with coarse ones, that
+# tell more of popularity than of taste, 30 and 16.
 PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0)
 BIAS_GAINS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 TOLERANCE = 1e-3  # of the residual: beyond it no ranking changes

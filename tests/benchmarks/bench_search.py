@@ -2,9 +2,9 @@
 
 Both sides: the article's space, one thread, the same problem and seed, the same measuring code;
 every CPU second of training, measuring and asking the surrogate counts. The article's side is
-forest_minimize with the epochs as a plain dimension, 40 trials of one number each. Ours gets a third
-of its CPU seconds: what it has reached by then it would have kept to the end. Winners are refit on
-train and validation and scored once on the test holdout.
+forest_minimize with the epochs as a plain dimension, 40 trials of one number each. Ours gets a
+third of its CPU seconds: what it has reached by then it would have kept to the end. Winners are
+refit on train and validation and scored once on the test holdout.
 """
 
 from __future__ import annotations
