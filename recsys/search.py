@@ -188,6 +188,7 @@ class _Search:
     submit: Callable[..., Future[TrialResult]]
     trials: list[TrialResult] = field(default_factory=list)
     flights: deque[_Flight] = field(default_factory=deque)
+    # After each trial that outlived its screen: one that did not is no sign of having converged.
     best_after: list[float] = field(default_factory=list)
     best_at: dict[int, float] = field(default_factory=dict)
     thawed_last: bool = True
@@ -203,11 +204,10 @@ class _Search:
             if self.budget.seconds is not None and self.trials and spent > self.budget.seconds:
                 ended = f"{self.budget.seconds:g} seconds are spent"
                 break
-            if converged := self.policy.converged.reason(self.best_after):
-                ended = converged
-                break
-            if not self._launch():
+            converged = self.policy.converged.reason(self.best_after)
+            if not self._launch(converged is not None):
                 if not self.flights:
+                    ended = converged or ended
                     break
                 self._absorb()
         while self.flights:
@@ -219,12 +219,18 @@ class _Search:
     def best(self) -> float:
         return max((trial.precision for trial in self.trials), default=0.0)
 
-    def _launch(self) -> bool:
-        """Send a leg off: a new trial and a paused one in turn. False if there is neither."""
+    def _launch(self, converged: bool) -> bool:
+        """Send a leg off: a new trial and a paused one in turn. False if there is neither.
+
+        A study that has converged starts nothing new, but it does not end while a paused trial
+        promises more than its best: a rise would show that it has not converged after all.
+        """
         self._drop_hopeless()
-        may_start = len(self.trials) < self.budget.trials
+        may_start = len(self.trials) < self.budget.trials and not converged
         screening = len(self.trials) < self.policy.initial
         candidate = None if screening and may_start else self._most_promising()
+        if converged and candidate is not None and self._ahead(candidate) <= self.best:
+            candidate = None
         if candidate is not None and not (may_start and self.thawed_last):
             self.thawed_last = True
             self._send(candidate, self._until(2 * candidate.epochs[-1]))
@@ -267,9 +273,9 @@ class _Search:
         self._settle(result, new)
         for rung in new:
             self.best_at[rung.epoch] = max(rung.precision, self.best_at.get(rung.epoch, 0.0))
-        if first:
+        if first and result.status in ("paused", "complete"):
             self.best_after.append(self.best)
-        else:
+        elif self.best_after:
             self.best_after[-1] = self.best
 
     def _settle(self, result: TrialResult, new: Sequence[Rung] = ()) -> None:

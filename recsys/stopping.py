@@ -129,13 +129,16 @@ class Hopeless:
 
 @dataclass(frozen=True)
 class Converged:
-    """Ends a study: `patience` trials in a row have not raised its best value by `rise`."""
+    """No more new trials: the last `patience` have not raised the study's best value by `rise`.
+
+    Only trials that outlive their screen count.
+    """
 
     patience: int = 15
     rise: float = 0.005
 
     def reason(self, best_after: Sequence[float]) -> str | None:
-        """`best_after` is the study's best value after each of its trials."""
+        """`best_after` is the study's best value after each of the trials that count."""
         if len(best_after) <= self.patience or best_after[-1] <= 0:
             return None
         before = best_after[-1 - self.patience]

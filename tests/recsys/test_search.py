@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 
@@ -154,6 +156,62 @@ def test_a_study_that_has_converged_ends_and_says_so() -> None:
     found = run_study(problem(), space, Budget(50), policy=policy, seed=1)
     assert found.ended.startswith("converged")
     assert len(found.trials) < 50
+
+
+@dataclass
+class Scripted:
+    """A problem whose models are numbers: `curve` gives the n-th model's precision at an epoch."""
+
+    curve: Callable[[int, int], float]
+    models: int = 0
+
+    def training(self, configuration: Configuration) -> ScriptedTraining:
+        self.models += 1
+        return ScriptedTraining(partial(self.curve, self.models - 1))
+
+    def precision(self, factors: float) -> float:
+        return factors
+
+
+@dataclass
+class ScriptedTraining:
+    curve: Callable[[int], float]
+    epoch: int = 0
+    bytes: int = 1
+
+    def advance(self, epochs: int) -> None:
+        self.epoch += epochs
+
+    def view(self) -> float:
+        return self.curve(self.epoch)
+
+    factors = view
+
+
+def scripted(curve: Callable[[int, int], float], trials: int) -> Study:
+    policy = Policy(max_epochs=24, screen=5, initial=trials, converged=Converged(patience=3))
+    space = SearchSpace.from_config(SPACE)
+    return run_study(Scripted(curve), space, Budget(trials), policy=policy)  # type: ignore[arg-type]
+
+
+def test_trials_that_fail_their_screen_say_nothing_of_convergence() -> None:
+    found = scripted(lambda model, epoch: 0.1 if model else 0.4, trials=12)
+    assert found.ended == "12 trials are made"
+    assert [len(trial.curve) for trial in found.trials[1:]] == [1] * 11
+    assert len(scripted(lambda model, epoch: 0.4, trials=12).trials) == 4
+
+
+def test_a_study_does_not_converge_before_its_promises_are_kept() -> None:
+    def curve(model: int, epoch: int) -> float:
+        return 0.22 + 0.1 * math.log2(epoch / 3) if model == 1 else 0.4
+
+    found = scripted(curve, trials=20)
+    # Converged after four trials, and twice again after three more: each time the second, the one
+    # that still rises, goes on and raises the best, until it has come to its end.
+    assert found.best.number == 1
+    assert found.best.status == "complete"
+    assert found.ended.startswith("converged")
+    assert len(found.trials) == 10
 
 
 def test_a_budget_of_seconds_ends_a_study() -> None:
