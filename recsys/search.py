@@ -23,7 +23,16 @@ from threadpoolctl import threadpool_limits
 
 from recsys.progress import SearchStarted, TrialDone, tell
 from recsys.space import Configuration, SearchSpace
-from recsys.stopping import Converged, Hopeless, Lagging, Plateau, StopRule, forecast, rungs
+from recsys.stopping import (
+    Converged,
+    Hopeless,
+    Lagging,
+    Plateau,
+    StopRule,
+    correction,
+    forecast,
+    rungs,
+)
 from recsys.trial import Leg, Problem, Rung, TrialResult, Workshop
 
 
@@ -157,7 +166,10 @@ class Proposer:
                 random_state=self._seed + number,
             )
             points = [point for point, _ in told]
-            optimizer.tell(points, [-value for _, value in told])
+            values = np.array([value for _, value in told])
+            # Expected improvement has a least improvement, of a hundredth in whatever the values
+            # are in: in deviations it is a small step, as precision it would be a leap.
+            optimizer.tell(points, (-values / (values.std() or 1.0)).tolist())
             return self._space.configuration(optimizer.ask())
 
 
@@ -191,6 +203,8 @@ class _Search:
     # After each trial that outlived its screen: one that did not is no sign of having converged.
     best_after: list[float] = field(default_factory=list)
     best_at: dict[int, float] = field(default_factory=dict)
+    # By epoch and number of rungs measured so far: what it is made of changes with these only.
+    corrections: dict[tuple[int, int], float] = field(default_factory=dict)
     thawed_last: bool = True
 
     def run(self) -> str:
@@ -295,8 +309,10 @@ class _Search:
         ]
 
     def _drop_hopeless(self) -> None:
-        rule = Hopeless(self.best, self.policy.max_epochs, self.policy.slack)
+        policy, best = self.policy, self.best
         for trial in self._paused():
+            factor = self._correction(trial.epochs[-1])
+            rule = Hopeless(best, policy.max_epochs, policy.slack, factor)
             if reason := rule.reason(trial.epochs, trial.values):
                 self._stop(trial, reason)
 
@@ -312,9 +328,21 @@ class _Search:
         return max(self._paused(), key=lambda t: (self._ahead(t), -t.number), default=None)
 
     def _ahead(self, trial: TrialResult) -> float:
+        """What a trial promises; what it reached, once there is no more to come of its own."""
         if trial.status == "diverged" or not trial.curve:
             return 0.0
-        return forecast(trial.epochs, trial.values, self.policy.max_epochs)
+        if trial.status == "complete" or self.policy.plateau.reason(trial.epochs, trial.values):
+            return trial.precision
+        ahead = forecast(trial.epochs, trial.values, self.policy.max_epochs)
+        return max(trial.precision, ahead * self._correction(trial.epochs[-1]))
+
+    def _correction(self, epoch: int) -> float:
+        measured = sum(len(trial.curve) for trial in self.trials)
+        if (epoch, measured) not in self.corrections:
+            curves = [(trial.epochs, trial.values) for trial in self.trials if trial.curve]
+            factor = correction(curves, epoch, self.policy.max_epochs)
+            self.corrections[epoch, measured] = factor
+        return self.corrections[epoch, measured]
 
     def _told(self) -> list[tuple[list[Any], float]]:
         """Points and promises for the surrogate.

@@ -58,6 +58,39 @@ def forecast(
     return max(best, float(here + gain))
 
 
+def correction(
+    curves: Sequence[tuple[Sequence[int], Sequence[float]]],
+    epoch: int,
+    horizon: int,
+    fewest: int = 2,
+) -> float:
+    """How forecasts made at an epoch have turned out: a factor for those made there now.
+
+    Curves rise for longer than their first epochs show, the more so the stronger the
+    regularisation; compared with the best value of a trial that was trained for long, everything
+    new would look hopeless. So forecasts are compared with what became of earlier ones: the
+    median, over curves that have gone on for about twice as long, of what they have reached or
+    promise now, divided by what they promised at that epoch.
+
+    Parameters
+    ----------
+    curves : sequence of (epochs, values)
+    epoch : int
+    horizon : int
+    fewest : int
+        With fewer such curves the factor is one.
+    """
+    found: list[float] = []
+    for epochs, values in curves:
+        if epoch not in epochs or epochs[-1] < 1.9 * epoch:
+            continue
+        there = list(epochs).index(epoch) + 1
+        before = forecast(epochs[:there], values[:there], horizon)
+        if before > 0:
+            found.append(forecast(epochs, values, horizon) / before)
+    return float(np.median(found)) if len(found) >= fewest else 1.0
+
+
 class StopRule(Protocol):
     """Says why a trial should end here, or None to let it go on."""
 
@@ -114,14 +147,17 @@ class Hopeless:
         The last rung.
     slack : float
         How much (relative) a forecast may be wrong.
+    factor : float
+        Forecasts are multiplied by it; see `correction`.
     """
 
     best: float
     horizon: int
     slack: float = 0.0
+    factor: float = 1.0
 
     def reason(self, epochs: Sequence[int], values: Sequence[float]) -> str | None:
-        ahead = forecast(epochs, values, self.horizon)
+        ahead = forecast(epochs, values, self.horizon) * self.factor
         if ahead * (1 + self.slack) < self.best:
             return f"forecast {ahead:.4f} is below the best, {self.best:.4f}"
         return None

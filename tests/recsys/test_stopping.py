@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.stopping import Converged, Hopeless, Lagging, Plateau, first_reason, forecast, rungs
+from recsys.stopping import (
+    Converged,
+    Hopeless,
+    Lagging,
+    Plateau,
+    correction,
+    first_reason,
+    forecast,
+    rungs,
+)
 
 CURVES = st.lists(st.floats(0, 1), min_size=1, max_size=14)
 
@@ -43,6 +52,32 @@ def test_a_forecast_is_finite_and_never_below_the_best(values: list[float], hori
     ahead = forecast(epochs, values, horizon)
     assert np.isfinite(ahead)
     assert ahead >= max(values)
+
+
+def test_forecasts_are_corrected_by_what_became_of_earlier_ones() -> None:
+    # Promised 0.4 where they stood still at epoch 8, and reached 0.6, 0.5 and 0.4.
+    flat = [0.2, 0.4, 0.4, 0.4]
+    curves = [([2, 4, 6, 8, 16], [*flat, end]) for end in (0.6, 0.5, 0.4)]
+    stood = forecast([2, 4, 6, 8], flat, 16)
+    assert correction(curves, 8, 16) == pytest.approx(0.5 / stood)
+    # Two will do, one will not; nor will curves that stopped there or went another way.
+    assert correction(curves[:2], 8, 16) == pytest.approx(0.55 / stood)
+    assert correction(curves[:1], 8, 16) == 1
+    assert correction([(e[:4], v[:4]) for e, v in curves], 8, 16) == 1
+    assert correction(curves, 7, 16) == 1
+
+
+@given(st.lists(CURVES.filter(any), min_size=2, max_size=5), st.sampled_from([3, 4, 6, 8]))
+def test_a_correction_is_a_positive_number(curves: list[list[float]], epoch: int) -> None:
+    ladder = rungs(260)
+    factor = correction([(ladder[: len(c)], c) for c in curves], epoch, 260)
+    assert 0 < factor < np.inf
+
+
+def test_a_late_riser_is_not_hopeless_where_others_rose_late_too() -> None:
+    epochs, values = [8, 11], [0.34, 0.35]
+    assert Hopeless(0.43, 260).reason(epochs, values)
+    assert Hopeless(0.43, 260, factor=1.2).reason(epochs, values) is None
 
 
 def test_a_plateau_is_a_doubling_without_a_rise() -> None:
