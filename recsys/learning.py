@@ -169,20 +169,18 @@ def evaluate(
     and measured on it, although the search has seen it; the counts say which.
     """
     parts = products.load_split(Path(holdouts.path))
-    one_holdout = parts.test.nnz == 0
-    known = parts.train if one_holdout else parts.refit_train()
-    heldout = parts.validation if one_holdout else parts.test
+    known, heldout = parts.final()
     configurations: dict[str, Any] = {LIGHTFM: _configuration(tuned)}
     models: dict[str, Factors] = {"popularity": popularity(known)}
     # Both train on one thread each and let the interpreter's lock go: side by side they take
     # as long as the longer one.
     with ThreadPoolExecutor(workers) as pool, threadpool_limits(1):
-        refit = pool.submit(_refit, known, tuned, features, seed)
+        refitted = pool.submit(refit, known, _configuration(tuned), features, seed)
         if options.als_trials:
             als = tune_als(parts.train, parts.validation, trials=options.als_trials, seed=seed)[0]
             models["als"] = als.fit(known, seed)
             configurations["als"] = asdict(als)
-        models[LIGHTFM] = refit.result()
+        models[LIGHTFM] = refitted.result()
     measured = {
         name: measure(
             factors,
@@ -201,7 +199,7 @@ def evaluate(
     (folder / "leaderboard.json").write_text(json.dumps(board, indent=1), encoding="utf-8")
     _save_per_user(folder, measured)
     headline = {entry["model"]: entry["metrics"][HEADLINE]["mean"] for entry in board}
-    return {"holdout": "validation" if one_holdout else "test", **headline}
+    return {"holdout": "validation" if parts.test.nnz == 0 else "test", **headline}
 
 
 def _save_per_user(folder: Path, measured: Mapping[str, Measured]) -> None:
@@ -214,24 +212,44 @@ def _configuration(tuned: Stage) -> dict[str, Any]:
     return {**tuned.counts["configuration"], "epochs": tuned.counts["epochs"]}
 
 
-def _refit(
-    interactions: sp.csr_matrix, tuned: Stage, features: Stage, seed: int, threads: int = 1
+def refit(
+    interactions: sp.csr_matrix,
+    configuration: Mapping[str, Any],
+    features: Stage,
+    seed: int,
+    threads: int = 1,
 ) -> Factors:
-    configuration = tuned.counts["configuration"]
+    """Train a configuration, whoever found it and when, on these interactions.
+
+    Parameters
+    ----------
+    interactions : csr_matrix (n_users, n_items)
+    configuration : mapping
+        Hyper-parameters, the number of `epochs` among them.
+    features : Stage
+    seed : int
+    threads : int
+
+    Raises
+    ------
+    InputError
+        If training diverges.
+    """
+    values = {name: value for name, value in configuration.items() if name != "epochs"}
     joint = configuration.get("strategy") == "joint"
     training = Training(
         interactions,
-        Hyperparameters.from_dict(configuration),
+        Hyperparameters.from_dict(values),
         seed,
         threads=threads,
         item_features=_joint_features(features, interactions.shape[1]) if joint else None,
     )
     try:
-        training.advance(tuned.counts["epochs"])
+        training.advance(configuration["epochs"])
         return training.factors()
     except DivergedError as fault:
         raise InputError(
-            f"the best configuration diverged when fitted on more data ({fault})",
+            f"the configuration diverged when fitted on other data ({fault})",
             "factors that stay finite",
             "narrow search.space to smaller learning rates and train again",
         ) from fault
@@ -251,7 +269,7 @@ def fit(
     """Train the winner's configuration on all interactions and write the portable bundle."""
     interactions = load_core(core)
     matrix = interactions.matrix()
-    factors = _refit(matrix, tuned, features, seed, options.threads)
+    factors = refit(matrix, _configuration(tuned), features, seed, options.threads)
     board = measured.read_json("leaderboard.json")
     winner = next(entry for entry in board if entry["model"] == LIGHTFM)
     about = {
