@@ -33,7 +33,10 @@ WORTH_SAYING = {
     "tune": ("trials", "precision_at_5", "epochs"),
     "evaluate": ("holdout",),
     "fit": ("interactions", "components"),
+    "gate": ("passed", "champion", "overlap"),
     "register": ("model", "version"),
+    "promote": ("version", "champion"),
+    "recommend": ("version", "users", "items", "users_rows", "items_rows"),
 }
 
 
@@ -102,7 +105,7 @@ class Watch:
         said = [
             f"{name.replace('_', ' ')} {_number(event.counts[name])}"
             for name in WORTH_SAYING.get(event.stage, ())
-            if name in event.counts
+            if event.counts.get(name) not in (None, "")
         ]
         if "configuration" in event.counts:
             said.append(_short(event.counts["configuration"]))
@@ -131,6 +134,8 @@ def _short(configuration: Mapping[str, Any]) -> str:
 
 
 def _number(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
@@ -149,6 +154,17 @@ def leaderboard(board: Sequence[Mapping[str, Any]], holdout: str) -> Table:
         if name == "precision_at_5":
             table.add_row("  95 % interval", *(_span(entry["metrics"][name]) for entry in board))
             table.add_row("  LightFM ahead by", *(_ahead(entry["behind_by"]) for entry in board))
+    return table
+
+
+def verdict(judged: Mapping[str, Any]) -> Table:
+    """What the gate found of a challenger, a line a condition."""
+    table = Table(title="gate", title_justify="left", box=SIMPLE)
+    for column, kept in (("", True), ("", True), ("found", False), ("wanted", False)):
+        table.add_column(column, no_wrap=kept)
+    for check in judged["checks"]:
+        mark = "[green]✓[/green]" if check["passed"] else "[red]✗[/red]"
+        table.add_row(mark, check["name"], escape(check["found"]), check["wanted"])
     return table
 
 
