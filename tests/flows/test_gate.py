@@ -181,18 +181,6 @@ def test_the_same_nights_again_end_as_they_did(nights: Nights) -> None:
     assert aliases(nights.configs[1]) == {"challenger": "2", "champion": "3", "previous": "1"}
 
 
-def test_a_run_cut_off_before_the_move_is_completed_by_the_next(tmp_path: Path) -> None:
-    config = small_config(tmp_path)
-    night(config)
-    uri = config.tracking.uri
-    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-    # As a kill after the registration leaves it.
-    client.delete_registered_model_alias("planted", "champion")
-    again = night(config)
-    assert (again.name, again.outcome.version) == ("Completed", "1")
-    assert aliases(config) == {"challenger": "1", "champion": "1"}
-
-
 def test_what_was_rolled_back_does_not_come_back_by_itself(nights: Nights) -> None:
     registry = Registry(nights.configs[0].tracking.uri, "planted")
     registry.rollback(by="ann", why="angry users")
@@ -201,3 +189,15 @@ def test_what_was_rolled_back_does_not_come_back_by_itself(nights: Nights) -> No
     assert aliases(nights.configs[2]) == {"challenger": "3", "champion": "1", "previous": "3"}
     registry.promote("3", by="ann", why="it was the network")
     assert night(nights.configs[2]).name == "Completed"
+
+
+def test_a_run_cut_off_before_the_move_is_completed_by_the_next(nights: Nights) -> None:
+    config = nights.configs[0]
+    client = MlflowClient(tracking_uri=config.tracking.uri, registry_uri=config.tracking.uri)
+    # As a kill between the first registration and the first promotion leaves it.
+    for alias in ("champion", "previous", "challenger"):
+        client.delete_registered_model_alias("planted", alias)
+    again = night(config)
+    assert (again.name, again.outcome.version) == ("Completed", "1")
+    assert (again.reused["gate"], again.reused["promote"]) == (True, False)
+    assert aliases(config) == {"challenger": "1", "champion": "1"}
