@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,12 +65,15 @@ class Night:
         return asyncio.run(read())
 
 
-def night(config: Config) -> Night:
+def night(config: Config, after_gate: Callable[[], object] = lambda: None) -> Night:
+    """Run the flow; `after_gate` happens when the verdict is there."""
     reused: dict[str, bool] = {}
 
     def note(event: object) -> None:
         if isinstance(event, StageDone):
             reused[event.stage] = event.reused
+            if event.stage == "gate":
+                after_gate()
 
     with listening(note):
         state = train(config, return_state=True)
@@ -189,6 +193,17 @@ def test_what_was_rolled_back_does_not_come_back_by_itself(nights: Nights) -> No
     assert aliases(nights.configs[2]) == {"challenger": "3", "champion": "1", "previous": "3"}
     registry.promote("3", by="ann", why="it was the network")
     assert night(nights.configs[2]).name == "Completed"
+
+
+def test_a_champion_that_changed_meanwhile_is_not_replaced_unseen(nights: Nights) -> None:
+    config = nights.configs[0]
+    registry = Registry(config.tracking.uri, "planted")
+    registry.promote("3", by="ann", why="what the night is judged against")
+    held = night(config, lambda: registry.promote("2", by="bob", why="on my own"))
+    assert held.name == "Held"
+    assert "judged against version 3, but version 2 is champion now" in held.outcome.held
+    expected = {"challenger": held.outcome.version, "champion": "2", "previous": "3"}
+    assert aliases(config) == expected
 
 
 def test_a_run_cut_off_before_the_move_is_completed_by_the_next(nights: Nights) -> None:
