@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pyarrow.parquet as pq
 import pytest
 from mlflow.artifacts import download_artifacts
@@ -19,6 +21,7 @@ from prefect.client.schemas.filters import (
     ArtifactFilterFlowRunId,
     ArtifactFilterKey,
 )
+from prefect.settings import PREFECT_API_URL
 
 from flows.train import Outcome, train
 from recsys.config import Config, Data
@@ -63,6 +66,19 @@ class Night:
                 return str(found.data)
 
         return asyncio.run(read())
+
+    def announced(self) -> bool:
+        """Whether the server emitted the event that automations wait for."""
+        run = f"prefect.flow-run.{self.state.state_details.flow_run_id}"
+        wanted = {"event": {"name": [f"prefect.flow-run.{self.name}"]}, "resource": {"id": [run]}}
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            address = f"{PREFECT_API_URL.value()}/events/filter"
+            answer = httpx.post(address, json={"filter": wanted}, timeout=10)
+            if answer.raise_for_status().json()["total"]:
+                return True
+            time.sleep(0.2)
+        return False
 
 
 def night(config: Config, after_gate: Callable[[], object] = lambda: None) -> Night:
@@ -139,6 +155,7 @@ def test_a_worse_challenger_is_held_where_everybody_sees_it(nights: Nights) -> N
     assert held.name == "Held"
     # A held night is no crash: nothing retries it, and what waits for it goes on.
     assert held.state.is_completed()
+    assert held.announced()
     assert any(reason.startswith("no worse than the champion: ") for reason in held.outcome.held)
     assert held.state.message == "; ".join(held.outcome.held)
     assert nights.aliases[1] == {"challenger": "2", "champion": "1"}
