@@ -1,6 +1,11 @@
 """Batches: items for every user and items like every item, streamed to Parquet in files of rows.
 
 Memory is bounded by the model and one block of lists, however many users there are.
+
+Measured against the bare matrix products (users x items and items x items), writing taken off,
+15,274 users x 25,655 items x 100 factors, one thread (``tests/benchmarks/bench_batch.py``): lists
+of 20 take 1.1 times as long, lists of 100 1.6 times; 99 and 111 MB, and no more with four times
+as many users.
 """
 
 from __future__ import annotations
