@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
 import sys
-import warnings
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,13 +11,19 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from flows import operate
+from flows.quiet import calm
 from recsys import cli
+from recsys.churn import summary
 from recsys.config import Config, load_config
+from recsys.errors import HELD_EXIT
 from recsys.progress import listening
 from recsys.recommender import Recommender
-from recsys.terminal import Watch, answer, json_lines, leaderboard, newcomers
+from recsys.terminal import Watch, answer, json_lines, leaderboard, newcomers, verdict
 
 app = cli.app
+for command in (operate.promote, operate.rollback, operate.batch):
+    app.command()(command)
 
 
 @app.command()
@@ -77,7 +80,7 @@ def train(
 
 def _train(config: Config, *, quiet: bool, as_json: bool, as_lines: bool) -> None:
     console = Console(stderr=as_json)
-    _calm()
+    calm()
     if not (quiet or as_lines):
         console.print(f"[bold]train[/bold] {config.title}, seed {config.seed}", highlight=False)
     # Prefect and MLflow take seconds to import; only this command needs them.
@@ -92,22 +95,10 @@ def _train(config: Config, *, quiet: bool, as_json: bool, as_lines: bool) -> Non
         print(json.dumps({"event": "Outcome", **outcome.model_dump()}))
     elif not quiet:
         _report(console, outcome)
-
-
-def _calm() -> None:
-    """Settings for a run in a terminal: nothing calls home, nothing talks over the progress."""
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    os.environ.setdefault("DO_NOT_TRACK", "1")
-    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    if os.environ.get("RECSYS_DEBUG"):
-        return
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
-    # Prefect's event worker logs under its own name, outside of Prefect's settings.
-    for name in ("mlflow", "EventsWorker"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore")
+    if outcome.held:
+        reasons = "; ".join(outcome.held)
+        print(f"held: version {outcome.version} is not champion; {reasons}", file=sys.stderr)
+        raise typer.Exit(HELD_EXIT)
 
 
 def _report(console: Console, outcome: Any) -> None:
@@ -116,11 +107,20 @@ def _report(console: Console, outcome: Any) -> None:
     console.print(leaderboard(outcome.leaderboard, holdout))
     if (table := newcomers(outcome.strategies)) is not None:
         console.print(table)
+    judged = json.loads((Path(outcome.verdict) / "verdict.json").read_text(encoding="utf-8"))
+    console.print(verdict(judged))
+    churn = Path(outcome.verdict) / "churn.json"
+    if churn.exists():
+        against = f"against version {judged['champion']['version']}: "
+        text = against + summary(json.loads(churn.read_text(encoding="utf-8")))
+        console.print(text, highlight=False, soft_wrap=True)
     console.print(
-        f"registered [bold]{outcome.model}[/bold] version {outcome.version}, alias champion",
+        f"registered [bold]{outcome.model}[/bold] version {outcome.version}, alias "
+        f"{'challenger' if outcome.held else 'champion'}",
         highlight=False,
     )
-    _examples(console, Recommender.load(outcome.bundle), outcome.model)
+    if not outcome.held:
+        _examples(console, Recommender.load(outcome.bundle), outcome.model)
 
 
 def _examples(console: Console, recommender: Recommender, model: str) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from prefect import flow
 from pydantic import BaseModel
 
 from recsys.config import Config
+from recsys.errors import HELD_EXIT
 from tasks.encode import encode
 from tasks.evaluate import evaluate
 from tasks.fit import fit
+from tasks.gate import gate
 from tasks.ingest import ingest
+from tasks.promote import ended, promote
 from tasks.register import register
 from tasks.split import split
 from tasks.threshold import threshold
@@ -19,11 +23,13 @@ from tasks.tune import tune
 
 
 class Outcome(BaseModel):
-    """What a training run leaves behind."""
+    """What a training run leaves behind; `held` says why the version is not the champion."""
 
     model: str
     version: str
+    held: list[str]
     bundle: str
+    verdict: str
     leaderboard: list[dict[str, Any]]
     strategies: dict[str, Any]
     counts: dict[str, dict[str, Any]]
@@ -36,7 +42,7 @@ class Outcome(BaseModel):
     result_serializer="json",
 )
 def train(config: Config = Config()) -> Outcome:
-    """Retrain on today's data, measure, and register what came of it."""
+    """Retrain on today's data, measure, register, and promote what is good enough."""
     config = config.effective()
     data = ingest(config)
     core = threshold(config, data)
@@ -45,17 +51,22 @@ def train(config: Config = Config()) -> Outcome:
     tuned = tune(config, core, holdouts, features)
     measured = evaluate(config, holdouts, features, tuned)
     fitted = fit(config, core, features, tuned, measured)
-    version = register(config, tuned, measured, fitted)
-    stages = (data, core, holdouts, features, tuned, measured, fitted)
-    return Outcome(
+    verdict = gate(config, holdouts, features, measured, fitted)
+    version = register(config, tuned, measured, fitted, verdict)
+    held = promote(config, version, verdict)
+    stages = (data, core, holdouts, features, tuned, measured, fitted, verdict)
+    outcome = Outcome(
         model=config.model,
         version=version,
+        held=held,
         bundle=f"{fitted.path}/bundle",
+        verdict=verdict.path,
         leaderboard=measured.read_json("leaderboard.json"),
         strategies=measured.read_json("strategies.json"),
         counts={stage.name: stage.counts for stage in stages},
     )
+    return ended(outcome, held)
 
 
 if __name__ == "__main__":
-    train()
+    sys.exit(HELD_EXIT if train().held else 0)

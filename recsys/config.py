@@ -12,6 +12,7 @@ from recsys.errors import ConfigError
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
+Margin = Annotated[float, Field(ge=0)]
 Character = Annotated[str, Field(min_length=1, max_length=1)]
 
 
@@ -213,6 +214,34 @@ class Fit(Section):
     threads: Positive = Field(1, description="more than one is faster and not reproducible")
 
 
+class Gate(Section):
+    """What a challenger has to show before it becomes champion."""
+
+    level: Share = Field(0.95, description="of the bootstrap intervals below")
+    bootstrap_samples: Positive = 1000
+    popularity_margin: Margin = Field(
+        0.0, description="precision_at_5 by which the whole interval must beat popularity"
+    )
+    champion_margin: Margin = Field(
+        0.0, description="precision_at_5 by which the whole interval may be below the champion"
+    )
+    coverage: Share = Field(
+        0.01, description="of the items that lists could show, the share that some list shows"
+    )
+    alike: Share = Field(0.8, description="share of a list that two users may have in common")
+    shrink: Share = Field(
+        0.2, description="share of the champion's users, items or likes that may be missing"
+    )
+
+
+class Batch(Section):
+    """What `recsys batch` writes: items for every user, items like every item."""
+
+    n: Positive = Field(20, description="items a list")
+    folder: str = "data/output/batch"
+    workers: Positive = Field(2, description="threads that rank")
+
+
 class Tracking(Section):
     """MLflow: where runs go and what the registered model is called."""
 
@@ -241,6 +270,8 @@ class Config(Section):
     article: Article = Article()
     evaluate: Evaluate = Evaluate()
     fit: Fit = Fit()
+    gate: Gate = Gate()
+    batch: Batch = Batch()
     tracking: Tracking = Tracking()
     storage: Storage = Storage()
 

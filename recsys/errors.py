@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# The exit code of a run whose challenger was held: all went well, and somebody should look.
+HELD_EXIT = 7
+
 
 class RecsysError(Exception):
     """Something the person running the pipeline can mend, said in one line.

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
 from recsys import config, products
@@ -161,9 +162,7 @@ def evaluate(
     good for is measured beside it, for each strategy that was tried (`strategies.json`).
     """
     parts = products.load_split(Path(holdouts.path))
-    one_holdout = parts.test.nnz == 0
-    known = parts.train if one_holdout else parts.refit_train()
-    heldout = parts.validation if one_holdout else parts.test
+    known, heldout = parts.final()
     sides = load_sides(features, known.shape)
     tried = tuned.counts["strategies"]
     held = withhold(known, heldout, parts.cold_items, seed) if options.withheld else None
@@ -206,7 +205,7 @@ def evaluate(
     _save_json(folder / "strategies.json", found)
     headline = {entry["model"]: entry["metrics"][HEADLINE]["mean"] for entry in board}
     return {
-        "holdout": "validation" if one_holdout else "test",
+        "holdout": "validation" if parts.test.nnz == 0 else "test",
         **headline,
         # Beside the product, whose files must be the same from run to run.
         "seconds": {name: round(entry.seconds, 1) for name, entry in fitted.items()},
@@ -227,6 +226,35 @@ def _configuration(tuned: Stage) -> dict[str, Any]:
     return {**tuned.counts["configuration"], "epochs": tuned.counts["epochs"]}
 
 
+def refit(
+    interactions: sp.csr_matrix,
+    configuration: Mapping[str, Any],
+    features: Stage,
+    seed: int,
+    threads: int = 1,
+) -> Model:
+    """Train a configuration, whoever found it and when, on these interactions.
+
+    Parameters
+    ----------
+    interactions : csr_matrix (n_users, n_items)
+    configuration : mapping
+        Hyper-parameters and the plan for features, the number of `epochs` among them.
+    features : Stage
+        Of `encode`.
+    seed : int
+    threads : int
+
+    Raises
+    ------
+    InputError
+        If training diverges.
+    """
+    values = {name: value for name, value in configuration.items() if name != "epochs"}
+    sides = load_sides(features, interactions.shape)
+    return learn(interactions, values, configuration["epochs"], seed, sides, threads)
+
+
 @stage(version=3, unkeyed=("versions",))
 def fit(
     folder: Path,
@@ -241,17 +269,16 @@ def fit(
     """Train the winner's configuration on all interactions and write the portable bundle."""
     interactions = load_core(core)
     matrix = interactions.matrix()
-    configuration, epochs = dict(tuned.counts["configuration"]), tuned.counts["epochs"]
+    configuration = _configuration(tuned)
     # How much new items with few likes keep of their features was found out by serving some.
     if strength := measured.read_json("strategies.json").get("strength"):
         configuration["strength"] = strength
-    sides = load_sides(features, matrix.shape)
-    model = learn(matrix, configuration, epochs, seed, sides, options.threads)
+    model = refit(matrix, configuration, features, seed, options.threads)
     board = measured.read_json("leaderboard.json")
     winner = next(entry for entry in board if entry["model"] == LIGHTFM)
     about = {
         "data_fingerprint": core.digest,
-        "configuration": {**configuration, "epochs": epochs},
+        "configuration": configuration,
         "started_from": tuned.counts["started_from"],
         "seed": seed,
         "counts": interactions.counts(),

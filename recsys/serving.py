@@ -118,12 +118,6 @@ def register(
     return str(made.version)
 
 
-def promote(uri: str, model: str, number: str) -> None:
-    """Point the alias `champion` at a version."""
-    with _registry(uri):
-        _client(uri).set_registered_model_alias(model, CHAMPION, number)
-
-
 def champion_version(uri: str, model: str) -> tuple[str, dict[str, str]] | None:
     """The champion's version and tags; None where there is no champion."""
     with _registry(uri):
@@ -161,7 +155,7 @@ def download(address: str, uri: str | None = None) -> Path:
         If the registry is not there.
     """
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_URI)
-    _require_registry(uri)
+    require_registry(uri)
     with _registry(uri):
         try:
             folder = mlflow.artifacts.download_artifacts(artifact_uri=address)
@@ -187,8 +181,14 @@ def resolved(uri: str) -> str:
     return f"sqlite:///{Path(uri.removeprefix('sqlite:///')).resolve()}"
 
 
-def _require_registry(uri: str) -> None:
-    # MLflow would make an empty database rather than say that there is none.
+def require_registry(uri: str) -> None:
+    """Refuse a local database that is not there; MLflow would make an empty one.
+
+    Raises
+    ------
+    RegistryError
+        If it is not there.
+    """
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
         raise RegistryError(
             f"no model registry at {uri}",

@@ -39,6 +39,16 @@ class Split:
         """Train and validation together: what a test measurement may know."""
         return (self.train + self.validation).tocsr()
 
+    def final(self) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+        """What a final measurement trains on, and what it measures on.
+
+        Train and validation, and test; where there is one holdout only, train, and validation,
+        although the search has seen it.
+        """
+        if self.test.nnz == 0:
+            return self.train, self.validation
+        return self.refit_train(), self.test
+
 
 def split(
     interactions: Interactions,

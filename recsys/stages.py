@@ -185,8 +185,8 @@ class _Scratch:
         except OSError as fault:
             raise InputError(
                 f"{self._interim} cannot be written to ({fault.strerror})",
-                "a folder for intermediate products",
-                "mend its rights or free some space, or set storage.interim",
+                "a folder for products",
+                "mend its rights or free some space, or set storage.interim (batch.folder)",
             ) from fault
         return self._path
 

@@ -167,7 +167,7 @@ def learn(
         return finish(training, interactions, configuration, sides)
     except DivergedError as fault:
         raise InputError(
-            f"the best configuration diverged when fitted on more data ({fault})",
+            f"the configuration diverged when fitted on other data ({fault})",
             "factors that stay finite",
             "narrow search.space to smaller learning rates and train again",
         ) from fault

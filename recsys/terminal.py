@@ -33,7 +33,10 @@ WORTH_SAYING = {
     "tune": ("trials", "precision_at_5", "epochs"),
     "evaluate": ("holdout",),
     "fit": ("interactions", "components"),
+    "gate": ("passed", "champion", "overlap"),
     "register": ("model", "version"),
+    "promote": ("version", "champion"),
+    "recommend": ("version", "users", "items", "users_rows", "items_rows"),
 }
 
 
@@ -102,7 +105,7 @@ class Watch:
         said = [
             f"{name.replace('_', ' ')} {_number(event.counts[name])}"
             for name in WORTH_SAYING.get(event.stage, ())
-            if name in event.counts
+            if event.counts.get(name) not in (None, "")
         ]
         if "configuration" in event.counts:
             said.append(_short(event.counts["configuration"]))
@@ -131,6 +134,8 @@ def _short(configuration: Mapping[str, Any]) -> str:
 
 
 def _number(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
@@ -173,6 +178,17 @@ def newcomers(compared: Mapping[str, Any]) -> Table | None:
         about = f"recall at 10, one {escape(asked['type'])} hidden from {asked['items']:,} items"
         table.add_row(about, f"{asked['neighbours']:.4f}", others)
     return table if table.row_count else None
+
+
+def verdict(judged: Mapping[str, Any]) -> Table:
+    """What the gate found of a challenger, a line a condition."""
+    table = Table(title="gate", title_justify="left", box=SIMPLE)
+    for column, kept in (("", True), ("", True), ("found", False), ("wanted", False)):
+        table.add_column(column, no_wrap=kept)
+    for check in judged["checks"]:
+        mark = "[green]✓[/green]" if check["passed"] else "[red]✗[/red]"
+        table.add_row(mark, check["name"], escape(check["found"]), check["wanted"])
+    return table
 
 
 MEASURED = (

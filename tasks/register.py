@@ -1,9 +1,9 @@
-"""Register: figures logged on the study's run, the bundle registered, `champion` moved."""
+"""Register: figures and verdict logged on the study's run, the bundle registered as challenger."""
 
 from __future__ import annotations
 
 import time
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 from prefect import task
@@ -12,85 +12,125 @@ from prefect.cache_policies import NO_CACHE
 from recsys import serving
 from recsys.bundle import bundle_digest, load_bundle
 from recsys.config import Config
+from recsys.gate import Verdict
 from recsys.progress import StageDone, StageStarted, tell
+from recsys.registry import BUNDLE, JUDGED_AGAINST, Registry
 from recsys.stages import Stage
 from recsys.tracking import Tracker, flat
 
+TAGGED = ("precision_at_5", "recall_at_10", "ndcg_at_10", "map_at_10", "auc", "coverage_at_10")
+FILES = ("verdict.json", "verdict.md", "per_user.parquet", "churn.json")
+JUDGED = "judged"  # the digest of the verdict: everything that is told of it has been
+
 
 @task(name="register", task_run_name="register", cache_policy=NO_CACHE)
-def _register(config: Config, tuned: Stage, measured: Stage, fitted: Stage) -> str:
-    bundle = Path(fitted.path) / "bundle"
+def _register(
+    config: Config, tuned: Stage, measured: Stage, fitted: Stage, verdict: Stage
+) -> tuple[str, bool]:
+    bundle = fitted.file("bundle")
     manifest = load_bundle(bundle).manifest
-    uri, model = config.tracking.uri, config.model
-    tracker = Tracker.connect(uri, config.experiment)
     digest = bundle_digest(manifest)
-    reigning = serving.champion_version(uri, model)
-    if reigning is not None and reigning[1].get("bundle") == digest:
-        return reigning[0]
+    registry = Registry(config.tracking.uri, config.model)
+    tracker = Tracker.connect(config.tracking.uri, config.experiment)
+    known = registry.find(digest)
+    number = known.number if known else ""
+    if not known:
+        run_id = _log(config, tracker, tuned, measured)
+        uri, tags = config.tracking.uri, _tags(manifest, digest)
+        number = serving.register(uri, run_id, config.model, bundle, tags)
+    registry.challenge(number)
+    if not known or known.tags.get(JUDGED) != verdict.digest:
+        _tell_verdict(registry, tracker, number, verdict)
+    return number, known is not None
+
+
+def _log(config: Config, tracker: Tracker, tuned: Stage, measured: Stage) -> str:
+    """Log the figures on the study's run; returns its id."""
     # The study's key is in the name of its product.
-    key = Path(tuned.path).name.removeprefix("tune-")
+    key = tuned.file("").name.removeprefix("tune-")
     params = flat(config.model_dump(mode="json", exclude_none=True))
     run_id = tracker.open_study(key, f"{config.title}, seed {config.seed}", params)
-    tracker.log(run_id, _metrics(measured))
-    number = serving.register(uri, run_id, model, bundle, _tags(manifest, digest))
-    tracker.client.set_terminated(run_id, "FINISHED")
-    serving.promote(uri, model, number)
-    return number
+    tracker.log(run_id, [*_metrics(measured), *_side_metrics(measured)])
+    return run_id
 
 
-def _metrics(measured: Stage) -> list[tuple[str, float, int]]:
+def _metrics(measured: Stage) -> Iterator[tuple[str, float, int]]:
     """Every figure as MLflow names it (`test/precision_at_5`); the headline with its interval."""
-    # With one holdout the search has seen it; `val` is what the search itself measured.
-    holdout = "holdout" if measured.counts["holdout"] == "validation" else "test"
-    found: list[tuple[str, float, int]] = []
+    holdout = _prefix(measured.counts["holdout"])
     for entry in measured.read_json("leaderboard.json"):
         prefix = holdout if entry["model"] == "lightfm" else f"{holdout}_{entry['model']}"
         for name, estimate in entry["metrics"].items():
-            found.append((f"{prefix}/{name}", estimate["mean"], 0))
+            yield f"{prefix}/{name}", estimate["mean"], 0
             if name == "precision_at_5":
-                found += [(f"{prefix}/{name}_{end}", estimate[end], 0) for end in ("low", "high")]
-    return found + _side_metrics(measured)
+                for end in ("low", "high"):
+                    yield f"{prefix}/{name}_{end}", estimate[end], 0
 
 
-def _side_metrics(measured: Stage) -> list[tuple[str, float, int]]:
+def _prefix(holdout: str) -> str:
+    # With one holdout the search has seen it; `val` is what the search itself measured.
+    return "holdout" if holdout == "validation" else "test"
+
+
+def _side_metrics(measured: Stage) -> Iterator[tuple[str, float, int]]:
     """What features and fold-in are good for: `cold/precision_at_5` is that of the winner."""
     compared = measured.read_json("strategies.json")
-    winner, found = compared["winner"], []
     for name, metrics in compared.get("cold", {}).get("models", {}).items():
-        prefix = "cold" if name == winner else f"cold_{name}"
-        found += [(f"{prefix}/{metric}", entry["mean"], 0) for metric, entry in metrics.items()]
+        prefix = "cold" if name == compared["winner"] else f"cold_{name}"
+        for metric, entry in metrics.items():
+            yield f"{prefix}/{metric}", entry["mean"], 0
     for name, entry in compared.get("warm", {}).items():
-        found.append((f"strategy_{name}/precision_at_5", entry["precision_at_5"]["mean"], 0))
+        yield f"strategy_{name}/precision_at_5", entry["precision_at_5"]["mean"], 0
     for name, seconds in measured.counts["seconds"].items():
-        found.append((f"strategy_{name}/cpu_seconds", seconds, 0))
+        yield f"strategy_{name}/cpu_seconds", seconds, 0
     if foldin := compared.get("foldin"):
-        found.append(("foldin/share_of_trained", foldin["share"], 0))
+        yield "foldin/share_of_trained", foldin["share"], 0
     for name, value in compared.get("suggestion", {}).items():
         if isinstance(value, float):
-            found.append((f"suggestion_{name}/recall_at_10", value, 0))
-    return found
+            yield f"suggestion_{name}/recall_at_10", value, 0
 
 
 def _tags(manifest: Any, digest: str) -> dict[str, str]:
-    precision = manifest["metrics"]["precision_at_5"]
+    metrics = manifest["metrics"]
+    precision, holdout = metrics["precision_at_5"], _prefix(manifest["holdout"])
     return {
-        "bundle": digest,
+        BUNDLE: digest,
         "data_fingerprint": str(manifest["data_fingerprint"]),
         "seed": str(manifest["seed"]),
         "configuration": ", ".join(f"{k}={v}" for k, v in manifest["configuration"].items()),
-        f"{manifest['holdout']}/precision_at_5": f"{precision['mean']:.4f}",
+        **{
+            f"{holdout}/{name}": f"{metrics[name]['mean']:.4f}"
+            for name in TAGGED
+            if name in metrics
+        },
         "interval": f"{precision['low']:.4f} to {precision['high']:.4f}",
         "libraries": ", ".join(f"{k} {v}" for k, v in manifest["library_versions"].items()),
     }
 
 
-def register(config: Config, tuned: Stage, measured: Stage, fitted: Stage) -> str:
-    """The registered version that answers for this bundle; the reigning one if it is the same."""
+def _tell_verdict(registry: Registry, tracker: Tracker, number: str, verdict: Stage) -> None:
+    """Say on the version, and on its run, what the gate found."""
+    run_id = registry.version(number).run_id
+    for name in FILES:
+        if verdict.file(name).exists():
+            tracker.client.log_artifact(run_id, str(verdict.file(name)), "gate")
+    judged = Verdict.from_dict(verdict.read_json("verdict.json"))
+    tags = {"gate": "passed" if judged.passed else "held"}
+    for check in judged.checks:
+        mark = "passed" if check.passed else "failed"
+        tags[f"gate/{check.name}"] = f"{mark}: {check.found}, wanted {check.wanted}"
+    tracker.log(run_id, tags=tags)
+    # A run that is not terminated yet would look as if it went on.
+    tracker.client.set_terminated(run_id, "FINISHED")
+    tags[JUDGED_AGAINST] = verdict.counts["champion"] or ""
+    registry.tag(number, tags)
+    registry.tag(number, {JUDGED: verdict.digest})
+
+
+def register(config: Config, tuned: Stage, measured: Stage, fitted: Stage, verdict: Stage) -> str:
+    """The version of this bundle, which is the challenger now; registered unless it was."""
     tell(StageStarted("register"))
     start = time.monotonic()
-    before = serving.champion_version(config.tracking.uri, config.model)
-    number = _register(config, tuned, measured, fitted)
-    reused = before is not None and before[0] == number
+    number, known = _register(config, tuned, measured, fitted, verdict)
     counts = {"model": config.model, "version": number}
-    tell(StageDone("register", reused, time.monotonic() - start, counts))
+    tell(StageDone("register", known, time.monotonic() - start, counts))
     return number

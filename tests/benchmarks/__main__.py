@@ -8,7 +8,7 @@ import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 
-NAMES = ("ranking", "preparation", "orchestration", "search", "als", "strategies")
+NAMES = ("ranking", "preparation", "orchestration", "batch", "search", "als", "strategies")
 FOLDER = Path("data/output/bench")
 
 

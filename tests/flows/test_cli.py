@@ -83,7 +83,7 @@ def test_from_likes_to_answers(recsys: Terminal) -> None:
     code, out, _ = recsys.train(*given, "--json-lines")
     events = [json.loads(line) for line in out.splitlines()]
     assert code == 0
-    assert [e["reused"] for e in events if e["event"] == "StageDone"] == [True] * 8
+    assert [e["reused"] for e in events if e["event"] == "StageDone"] == [True] * 10
     assert events[-1]["event"] == "Outcome"
 
     assert recsys.train(*given, "--quiet")[:2] == (0, "")
@@ -135,6 +135,47 @@ WRONG = {
         "learned anything",
     ),
 }
+
+
+def test_a_held_challenger_has_an_exit_code_of_its_own(recsys: Terminal) -> None:
+    first = ("--likes", "in/likes.psv", "--set", "tracking.model=shop")
+    assert recsys.train(*first)[0] == 0
+    write_planted(recsys.folder / "later", seed=8)
+    hopeless = ("--set", "search.space.learning_rate=1e-4", "--set", "search.space.no_components=2")
+    second = ("--likes", "later/likes.psv", "--set", "tracking.model=shop", *hopeless)
+    code, out, err = recsys.train(*second)
+    assert code == 7
+    assert "held: version 2 is not champion; " in err
+    for said in ("✗ no worse than the champion", "against version 1: Top 10 of", "challenger"):
+        assert said in " ".join(out.split())
+    assert "recsys recommend" not in out
+    code, out, _ = recsys.train(*second, "--json")
+    assert (code, json.loads(out)["held"] != []) == (7, True)
+    assert recsys.train(*second, "--quiet")[:2] == (7, "")
+
+    code, out, _ = recsys("promote", "2", "--why", "I know better", "--model", "shop")
+    assert (code, out) == (0, "version 2 of shop is champion, version 1 previous\n")
+    code, out, _ = recsys("rollback", "--why", "I did not", "--model", "shop", "--json")
+    assert json.loads(out) == {"model": "shop", "champion": "1", "previous": "2"}
+    code, _, err = recsys("rollback", "--why", "again", "--model", "shop")
+    assert (code, "version 2 of shop was rolled back itself" in err) == (4, True)
+    code, _, err = recsys("promote", "9", "--why", "x", "--model", "shop")
+    assert (code, "no version 9 of shop" in err) == (4, True)
+    assert recsys("promote", "1", "--model", "shop")[0] == 2
+
+    code, out, err = recsys("batch", "--model", "shop", "-n", "3")
+    assert code == 0, err
+    assert "240 users and 90 items of shop version 1 in data/output/batch/shop" in out
+    assert (recsys.folder / "data/output/batch/shop/users/part-00000.parquet").exists()
+    code, out, _ = recsys("batch", "--model", "shop", "-n", "3", "--json")
+    assert json.loads(out)["items_rows"] == 270
+
+
+def test_operating_where_nothing_was_trained(recsys: Terminal) -> None:
+    for command in (("promote", "1", "--why", "x"), ("rollback", "--why", "x"), ("batch",)):
+        code, _, err = recsys(*command)
+        assert (code, "train first" in err) == (5, True)
+    assert not (recsys.folder / "mlruns").exists()
 
 
 @pytest.mark.parametrize("wrong", WRONG)

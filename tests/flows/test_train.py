@@ -16,7 +16,10 @@ from recsys.serving import download
 from tests.flows.conftest import small_config
 from tests.planted import write_planted
 
-STAGES = ["ingest", "threshold", "split", "encode", "tune", "evaluate", "fit", "register"]
+STAGES = [
+    "ingest", "threshold", "split", "encode", "tune", "evaluate", "fit",
+    "gate", "register", "promote",
+]  # fmt: skip
 
 
 @dataclass

@@ -18,6 +18,7 @@ import pytest
 from recsys import serving
 from recsys.errors import NotFoundError, RegistryError
 from recsys.recommender import Recommender
+from recsys.registry import Registry
 from recsys.tracking import Tracker
 from tests.recsys.test_bundle import bundle
 
@@ -29,12 +30,14 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> str:
     tracker = Tracker.connect(uri, "fruit")
     run_id = tracker.open_study("k", "fruit", {})
     number = serving.register(uri, run_id, "fruit", bundle(folder / "bundle"), {"a": "b"})
-    serving.promote(uri, "fruit", number)
+    Registry(uri, "fruit").promote(number, by="ann", why="the first")
     return uri
 
 
 def test_the_champion_is_found_by_alias(registry: str) -> None:
-    assert serving.champion_version(registry, "fruit") == ("1", {"a": "b"})
+    found = serving.champion_version(registry, "fruit")
+    assert found is not None
+    assert (found[0], found[1]["a"]) == ("1", "b")
     assert serving.champion_version(registry, "vegetables") is None
     folder = serving.download("models:/fruit@champion", registry)
     assert Recommender.load(folder).recommend("ann", 1)[0].id == "b"

@@ -1,0 +1,40 @@
+"""Recommend: the champion's lists for every user and every item, as Parquet."""
+
+from __future__ import annotations
+
+from prefect import flow
+from pydantic import BaseModel
+
+from recsys.config import Config
+from tasks.recommend import publish
+from tasks.recommend import recommend as write
+
+
+class Written(BaseModel):
+    """What a batch leaves behind; `latest` leads to the newest batch of the model."""
+
+    model: str
+    version: str
+    folder: str
+    latest: str
+    users: int
+    users_rows: int
+    items: int
+    items_rows: int
+
+
+@flow(
+    name="recommend",
+    flow_run_name="recommend {config.model}",
+    persist_result=True,
+    result_serializer="json",
+)
+def recommend(config: Config = Config()) -> Written:
+    """Write what the champion would show everybody, and what it finds like everything."""
+    made = write(config)
+    latest = publish(config, made)
+    return Written(folder=made.path, latest=latest, **made.counts)
+
+
+if __name__ == "__main__":
+    recommend()

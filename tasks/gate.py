@@ -1,0 +1,28 @@
+"""Gate: the fitted bundle judged against popularity and the reigning champion."""
+
+from __future__ import annotations
+
+from recsys import gating
+from recsys.bundle import bundle_digest, load_bundle
+from recsys.config import Config
+from recsys.registry import BUNDLE, Registry
+from recsys.stages import Stage
+from tasks.caching import cached_task
+
+_gate = cached_task(gating.gate)
+
+
+def gate(config: Config, holdouts: Stage, features: Stage, measured: Stage, fitted: Stage) -> Stage:
+    registry = Registry(config.tracking.uri, config.model)
+    rival = registry.rival(bundle_digest(load_bundle(fitted.file("bundle")).manifest))
+    return _gate(
+        config.storage.interim,
+        holdouts,
+        features,
+        measured,
+        fitted,
+        None if rival is None else {"version": rival.number, BUNDLE: rival.tags.get(BUNDLE, "")},
+        config.gate,
+        config.seed,
+        champion_bundle=None if rival is None else registry.bundle(rival.number),
+    )

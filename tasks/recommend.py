@@ -1,0 +1,42 @@
+"""Recommend: the champion's lists for everybody and everything, written as Parquet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from recsys import batch
+from recsys.config import Config
+from recsys.errors import NotFoundError
+from recsys.registry import BUNDLE, Registry
+from recsys.serving import CHAMPION, require_registry
+from recsys.stages import Stage
+from tasks.caching import cached_task
+
+_recommend = cached_task(batch.recommend)
+
+
+def recommend(config: Config) -> Stage:
+    require_registry(config.tracking.uri)
+    registry = Registry(config.tracking.uri, config.model)
+    champion = registry.at(CHAMPION)
+    if champion is None:
+        raise NotFoundError(
+            f"{config.model} has no champion in {config.tracking.uri}",
+            "a version with the alias champion",
+            "train first (recsys train), or promote a version",
+        )
+    version, digest = champion.number, champion.tags.get(BUNDLE, "")
+    return _recommend(
+        config.batch.folder,
+        {"model": config.model, "version": version, BUNDLE: digest},
+        config.batch.n,
+        registry.bundle(version),
+        workers=config.batch.workers,
+    )
+
+
+def publish(config: Config, made: Stage) -> str:
+    """Make the batch the model's latest; returns the path that always leads there."""
+    latest = Path(config.batch.folder) / config.model
+    batch.point(latest, Path(made.path))
+    return str(latest)

@@ -1,0 +1,59 @@
+"""The recommend flow on real Prefect and MLflow: the champion's lists, again when it changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from flows.recommend import recommend
+from recsys import serving
+from recsys.config import load_config
+from recsys.errors import NotFoundError, RegistryError
+from recsys.progress import Event, StageDone, listening
+from recsys.registry import Registry
+from recsys.tracking import Tracker
+from tests.recsys.test_bundle import bundle
+
+
+def test_lists_follow_the_champion(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    config = load_config(
+        None,
+        {
+            "tracking.uri": uri,
+            "tracking.model": "fruit",
+            "batch.n": 2,
+            "batch.folder": str(tmp_path / "batch"),
+        },
+    )
+    with pytest.raises(RegistryError, match="no model registry"):
+        recommend(config)
+    run_id = Tracker.connect(uri, "fruit").open_study("k", "fruit", {})
+    with pytest.raises(NotFoundError, match="fruit has no champion"):
+        recommend(config)
+    registry = Registry(uri, "fruit")
+    for number in ("1", "2"):
+        (tmp_path / number).mkdir()
+        folder = bundle(tmp_path / number / "bundle")
+        assert serving.register(uri, run_id, "fruit", folder, {"bundle": "same"}) == number
+    registry.promote("1", by="ann", why="x")
+
+    first = recommend(config)
+    # ann has liked a; d has no direction.
+    assert (first.version, first.users, first.users_rows, first.items) == ("1", 2, 4, 3)
+    rows = pq.read_table(Path(first.latest) / "users").to_pylist()
+    assert [row["item"] for row in rows if row["user"] == "ann"] == ["b", "d"]
+
+    events: list[Event] = []
+    with listening(events.append):
+        assert recommend(config) == first
+    assert [event.reused for event in events if isinstance(event, StageDone)] == [True]
+
+    registry.promote("2", by="ann", why="x")
+    second = recommend(config)
+    assert (second.version, second.latest) == ("2", first.latest)
+    assert second.folder != first.folder
+    assert Path(second.latest).resolve() == Path(second.folder)
+    assert Path(first.folder).exists()
