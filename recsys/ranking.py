@@ -392,9 +392,11 @@ def _check_users(users: IntArray, scorer: Factors | Scorer, known: Rows | None) 
 class _Shape:
     """Sizes of the blocks of one sweep.
 
-    All products of a sweep have the same shape, whatever the number of users and items: one
-    score then comes from the same additions in the same order wherever it stands, and equal
-    items score equally. (OpenBLAS treats small matrices, single rows and remainders apart.)
+    All products of a sweep have the same shape, whatever the number of users and items, since
+    OpenBLAS treats small matrices, single rows and remainders apart. With some of its kernels one
+    score then comes from the same additions in the same order wherever it stands; with others
+    (Haswell's, which AMD's EPYC uses) the order goes with the place in the tile, and the last bit
+    of a score with it.
     """
 
     n_items: int
