@@ -44,7 +44,8 @@ class Night:
 
 def night(prepared: Prepared, folder: Path, configuration: dict[str, Any], epochs: int) -> Night:
     """A night whose search ended in this configuration."""
-    found = {"configuration": configuration, "epochs": epochs, "started_from": []}
+    trial = {"configuration": configuration, "epochs": epochs}
+    found = {**trial, "strategies": {"none": trial}, "started_from": []}
     tuned = Stage("tune", str(folder), json.dumps(found), found)
     measured = learning.evaluate(folder, prepared.holdouts, prepared.features, tuned, OPTIONS, SEED)
     fitted = learning.fit(
@@ -108,7 +109,7 @@ def test_the_champion_is_measured_refit_and_not_as_it_is(
     found = pq.read_table(verdict.file("per_user.parquet")).column("champion").to_numpy()
     parts = products.load_split(Path(good.prepared.holdouts.path))
     known = parts.train + parts.validation
-    again = learning.refit(known, {**GOOD, "epochs": 15}, good.prepared.features, SEED)
+    again = learning.refit(known, {**GOOD, "epochs": 15}, good.prepared.features, SEED).factors
     assert found.tolist() == precision_at_k(again, parts.test, known, 5).tolist()
     # The champion has seen these very likes: measured as it is it would look better.
     itself = precision_at_k(load_bundle(good.bundle).factors, parts.test, known, 5)
