@@ -13,7 +13,7 @@ from recsys.queries.newcomers import Subject
 from recsys.queries.people import FEW, candidates, lists
 from recsys.queries.selection import best, products
 from recsys.queries.source import Source
-from recsys.ranking import IntArray, top_k
+from recsys.ranking import Int64, IntArray, flatten, top_k
 
 
 def audience(source: Source, subject: Subject, n: int, filters: Filters) -> Answer:
@@ -38,18 +38,20 @@ def audience_many(
         np.array([subject.bias for subject in subjects], np.float32),
         factors.user_biases,
     )
-    likers = None if filters.include_seen else [subject.likers for subject in subjects]
+    likers = [
+        subject.likers if subject.index is None else source.likers.of(subject.index)
+        for subject in subjects
+    ]
     top = top_k(
         turned,
         np.arange(len(subjects)),
         n,
-        known=None if likers is None else lists(likers, factors.n_users),
+        known=None if filters.include_seen else lists(likers, factors.n_users),
         candidates=candidates(allowed.mask, factors.n_users),
     )
-    return [
-        _answer(source, subject, users[users >= 0], scores[users >= 0], allowed)
-        for subject, users, scores in zip(subjects, top.items, top.scores, strict=True)
-    ]
+    users = [found[found >= 0] for found in top.items]
+    scores = [row[: len(found)] for row, found in zip(top.scores, users, strict=True)]
+    return _answers(source, subjects, users, scores, allowed)
 
 
 def _one(source: Source, subject: Subject, n: int, filters: Filters, allowed: Allowed) -> Answer:
@@ -59,28 +61,40 @@ def _one(source: Source, subject: Subject, n: int, filters: Filters, allowed: Al
     if allowed.mask is not None:
         scores[~allowed.mask] = -np.inf
     if not filters.include_seen:
-        scores[subject.likers] = -np.inf
+        likers = subject.likers if subject.index is None else source.likers_of(subject.index)
+        scores[likers] = -np.inf
     users = best(scores, n)
-    return _answer(source, subject, users, scores[users], allowed)
+    return _answers(source, [subject], [users], [scores[users]], allowed)[0]
 
 
-def _answer(
-    source: Source, subject: Subject, users: IntArray, scores: Float32, allowed: Allowed
-) -> Answer:
-    ids = source.bundle.users.take(users)
-    reasons = _reasons(source, subject, users)
-    made = map(Ranked, ids, ids, scores.tolist(), reasons)
-    return Answer(tuple(made), (*subject.notes, *allowed.notes))
+def _answers(
+    source: Source,
+    subjects: Sequence[Subject],
+    users: Sequence[IntArray],
+    scores: Sequence[Float32],
+    allowed: Allowed,
+) -> list[Answer]:
+    """Rows of all answers, ids and names looked up at once."""
+    ids = source.bundle.users.take(np.concatenate(users))
+    near = np.concatenate([_nearest(source, *pair) for pair in zip(subjects, users, strict=True)])
+    names = iter(source.names(near[near >= 0]))
+    reasons = [f"likes {next(names)}" if there else "" for there in (near >= 0).tolist()]
+    made = tuple(map(Ranked, ids, ids, np.concatenate(scores).tolist(), reasons))
+    ends = np.cumsum([len(part) for part in users]).tolist()
+    return [
+        Answer(made[end - len(part) : end], (*subject.notes, *allowed.notes))
+        for subject, part, end in zip(subjects, users, ends, strict=True)
+    ]
 
 
-def _reasons(source: Source, subject: Subject, users: IntArray) -> list[str]:
-    """What each user likes that is nearest to the item; nothing where nothing is on its side."""
+def _nearest(source: Source, subject: Subject, users: IntArray) -> Int64:
+    """What each user likes that is nearest to the item; -1 where nothing is on its side."""
+    entries, owners = flatten(source.bundle.seen, users)
+    liked = source.bundle.seen.indices[entries]
+    alike = (source.vectors[liked] @ subject.vector) * source.inverse_lengths[liked]
+    alike[liked == subject.index] = 0
+    order = np.argsort(alike, kind="stable")
+    order = order[alike[order] > 0]
     found = np.full(len(users), -1)
-    for row, user in enumerate(users):
-        liked = source.bundle.seen.of(user)
-        liked = liked[liked != subject.index]
-        alike = (source.vectors[liked] @ subject.vector) * source.inverse_lengths[liked]
-        if len(liked) and alike.max() > 0:
-            found[row] = liked[alike.argmax()]
-    names = iter(source.names(found[found >= 0]))
-    return [f"likes {next(names)}" if there else "" for there in found >= 0]
+    found[owners[order]] = liked[order]  # the nearest of each user comes last and stays
+    return found

@@ -120,9 +120,9 @@ def _features(source: Source, user: int, item: int) -> tuple[Float32, float, tup
     biases = share * weights * mapping.feature_biases[features]
     order = np.argsort(-np.abs(products + biases), kind="stable")
     parts = tuple(
-        Part("feature", name, words.value(feature), float(products[place]), float(biases[place]))
-        for name, feature, place in zip(
-            words.names(features[order]), features[order], order, strict=True
+        Part("feature", name, value, float(products[place]), float(biases[place]))
+        for name, value, place in zip(
+            words.names(features[order]), words.values(features[order]), order, strict=True
         )
     )
     return mapped * np.float32(share), share * mapped_bias, parts

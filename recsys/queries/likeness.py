@@ -12,11 +12,11 @@ from recsys.factors import Factors, Float32
 from recsys.queries.answers import Answer, Ranked
 from recsys.queries.filters import Allowed, Filters, allowed_items
 from recsys.queries.newcomers import Subject
-from recsys.queries.people import answers, lists, rows
+from recsys.queries.people import answers, candidates, lists, rows
 from recsys.queries.selection import best, inverse_lengths, products
 from recsys.queries.source import Source
 from recsys.queries.words import Feature, Words, listed
-from recsys.ranking import IntArray, top_k
+from recsys.ranking import IntArray, flatten, top_k
 
 Tags = Feature | Sequence[Feature] | Mapping[str, float] | Mapping[Feature, float]
 """One tag, several, or several with weights; a weight below 0 turns a tag round."""
@@ -38,7 +38,7 @@ def similar_items(source: Source, subject: Subject, n: int, filters: Filters) ->
     if subject.index is not None and subject.index < len(scores):
         scores[subject.index] = -np.inf
     items = best(scores, n)
-    reasons = common(source, subject.features, items)
+    reasons = common(source, [subject.features], [items])
     return Answer(rows(source, items, scores[items], reasons), (*subject.notes, *allowed.notes))
 
 
@@ -55,34 +55,56 @@ def similar_items_many(
     vectors *= inverse_lengths(vectors)[:, None]
     nothing = np.zeros(len(subjects), np.float32), np.zeros(within, np.float32)
     itself = [np.array([] if s.index is None else [s.index], np.int32) for s in subjects]
-    pool = np.flatnonzero(source.inverse_lengths[:within] > 0)
+    mask = source.inverse_lengths[:within] > 0
     if allowed.mask is not None:
-        pool = pool[allowed.mask[pool]]
+        mask &= allowed.mask[:within]
     top = top_k(
         Factors(vectors, directions, *nothing),
         np.arange(len(subjects)),
         n,
         known=lists(itself, within),
-        candidates=pool,
+        candidates=candidates(mask, within),
     )
-    reasons = [
-        common(source, subject.features, found[found >= 0])
-        for subject, found in zip(subjects, top.items, strict=True)
-    ]
+    features = [subject.features for subject in subjects]
+    reasons = common(source, features, [found[found >= 0] for found in top.items])
     notes = [(*subject.notes, *allowed.notes) for subject in subjects]
     return answers(source, top.items, top.scores, reasons, notes)
 
 
-def common(source: Source, features: IntArray, items: IntArray) -> list[str]:
-    """Which features items have in common with these: the rarest, as words."""
-    side = source.bundle.item_features
-    if side is None or source.words is None or not len(features):
-        return [""] * len(items)
-    reasons = []
-    for item in items:
-        shared = np.intersect1d(source.features_of(item), features)
-        rarest = shared[np.argsort(-side.profiles.idf[shared], kind="stable")][:_COMMON]
-        reasons.append(f"both {', '.join(source.words.names(rarest))}" if len(rarest) else "")
+def common(source: Source, features: Sequence[IntArray], items: Sequence[IntArray]) -> list[str]:
+    """Which features items have in common with what was asked for: the rarest, as words.
+
+    Parameters
+    ----------
+    features : sequence of int arrays
+        Of each subject.
+    items : sequence of int arrays
+        Those found for each.
+
+    Returns
+    -------
+    list of str
+        One for each item, subject after subject.
+    """
+    side, words = source.bundle.item_features, source.words
+    found = np.concatenate(items)
+    reasons = [""] * len(found)
+    if side is None or words is None:
+        return reasons
+    width = side.profiles.n_features
+    places = np.arange(len(items))
+    subject_of = np.repeat(places, [len(part) for part in items])
+    owner_of = np.repeat(places, [len(part) for part in features])
+    wanted = owner_of * width + np.concatenate(features)
+    entries, pairs = flatten(side.profiles, found)
+    there = side.profiles.indices[entries]
+    shared = np.isin(subject_of[pairs] * width + there, wanted)
+    pairs, there = pairs[shared], there[shared]
+    order = np.lexsort((there, -side.profiles.idf[there], pairs))
+    pairs, there = pairs[order], there[order]
+    few = np.arange(len(pairs)) - np.searchsorted(pairs, pairs) < _COMMON
+    for pair, name in zip(pairs[few].tolist(), words.names(there[few]), strict=True):
+        reasons[pair] += f", {name}" if reasons[pair] else f"both {name}"
     return reasons
 
 
@@ -162,8 +184,8 @@ def ranked_tags(
 def tag_rows(
     words: Words, features: IntArray, scores: Float32, reasons: Sequence[str]
 ) -> tuple[Ranked, ...]:
-    values = [words.value(feature) for feature in features]
-    return tuple(map(Ranked, words.names(features), values, scores.tolist(), reasons))
+    parts = words.names(features), words.values(features), scores.tolist(), reasons
+    return tuple(map(Ranked, *parts))
 
 
 def vocabulary(source: Source) -> tuple[SideInformation, Words]:

@@ -33,7 +33,7 @@ class Subject:
     bias : float
     features : int32 (n,)
     likers : int (m,)
-        Users who like it.
+        Users who like a new one; those of an item of the catalogue are in the bundle.
     index : int or None
         None for a new one.
     notes : tuple of str
@@ -91,7 +91,7 @@ def item_subject(source: Source, item: object) -> Subject:
         source.vectors[index],
         float(source.factors.item_biases[index]),
         source.features_of(index),
-        source.likers_of(index),
+        _nothing(),
         index,
     )
 

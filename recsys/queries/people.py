@@ -84,14 +84,16 @@ def _block(
     )
     notes = [(*taste.notes, *allowed.notes) for taste in tastes]
     reasons = [
-        Reasons(source, taste).of(found[found >= 0])
+        reason
         for taste, found in zip(tastes, top.items, strict=True)
+        for reason in Reasons(source, taste).of(found[found >= 0])
     ]
     return answers(source, top.items, top.scores, reasons, notes)
 
 
 def candidates(mask: BoolArray | None, n: int) -> Int64 | None:
-    return None if mask is None else np.flatnonzero(mask[:n])
+    """What a mask lets pass; None if that is everything, which then needs no copy."""
+    return None if mask is None or mask[:n].all() else np.flatnonzero(mask[:n])
 
 
 def lists(items: Sequence[IntArray], n_items: int) -> Rows:
@@ -105,17 +107,12 @@ def answers(
     source: Source,
     items: IntArray,
     scores: Float32,
-    reasons: Sequence[Sequence[str]],
+    reasons: Sequence[str],
     notes: Sequence[tuple[str, ...]],
 ) -> list[Answer]:
     """Rows of a batch, all ids and names looked up at once; an item of -1 ends a list."""
     counts = (items >= 0).sum(axis=1)
-    flat = rows(
-        source,
-        items[items >= 0],
-        scores[items >= 0],
-        [reason for reasons_of_one in reasons for reason in reasons_of_one],
-    )
+    flat = rows(source, items[items >= 0], scores[items >= 0], reasons)
     ends = np.cumsum(counts)
     return [
         Answer(flat[end - count : end], said)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from recsys.bundle import Vocabulary
 from recsys.content import BoolArray
 from recsys.errors import InputError, NotFoundError
+from recsys.ranking import IntArray
 from recsys.spelling import closest
 
 Feature = str | tuple[str, str]
@@ -81,11 +83,12 @@ class Words:
             raise NotFoundError(f"no features of type {kind!r}", f"one of {types}", "choose one")
         return mask
 
-    def names(self, features: Iterable[int]) -> list[str]:
-        return [self.vocabulary.features.id(feature) for feature in features]
+    def names(self, features: IntArray | Sequence[int]) -> list[str]:
+        return self.vocabulary.features.take(np.asarray(features, np.int64))
 
-    def value(self, feature: int) -> str:
-        return str(self.vocabulary.values[int(feature)].as_py())
+    def values(self, features: IntArray) -> list[str]:
+        taken = self.vocabulary.values.take(pa.array(np.asarray(features, np.int64)))
+        return [str(value) for value in taken.to_pylist()]
 
     def unknown(self, features: Iterable[Feature]) -> NotFoundError:
         """The error for features none of which is known."""
