@@ -54,6 +54,7 @@ OfNew = Annotated[list[str] | None, typer.Option("--tag", help="a new item's tag
 LikedBy = Annotated[
     list[str] | None, typer.Option("--liked-by", help="a user who likes the new item")
 ]
+Approximate = Annotated[bool, typer.Option(help="by the index that `recsys index` has built")]
 Kind = Annotated[str | None, typer.Option("--type", help="tags of this type only")]
 
 
@@ -121,6 +122,7 @@ def recommend(
     include_untrained: Annotated[
         bool, typer.Option(help="also items known by their features alone")
     ] = False,
+    approximate: Approximate = False,
     as_json: AsJson = False,
 ) -> None:
     """Items for a user, or for somebody never seen who likes some items or tags."""
@@ -141,7 +143,7 @@ def recommend(
         )
     else:
         title = f"for {user}"
-        found = recommender.recommend(user, n, filters)
+        found = recommender.recommend(user, n, filters, approximate=approximate)
     _show(title, found, as_json)
 
 
@@ -155,12 +157,18 @@ def similar(
     must: Must = None,
     must_not: MustNot = None,
     exclude: Exclude = None,
+    approximate: Approximate = False,
     as_json: AsJson = False,
 ) -> None:
     """Items like an item, or like a new one with some tags."""
     recommender = open_model(model)
     found = recommender.similar_items(
-        item, n, _filters(must, must_not, exclude), features=tag or (), liked_by=liked_by or ()
+        item,
+        n,
+        _filters(must, must_not, exclude),
+        features=tag or (),
+        liked_by=liked_by or (),
+        approximate=approximate,
     )
     _show(f"like {_title(recommender, item, tag)}", found, as_json)
 
@@ -252,6 +260,15 @@ def explain(
         print(json.dumps(found.as_dict(), indent=1, ensure_ascii=False))
     else:
         Console().print(explanation(found))
+
+
+@app.command("index")
+def build_index(model: Model = "sample") -> None:
+    """Build the approximate index of a large model; needs faiss."""
+    made = open_model(model).build_index()
+    for kind, recall in made.recall.items():
+        print(f"{kind}: recall_at_10 {recall:.3f}, looks into {made.cells[kind]} cells")
+    print(made.folder)
 
 
 def _filters(

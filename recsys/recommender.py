@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from recsys.bundle import Bundle, Seen, load_bundle
-from recsys.errors import InputError
+from recsys.errors import InputError, NotFoundError
 from recsys.factors import Factors
 from recsys.idmap import IdMap
+from recsys.index import FOLDER, Index, build_index, load_index
 from recsys.queries import audience, explanation, likeness, people, suggestions
 from recsys.queries.answers import Answer
 from recsys.queries.explanation import Explanation
@@ -41,9 +42,12 @@ class Recommender:
     Parameters
     ----------
     bundle : Bundle
+    folder : Path or None
+        Where the bundle is, beside which an approximate index may have been built.
     """
 
     bundle: Bundle
+    folder: Path | None = None
 
     @classmethod
     def load(cls, where: str | Path) -> Recommender:
@@ -66,7 +70,7 @@ class Recommender:
             from recsys.serving import download
 
             where = download(str(where))
-        return cls(load_bundle(Path(where)))
+        return cls(load_bundle(Path(where)), Path(where))
 
     @property
     def factors(self) -> Factors:
@@ -92,11 +96,47 @@ class Recommender:
     def source(self) -> Source:
         return Source(self.bundle)
 
+    @cached_property
+    def index(self) -> Index:
+        """The approximate index, for `approximate=True`.
+
+        Raises
+        ------
+        NotFoundError
+            If none was built.
+        InputError
+            If it is damaged, or that of another bundle.
+        ConfigError
+            If faiss is not installed.
+        """
+        return load_index(self.bundle, self._index_folder)
+
+    def build_index(self, folder: str | Path | None = None) -> Index:
+        """Build the approximate index, by default where `approximate=True` looks for it.
+
+        Raises
+        ------
+        ConfigError
+            If faiss is not installed.
+        """
+        where = self._index_folder if folder is None else Path(folder)
+        return build_index(self.bundle, where)
+
+    @property
+    def _index_folder(self) -> Path:
+        if self.folder is None:
+            raise NotFoundError(
+                "a bundle that is in no folder", "a folder for its index", "save and load it"
+            )
+        return self.folder / FOLDER
+
     def name(self, index: int) -> str:
         """The item's name; its id where it has none."""
         return self.source.names(np.array([index]))[0]
 
-    def recommend(self, user: object, n: int = 10, filters: Filters = ANY) -> Answer:
+    def recommend(
+        self, user: object, n: int = 10, filters: Filters = ANY, *, approximate: bool = False
+    ) -> Answer:
         """The n items a user is most likely to like, by score: inner product and both biases.
 
         The reason of a row is the liked item whose vector is nearest.
@@ -107,6 +147,8 @@ class Recommender:
             An id.
         n : int
         filters : Filters
+        approximate : bool
+            Of what the index finds, which has to be built; see :mod:`recsys.index`.
 
         Returns
         -------
@@ -120,7 +162,8 @@ class Recommender:
             If n is below 1.
         """
         _require_positive(n)
-        return people.recommend(self.source, known_taste(self.source, user), n, filters)
+        index = self.index if approximate else None
+        return people.recommend(self.source, known_taste(self.source, user), n, filters, index)
 
     def recommend_many(
         self, users: Sequence[object], n: int = 10, filters: Filters = ANY
@@ -174,6 +217,7 @@ class Recommender:
         *,
         features: Sequence[Feature] = (),
         liked_by: Sequence[object] = (),
+        approximate: bool = False,
     ) -> Answer:
         """The n items whose vectors have the highest cosine to an item's, biases left out.
 
@@ -185,6 +229,8 @@ class Recommender:
             The id of an item of the catalogue; None for a new one, of which is known
         features, liked_by : sequence
             what features it has, and the ids of users who like it.
+        approximate : bool
+            Of what the index finds, which has to be built; see :mod:`recsys.index`.
 
         Raises
         ------
@@ -195,7 +241,8 @@ class Recommender:
         """
         _require_positive(n)
         subject = self._subject(item, features, liked_by)
-        return likeness.similar_items(self.source, subject, n, filters)
+        index = self.index if approximate else None
+        return likeness.similar_items(self.source, subject, n, filters, index)
 
     def similar_items_many(
         self, items: Sequence[object], n: int = 10, filters: Filters = ANY

@@ -9,14 +9,15 @@ import numpy as np
 from recsys.bundle import SideInformation
 from recsys.errors import InputError
 from recsys.factors import Factors, Float32
+from recsys.index import Index
 from recsys.queries.answers import Answer, Ranked
 from recsys.queries.filters import Allowed, Filters, allowed_items
 from recsys.queries.newcomers import Subject
-from recsys.queries.people import answers, candidates, lists, rows
+from recsys.queries.people import answers, candidates, lists, rows, wanted
 from recsys.queries.selection import best, inverse_lengths, products
 from recsys.queries.source import Source
 from recsys.queries.words import Feature, Words, listed
-from recsys.ranking import IntArray, flatten, top_k
+from recsys.ranking import Int64, IntArray, flatten, top_k
 
 Tags = Feature | Sequence[Feature] | Mapping[str, float] | Mapping[Feature, float]
 """One tag, several, or several with weights; a weight below 0 turns a tag round."""
@@ -24,7 +25,9 @@ Tags = Feature | Sequence[Feature] | Mapping[str, float] | Mapping[Feature, floa
 _COMMON = 3  # common features in a reason, at most
 
 
-def similar_items(source: Source, subject: Subject, n: int, filters: Filters) -> Answer:
+def similar_items(
+    source: Source, subject: Subject, n: int, filters: Filters, index: Index | None = None
+) -> Answer:
     """The n items whose vectors have the highest cosine to the subject's.
 
     Raises
@@ -34,12 +37,41 @@ def similar_items(source: Source, subject: Subject, n: int, filters: Filters) ->
     """
     _require_direction(subject)
     allowed = allowed_items(source, filters)
+    notes = (*subject.notes, *allowed.notes)
+    if index is not None:
+        pool = index.for_item(subject.vector, wanted(n, 1, allowed))
+        items, scores = _of_pool(source, subject, n, filters, allowed, pool)
+        if len(items) == n:
+            said = f"approximate, recall_at_10 {index.recall['similar']:.2f} as measured"
+            return _answer(source, subject, items, scores, (*notes, said))
+        notes = (*notes, "exact: the index found too few")
     scores = _cosines(source, subject.vector, filters, allowed)
     if subject.index is not None and subject.index < len(scores):
         scores[subject.index] = -np.inf
     items = best(scores, n)
+    return _answer(source, subject, items, scores[items], notes)
+
+
+def _of_pool(
+    source: Source, subject: Subject, n: int, filters: Filters, allowed: Allowed, pool: Int64
+) -> tuple[Int64, Float32]:
+    """The best of a few items, by exact cosines."""
+    fitting = (pool != subject.index) & (pool < _within(source, filters))
+    fitting &= source.inverse_lengths[pool] > 0
+    if allowed.mask is not None:
+        fitting &= allowed.mask[pool]
+    pool = pool[fitting]
+    scores = products(source.vectors[pool], subject.vector)
+    scores *= source.inverse_lengths[pool] * inverse_lengths(subject.vector[None])[0]
+    chosen = best(scores, n)
+    return pool[chosen], scores[chosen]
+
+
+def _answer(
+    source: Source, subject: Subject, items: Int64, scores: Float32, notes: tuple[str, ...]
+) -> Answer:
     reasons = common(source, [subject.features], [items])
-    return Answer(rows(source, items, scores[items], reasons), (*subject.notes, *allowed.notes))
+    return Answer(rows(source, items, scores, reasons), notes)
 
 
 def similar_items_many(

@@ -68,7 +68,8 @@ class Question:
             found = f"{len(lists['weights'])} weights for {len(lists['tags'])} tags"
             raise InputError(found, "a weight for each tag, or none", "give as many")
         chosen: dict[str, Any] = {name: lists.pop(name) for name in ("must", "must_not", "exclude")}
-        chosen |= {name: bool(given[name]) for name in FLAGS if name in given}
+        # MLflow's server makes false of a null: false has to mean what null does, the default.
+        chosen |= {name: True for name in FLAGS if bool(given.get(name))}
         lists |= {name: str(given[name]) for name in ("id", "item", "type") if name in given}
         return Question(query, **lists, n=n, filters=Filters(**chosen))
 

@@ -8,7 +8,7 @@ import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 
-NAMES = ("ranking", "queries", "preparation", "orchestration", "search")
+NAMES = ("ranking", "queries", "index", "preparation", "orchestration", "search")
 FOLDER = Path("data/output/bench")
 
 
