@@ -133,7 +133,7 @@ def _examples(console: Console, recommender: Recommender, model: str) -> None:
     console.print()
     console.print(answer(f"recsys recommend {user}", recommender.recommend(user, 5)))
     for item in popular:
-        console.print(answer(f"recsys similar {item.id}", recommender.similar(item.id, 5)))
+        console.print(answer(f"recsys similar {item.id}", recommender.similar_items(item.id, 5)))
     suffix = "" if model == "sample" else f" --model {model}"
     console.print(f"ask it yourself: recsys similar ITEM{suffix}, recsys recommend USER{suffix}")
 

@@ -297,7 +297,8 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _array(folder: Path, part: str) -> NDArray[Any]:
-    return np.load(folder / f"{part}.npy", mmap_mode="r", allow_pickle=False)
+    # A plain array over the mapped file: operations on a memmap carry that class along.
+    return np.asarray(np.load(folder / f"{part}.npy", mmap_mode="r", allow_pickle=False))
 
 
 def _one_chunk(column: pa.ChunkedArray) -> pa.Array:

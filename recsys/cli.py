@@ -19,9 +19,11 @@ from rich.table import Table
 from recsys import datasets as named
 from recsys.config import load_config
 from recsys.errors import ConfigError, RecsysError
-from recsys.recommender import Ranked, Recommender
+from recsys.queries.answers import Answer
+from recsys.queries.filters import Filters
+from recsys.recommender import Recommender
 from recsys.settings import as_toml
-from recsys.terminal import answer
+from recsys.terminal import answer, explanation
 
 app = typer.Typer(
     name="recsys",
@@ -42,6 +44,18 @@ Model = Annotated[
 ]
 Number = Annotated[int, typer.Option("--n", "-n", min=1, help="how many")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for a program")]
+Must = Annotated[list[str] | None, typer.Option("--must", help="a feature that every answer has")]
+MustNot = Annotated[
+    list[str] | None, typer.Option("--must-not", help="a feature that no answer has")
+]
+Exclude = Annotated[list[str] | None, typer.Option("--exclude", help="an id to leave out")]
+ItemOrNone = Annotated[str | None, typer.Argument(help="the item's own id; none for a new one")]
+OfNew = Annotated[list[str] | None, typer.Option("--tag", help="a new item's tag")]
+LikedBy = Annotated[
+    list[str] | None, typer.Option("--liked-by", help="a user who likes the new item")
+]
+Approximate = Annotated[bool, typer.Option(help="by the index that `recsys index` has built")]
+Kind = Annotated[str | None, typer.Option("--type", help="tags of this type only")]
 
 
 @app.callback()
@@ -89,29 +103,193 @@ def settings() -> None:
 
 @app.command()
 def recommend(
-    user: Annotated[str, typer.Argument(help="the user's own id")],
+    user: Annotated[str | None, typer.Argument(help="the user's own id")] = None,
+    liked: Annotated[
+        list[str] | None, typer.Option("--liked", help="for somebody new: an item they like")
+    ] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option("--tag", help="for somebody new: a tag they like")
+    ] = None,
+    feature: Annotated[
+        list[str] | None, typer.Option("--feature", help="for somebody new: a feature of theirs")
+    ] = None,
     model: Model = "sample",
     n: Number = 10,
+    must: Must = None,
+    must_not: MustNot = None,
+    exclude: Exclude = None,
     include_seen: Annotated[bool, typer.Option(help="also what the user has liked")] = False,
+    include_untrained: Annotated[
+        bool, typer.Option(help="also items known by their features alone")
+    ] = False,
+    approximate: Approximate = False,
     as_json: AsJson = False,
 ) -> None:
-    """Items for a user."""
+    """Items for a user, or for somebody never seen who likes some items or tags."""
     recommender = open_model(model)
-    rows = recommender.recommend(user, n, include_seen=include_seen)
-    _show(f"for {user}", rows, as_json)
+    filters = Filters(
+        must or (), must_not or (), exclude or (), include_seen, include_untrained or None
+    )
+    if user is None:
+        title = f"for somebody who likes {', '.join([*(liked or []), *(tag or [])]) or 'nothing'}"
+        found = recommender.recommend_for(
+            liked or (), n, filters, tags=tag or (), features=feature or ()
+        )
+    elif liked or tag or feature:
+        raise ConfigError(
+            f"user {user} with --liked, --tag or --feature",
+            "a known user, or what is known of a new one",
+            "give one of them",
+        )
+    else:
+        title = f"for {user}"
+        found = recommender.recommend(user, n, filters, approximate=approximate)
+    _show(title, found, as_json)
 
 
 @app.command()
 def similar(
-    item: Annotated[str, typer.Argument(help="the item's own id")],
+    item: ItemOrNone = None,
+    tag: OfNew = None,
+    liked_by: LikedBy = None,
+    model: Model = "sample",
+    n: Number = 10,
+    must: Must = None,
+    must_not: MustNot = None,
+    exclude: Exclude = None,
+    approximate: Approximate = False,
+    as_json: AsJson = False,
+) -> None:
+    """Items like an item, or like a new one with some tags."""
+    recommender = open_model(model)
+    found = recommender.similar_items(
+        item,
+        n,
+        _filters(must, must_not, exclude),
+        features=tag or (),
+        liked_by=liked_by or (),
+        approximate=approximate,
+    )
+    _show(f"like {_title(recommender, item, tag)}", found, as_json)
+
+
+@app.command("tag")
+def by_tag(
+    tags: Annotated[
+        list[str], typer.Argument(help="tags; tag=0.5 and tag=-1 give weights, below 0 against it")
+    ],
+    model: Model = "sample",
+    n: Number = 10,
+    must: Must = None,
+    must_not: MustNot = None,
+    exclude: Exclude = None,
+    as_json: AsJson = False,
+) -> None:
+    """Items sorted by tags, whether they have them or not."""
+    recommender = open_model(model)
+    found = recommender.items_for_tag(
+        dict(map(_weighted, tags)), n, _filters(must, must_not, exclude)
+    )
+    _show(f"for {', '.join(tags)}", found, as_json)
+
+
+@app.command("suggest-tags")
+def suggest_tags(
+    item: ItemOrNone = None,
+    tag: OfNew = None,
+    liked_by: LikedBy = None,
+    kind: Kind = None,
+    exclude: Exclude = None,
     model: Model = "sample",
     n: Number = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Items like an item."""
+    """Tags that an item could have and has not."""
     recommender = open_model(model)
-    title = f"like {recommender.name(recommender.items.index(item))}"
-    _show(title, recommender.similar(item, n), as_json)
+    found = recommender.suggest_tags(
+        item, n, features=tag or (), liked_by=liked_by or (), kind=kind, exclude=exclude or ()
+    )
+    _show(f"tags for {_title(recommender, item, tag)}", found, as_json)
+
+
+@app.command("similar-tags")
+def similar_tags(
+    tag: Annotated[str, typer.Argument(help="a tag")],
+    kind: Kind = None,
+    exclude: Exclude = None,
+    model: Model = "sample",
+    n: Number = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Tags like a tag."""
+    recommender = open_model(model)
+    _show(
+        f"like {tag}", recommender.similar_tags(tag, n, kind=kind, exclude=exclude or ()), as_json
+    )
+
+
+@app.command()
+def audience(
+    item: ItemOrNone = None,
+    tag: OfNew = None,
+    liked_by: LikedBy = None,
+    model: Model = "sample",
+    n: Number = 10,
+    exclude: Exclude = None,
+    as_json: AsJson = False,
+) -> None:
+    """Users most likely to like an item that they have not liked yet."""
+    recommender = open_model(model)
+    found = recommender.audience(
+        item, n, _filters(None, None, exclude), features=tag or (), liked_by=liked_by or ()
+    )
+    _show(f"who would like {_title(recommender, item, tag)}", found, as_json)
+
+
+@app.command()
+def explain(
+    user: Annotated[str, typer.Argument(help="the user's own id")],
+    item: Annotated[str, typer.Argument(help="the item's own id")],
+    model: Model = "sample",
+    n: Annotated[int, typer.Option("--n", "-n", min=1, help="how many liked items")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """A user's score for an item, taken apart into what adds up to it."""
+    found = open_model(model).explain(user, item, n)
+    if as_json:
+        print(json.dumps(found.as_dict(), indent=1, ensure_ascii=False))
+    else:
+        Console().print(explanation(found))
+
+
+@app.command("index")
+def build_index(model: Model = "sample") -> None:
+    """Build the approximate index of a large model; needs faiss."""
+    made = open_model(model).build_index()
+    for kind, recall in made.recall.items():
+        print(f"{kind}: recall_at_10 {recall:.3f}, looks into {made.cells[kind]} cells")
+    print(made.folder)
+
+
+def _filters(
+    must: list[str] | None, must_not: list[str] | None, exclude: list[str] | None
+) -> Filters:
+    return Filters(must or (), must_not or (), exclude or ())
+
+
+def _title(recommender: Recommender, item: str | None, tags: list[str] | None) -> str:
+    if item is None:
+        return f"a new item with {', '.join(tags)}" if tags else "a new item"
+    return recommender.name(recommender.items.index(item))
+
+
+def _weighted(tag: str) -> tuple[str, float]:
+    """`anime`, or `anime=0.5`; what follows an equals sign and is no number belongs to the tag."""
+    name, _, weight = tag.rpartition("=")
+    try:
+        return (name, float(weight)) if name else (tag, 1.0)
+    except ValueError:
+        return tag, 1.0
 
 
 @app.command()
@@ -170,11 +348,14 @@ def open_model(model: str) -> Recommender:
     return Recommender.load(f"models:/{model}@champion")
 
 
-def _show(title: str, rows: Sequence[Ranked], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps([row.as_dict() for row in rows], indent=1, ensure_ascii=False))
-    else:
-        Console().print(answer(title, rows))
+def _show(title: str, found: Answer, as_json: bool) -> None:
+    if not as_json:
+        Console().print(answer(title, found))
+        return
+    # The rows alone, so that a program finds a list; what must be said goes beside it.
+    print(json.dumps(found.as_dicts(), indent=1, ensure_ascii=False))
+    for note in found.notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 def run(program: Callable[[], Any]) -> int:

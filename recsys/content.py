@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.factors import Float32
-from recsys.ranking import IntArray, Rows, flatten
+from recsys.ranking import Int64, IntArray, Rows, flatten
 
 NEIGHBOURS = 100
 SHARPNESS = 3  # near neighbours count for more: the cube of their likeness
@@ -148,9 +148,11 @@ def inverse_frequency(features: Rows, n_features: int, counted: IntArray | None 
 
 def row_sums(values: Float32, indptr: IntArray) -> Float32:
     """Sums of the values of each row, 0 for an empty one: float32 (n_rows,)."""
-    counts = np.diff(indptr)
-    owners = np.repeat(np.arange(len(counts)), counts)
-    return np.bincount(owners, values, minlength=len(counts)).astype(np.float32)
+    filled = np.flatnonzero(np.diff(indptr))
+    sums = np.zeros(len(indptr) - 1, np.float32)
+    if len(filled):  # an empty row between two filled ones adds nothing to either
+        sums[filled] = np.add.reduceat(values, indptr[filled])
+    return sums
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,8 @@ def suggest_features(
     votes of the nearest items: likeness is the mean of two cosines, of features and of vectors (of
     features alone where the item has no vector, of vectors alone where it has no features), and
     its cube is the vote. And co-occurrence: the sum over the item's features of the share of items
-    with it that have the other as well. Either alone found fewer hidden tags
+    with it that have the other as well. Votes find more where tags are many and fine,
+    co-occurrence where they are few; together they are as good as the better one, or better
     (`recsys.suggestion`).
 
     Parameters
@@ -215,18 +218,35 @@ def suggest_features(
     float32 (n_features,)
         -inf for a feature the item has, 0 for one that no neighbour has.
     """
-    likeness = _likeness(profiles, features, vector, directions)
+    cosines: Float32 | None = None
+    length = 0.0 if vector is None else float(np.linalg.norm(vector))
+    if vector is not None and directions is not None and length:
+        cosines = directions @ (vector / np.float32(length))
+    alike = likeness(profiles, features, cosines)
     if leave_out is not None:
-        likeness[leave_out] = 0
-    count = min(neighbours, len(likeness))
-    nearest = np.argpartition(-likeness, count - 1)[:count] if count else np.empty(0, np.int64)
-    entries, owners = flatten(profiles, nearest)
-    ballots = likeness[nearest][owners] ** SHARPNESS
-    counted = np.bincount(profiles.indices[entries], ballots, minlength=profiles.n_features)
-    votes = _scaled(counted, features)
-    votes += np.float32(COMPANY) * _scaled(_company(profiles, features, leave_out), features)
-    votes[features] = -np.inf
-    return votes
+        alike[leave_out] = 0
+    found = votes(profiles, nearest(alike, neighbours), alike)[0]
+    return with_company(profiles, found, features, leave_out)
+
+
+def with_company(
+    profiles: Profiles, counted: Float32, features: IntArray, leave_out: int | None
+) -> Float32:
+    """Votes and co-occurrence together, see `suggest_features`: float32 (n_features,).
+
+    Parameters
+    ----------
+    profiles : Profiles
+    counted : float32 (n_features,)
+        The votes of the nearest items.
+    features : int (n,)
+        Those the item has; they come out as -inf.
+    leave_out : int or None
+    """
+    scores = _scaled(counted, features)
+    scores += np.float32(COMPANY) * _scaled(_company(profiles, features, leave_out), features)
+    scores[features] = -np.inf
+    return scores
 
 
 def _scaled(counts: NDArray[Any], features: IntArray) -> Float32:
@@ -254,19 +274,50 @@ def _company(profiles: Profiles, features: IntArray, leave_out: int | None) -> N
     return np.bincount(profiles.indices[entries], weights[chosen][owners], minlength=n)
 
 
-def _likeness(
-    profiles: Profiles, features: IntArray, vector: Float32 | None, directions: Float32 | None
-) -> Float32:
-    """At least 0, and 0 for items without a feature, which have none to suggest."""
-    parts = []
+def likeness(profiles: Profiles, features: IntArray, cosines: Float32 | None) -> Float32:
+    """How much each item is like one: the mean of the cosines of features and of vectors.
+
+    Parameters
+    ----------
+    profiles : Profiles
+    features : int (n,)
+        Those the item has; without any, vectors count alone.
+    cosines : float32 (n_items,) or None
+        Of the vectors; without them, features count alone.
+
+    Returns
+    -------
+    float32 (n_items,)
+        At least 0, and 0 for items without a feature, which have none to suggest.
+    """
+    parts = [] if cosines is None else [cosines]
     if len(features):
         own = np.zeros(profiles.n_features, np.float32)
         own[features] = profiles.weigh(features)
         parts.append(profiles.cosines(own))
-    length = 0.0 if vector is None else float(np.linalg.norm(vector))
-    if vector is not None and directions is not None and length:
-        parts.append(directions @ (vector / np.float32(length)))
     if not parts:
         return np.zeros(profiles.n_items, np.float32)
     mean: Float32 = np.mean([np.maximum(part, 0) for part in parts], axis=0, dtype=np.float32)
     return mean * profiles.described
+
+
+def nearest(alike: Float32, neighbours: int = NEIGHBOURS) -> Int64:
+    """The items that are most alike, in no order: int64 (at most neighbours,)."""
+    count = min(neighbours, len(alike))
+    return np.argpartition(-alike, count - 1)[:count] if count else np.empty(0, np.int64)
+
+
+def votes(profiles: Profiles, items: IntArray, alike: Float32) -> tuple[Float32, Int64]:
+    """The votes of some items for the features they have, each the cube of its likeness.
+
+    Returns
+    -------
+    votes : float32 (n_features,)
+    voters : int64 (n_features,)
+        How many items, like it at all, gave them.
+    """
+    voting = items[alike[items] > 0]
+    entries, owners = flatten(profiles, voting)
+    chosen, n = profiles.indices[entries], profiles.n_features
+    counted = np.bincount(chosen, alike[voting][owners] ** SHARPNESS, minlength=n)
+    return counted.astype(np.float32), np.bincount(chosen, minlength=n)

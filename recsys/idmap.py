@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from recsys.errors import NotFoundError
+from recsys.spelling import closest
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class IdMap:
         return IdMap(self.ids.take(pa.array(indices)), self.kind)
 
     def _unknown(self, external: str) -> NotFoundError:
-        close = difflib.get_close_matches(external, self._index, n=3, cutoff=0.6)
+        close = closest(external, self.ids)
         hint = f"did you mean {', '.join(close)}?" if close else "check the spelling"
         return NotFoundError(
             f"no {self.kind} {external!r}", f"one of {len(self):,} known {self.kind}s", hint

@@ -17,29 +17,50 @@ from mlflow.models.signature import ModelSignature
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types.schema import Array
 
-from recsys.errors import InputError, NotFoundError, RecsysError, RegistryError
-from recsys.recommender import Ranked, Recommender
+from recsys.errors import NotFoundError, RecsysError, RegistryError
+from recsys.queries.questions import Question, answer_all
+from recsys.recommender import Recommender
 
 DEFAULT_URI = "sqlite:///mlruns/mlflow.db"
 CHAMPION = "champion"
 ADDRESSES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
-MOST = 1000
+
+TEXT = DataType.string
+TEXTS = Array(DataType.string)
+OPTIONAL: dict[str, DataType | Array] = {
+    "id": TEXT,
+    "item": TEXT,
+    "liked": TEXTS,
+    "liked_by": TEXTS,
+    "tags": TEXTS,
+    "weights": Array(DataType.double),
+    "features": TEXTS,
+    "type": TEXT,
+    "must": TEXTS,
+    "must_not": TEXTS,
+    "exclude": TEXTS,
+    "include_seen": DataType.boolean,
+    "include_untrained": DataType.boolean,
+    "n": DataType.long,
+}
 
 SIGNATURE = ModelSignature(
     inputs=Schema(
         [
-            ColSpec(DataType.string, "query"),
-            ColSpec(DataType.string, "id"),
-            ColSpec(DataType.long, "n", required=False),
+            ColSpec(TEXT, "query"),
+            *(ColSpec(kind, name, required=False) for name, kind in OPTIONAL.items()),
         ]
     ),
     outputs=Schema(
         [
             ColSpec(DataType.long, "row"),
-            ColSpec(DataType.string, "id"),
-            ColSpec(DataType.string, "name"),
+            ColSpec(TEXT, "id"),
+            ColSpec(TEXT, "name"),
             ColSpec(DataType.double, "score"),
+            ColSpec(TEXT, "reason"),
+            ColSpec(TEXT, "notes"),
         ]
     ),
 )
@@ -57,27 +78,30 @@ class ServedRecommender(PythonModel):
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,
     ) -> pd.DataFrame:
-        """Answer every row: `query` ("recommend" or "similar"), `id`, and how many (`n`, 10)."""
+        """Answer every row; see :mod:`recsys.queries.questions` for what a row may ask.
+
+        Several rows of one table have the same columns; null where a question has no use for one.
+        """
+        given = model_input.to_dict("records")
+        questions: list[Question] = []
+        for position, record in enumerate(given):
+            with _saying(position):
+                questions.append(Question.of(record))
         rows: list[dict[str, Any]] = []
-        for position, question in enumerate(model_input.to_dict("records")):
-            try:
-                answer = self._answer(question)
-            except RecsysError as fault:
-                raise MlflowException.invalid_parameter_value(f"row {position}: {fault}") from fault
-            rows += [{"row": position, **ranked.as_dict()} for ranked in answer]
-        columns = ["row", "id", "name", "score"]
+        for position, found in enumerate(answer_all(self._recommender, questions, _saying)):
+            notes = "; ".join(found.notes)
+            rows += [{"row": position, **row.as_dict(), "notes": notes} for row in found]
+        columns = ["row", "id", "name", "score", "reason", "notes"]
         return pd.DataFrame(rows, columns=columns).astype({"row": "int64", "score": "float64"})
 
-    def _answer(self, question: Mapping[str, Any]) -> list[Ranked]:
-        n = question.get("n")
-        n = 10 if n is None or pd.isna(n) else int(n)
-        if not 1 <= n <= MOST:
-            raise InputError(f"n = {n}", f"1 to {MOST}", "ask for fewer")
-        if question["query"] == "recommend":
-            return self._recommender.recommend(question["id"], n)
-        if question["query"] == "similar":
-            return self._recommender.similar(question["id"], n)
-        raise InputError(f"query {question['query']!r}", "recommend or similar", "ask one of them")
+
+@contextmanager
+def _saying(position: int) -> Iterator[None]:
+    """A fault of the asker's, with the row it is in."""
+    try:
+        yield
+    except RecsysError as fault:
+        raise MlflowException.invalid_parameter_value(f"row {position}: {fault}") from fault
 
 
 def register(

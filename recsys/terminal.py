@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from recsys.progress import (
     Download,
@@ -22,7 +24,8 @@ from recsys.progress import (
     TrialDone,
     as_dict,
 )
-from recsys.recommender import Ranked
+from recsys.queries.answers import Answer
+from recsys.queries.explanation import Explanation
 
 # What of a stage's counts is worth a line; the rest is in its manifest.
 WORTH_SAYING = {
@@ -210,13 +213,53 @@ def _span(estimate: Mapping[str, float]) -> str:
     return f"{estimate['low']:.4f}..{estimate['high']:.4f}"
 
 
-def answer(title: str, rows: Sequence[Ranked]) -> Table:
-    """An answer as a table."""
-    table = Table(title=escape(title), title_justify="left", box=SIMPLE, expand=True)
+def answer(title: str, rows: Answer) -> Table:
+    """An answer as a table, its notes below."""
+    table = Table(
+        title=plain(title), title_justify="left", caption_justify="left", box=SIMPLE, expand=True
+    )
+    if rows.notes:
+        table.caption = plain("; ".join(rows.notes))
     table.add_column("", justify="right", no_wrap=True)
     table.add_column("id", no_wrap=True, max_width=32)
     table.add_column("name", no_wrap=True, overflow="ellipsis", ratio=1)
     table.add_column("score", justify="right", no_wrap=True)
+    reasons = any(row.reason for row in rows)
+    if reasons:
+        table.add_column("why", no_wrap=True, overflow="ellipsis", ratio=1)
     for place, row in enumerate(rows, start=1):
-        table.add_row(str(place), escape(row.id), escape(row.name), f"{row.score:.3f}")
+        cells: list[Text | str] = [str(place), plain(row.id), plain(row.name), f"{row.score:.3f}"]
+        table.add_row(*cells, *([plain(row.reason)] if reasons else []))
     return table
+
+
+def explanation(found: Explanation) -> Table:
+    """A score taken apart, and what the user likes that is nearest."""
+    title = f"{found.name} for {found.user}: {found.score:.3f}"
+    table = Table(title=plain(title), title_justify="left", box=SIMPLE, caption_justify="left")
+    table.add_column("part", no_wrap=True, overflow="ellipsis")
+    for column in ("vector", "bias", "sum"):
+        table.add_column(column, justify="right", no_wrap=True)
+    labels = {"user": "the user", "item": "the item itself"}
+    for part in found.parts:
+        numbers = (f"{number:+.3f}" for number in (part.vector, part.bias, part.value))
+        table.add_row(plain(labels.get(part.kind, part.id)), *numbers)
+    table.add_section()
+    table.add_row("score", "", "", f"{found.score:+.3f}")
+    near = ", ".join(f"{row.name} ({row.score:.2f})" for row in found.nearest)
+    table.caption = plain(f"nearest of what is liked: {near or 'nothing'}")
+    return table
+
+
+def plain(text: str) -> Text:
+    """Text as it is: no markup, nothing that moves the cursor or turns the line round."""
+    # Cc: control characters. Cf holds the marks that change the direction, but joiners of
+    # emoji as well, which stay.
+    return Text("".join("\ufffd" if _unruly(letter) else letter for letter in text))
+
+
+def _unruly(letter: str) -> bool:
+    return unicodedata.category(letter) in ("Cc", "Zl", "Zp", "Cs") or letter in _TURNING
+
+
+_TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")

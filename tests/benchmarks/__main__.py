@@ -8,7 +8,10 @@ import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 
-NAMES = ("ranking", "preparation", "orchestration", "batch", "search", "als", "strategies")
+NAMES = (
+    "ranking", "queries", "index", "batch", "preparation", "orchestration", "search", "als",
+    "strategies",
+)  # fmt: skip
 FOLDER = Path("data/output/bench")
 
 

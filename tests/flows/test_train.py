@@ -56,7 +56,7 @@ def test_every_stage_runs_once_in_order(trained: Run) -> None:
 
 def test_the_bundle_knows_the_groups(trained: Run) -> None:
     recommender = Recommender.load(trained.outcome.bundle)
-    groups = [row.id[:2] for row in recommender.similar("g2i07", 5)]
+    groups = [row.id[:2] for row in recommender.similar_items("g2i07", 5)]
     assert groups == ["g2"] * 5
     liked = {row.id for row in recommender.liked("g3u11")}
     recommended = recommender.recommend("g3u11", 3)

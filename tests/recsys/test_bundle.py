@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from recsys.bundle import Bundle, Seen, bundle_digest, load_bundle, save_bundle
+from recsys.bundle import (
+    Bundle,
+    Seen,
+    SideInformation,
+    Vocabulary,
+    bundle_digest,
+    load_bundle,
+    save_bundle,
+)
+from recsys.content import Profiles
 from recsys.errors import InputError, NotFoundError
 from recsys.factors import Factors
+from recsys.foldin import FoldIn
 from recsys.idmap import IdMap
+from recsys.mapping import Mapping
 
 
-def bundle(folder: Path, names: bool = True) -> Path:
-    """Two users, four items in the plane: a and b lie together, c across, d nowhere."""
+def bundle(folder: Path, names: bool = True, features: bool = False) -> Path:
+    """Two users, four items in the plane: a and b lie together, c across, d nowhere.
+
+    With features, an item e besides that nobody likes, and tags: a is red and sweet, b red, c and e
+    green; sweet is a kind as well; ann is from de.
+    """
     folder.mkdir()
     factors = Factors(
         np.array([[1, 0], [0, 2]], np.float32),
@@ -34,12 +50,64 @@ def bundle(folder: Path, names: bool = True) -> Path:
         {"seed": 3},
         trained=4,
     )
-    save_bundle(folder, made)
+    save_bundle(folder, with_features(made) if features else made)
     return folder
 
 
-def test_every_file_is_checked(tmp_path: Path) -> None:
-    folder = bundle(tmp_path / "bundle")
+def with_features(plain: Bundle) -> Bundle:
+    factors = plain.factors
+    more = Factors(
+        factors.user_factors,
+        np.vstack([factors.item_factors, [[0, 2]]]).astype(np.float32),
+        factors.user_biases,
+        np.append(factors.item_biases, np.float32(0.5)),
+    )
+    assert plain.names is not None
+    half = 0.5**0.5
+    items = SideInformation(
+        vocabulary("kind_sweet", "tag_green", "tag_red", "tag_sweet", support=[0, 1, 2, 1]),
+        Profiles(
+            np.array([0, 2, 3, 4, 4, 5]),
+            np.array([2, 3, 2, 1, 1], np.int32),
+            np.array([half, half, 1, 1, 1], np.float32),
+            np.ones(4, np.float32),
+        ),
+        Mapping(
+            np.array([[0, 0], [0, 2], [2, 0], [1, 1]], np.float32),
+            np.array([0, 0.5, -0.5, 0.25], np.float32),
+            length=0,
+        ),
+        share=np.array([0.5, 0, 1, 0, 1], np.float32),
+        strength=2,
+    )
+    users = SideInformation(
+        vocabulary("country_de", support=[1]),
+        Profiles(np.array([0, 1, 1]), np.array([0], np.int32), *np.ones((2, 1), np.float32)),
+        Mapping(np.ones((1, 2), np.float32), np.array([0.5], np.float32), length=0),
+        share=np.array([1, 0], np.float32),
+        strength=1,
+    )
+    return replace(
+        plain,
+        factors=more,
+        items=IdMap(pa.array(["a", "b", "c", "d", "e"]), "item"),
+        names=pa.array([*plain.names.to_pylist(), "Elderberry"]),
+        item_features=items,
+        user_features=users,
+        user_foldin=FoldIn(np.array([[1, 0], [0, 0.5]], np.float32)),
+        item_foldin=FoldIn(np.array([[2, 0], [0, 1]], np.float32)),
+    )
+
+
+def vocabulary(*names: str, support: list[int]) -> Vocabulary:
+    types, values = zip(*(name.split("_") for name in names), strict=True)
+    ids = IdMap(pa.array(names), "feature")
+    return Vocabulary(ids, pa.array(types), pa.array(values), np.array(support, np.int32))
+
+
+@pytest.mark.parametrize("features", [False, True])
+def test_every_file_is_checked(features: bool, tmp_path: Path) -> None:
+    folder = bundle(tmp_path / "bundle", features=features)
     for name in [path.name for path in folder.iterdir() if path.name != "manifest.json"]:
         path = folder / name
         content = path.read_bytes()

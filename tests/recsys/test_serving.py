@@ -29,7 +29,9 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> str:
     uri = f"sqlite:///{folder}/mlflow.db"
     tracker = Tracker.connect(uri, "fruit")
     run_id = tracker.open_study("k", "fruit", {})
-    number = serving.register(uri, run_id, "fruit", bundle(folder / "bundle"), {"a": "b"})
+    number = serving.register(
+        uri, run_id, "fruit", bundle(folder / "bundle", features=True), {"a": "b"}
+    )
     Registry(uri, "fruit").promote(number, by="ann", why="the first")
     return uri
 
@@ -108,7 +110,63 @@ def ask(server: str, *questions: dict[str, object]) -> httpx.Response:
 
 def test_it_answers_over_http(server: str) -> None:
     answer = ask(server, {"query": "recommend", "id": "ann", "n": 1})
-    assert answer.json()["predictions"] == [{"row": 0, "id": "b", "name": "b", "score": 1.75}]
+    row = {"row": 0, "id": "b", "name": "b", "score": 1.75, "reason": "like Apple", "notes": ""}
+    assert answer.json()["predictions"] == [row]
+
+
+# Every kind of question, and the best of each answer; see test_recommender for the numbers.
+ASKED = [
+    ({"query": "recommend", "id": "ann", "include_seen": True}, "a", 2.5),
+    ({"query": "recommend", "id": "ann", "must_not": ["red"]}, "d", 1.5),
+    ({"query": "recommend", "id": "ann", "include_untrained": True, "exclude": ["b", "d"]}, "e", 1),
+    ({"query": "recommend", "liked": ["a"]}, "b", 2.25),
+    ({"query": "recommend", "features": ["country_de"]}, "c", 3.5),
+    ({"query": "similar", "id": "c"}, "e", 1),
+    ({"query": "similar", "tags": ["green"]}, "c", 1),
+    ({"query": "similar", "liked_by": ["ann"], "must": ["red"]}, "a", 1),
+    ({"query": "tag", "tags": ["red"]}, "a", 1),
+    ({"query": "tag", "tags": ["red", "green"], "weights": [3.0, 4.0]}, "c", 0.8),
+    ({"query": "suggest-tags", "id": "b", "type": "tag"}, "tag_sweet", 0.617),
+    ({"query": "similar-tags", "id": "red"}, "tag_sweet", 0.707),
+    ({"query": "audience", "id": "c"}, "ann", 0.5),
+    ({"query": "audience", "tags": ["green"]}, "bob", 4),
+    ({"query": "explain", "id": "ann", "item": "a"}, "ann", 0.5),
+]  # fmt: skip
+
+
+def test_every_kind_of_question_is_answered_over_http(server: str) -> None:
+    for question, best, score in ASKED:
+        answer = ask(server, question)
+        assert answer.status_code == 200, (question, answer.text)
+        first = answer.json()["predictions"][0]
+        assert (first["id"], first["score"]) == (best, pytest.approx(score, abs=1e-3)), question
+
+
+def test_a_table_of_mixed_questions_has_nulls(server: str) -> None:
+    names = {name for question, _, _ in ASKED for name in question}
+    whole = [{name: question.get(name) for name in names} for question, _, _ in ASKED]
+    answers = ask(server, *whole).json()["predictions"]
+    best = {answer["row"]: answer["id"] for answer in reversed(answers)}
+    assert best == {row: id_ for row, (_, id_, _) in enumerate(ASKED)}
+
+
+def test_what_has_to_be_said_comes_with_the_answer(server: str) -> None:
+    answers = ask(server, {"query": "recommend", "liked": ["zzz"], "n": 1}).json()["predictions"]
+    assert "unknown item ignored: zzz" in answers[0]["notes"]
+    assert "by popularity" in answers[0]["notes"]
+
+
+def test_users_asked_for_together_are_answered_as_alone(server: str) -> None:
+    both = ask(server, *({"query": "recommend", "id": user, "n": 2} for user in ("ann", "bob")))
+    alone = [
+        {**answer, "row": row}
+        for row, user in enumerate(("ann", "bob"))
+        for answer in ask(server, {"query": "recommend", "id": user, "n": 2}).json()["predictions"]
+    ]
+    assert both.json()["predictions"] == alone
+    wrong = ask(server, *({"query": "recommend", "id": user, "n": 2} for user in ("ann", "eve")))
+    assert wrong.status_code == 400
+    assert "row 1" in wrong.text
 
 
 @pytest.mark.parametrize(
@@ -118,6 +176,11 @@ def test_it_answers_over_http(server: str) -> None:
         {"query": "recommend", "id": "ann", "n": 0},
         {"query": "recommend", "id": "ann", "n": 10**6},
         {"query": "divine", "id": "ann", "n": 1},
+        {"query": "similar", "tags": "green"},
+        {"query": "similar", "tags": ["grean"]},
+        {"query": "tag"},
+        {"query": "explain", "id": "ann"},
+        {"query": "recommend", "id": "ann", "liked": ["a"]},
         {"id": "ann"},
     ],
 )
