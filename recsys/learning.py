@@ -36,7 +36,7 @@ from recsys.withheld import learn_item_foldin, withhold
 LIGHTFM = "lightfm"
 
 
-@stage(version=2, unkeyed=("recorder", "workers"))
+@stage(version=3, unkeyed=("recorder", "workers"))
 def tune(
     folder: Path,
     holdouts: Stage,

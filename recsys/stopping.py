@@ -58,6 +58,9 @@ def forecast(
     return max(best, float(here + gain))
 
 
+MOST = 2.0  # by how much a forecast is corrected at most
+
+
 def correction(
     curves: Sequence[tuple[Sequence[int], Sequence[float]]],
     epoch: int,
@@ -85,9 +88,12 @@ def correction(
         if epoch not in epochs or epochs[-1] < 1.9 * epoch:
             continue
         there = list(epochs).index(epoch) + 1
-        before = forecast(epochs[:there], values[:there], horizon)
-        if before > 0:
-            found.append(forecast(epochs, values, horizon) / before)
+        before, now = (
+            forecast(epochs[:there], values[:there], horizon),
+            forecast(epochs, values, horizon),
+        )
+        # A curve that had learned nothing yet tells nothing of the others, however it ended.
+        found.append(min(now / before, MOST) if before * MOST > now else MOST)
     return float(np.median(found)) if len(found) >= fewest else 1.0
 
 

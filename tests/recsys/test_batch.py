@@ -73,7 +73,7 @@ def test_lists_are_those_of_single_questions(tmp_path: Path) -> None:
     # An item without a direction is like nothing.
     assert len(similar) == 39
     for item, rows in similar.items():
-        expected = recommender.similar(item, 6)
+        expected = recommender.similar_items(item, 6)
         assert rows["similar"].tolist() == [row.id for row in expected]
         assert rows["score"].tolist() == pytest.approx([row.score for row in expected], abs=1e-6)
 

@@ -126,7 +126,7 @@ ASKED = [
     ({"query": "similar", "liked_by": ["ann"], "must": ["red"]}, "a", 1),
     ({"query": "tag", "tags": ["red"]}, "a", 1),
     ({"query": "tag", "tags": ["red", "green"], "weights": [3.0, 4.0]}, "c", 0.8),
-    ({"query": "suggest-tags", "id": "b", "type": "tag"}, "tag_sweet", 0.617),
+    ({"query": "suggest-tags", "id": "b", "type": "tag"}, "tag_sweet", 1.1),
     ({"query": "similar-tags", "id": "red"}, "tag_sweet", 0.707),
     ({"query": "audience", "id": "c"}, "ann", 0.5),
     ({"query": "audience", "tags": ["green"]}, "bob", 4),
