@@ -166,8 +166,8 @@ def rows(
     source: Source, items: IntArray, scores: Float32, reasons: Sequence[str]
 ) -> tuple[Ranked, ...]:
     """Rows for items of the catalogue."""
-    parts = source.ids(items), source.names(items), scores.tolist(), reasons
-    return tuple(map(Ranked, *parts))
+    ids, names = source.ids_and_names(items)
+    return tuple(map(Ranked, ids, names, scores.tolist(), reasons))
 
 
 def popularity(source: Source, item: int) -> str:

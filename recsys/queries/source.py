@@ -109,11 +109,14 @@ class Source:
 
     def names(self, items: IntArray) -> list[str]:
         """Names of items; the id where there is none."""
+        return self.ids_and_names(items)[1]
+
+    def ids_and_names(self, items: IntArray) -> tuple[list[str], list[str]]:
         ids = self.ids(items)
         if self.bundle.names is None:
-            return ids
+            return ids, ids
         names = self.bundle.names.take(pa.array(np.asarray(items))).to_pylist()
-        return [name or external for name, external in zip(names, ids, strict=True)]
+        return ids, [name or external for name, external in zip(names, ids, strict=True)]
 
 
 def carriers(profiles: Profiles, feature: int) -> BoolArray:
