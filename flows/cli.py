@@ -18,6 +18,7 @@ from recsys.churn import summary
 from recsys.config import Config, load_config
 from recsys.errors import HELD_EXIT
 from recsys.progress import listening
+from recsys.queries.filters import Filters
 from recsys.recommender import Recommender
 from recsys.terminal import Watch, answer, json_lines, leaderboard, newcomers, verdict
 
@@ -133,7 +134,9 @@ def _examples(console: Console, recommender: Recommender, model: str) -> None:
     console.print()
     console.print(answer(f"recsys recommend {user}", recommender.recommend(user, 5)))
     for item in popular:
-        console.print(answer(f"recsys similar {item.id}", recommender.similar_items(item.id, 5)))
+        # Items known by tags alone are many, and those with the same tags all alike.
+        found = recommender.similar_items(item.id, 5, Filters(include_untrained=False))
+        console.print(answer(f"recsys similar {item.id} --trained", found))
     suffix = "" if model == "sample" else f" --model {model}"
     console.print(f"ask it yourself: recsys similar ITEM{suffix}, recsys recommend USER{suffix}")
 

@@ -54,6 +54,9 @@ OfNew = Annotated[list[str] | None, typer.Option("--tag", help="a new item's tag
 LikedBy = Annotated[
     list[str] | None, typer.Option("--liked-by", help="a user who likes the new item")
 ]
+Trained = Annotated[
+    bool, typer.Option("--trained", help="only items with likes enough to be trained")
+]
 Approximate = Annotated[bool, typer.Option(help="by the index that `recsys index` has built")]
 Kind = Annotated[str | None, typer.Option("--type", help="tags of this type only")]
 
@@ -157,6 +160,7 @@ def similar(
     must: Must = None,
     must_not: MustNot = None,
     exclude: Exclude = None,
+    trained: Trained = False,
     approximate: Approximate = False,
     as_json: AsJson = False,
 ) -> None:
@@ -165,7 +169,7 @@ def similar(
     found = recommender.similar_items(
         item,
         n,
-        _filters(must, must_not, exclude),
+        _filters(must, must_not, exclude, trained),
         features=tag or (),
         liked_by=liked_by or (),
         approximate=approximate,
@@ -183,12 +187,13 @@ def by_tag(
     must: Must = None,
     must_not: MustNot = None,
     exclude: Exclude = None,
+    trained: Trained = False,
     as_json: AsJson = False,
 ) -> None:
     """Items sorted by tags, whether they have them or not."""
     recommender = open_model(model)
     found = recommender.items_for_tag(
-        dict(map(_weighted, tags)), n, _filters(must, must_not, exclude)
+        dict(map(_weighted, tags)), n, _filters(must, must_not, exclude, trained)
     )
     _show(f"for {', '.join(tags)}", found, as_json)
 
@@ -272,9 +277,13 @@ def build_index(model: Model = "sample") -> None:
 
 
 def _filters(
-    must: list[str] | None, must_not: list[str] | None, exclude: list[str] | None
+    must: list[str] | None,
+    must_not: list[str] | None,
+    exclude: list[str] | None,
+    trained: bool = False,
 ) -> Filters:
-    return Filters(must or (), must_not or (), exclude or ())
+    untrained = False if trained else None
+    return Filters(must or (), must_not or (), exclude or (), include_untrained=untrained)
 
 
 def _title(recommender: Recommender, item: str | None, tags: list[str] | None) -> str:

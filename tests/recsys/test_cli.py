@@ -72,6 +72,8 @@ def test_similar(recsys: Terminal) -> None:
     for said in ("like Apple", "both tag_red", "Cherry", "0.995"):
         assert said in out
     assert recsys.ids("similar", "--tag", "green") == ["c", "e", "b", "a"]
+    assert recsys.ids("similar", "--tag", "green", "--trained") == ["c", "b", "a"]
+    assert recsys.ids("tag", "green", "--trained") == ["c", "b", "a"]
     assert recsys.ids("similar", "--liked-by", "ann")[0] == "a"
     code, _, err = recsys("similar")
     assert (code, "new item" in err) == (3, True)
