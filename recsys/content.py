@@ -1,14 +1,11 @@
-"""Content: what features alone say, by the cosine of tf-idf profiles; tags of like items; no model.
+"""Content: items as tf-idf profiles of their features, and tags suggested by items alike.
 
-A baseline without learning, the weights that a mapping learns from, and the neighbours from which
-tags are suggested. NumPy alone.
+The weights that a mapping learns from, and what speaks for a tag. NumPy alone.
 
 References
 ----------
 .. [1] G. Salton and C. Buckley, Term-weighting approaches in automatic text retrieval,
    Information Processing and Management 24 (1988): tf-idf weights, vectors of length one.
-.. [2] P. Lops, M. de Gemmis and G. Semeraro, Content-based recommender systems: state of the art
-   and trends, Recommender Systems Handbook (2011): a user as the sum of the items liked.
 """
 
 from __future__ import annotations
@@ -89,13 +86,6 @@ class Profiles:
         length = float(np.linalg.norm(weights, 2 if self.norm == "l2" else 1))
         return weights / np.float32(length) if length else weights
 
-    def profile(self, items: IntArray) -> Float32:
-        """The sum of these items' vectors, scaled to length one: float32 (n_features,)."""
-        entries, _ = flatten(self, np.asarray(items))
-        sums = np.bincount(self.indices[entries], self.data[entries], minlength=self.n_features)
-        length = float(np.linalg.norm(sums))
-        return np.asarray(sums / length if length else sums, np.float32)
-
     def cosines(self, vector: Float32) -> Float32:
         """Cosine of each item to a vector of length one; 0 without features: float32 (n_items,)."""
         return row_sums(self.data * vector[self.indices], self.indptr)
@@ -153,32 +143,6 @@ def row_sums(values: Float32, indptr: IntArray) -> Float32:
     if len(filled):  # an empty row between two filled ones adds nothing to either
         sums[filled] = np.add.reduceat(values, indptr[filled])
     return sums
-
-
-@dataclass(frozen=True)
-class ContentScorer:
-    """Items by the cosine of their features to those of what the user likes [2]_; a baseline.
-
-    Parameters
-    ----------
-    profiles : Profiles
-    likes : Rows (n_users rows)
-    """
-
-    profiles: Profiles
-    likes: Rows
-
-    @property
-    def n_items(self) -> int:
-        return self.profiles.n_items
-
-    def score(self, users: IntArray) -> Float32:
-        """Cosines, float32 (len(users), n_items)."""
-        scores = np.empty((len(users), self.n_items), np.float32)
-        for row, user in enumerate(users):
-            liked = self.likes.indices[self.likes.indptr[user] : self.likes.indptr[user + 1]]
-            scores[row] = self.profiles.cosines(self.profiles.profile(liked))
-        return scores
 
 
 def suggest_features(

@@ -99,7 +99,11 @@ def cold_factors(user: Factors, mapping: FeatureMapping, profiles: Profiles) -> 
 
 @dataclass(frozen=True)
 class ContentTable:
-    """Cold items by the cosine of tf-idf profiles: a user is the sum of what they like."""
+    """Cold items by the cosine of tf-idf profiles: a user is the sum of what they like.
+
+    P. Lops, M. de Gemmis and G. Semeraro, Content-based recommender systems: state of the art and
+    trends, Recommender Systems Handbook, 2011.
+    """
 
     profiles: Profiles
     likes: sp.csr_matrix

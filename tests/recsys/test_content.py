@@ -8,8 +8,7 @@ import scipy.sparse as sp
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.preprocessing import normalize
 
-from recsys.content import ContentScorer, Profiles, inverse_frequency, suggest_features, tf_idf
-from recsys.metrics import precision_at_k
+from recsys.content import Profiles, inverse_frequency, suggest_features, tf_idf
 
 
 def random_features(n_items: int = 60, n_features: int = 30, seed: int = 0) -> sp.csr_matrix:
@@ -57,33 +56,6 @@ def test_rows_are_taken_in_the_order_asked_for():
     profiles = profiles_of(random_features())
     chosen = np.array([5, 3, 5, 0])
     np.testing.assert_array_equal(dense(profiles.rows(chosen)), dense(profiles)[chosen])
-
-
-def test_scores_are_cosines_to_the_sum_of_liked_items():
-    profiles = profiles_of(random_features())
-    rng = np.random.default_rng(1)
-    liked = rng.random((9, 60)) < 0.1
-    liked[2] = False
-    likes = sp.csr_matrix(liked.astype(np.float32))
-    items = dense(profiles)
-    expected = normalize(likes @ items) @ items.T
-    users = np.array([4, 2, 4, 0])
-    scores = ContentScorer(profiles, likes).score(users)
-    assert scores.dtype == np.float32
-    np.testing.assert_allclose(scores, expected[users], rtol=1e-4, atol=1e-6)
-    assert not scores[1].any()  # likes nothing
-    assert not scores[:, 3].any()  # has no feature
-
-
-def test_it_is_a_scorer_that_finds_items_of_the_liked_kind():
-    kinds = np.repeat([0, 1], 6)
-    profiles = profiles_of(sp.csr_matrix(np.eye(2, dtype=np.float32)[kinds]))
-    known, heldout = np.zeros((2, 2, 12), np.float32)
-    known[0, :3] = known[1, 6:9] = 1
-    heldout[0, 3:6] = heldout[1, 9:] = 1
-    scorer = ContentScorer(profiles, sp.csr_matrix(known))
-    found = precision_at_k(scorer, sp.csr_matrix(heldout), sp.csr_matrix(known), k=3)
-    np.testing.assert_array_equal(found, [1, 1])
 
 
 def test_votes_worked_out_by_hand():
