@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from recsys.bundle import Bundle
 from recsys.idmap import IdMap
-from recsys.lists import overlap, percentiles, some, top_lists
+from recsys.lists import overlap, some, top_lists
+from recsys.metrics import percentiles
 from recsys.ranking import Int64, IntArray
 
 SHOWN = 3  # items named a user, of those that came and those that went

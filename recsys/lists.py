@@ -97,11 +97,3 @@ def overlap(one: IntArray, other: IntArray) -> Float64:
     both = np.count_nonzero(equal, axis=(1, 2))
     either = np.count_nonzero(one >= 0, axis=1) + np.count_nonzero(other >= 0, axis=1) - both
     return np.where(either > 0, both / np.maximum(1, either), 1.0)
-
-
-def percentiles(likes: IntArray) -> Float64:
-    """Popularity percentile (0..1, midpoint of equals) of each item by its number of likes."""
-    ordered = np.sort(likes)
-    below = np.searchsorted(ordered, likes, side="left")
-    upto = np.searchsorted(ordered, likes, side="right")
-    return (below + upto) / (2 * max(1, len(ordered)))

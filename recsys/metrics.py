@@ -426,7 +426,11 @@ def _taken(wanted: HeldOut, known: Rows | None, n_items: int, pool: Int64 | None
 def _popularity(known: Rows, n_items: int, pool: Int64 | None) -> Float64:
     """Percentile of each ranked item by its number of known interactions, 0..1."""
     counts = np.bincount(np.asarray(known.indices), minlength=n_items)
-    counts = counts if pool is None else counts[pool]
+    return percentiles(counts if pool is None else counts[pool])
+
+
+def percentiles(counts: IntArray) -> Float64:
+    """The percentile of each of some counts among all of them, 0..1, midpoint of equals."""
     ordered = np.sort(counts)
     below = np.searchsorted(ordered, counts, side="left")
     not_above = np.searchsorted(ordered, counts, side="right")

@@ -20,13 +20,12 @@ from mlflow.tracking import MlflowClient
 
 from recsys import serving
 from recsys.errors import NotFoundError
-from recsys.serving import CHAMPION, resolved
+from recsys.serving import CHAMPION, MISSING, resolved
 from recsys.tracking import clear_faults
 
 CHALLENGER, PREVIOUS = "challenger", "previous"
 BUNDLE, JUDGED_AGAINST = "bundle", "judged_against"
 PROMOTED, ROLLED_BACK, ROLLED_BACK_TO = "promoted", "rolled_back", "rolled_back_to"
-MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 TAG_LENGTH = 5000  # MLflow's limit
 
 

@@ -25,6 +25,8 @@ from recsys.recommender import Recommender
 
 DEFAULT_URI = "sqlite:///mlruns/mlflow.db"
 CHAMPION = "champion"
+# What MLflow answers where there is no such model, version or alias.
+MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 ADDRESSES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
 
 TEXT = DataType.string
@@ -148,7 +150,7 @@ def champion_version(uri: str, model: str) -> tuple[str, dict[str, str]] | None:
         try:
             found = _client(uri).get_model_version_by_alias(model, CHAMPION)
         except MlflowException as fault:
-            if fault.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            if fault.error_code in MISSING:
                 return None
             raise
     return str(found.version), dict(found.tags)
@@ -184,7 +186,7 @@ def download(address: str, uri: str | None = None) -> Path:
         try:
             folder = mlflow.artifacts.download_artifacts(artifact_uri=address)
         except MlflowException as fault:
-            if fault.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            if fault.error_code not in MISSING:
                 raise
             raise NotFoundError(
                 f"no model {address} in {uri}",

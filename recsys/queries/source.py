@@ -16,8 +16,6 @@ from recsys.queries.selection import inverse_lengths
 from recsys.queries.words import Words
 from recsys.ranking import Int64, IntArray
 
-TRAINED_ONLY, WHOLE = False, True
-
 
 @dataclass(frozen=True)
 class Source:

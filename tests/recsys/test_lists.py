@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.lists import alike, overlap, percentiles, reach, some
+from recsys.lists import alike, overlap, reach, some
+from recsys.metrics import percentiles
 
 LISTS = np.array([[0, 1], [0, 2], [3, -1]], np.int32)
 
