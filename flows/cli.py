@@ -18,8 +18,8 @@ from recsys.churn import summary
 from recsys.config import Config, load_config
 from recsys.errors import HELD_EXIT
 from recsys.progress import listening
-from recsys.queries.filters import Filters
 from recsys.recommender import Recommender
+from recsys.report import examples
 from recsys.terminal import Watch, answer, json_lines, leaderboard, newcomers, verdict
 
 app = cli.app
@@ -126,17 +126,9 @@ def _report(console: Console, outcome: Any) -> None:
 
 def _examples(console: Console, recommender: Recommender, model: str) -> None:
     """A few questions with real names, so that a person sees what was learned."""
-    likes = recommender.seen.indptr[1:] - recommender.seen.indptr[:-1]
-    # Somebody typical: neither a newcomer nor the busiest.
-    user = recommender.users.id(int(likes.argsort(kind="stable")[len(likes) // 2]))
-    # Not the very first: what everybody likes is like nothing in particular.
-    popular = recommender.popular(60)[19::40]
     console.print()
-    console.print(answer(f"recsys recommend {user}", recommender.recommend(user, 5)))
-    for item in popular:
-        # Items known by tags alone are many, and those with the same tags all alike.
-        found = recommender.similar_items(item.id, 5, Filters(include_untrained=False))
-        console.print(answer(f"recsys similar {item.id} --trained", found))
+    for title, found in examples(recommender):
+        console.print(answer(title, found))
     suffix = "" if model == "sample" else f" --model {model}"
     console.print(f"ask it yourself: recsys similar ITEM{suffix}, recsys recommend USER{suffix}")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from prefect import flow
 from pydantic import BaseModel
 
+from flows.ending import named_states
+from flows.naming import about_model
 from recsys.config import Config
 from tasks.recommend import publish
 from tasks.recommend import recommend as write
@@ -25,10 +27,12 @@ class Written(BaseModel):
 
 @flow(
     name="recommend",
-    flow_run_name="recommend {config.model}",
+    flow_run_name=about_model,
     persist_result=True,
     result_serializer="json",
+    timeout_seconds=3 * 3600,
 )
+@named_states
 def recommend(config: Config = Config()) -> Written:
     """Write what the champion would show everybody, and what it finds like everything."""
     made = write(config)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from prefect import flow
-from pydantic import BaseModel
 
+from flows.ending import named_states
+from flows.naming import about_data
+from flows.outcome import Outcome, outcome
 from recsys.config import Config
 from recsys.errors import HELD_EXIT
 from tasks.encode import encode
@@ -15,32 +16,22 @@ from tasks.evaluate import evaluate
 from tasks.fit import fit
 from tasks.gate import gate
 from tasks.ingest import ingest
-from tasks.promote import ended, promote
+from tasks.promote import promote
 from tasks.register import register
+from tasks.report import report
 from tasks.split import split
 from tasks.threshold import threshold
 from tasks.tune import tune
 
 
-class Outcome(BaseModel):
-    """What a training run leaves behind; `held` says why the version is not the champion."""
-
-    model: str
-    version: str
-    held: list[str]
-    bundle: str
-    verdict: str
-    leaderboard: list[dict[str, Any]]
-    strategies: dict[str, Any]
-    counts: dict[str, dict[str, Any]]
-
-
 @flow(
     name="train",
-    flow_run_name="train {config.title}",
+    flow_run_name=about_data,
     persist_result=True,
     result_serializer="json",
+    timeout_seconds=12 * 3600,
 )
+@named_states
 def train(config: Config = Config()) -> Outcome:
     """Retrain on today's data, measure, register, and promote what is good enough."""
     config = config.effective()
@@ -52,20 +43,11 @@ def train(config: Config = Config()) -> Outcome:
     measured = evaluate(config, holdouts, features, tuned)
     fitted = fit(config, core, features, tuned, measured)
     verdict = gate(config, holdouts, features, measured, fitted)
-    version = register(config, tuned, measured, fitted, verdict)
+    version = register(config, core, tuned, measured, fitted, verdict)
     held = promote(config, version, verdict)
-    stages = (data, core, holdouts, features, tuned, measured, fitted, verdict)
-    outcome = Outcome(
-        model=config.model,
-        version=version,
-        held=held,
-        bundle=f"{fitted.path}/bundle",
-        verdict=verdict.path,
-        leaderboard=measured.read_json("leaderboard.json"),
-        strategies=measured.read_json("strategies.json"),
-        counts={stage.name: stage.counts for stage in stages},
-    )
-    return ended(outcome, held)
+    stages = {s.name: s for s in (data, core, holdouts, features, tuned, measured, fitted, verdict)}
+    written = report(config, version, held, stages)
+    return outcome(config, version, held, written, stages)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from recsys.errors import ConfigError
 
+LOCAL_UI = "http://127.0.0.1:5000"
 Share = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
 Margin = Annotated[float, Field(ge=0)]
@@ -248,6 +249,13 @@ class Tracking(Section):
     uri: str = "sqlite:///mlruns/mlflow.db"
     experiment: str | None = Field(None, description="by default named after the data set")
     model: str | None = Field(None, description="by default named after the data set")
+    ui: str | None = Field(None, description="where people open MLflow, for links to it")
+
+    @property
+    def page(self) -> str:
+        """Where people open MLflow: what was set, the server itself, or what `make ui` serves."""
+        served = self.uri if self.uri.startswith(("http://", "https://")) else LOCAL_UI
+        return (self.ui or served).rstrip("/")
 
 
 class Storage(Section):

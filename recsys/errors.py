@@ -21,12 +21,14 @@ class RecsysError(Exception):
 
     exit_code = 3
 
-    def __init__(self, found: str, expected: str, action: str) -> None:
+    def __init__(self, found: str, expected: str = "", action: str = "") -> None:
+        # Prefect hands an exception on, between processes, as its whole text in one argument.
         self.found, self.expected, self.action = found, expected, action
         super().__init__(found, expected, action)
 
     def __str__(self) -> str:
-        return f"{self.found}; expected {self.expected}; {self.action}"
+        parts = self.found, self.expected and f"expected {self.expected}", self.action
+        return "; ".join(part for part in parts if part)
 
 
 class InputError(RecsysError):

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 from sklearn.ensemble import ExtraTreesRegressor
 
 from recsys.search import Study
 from recsys.trial import TrialResult
 
+Curves = Mapping[int, Sequence[tuple[int, float]]]  # (epoch, precision) of each trial
+GREY: dict[str, Any] = {"color": "lightgrey", "linewidth": 1}
 FEWEST_TRIALS = 8  # below that a forest over the trials shows its own noise
 
 
@@ -45,12 +51,29 @@ def _best_so_far(study: Study) -> Figure:
 
 
 def _learning_curves(study: Study) -> Figure:
+    curves = {
+        trial.number: list(zip(trial.epochs, trial.values, strict=True)) for trial in study.trials
+    }
+    return _curves(curves, study.best.number)
+
+
+def _curves(curves: Curves, best: int) -> Figure:
     drawing, axis = _figure("learning curves, the winner's in colour", "epochs", "precision at 5")
-    for trial in study.trials:
-        axis.plot(trial.epochs, trial.values, color="lightgrey", linewidth=1)
-    axis.plot(study.best.epochs, study.best.values, color="tab:blue", marker=".")
+    for number, points in curves.items():
+        style = {"color": "tab:blue", "marker": ".", "zorder": 3} if number == best else GREY
+        axis.plot([epoch for epoch, _ in points], [value for _, value in points], **style)
     axis.set_xscale("log", base=2)
+    axis.xaxis.set_major_formatter(ScalarFormatter())
     return drawing
+
+
+def learning_curves_svg(curves: Curves, best: int) -> str:
+    """The learning curves of trials by number, the best one's in colour, as an SVG element."""
+    stream = StringIO()
+    with rc_context({"svg.hashsalt": "", "svg.fonttype": "none"}):
+        _curves(curves, best).savefig(stream, format="svg", metadata={"Date": None})
+    text = stream.getvalue()
+    return text[text.index("<svg") :]
 
 
 def _importance(study: Study) -> Figure | None:

@@ -15,6 +15,7 @@ from recsys.metrics import Interval, paired_bootstrap
 Float64 = NDArray[np.float64]
 SIZES = ("users", "items", "interactions")
 NO_CHAMPION = "no champion yet"
+ALL_THERE = "data all there"  # the condition that tells of shrunken data
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,7 @@ def not_shrunken(
 
     Half a delivery trains well and measures well: only its size gives it away.
     """
-    name, wanted = "data all there", f"at most {limits.shrink:.0%} fewer"
+    name, wanted = ALL_THERE, f"at most {limits.shrink:.0%} fewer"
     if champion_counts is None:
         return Check(name, True, NO_CHAMPION, wanted)
     change = {size: counts[size] / max(1, champion_counts[size]) - 1 for size in SIZES}

@@ -98,6 +98,41 @@ def tune(
     }
 
 
+@stage(version=1)
+def adopt(
+    folder: Path,
+    holdouts: Stage,
+    features: Stage,
+    champion: Mapping[str, Any],
+    started_from: Sequence[Configuration],
+    seed: int,
+) -> Counts:
+    """The champion's configuration in the place of a search's winner; nothing is trained.
+
+    `champion` is its configuration, `epochs` among it. Holdouts, features and seed are what it
+    will be fitted on: they name the product. `started_from` is handed on to the next search.
+    """
+    # How much items to come keep of their features is found out anew on today's data.
+    left_out = ("epochs", "strength")
+    configuration = {name: v for name, v in champion.items() if name not in left_out}
+    epochs = champion["epochs"]
+    strategy = parse(configuration)[1].strategy
+    tried = {strategy: {"configuration": configuration, "epochs": epochs}}
+    if strategy == "mapped":
+        plain = {name: v for name, v in configuration.items() if name not in PLAN_NAMES}
+        tried = {
+            "none": {"configuration": {"strategy": "none", **plain}, "epochs": epochs},
+            **tried,
+        }
+    _save_json(folder / "study.json", {"configuration": configuration, "epochs": epochs})
+    return {
+        "configuration": configuration,
+        "epochs": epochs,
+        "strategies": tried,
+        "started_from": list(started_from),
+    }
+
+
 def load_sides(features: Stage, shape: tuple[int, int]) -> Sides | None:
     """The encoded features of both sides; None where there are none.
 

@@ -140,6 +140,11 @@ class Registry:
             for name, value in tags.items():
                 self._client.set_model_version_tag(self.model, number, name, value[:TAG_LENGTH])
 
+    def describe(self, number: str, text: str) -> None:
+        """What a version is, as Markdown; its page in the MLflow UI shows it."""
+        with clear_faults(self.uri):
+            self._client.update_model_version(self.model, number, text)
+
     def challenge(self, number: str) -> None:
         """Point `challenger` at a version."""
         self._point(CHALLENGER, number)

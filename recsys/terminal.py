@@ -39,6 +39,8 @@ WORTH_SAYING = {
     "gate": ("passed", "champion", "overlap"),
     "register": ("model", "version"),
     "promote": ("version", "champion"),
+    "adopt": ("epochs",),
+    "report": ("page",),
     "recommend": ("version", "users", "items", "users_rows", "items_rows"),
 }
 

@@ -7,12 +7,21 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
-from mlflow.entities import Metric, Param, Run, RunTag, ViewType
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    InputTag,
+    Metric,
+    Param,
+    Run,
+    RunTag,
+    ViewType,
+)
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
@@ -27,6 +36,64 @@ STUDY, KIND, TRIAL, STATUS, REASON = "study", "kind", "trial", "status", "reason
 CURVE, SECONDS, OBJECTIVE = "curve/precision_at_5", "curve/seconds", "val/precision_at_5"
 # MLflow's own limits on one log_batch call.
 METRICS_A_CALL, PARAMS_A_CALL = 1000, 100
+
+
+@dataclass(frozen=True)
+class Fingerprinted:
+    """Data a run was made from, as MLflow lists them beside it.
+
+    Parameters
+    ----------
+    name : str
+        Of the data set.
+    fingerprint : str
+        Hash of its content.
+    source : str
+        The file, folder or URL it was read from.
+    counts : mapping of str to int
+    """
+
+    name: str
+    fingerprint: str
+    source: str
+    counts: Mapping[str, int]
+
+    def as_input(self) -> DatasetInput:
+        """Under MLflow's own names."""
+        data = Dataset(
+            name=self.name,
+            digest=self.fingerprint[:36],  # MLflow's limit
+            source_type="likes",
+            source=json.dumps({"uri": self.source}),
+            profile=json.dumps(dict(self.counts)),
+        )
+        return DatasetInput(data, [InputTag("mlflow.data.context", "training")])
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What is known of a study, or of a refit, before it begins.
+
+    Parameters
+    ----------
+    key : str
+        Names it: the same key, the same data, space and seed.
+    name : str
+        What its run is called.
+    params : mapping
+        What the run says of its configuration.
+    kind : {"study", "refresh"}
+    data : Fingerprinted or None
+    tags : mapping of str to str
+        Beside those by which it is found again.
+    """
+
+    key: str
+    name: str
+    params: Mapping[str, Any]
+    kind: str = "study"
+    data: Fingerprinted | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,18 +132,20 @@ class Tracker:
             made = client.create_experiment(experiment, artifact_location=location)
             return cls(client, made, uri)
 
-    def find_study(self, key: str) -> Run | None:
-        """The parent run of a study."""
-        runs = self._search(f"tags.{KIND} = 'study' and tags.{STUDY} = '{key}'")
+    def find_study(self, key: str, kind: str = "study") -> Run | None:
+        """The parent run of a study, or the run of a refit."""
+        runs = self._search(f"tags.{KIND} = '{kind}' and tags.{STUDY} = '{key}'")
         return runs[0] if runs else None
 
-    def open_study(self, key: str, name: str, params: Mapping[str, Any]) -> str:
+    def open_study(self, opened: Opened) -> str:
         """The id of a study's parent run, which is created if it is not there."""
-        run = self.find_study(key)
+        run = self.find_study(opened.key, opened.kind)
         if run is None:
-            tags = {KIND: "study", STUDY: key}
-            run = self.client.create_run(self.experiment_id, tags=tags, run_name=name)
-            self.log(run.info.run_id, params=params)
+            tags = {KIND: opened.kind, STUDY: opened.key, **opened.tags}
+            run = self.client.create_run(self.experiment_id, tags=tags, run_name=opened.name)
+            self.log(run.info.run_id, params=opened.params)
+            if opened.data is not None:
+                self.client.log_inputs(run.info.run_id, [opened.data.as_input()])
         return str(run.info.run_id)
 
     def log_run(
@@ -94,6 +163,18 @@ class Tracker:
             self.client.log_artifact(run.info.run_id, str(path))
         self.client.set_terminated(run.info.run_id, "FINISHED")
         return str(run.info.run_id)
+
+    def attach(self, run_id: str, files: Sequence[Path], folder: str | None = None) -> None:
+        """Log files as artifacts of a run."""
+        with clear_faults(self.uri):
+            for path in files:
+                self.client.log_artifact(run_id, str(path), folder)
+
+    def artifact(self, run_id: str, name: str) -> str:
+        """Where an artifact of a run lies: a path if it is on this machine, else its URI."""
+        with clear_faults(self.uri):
+            root = str(self.client.get_run(run_id).info.artifact_uri)
+        return f"{root.removeprefix('file://')}/{name}"
 
     def recorded_trials(self, key: str) -> dict[int, tuple[Run, Recorded]]:
         """The trials of a study by number, each with what was measured of it."""
@@ -150,23 +231,19 @@ class StudyRecorder:
     Parameters
     ----------
     tracker : Tracker
-    key : str
-        Names the study: the same key, the same data, space and seed.
-    name : str
-        What the parent run is called.
-    params : mapping
-        What it says of its configuration.
+    opened : Opened
+        What its parent run says from the beginning.
     """
 
-    def __init__(self, tracker: Tracker, key: str, name: str, params: Mapping[str, Any]) -> None:
-        self._tracker, self._key, self._name, self._params = tracker, key, name, params
+    def __init__(self, tracker: Tracker, opened: Opened) -> None:
+        self._tracker, self._opened, self._key = tracker, opened, opened.key
         self._known: dict[int, tuple[Run, Recorded]] = {}
         self._runs: dict[int, str] = {}
         self._run_id = ""
 
     def begin(self) -> None:
         with clear_faults(self._tracker.uri):
-            self._run_id = self._tracker.open_study(self._key, self._name, self._params)
+            self._run_id = self._tracker.open_study(self._opened)
             self._tracker.client.update_run(self._run_id, status="RUNNING")
             self._known = self._tracker.recorded_trials(self._key)
 

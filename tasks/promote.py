@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import time
-from typing import TypeVar, cast
+from collections.abc import Sequence
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.states import Completed
+from prefect.events import emit_event
 
 from recsys.config import Config
 from recsys.progress import StageDone, StageStarted, tell
@@ -17,10 +15,7 @@ from recsys.registry import PROMOTED, ROLLED_BACK, Registry, whoami
 from recsys.serving import CHAMPION
 from recsys.stages import Stage
 
-T = TypeVar("T")
-# The name of the state a run ends in whose challenger was held. It is of the type Completed: the
-# night did its work and a retry would change nothing; an automation acts on the name.
-HELD = "Held"
+ANNOUNCED = "announced"  # which event of a version automations have been told
 
 
 @task(name="promote", task_run_name="promote", cache_policy=NO_CACHE)
@@ -40,16 +35,27 @@ def _promote(config: Config, number: str, verdict: Stage) -> tuple[list[str], bo
     if not reasons and not (reigned and PROMOTED in version.tags):
         why = f"passed the gate against {f'version {judged}' if judged else 'popularity'}"
         registry.promote(number, by=whoami(), why=why)
-    _show(config.model, number, verdict, reasons)
+    event = "held" if reasons else "promoted"
+    # The tag comes last: an event may be told twice, and is never left out.
+    if version.tags.get(ANNOUNCED) != event:
+        announce(config.tracking.uri, config.model, number, event, reasons, config)
+        registry.tag(number, {ANNOUNCED: event})
     return reasons, reigned
 
 
-def _show(model: str, number: str, verdict: Stage, reasons: list[str]) -> None:
-    title = f"# {model} version {number}: {'held' if reasons else 'champion'}"
-    why = "".join(f"- {reason}\n" for reason in reasons)
-    text = verdict.file("verdict.md").read_text(encoding="utf-8")
-    key = re.sub("[^a-z0-9]+", "-", f"verdict-{model}".lower()).strip("-")
-    create_markdown_artifact(f"{title}\n\n{why}\n{text}", key, description="the gate's verdict")
+def announce(
+    uri: str, model: str, number: str, event: str, reasons: Sequence[str], config: Config
+) -> None:
+    """Tell Prefect's automations what became of a version; the run it happened in is related.
+
+    The payload holds what a run of `recommend` has to be told to write lists of this model.
+    """
+    told = {"tracking": {"uri": uri, "model": model}, "batch": config.batch.model_dump()}
+    emit_event(
+        event=f"recsys.champion.{event}",
+        resource={"prefect.resource.id": f"recsys.model.{model}", "prefect.resource.name": model},
+        payload={"model": model, "version": number, "reasons": list(reasons), "config": told},
+    )
 
 
 def promote(config: Config, number: str, verdict: Stage) -> list[str]:
@@ -60,11 +66,3 @@ def promote(config: Config, number: str, verdict: Stage) -> list[str]:
     counts = {"version": number, "champion": not reasons, "held": "; ".join(reasons)}
     tell(StageDone("promote", reigned, time.monotonic() - start, counts))
     return reasons
-
-
-def ended(outcome: T, reasons: list[str]) -> T:
-    """What the flow returns: its outcome, as a state named Held if there are reasons to."""
-    if not reasons:
-        return outcome
-    # Prefect unpacks a state that a flow returns: to the caller it is the outcome again.
-    return cast("T", Completed(name=HELD, message="; ".join(reasons), data=outcome))

@@ -16,7 +16,8 @@ from recsys.gate import Verdict
 from recsys.progress import StageDone, StageStarted, tell
 from recsys.registry import BUNDLE, JUDGED_AGAINST, Registry
 from recsys.stages import Stage
-from recsys.tracking import Tracker, flat
+from recsys.tracking import Tracker
+from tasks.opening import opened
 
 TAGGED = ("precision_at_5", "recall_at_10", "ndcg_at_10", "map_at_10", "auc", "coverage_at_10")
 FILES = ("verdict.json", "verdict.md", "per_user.parquet", "churn.json")
@@ -25,7 +26,7 @@ JUDGED = "judged"  # the digest of the verdict: everything that is told of it ha
 
 @task(name="register", task_run_name="register", cache_policy=NO_CACHE)
 def _register(
-    config: Config, tuned: Stage, measured: Stage, fitted: Stage, verdict: Stage
+    config: Config, core: Stage, tuned: Stage, measured: Stage, fitted: Stage, verdict: Stage
 ) -> tuple[str, bool]:
     bundle = fitted.file("bundle")
     manifest = load_bundle(bundle).manifest
@@ -35,7 +36,7 @@ def _register(
     known = registry.find(digest)
     number = known.number if known else ""
     if not known:
-        run_id = _log(config, tracker, tuned, measured)
+        run_id = _log(config, tracker, core, tuned, measured)
         uri, tags = config.tracking.uri, _tags(manifest, digest)
         number = serving.register(uri, run_id, config.model, bundle, tags)
     registry.challenge(number)
@@ -44,12 +45,11 @@ def _register(
     return number, known is not None
 
 
-def _log(config: Config, tracker: Tracker, tuned: Stage, measured: Stage) -> str:
-    """Log the figures on the study's run; returns its id."""
-    # The study's key is in the name of its product.
-    key = tuned.file("").name.removeprefix("tune-")
-    params = flat(config.model_dump(mode="json", exclude_none=True))
-    run_id = tracker.open_study(key, f"{config.title}, seed {config.seed}", params)
+def _log(config: Config, tracker: Tracker, core: Stage, tuned: Stage, measured: Stage) -> str:
+    """Log the figures on the run of the study, or of the refit; returns its id."""
+    key = tuned.file("").name.rpartition("-")[2]  # the name of a product ends in its key
+    kind = "study" if tuned.name == "tune" else "refresh"
+    run_id = tracker.open_study(opened(config, key, core, kind))
     tracker.log(run_id, [*_metrics(measured), *_side_metrics(measured)])
     return run_id
 
@@ -126,11 +126,13 @@ def _tell_verdict(registry: Registry, tracker: Tracker, number: str, verdict: St
     registry.tag(number, {JUDGED: verdict.digest})
 
 
-def register(config: Config, tuned: Stage, measured: Stage, fitted: Stage, verdict: Stage) -> str:
+def register(
+    config: Config, core: Stage, tuned: Stage, measured: Stage, fitted: Stage, verdict: Stage
+) -> str:
     """The version of this bundle, which is the challenger now; registered unless it was."""
     tell(StageStarted("register"))
     start = time.monotonic()
-    number, known = _register(config, tuned, measured, fitted, verdict)
+    number, known = _register(config, core, tuned, measured, fitted, verdict)
     counts = {"model": config.model, "version": number}
     tell(StageDone("register", known, time.monotonic() - start, counts))
     return number

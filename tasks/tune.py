@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+from uuid import UUID
+
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
 from recsys import learning, serving
 from recsys.config import Config
+from recsys.progress import Event, SearchStarted, TrialDone, listening
 from recsys.stages import Stage
-from recsys.tracking import StudyRecorder, Tracker, flat
+from recsys.tracking import StudyRecorder, Tracker
 from tasks.caching import cached_task
+from tasks.opening import opened
 
 _tune = cached_task(learning.tune)
 
@@ -16,19 +25,41 @@ def tune(config: Config, core: Stage, holdouts: Stage, features: Stage) -> Stage
     tracker = Tracker.connect(config.tracking.uri, config.experiment)
     champion = serving.champion_manifest(config.tracking.uri, config.model)
     first = learning.warm_start(champion, core.digest)
-    recorder = StudyRecorder(
-        tracker,
-        learning.tune.key(holdouts, features, search, config.seed, first),
-        f"{config.title}, seed {config.seed}",
-        flat(config.model_dump(mode="json", exclude_none=True)),
-    )
-    return _tune(
-        config.storage.interim,
-        holdouts,
-        features,
-        search,
-        config.seed,
-        first,
-        workers=config.search.workers,
-        recorder=recorder,
-    )
+    key = learning.tune.key(holdouts, features, search, config.seed, first)
+    with _progress(config.title):
+        return _tune(
+            config.storage.interim,
+            holdouts,
+            features,
+            search,
+            config.seed,
+            first,
+            workers=config.search.workers,
+            recorder=StudyRecorder(tracker, opened(config, key, core, "study")),
+        )
+
+
+@contextmanager
+def _progress(title: str) -> Iterator[None]:
+    """A bar on the Prefect server, moved by every trial that ends."""
+    bar: list[tuple[UUID, int]] = []
+    ended: list[int] = []
+
+    def watch(event: Event) -> None:
+        if isinstance(event, SearchStarted) and not bar:
+            about = f"trials of the search on {title}"
+            # Outside of a running loop it is no coroutine, whatever its type says.
+            made = cast("UUID", create_progress_artifact(0.0, description=about))
+            bar.append((made, event.trials))
+        elif isinstance(event, TrialDone) and event.status != "paused" and bar:
+            ended.append(event.number)
+            artifact, trials = bar[0]
+            done = min(100.0, 100 * len(ended) / trials)
+            text = f"trial {event.number}: {event.precision:.4f}, best {event.best:.4f}"
+            update_progress_artifact(artifact, done, text)
+
+    with listening(watch):
+        yield
+    if bar:
+        # A search that converged made fewer trials than it might have.
+        update_progress_artifact(bar[0][0], 100.0)

@@ -1,0 +1,25 @@
+"""Adopt: the champion's configuration taken over as it is, instead of a search."""
+
+from __future__ import annotations
+
+from recsys import learning, serving
+from recsys.config import Config
+from recsys.errors import NotFoundError
+from recsys.stages import Stage
+from tasks.caching import cached_task
+
+_adopt = cached_task(learning.adopt)
+
+
+def adopt(config: Config, core: Stage, holdouts: Stage, features: Stage) -> Stage:
+    champion = serving.champion_manifest(config.tracking.uri, config.model)
+    if champion is None:
+        raise NotFoundError(
+            f"{config.model} has no champion in {config.tracking.uri} to take over",
+            "a version with the alias champion",
+            "train first (recsys train), or promote a version",
+        )
+    first = learning.warm_start(champion, core.digest)
+    return _adopt(
+        config.storage.interim, holdouts, features, champion["configuration"], first, config.seed
+    )

@@ -1,0 +1,64 @@
+"""Report: the whole run on one page, in Prefect and, as HTML, on its run in MLflow."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
+
+from recsys.config import Config
+from recsys.progress import StageDone, StageStarted, tell
+from recsys.registry import Registry
+from recsys.report import Link, Report, build, write
+from recsys.stages import Stage
+from recsys.tracking import Tracker
+
+
+@task(name="report", task_run_name="report", cache_policy=NO_CACHE)
+def _report(
+    config: Config, number: str, held: Sequence[str], stages: Mapping[str, Stage], title: str
+) -> str:
+    tracker = Tracker.connect(config.tracking.uri, config.experiment)
+    registry = Registry(config.tracking.uri, config.model)
+    run_id = registry.version(number).run_id
+    run = f"#/experiments/{tracker.experiment_id}/runs/{run_id}"
+    page = config.tracking.page
+    links = (
+        Link("the run in MLflow", f"{page}/{run}"),
+        Link("the version in MLflow", f"{page}/#/models/{config.model}/versions/{number}"),
+        Link("all runs", f"{page}/#/experiments/{tracker.experiment_id}"),
+    )
+    made = build(title, config.model, number, held, stages, links)
+    with tempfile.TemporaryDirectory() as folder:
+        tracker.attach(run_id, write(made, Path(folder)), "report")
+    registry.describe(number, _description(made, run, stages["threshold"]))
+    key = re.sub("[^a-z0-9]+", "-", f"report-{config.model}".lower()).strip("-")
+    create_markdown_artifact(made.markdown(), key, description=made.verdict)
+    return tracker.artifact(run_id, "report/report.html")
+
+
+def _description(report: Report, run: str, core: Stage) -> str:
+    """Of the version: its page in MLflow leads to the run, the report and the data."""
+    counts = ", ".join(f"{core.counts[n]:,} {n}" for n in ("users", "items", "interactions"))
+    return (
+        f"{report.title}. [Report]({run}/artifacts/report/report.html), [run]({run}).\n\n"
+        f"Data: {counts}, fingerprint `{core.digest}`."
+    )
+
+
+def report(config: Config, number: str, held: Sequence[str], stages: Mapping[str, Stage]) -> str:
+    """Where the report lies as an HTML page."""
+    tell(StageStarted("report"))
+    start = time.monotonic()
+    # A flow run is named after its data and its time.
+    title = f"{flow_run.flow_name} {flow_run.name}"
+    where = _report(config, number, held, stages, title)
+    tell(StageDone("report", False, time.monotonic() - start, {"page": where}))
+    return where
