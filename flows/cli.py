@@ -23,7 +23,10 @@ from recsys.report import examples
 from recsys.terminal import Watch, answer, json_lines, leaderboard, newcomers, verdict
 
 app = cli.app
-for command in (operate.promote, operate.rollback, operate.batch):
+for command in (
+    *(operate.promote, operate.rollback, operate.batch),
+    *(operate.up, operate.down, operate.deploy, operate.trigger),
+):
     app.command()(command)
 
 

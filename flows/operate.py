@@ -1,10 +1,11 @@
-"""Commands for whoever operates the champion: promote, rollback, batch."""
+"""Commands for whoever operates it: promote, rollback, batch; up, down, deploy, trigger."""
 
 from __future__ import annotations
 
 import json
 import os
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ import typer
 from rich.console import Console
 
 from flows.quiet import calm
+from recsys.cli import pairs
 from recsys.config import load_config
 from recsys.progress import listening
 from recsys.serving import DEFAULT_URI, require_registry
@@ -67,6 +69,61 @@ def batch(
         made = recommend(chosen)
     said = f"{made.users:,} users and {made.items:,} items of {made.model} version {made.version}"
     _say(made.model_dump(), f"{said} in {made.latest}", as_json)
+
+
+def up(
+    prefect_port: Annotated[int, typer.Option(help="of the Prefect server")] = 4200,
+    mlflow_port: Annotated[int, typer.Option(help="of MLflow")] = 5000,
+) -> None:
+    """Start a Prefect server, MLflow and a worker on this machine, and deploy."""
+    calm()
+    from flows import local
+
+    local.up(Path.cwd(), prefect_port=prefect_port, mlflow_port=mlflow_port, told=print)
+    print(f"logs are in {local.FOLDER}; recsys down ends all of it")
+
+
+def down() -> None:
+    """End what `recsys up` has started."""
+    from flows import local
+
+    local.down(Path.cwd(), told=print)
+
+
+def deploy() -> None:
+    """Tell the Prefect server of the deployments in prefect.yaml, their queues and automations."""
+    calm()
+    from flows import deploy as deployments
+
+    for name in deployments.deploy(Path.cwd()):
+        print(f"deployed {name}")
+
+
+def trigger(
+    name: Annotated[str, typer.Argument(help="of the deployment, such as nightly")],
+    parameters: Annotated[
+        list[str] | None,
+        typer.Option("--param", help="of the flow, as in --param config.search.trials=4"),
+    ] = None,
+    wait: Annotated[bool, typer.Option(help="until the run is over")] = True,
+    seconds: Annotated[float | None, typer.Option(help="at most; the run itself goes on")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask for a run of a deployment; by default wait for it and end with its exit code."""
+    calm()
+    from flows import trigger as runs
+
+    def told(run: runs.Triggered) -> None:
+        if not as_json:
+            print(
+                f"{run.name}: {run.state}{f' ({run.message})' if run.message else ''}", flush=True
+            )
+
+    found = runs.trigger(name, pairs(parameters or []), wait=wait, seconds=seconds, told=told)
+    _say({**asdict(found), "exit_code": found.exit_code}, found.url, as_json)
+    if wait and not found.over:
+        raise typer.Exit(runs.TIMEOUT_EXIT)
+    raise typer.Exit(found.exit_code)
 
 
 def _registry(model: str) -> tuple[Any, str]:

@@ -317,9 +317,9 @@ def _plain(text: str) -> str:
 _MARKUP = frozenset("\\`*[]|")
 
 
-def write(report: Report, folder: Path) -> list[Path]:
-    """The report as `report.html` and `report.md` in a folder; returns their paths."""
-    paths = [folder / f"report.{kind}" for kind in ("html", "md")]
+def write(report: Report, folder: Path, name: str) -> list[Path]:
+    """The report as NAME.html and NAME.md in a folder; returns their paths."""
+    paths = [folder / f"{name}.{kind}" for kind in ("html", "md")]
     for path, text in zip(paths, (report.html(), report.markdown()), strict=True):
         path.write_text(text, encoding="utf-8")
     return paths

@@ -22,33 +22,36 @@ from recsys.tracking import Tracker
 
 
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE)
-def _report(
-    config: Config, number: str, held: Sequence[str], stages: Mapping[str, Stage], title: str
-) -> str:
+def _report(config: Config, number: str, held: Sequence[str], stages: Mapping[str, Stage]) -> str:
     tracker = Tracker.connect(config.tracking.uri, config.experiment)
     registry = Registry(config.tracking.uri, config.model)
     run_id = registry.version(number).run_id
     run = f"#/experiments/{tracker.experiment_id}/runs/{run_id}"
-    page = config.tracking.page
+    ui = config.tracking.page
     links = (
-        Link("the run in MLflow", f"{page}/{run}"),
-        Link("the version in MLflow", f"{page}/#/models/{config.model}/versions/{number}"),
-        Link("all runs", f"{page}/#/experiments/{tracker.experiment_id}"),
+        Link("the run in MLflow", f"{ui}/{run}"),
+        Link("the version in MLflow", f"{ui}/#/models/{config.model}/versions/{number}"),
+        Link("all runs", f"{ui}/#/experiments/{tracker.experiment_id}"),
     )
-    made = build(title, config.model, number, held, stages, links)
+    # A flow run is named after its data and its time. A refresh on the same data as the night
+    # before ends in the same version; it leaves the report of that night where it is.
+    flow = flow_run.flow_name
+    made = build(f"{flow} {flow_run.name}", config.model, number, held, stages, links)
+    page = f"report/{flow}.html"
     with tempfile.TemporaryDirectory() as folder:
-        tracker.attach(run_id, write(made, Path(folder)), "report")
-    registry.describe(number, _description(made, run, stages["threshold"]))
+        tracker.attach(run_id, write(made, Path(folder), flow), "report")
+    about = _description(made, run, f"{run}/artifacts/{page}", stages["threshold"])
+    registry.describe(number, about)
     key = re.sub("[^a-z0-9]+", "-", f"report-{config.model}".lower()).strip("-")
     create_markdown_artifact(made.markdown(), key, description=made.verdict)
-    return tracker.artifact(run_id, "report/report.html")
+    return tracker.artifact(run_id, page)
 
 
-def _description(report: Report, run: str, core: Stage) -> str:
+def _description(report: Report, run: str, page: str, core: Stage) -> str:
     """Of the version: its page in MLflow leads to the run, the report and the data."""
     counts = ", ".join(f"{core.counts[n]:,} {n}" for n in ("users", "items", "interactions"))
     return (
-        f"{report.title}. [Report]({run}/artifacts/report/report.html), [run]({run}).\n\n"
+        f"{report.title}. [Report]({page}), [run]({run}).\n\n"
         f"Data: {counts}, fingerprint `{core.digest}`."
     )
 
@@ -57,8 +60,6 @@ def report(config: Config, number: str, held: Sequence[str], stages: Mapping[str
     """Where the report lies as an HTML page."""
     tell(StageStarted("report"))
     start = time.monotonic()
-    # A flow run is named after its data and its time.
-    title = f"{flow_run.flow_name} {flow_run.name}"
-    where = _report(config, number, held, stages, title)
+    where = _report(config, number, held, stages)
     tell(StageDone("report", False, time.monotonic() - start, {"page": where}))
     return where

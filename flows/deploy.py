@@ -1,0 +1,179 @@
+"""Deploy: the deployments of prefect.yaml, and around them what that file has no words for.
+
+The work pool, one run at a time in each of its queues, and the automations that clear away runs
+that are late or silent. Everything is made or brought up to date, so it can be done again.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.objects import StateType
+from prefect.events import AutomationCore, EventTrigger, Posture, ResourceSpecification
+from prefect.events.actions import CancelFlowRun, ChangeFlowRunState
+from prefect.exceptions import ObjectNotFound
+
+from flows.servers import reached
+from recsys.errors import ConfigError
+
+FILE = "prefect.yaml"
+TAG = "recsys"  # of every deployment, by which the automations know their runs
+LATE = timedelta(hours=1)
+# Three beats of the heart that prefect.yaml asks for.
+SILENT = timedelta(seconds=90)
+OVER = [
+    "Completed",
+    "Failed",
+    "Cancelled",
+    "Crashed",
+    "TimedOut",
+    "Held",
+    "Shrunken",
+    "StageFailed",
+]
+
+
+def deploy(folder: Path) -> list[str]:
+    """Tell the Prefect server of everything that runs by itself.
+
+    Parameters
+    ----------
+    folder : Path
+        The project's, where prefect.yaml is; workers go to it first.
+
+    Returns
+    -------
+    list of str
+        What was deployed: FLOW/NAME.
+
+    Raises
+    ------
+    ConfigError
+        If there is no prefect.yaml, or it is not accepted.
+    RegistryError
+        If no server answers.
+    """
+    wanted = _read(folder)
+    with reached() as address, get_client(sync_client=True) as client:
+        for pool in {entry["work_pool"]["name"] for entry in wanted}:
+            _pool(client, pool)
+        _run(folder, address)
+        for pool, queue in {
+            (entry["work_pool"]["name"], entry["work_pool"].get("work_queue_name"))
+            for entry in wanted
+        }:
+            if queue:
+                found = client.read_work_queue_by_name(queue, pool)
+                client.update_work_queue(found.id, concurrency_limit=1)
+        for automation in automations():
+            _automate(client, automation)
+    return [f"{Path(e['entrypoint']).stem.partition('.')[0]}/{e['name']}" for e in wanted]
+
+
+def _read(folder: Path) -> list[dict[str, Any]]:
+    path = folder / FILE
+    try:
+        found: list[dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))[
+            "deployments"
+        ]
+        assert all(entry["work_pool"]["name"] and entry["entrypoint"] for entry in found)
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AssertionError) as fault:
+        raise ConfigError(
+            f"{path} cannot be read ({str(fault).splitlines()[0] or type(fault).__name__})",
+            "the project's deployments, each with an entrypoint and a work pool",
+            "go to the project's folder, or mend the file",
+        ) from fault
+    return found
+
+
+def _pool(client: SyncPrefectClient, name: str) -> None:
+    try:
+        client.read_work_pool(name)
+    except ObjectNotFound:
+        client.create_work_pool(WorkPoolCreate(name=name, type="process"))
+
+
+def _run(folder: Path, address: str) -> None:
+    """Prefect's own command: it knows everything that may stand in the file."""
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    # PWD, which the file names, is the shell's and not that of `cwd`.
+    variables = {**os.environ, "PREFECT_API_URL": address, "PWD": str(folder.resolve())}
+    done = subprocess.run(  # noqa: S603
+        command, cwd=folder, env=variables, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise ConfigError(
+            f"prefect deploy refused {folder / FILE}:\n{done.stdout}{done.stderr}",
+            "deployments that Prefect accepts",
+            "mend the file",
+        )
+
+
+def automations() -> list[AutomationCore]:
+    """What clears away runs that are late or silent."""
+    ours = ResourceSpecification.model_validate(
+        {"prefect.resource.id": f"prefect.tag.{TAG}", "prefect.resource.role": "tag"}
+    )
+    runs = ResourceSpecification.model_validate({"prefect.resource.id": "prefect.flow-run.*"})
+    each = {"prefect.resource.id"}
+    late = EventTrigger(
+        match=runs,
+        match_related=ours,
+        for_each=each,
+        after={"prefect.flow-run.Late"},
+        expect={
+            "prefect.flow-run.Pending",
+            "prefect.flow-run.Running",
+            "prefect.flow-run.Cancelled",
+        },
+        posture=Posture.Proactive,
+        threshold=1,
+        within=LATE,
+    )
+    silent = EventTrigger(
+        match=runs,
+        match_related=ours,
+        for_each=each,
+        after={"prefect.flow-run.heartbeat"},
+        expect={"prefect.flow-run.heartbeat", *(f"prefect.flow-run.{name}" for name in OVER)},
+        posture=Posture.Proactive,
+        threshold=1,
+        within=SILENT,
+    )
+    return [
+        AutomationCore(
+            name="recsys: late runs are cancelled",
+            description=f"A run that no worker took for {LATE} makes room for the next one.",
+            tags=[TAG],
+            trigger=late,
+            actions=[CancelFlowRun()],
+        ),
+        AutomationCore(
+            name="recsys: silent runs have crashed",
+            description="A run whose process was killed would stay Running, and its queue full.",
+            tags=[TAG],
+            trigger=silent,
+            actions=[
+                ChangeFlowRunState(
+                    state=StateType.CRASHED,
+                    message=f"no sign of life for {SILENT.seconds} seconds",
+                )
+            ],
+        ),
+    ]
+
+
+def _automate(client: SyncPrefectClient, wanted: AutomationCore) -> None:
+    found = client.read_automations_by_name(wanted.name)
+    if found:
+        client.update_automation(found[0].id, wanted)
+    else:
+        client.create_automation(wanted)
