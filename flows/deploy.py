@@ -41,13 +41,15 @@ OVER = [
 ]
 
 
-def deploy(folder: Path) -> list[str]:
+def deploy(folder: Path, address: str | None = None) -> list[str]:
     """Tell the Prefect server of everything that runs by itself.
 
     Parameters
     ----------
     folder : Path
         The project's, where prefect.yaml is; workers go to it first.
+    address : str or None
+        Of the server's API; by default see `flows.servers.reached`.
 
     Returns
     -------
@@ -62,7 +64,7 @@ def deploy(folder: Path) -> list[str]:
         If no server answers.
     """
     wanted = _read(folder)
-    with reached() as address, get_client(sync_client=True) as client:
+    with reached(address) as address, get_client(sync_client=True) as client:
         for pool in {entry["work_pool"]["name"] for entry in wanted}:
             _pool(client, pool)
         _run(folder, address)

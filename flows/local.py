@@ -104,8 +104,7 @@ def up(
     try:
         start("prefect", _prefect(prefect_port), prefect, f"{prefect}/api/health")
         start("mlflow", _mlflow(folder, mlflow_port), mlflow, f"{mlflow}/health")
-        os.environ["PREFECT_API_URL"] = f"{prefect}/api"
-        told(f"deployed {', '.join(deploy(folder))}")
+        told(f"deployed {', '.join(deploy(folder, f'{prefect}/api'))}")
         worker = [
             "prefect",
             "worker",

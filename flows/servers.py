@@ -13,10 +13,10 @@ LOCAL = "http://127.0.0.1:4200/api"
 
 
 @contextmanager
-def reached() -> Iterator[str]:
+def reached(address: str | None = None) -> Iterator[str]:
     """The address of the server, which answers; Prefect's client is told of it.
 
-    That is PREFECT_API_URL, or what `prefect config set` has set, or what `recsys up` starts:
+    Unless one is given, that is PREFECT_API_URL, or what `prefect config set` has set, or what `recsys up` starts:
     without an address Prefect would start a server of its own, which knows no deployment.
 
     Raises
@@ -26,7 +26,7 @@ def reached() -> Iterator[str]:
     """
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    address = PREFECT_API_URL.value() or LOCAL
+    address = address or PREFECT_API_URL.value() or LOCAL
     try:
         httpx.get(f"{address}/health", timeout=5).raise_for_status()
     except httpx.HTTPError as fault:
