@@ -11,7 +11,7 @@ export DO_NOT_TRACK := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint bench ui lock clean
+.PHONY: help setup train test lint bench up down ui lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | \
@@ -39,6 +39,12 @@ lint: $(READY)  ## check style and types
 
 bench: $(READY)  ## measure against the peers; figures and tables go to data/output/bench
 	$(BIN)/python -m tests.benchmarks
+
+up: $(READY)  ## start a Prefect server, MLflow and a worker here, and deploy
+	$(BIN)/recsys up
+
+down: $(READY)  ## end what `make up` started
+	$(BIN)/recsys down
 
 ui: $(READY)  ## open MLflow on what training wrote, at http://127.0.0.1:5000
 	@test -f mlruns/mlflow.db || { echo "no mlruns/mlflow.db yet: run make train first" >&2; exit 1; }

@@ -13,7 +13,7 @@ from prefect.states import Completed, Failed
 
 from recsys.errors import RecsysError
 from recsys.gate import ALL_THERE
-from recsys.progress import Event, StageStarted, listening
+from recsys.progress import Event, StageDone, StageStarted, listening
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -34,11 +34,13 @@ def named_states(run: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(run)
     def named(*args: P.args, **kwargs: P.kwargs) -> R:
-        stages: list[str] = []
+        where = ["start"]
 
         def watch(event: Event) -> None:
             if isinstance(event, StageStarted):
-                stages.append(event.stage)
+                where.append(event.stage)
+            elif isinstance(event, StageDone):
+                where.append(f"after {event.stage}")
 
         try:
             with listening(watch):
@@ -46,7 +48,7 @@ def named_states(run: Callable[P, R]) -> Callable[P, R]:
         except FlowRunTimeoutError:
             raise  # Prefect has a name for it: TimedOut
         except Exception as fault:
-            return cast("R", _failed(stages[-1] if stages else "start", fault))
+            return cast("R", _failed(where[-1], fault))
         reasons = getattr(outcome, "held", ())
         return cast("R", _held(outcome, reasons)) if reasons else outcome
 
@@ -55,12 +57,12 @@ def named_states(run: Callable[P, R]) -> Callable[P, R]:
     return named
 
 
-def _failed(stage: str, fault: Exception) -> Any:
+def _failed(where: str, fault: Exception) -> Any:
     if not isinstance(fault, RecsysError):
         # What a person can mend says so in one line; of anything else the place matters.
-        get_run_logger().exception("%s failed", stage)
+        get_run_logger().exception("%s: failed", where)
     # Prefect unpacks a state that a flow returns: to the caller the exception is raised.
-    message = f"{stage}: {fault or type(fault).__name__}"
+    message = f"{where}: {fault or type(fault).__name__}"
     return Failed(name=STAGE_FAILED, message=message, data=fault)
 
 

@@ -125,7 +125,7 @@ def down(folder: Path, told: Callable[[str], None]) -> None:
     """End exactly what `up` started, the worker first."""
     running = _running(folder)
     _end(folder, running)
-    for service in running:
+    for service in reversed(running):
         told(f"{service.name} is down")
     if not running:
         told("nothing was up")
@@ -152,7 +152,8 @@ def _start(folder: Path, name: str, command: Sequence[str], api: str, address: s
     with log.open("ab") as stream:
         process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", *command],
-            cwd=folder,
+            # Deployments say themselves which folder they are of.
+            cwd=log.parent,
             env=variables,
             stdin=subprocess.DEVNULL,
             stdout=stream,

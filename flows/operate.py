@@ -76,7 +76,7 @@ def up(
     mlflow_port: Annotated[int, typer.Option(help="of MLflow")] = 5000,
 ) -> None:
     """Start a Prefect server, MLflow and a worker on this machine, and deploy."""
-    calm()
+    # Not calm: the servers and the runs of the worker would take over that they log nothing.
     from flows import local
 
     local.up(Path.cwd(), prefect_port=prefect_port, mlflow_port=mlflow_port, told=print)

@@ -16,8 +16,9 @@ LOCAL = "http://127.0.0.1:4200/api"
 def reached(address: str | None = None) -> Iterator[str]:
     """The address of the server, which answers; Prefect's client is told of it.
 
-    Unless one is given, that is PREFECT_API_URL, or what `prefect config set` has set, or what `recsys up` starts:
-    without an address Prefect would start a server of its own, which knows no deployment.
+    Unless one is given, that is PREFECT_API_URL, or what `prefect config set` has set, or what
+    `recsys up` starts: without an address Prefect would start a server of its own, which knows no
+    deployment.
 
     Raises
     ------

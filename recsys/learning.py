@@ -98,24 +98,30 @@ def tune(
     }
 
 
+def adoptable(champion: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a champion's manifest, the configuration to refit: `epochs` is among it.
+
+    How much items to come keep of their features is found out anew on the data of the day.
+    """
+    return {name: v for name, v in champion["configuration"].items() if name != "strength"}
+
+
 @stage(version=1)
 def adopt(
     folder: Path,
     holdouts: Stage,
     features: Stage,
-    champion: Mapping[str, Any],
+    adopted: Mapping[str, Any],
     started_from: Sequence[Configuration],
     seed: int,
 ) -> Counts:
     """The champion's configuration in the place of a search's winner; nothing is trained.
 
-    `champion` is its configuration, `epochs` among it. Holdouts, features and seed are what it
-    will be fitted on: they name the product. `started_from` is handed on to the next search.
+    `adopted` see `adoptable`. Holdouts, features and seed are what it will be fitted on: they name
+    the product. `started_from` is handed on to the next search.
     """
-    # How much items to come keep of their features is found out anew on today's data.
-    left_out = ("epochs", "strength")
-    configuration = {name: v for name, v in champion.items() if name not in left_out}
-    epochs = champion["epochs"]
+    configuration = {name: value for name, value in adopted.items() if name != "epochs"}
+    epochs = adopted["epochs"]
     strategy = parse(configuration)[1].strategy
     tried = {strategy: {"configuration": configuration, "epochs": epochs}}
     if strategy == "mapped":

@@ -141,9 +141,10 @@ class Registry:
                 self._client.set_model_version_tag(self.model, number, name, value[:TAG_LENGTH])
 
     def describe(self, number: str, text: str) -> None:
-        """What a version is, as Markdown; its page in the MLflow UI shows it."""
+        """Say what a version is, as Markdown for its page in MLflow; the first words are kept."""
         with clear_faults(self.uri):
-            self._client.update_model_version(self.model, number, text)
+            if not self._client.get_model_version(self.model, number).description:
+                self._client.update_model_version(self.model, number, text)
 
     def challenge(self, number: str) -> None:
         """Point `challenger` at a version."""

@@ -286,7 +286,9 @@ def examples(recommender: Recommender) -> Iterator[tuple[str, Answer]]:
     user = recommender.users.id(int(likes.argsort(kind="stable")[len(likes) // 2]))
     yield f"recsys recommend {user}", recommender.recommend(user, 5)
     # Not the very first: what everybody likes is like nothing in particular.
-    for item in recommender.popular(60)[19::40]:
+    # In a small catalogue the sixty hold some that nobody likes.
+    liked = min(60, recommender.bundle.trained)
+    for item in recommender.popular(liked)[19::40]:
         # Items known by tags alone are many, and those with the same tags all alike.
         found = recommender.similar_items(item.id, 5, Filters(include_untrained=False))
         yield f"recsys similar {item.id} --trained", found

@@ -27,6 +27,7 @@ from mlflow.tracking import MlflowClient
 
 from recsys.errors import RegistryError
 from recsys.figures import draw_study
+from recsys.plan import PLAN_NAMES
 from recsys.search import Recorded, Study
 from recsys.serving import resolved
 from recsys.space import Configuration
@@ -284,7 +285,7 @@ class StudyRecorder:
             metrics += [(OBJECTIVE, trial.precision, 0), ("seconds", trial.seconds, 0)]
             metrics += [("best_epoch", trial.best.epoch, 0)] if trial.best else []
         tags = {STATUS: trial.status, REASON: trial.reason} if ended else {}
-        self._tracker.log(run_id, metrics, trial.configuration if ended else {}, tags)
+        self._tracker.log(run_id, metrics, grouped(trial.configuration) if ended else {}, tags)
         if ended:
             status = "FAILED" if trial.status == "diverged" else "FINISHED"
             self._tracker.client.set_terminated(run_id, status)
@@ -292,7 +293,7 @@ class StudyRecorder:
     def end(self, study: Study) -> None:
         best = study.best
         epoch = best.best.epoch if best.best else 0
-        params = {f"best/{name}": value for name, value in best.configuration.items()}
+        params = {f"best/{name}": v for name, v in grouped(best.configuration).items()}
         self._tracker.log(
             self._run_id,
             [
@@ -364,6 +365,16 @@ def library_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def grouped(configuration: Configuration) -> dict[str, Any]:
+    """A configuration as parameters: what is done with features under `features/`.
+
+    MLflow's parallel coordinates begin with the first names of the alphabet, and what only some
+    trials have says nothing there.
+    """
+    apart = PLAN_NAMES - {"strategy"}
+    return {(f"features/{n}" if n in apart else n): v for n, v in configuration.items()}
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -20,6 +20,5 @@ def adopt(config: Config, core: Stage, holdouts: Stage, features: Stage) -> Stag
             "train first (recsys train), or promote a version",
         )
     first = learning.warm_start(champion, core.digest)
-    return _adopt(
-        config.storage.interim, holdouts, features, champion["configuration"], first, config.seed
-    )
+    adopted = learning.adoptable(champion)
+    return _adopt(config.storage.interim, holdouts, features, adopted, first, config.seed)

@@ -60,7 +60,7 @@ class Night:
                 assert (await client.read_flow_run(run_id)).state.name == self.name
                 wanted = ArtifactFilter(
                     flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]),
-                    key=ArtifactFilterKey(any_=["verdict-planted"]),
+                    key=ArtifactFilterKey(any_=["report-planted"]),
                 )
                 (found,) = await client.read_artifacts(artifact_filter=wanted)
                 return str(found.data)
@@ -141,7 +141,7 @@ def test_the_first_good_challenger_becomes_champion(nights: Nights) -> None:
     first = nights.done[0]
     assert (first.name, first.outcome.held) == ("Completed", [])
     assert nights.aliases[0] == {"challenger": "1", "champion": "1"}
-    assert "# planted version 1: champion" in first.artifact()
+    assert "**planted version 1 is champion.**" in first.artifact()
     tags = Registry(nights.configs[0].tracking.uri, "planted").version("1").tags
     assert tags["gate"] == "passed"
     assert tags["gate/beats popularity"].startswith("passed: ahead by +")
@@ -160,9 +160,9 @@ def test_a_worse_challenger_is_held_where_everybody_sees_it(nights: Nights) -> N
     assert held.state.message == "; ".join(held.outcome.held)
     assert nights.aliases[1] == {"challenger": "2", "champion": "1"}
     text = held.artifact()
-    assert "# planted version 2: held" in text
-    assert "| **failed** | no worse than the champion |" in text
-    assert "## Against version 1" in text
+    assert "**planted version 2 was held: no worse than the champion: " in text
+    assert "| FAILED | no worse than the champion |" in text
+    assert "Against version 1: " in text
     tags = Registry(nights.configs[0].tracking.uri, "planted").version("2").tags
     assert tags["gate"] == "held"
     assert tags["gate/no worse than the champion"].startswith("failed: ahead by -")

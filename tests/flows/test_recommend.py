@@ -13,7 +13,7 @@ from recsys.config import load_config
 from recsys.errors import NotFoundError, RegistryError
 from recsys.progress import Event, StageDone, listening
 from recsys.registry import Registry
-from recsys.tracking import Tracker
+from recsys.tracking import Opened, Tracker
 from tests.recsys.test_bundle import bundle
 
 
@@ -30,7 +30,7 @@ def test_lists_follow_the_champion(tmp_path: Path) -> None:
     )
     with pytest.raises(RegistryError, match="no model registry"):
         recommend(config)
-    run_id = Tracker.connect(uri, "fruit").open_study("k", "fruit", {})
+    run_id = Tracker.connect(uri, "fruit").open_study(Opened("k", "fruit", {}))
     with pytest.raises(NotFoundError, match="fruit has no champion"):
         recommend(config)
     registry = Registry(uri, "fruit")

@@ -15,7 +15,7 @@ from recsys import serving
 from recsys.champion import Champion
 from recsys.errors import NotFoundError, RegistryError
 from recsys.registry import Registry, whoami
-from recsys.tracking import Tracker
+from recsys.tracking import Opened, Tracker
 from tests.recsys.test_bundle import bundle
 
 
@@ -24,7 +24,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with a logged model, which every test registers under a name of its own."""
     folder = tmp_path_factory.mktemp("registry")
     uri = f"sqlite:///{folder}/mlflow.db"
-    run_id = Tracker.connect(uri, "fruit").open_study("k", "fruit", {})
+    run_id = Tracker.connect(uri, "fruit").open_study(Opened("k", "fruit", {}))
     serving.register(uri, run_id, "fruit", bundle(folder / "bundle"), {"bundle": "digest1"})
     return folder / "mlflow.db"
 

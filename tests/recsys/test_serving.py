@@ -19,7 +19,7 @@ from recsys import serving
 from recsys.errors import NotFoundError, RegistryError
 from recsys.recommender import Recommender
 from recsys.registry import Registry
-from recsys.tracking import Tracker
+from recsys.tracking import Opened, Tracker
 from tests.recsys.test_bundle import bundle
 
 
@@ -28,7 +28,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("registry")
     uri = f"sqlite:///{folder}/mlflow.db"
     tracker = Tracker.connect(uri, "fruit")
-    run_id = tracker.open_study("k", "fruit", {})
+    run_id = tracker.open_study(Opened("k", "fruit", {}))
     number = serving.register(
         uri, run_id, "fruit", bundle(folder / "bundle", features=True), {"a": "b"}
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from recsys.config import Range
 from recsys.errors import RegistryError
 from recsys.search import Budget, Policy, Study, run_study
 from recsys.space import SearchSpace
-from recsys.tracking import StudyRecorder, Tracker, flat
+from recsys.tracking import Fingerprinted, Opened, StudyRecorder, Tracker, flat
 from recsys.trial import Rung, TrialResult
 from tests.recsys.test_search import SPACE, outline, problem
 
@@ -20,7 +21,9 @@ POLICY = Policy(max_epochs=24, screen=5, initial=3)
 
 def recorder(folder: Path) -> StudyRecorder:
     tracker = Tracker.connect(f"sqlite:///{folder}/mlruns/mlflow.db", "planted")
-    return StudyRecorder(tracker, "key", "planted, seed 4", {"search.trials": 9})
+    data = Fingerprinted("planted", "f00d", "in/likes.psv", {"users": 240, "interactions": 2_600})
+    opened = Opened("key", "planted, seed 4", {"search.trials": 9}, data=data)
+    return StudyRecorder(tracker, opened)
 
 
 def study(recorder: StudyRecorder, trials: int = 9) -> Study:
@@ -41,6 +44,9 @@ def test_a_study_is_a_parent_run_with_children_curves_and_figures(tmp_path: Path
     assert parent.data.metrics["val/precision_at_5"] == pytest.approx(found.best.precision)
     for name, value in found.best.configuration.items():
         assert parent.data.params[f"best/{name}"] == str(value)
+    (data,) = parent.inputs.dataset_inputs
+    assert (data.dataset.name, data.dataset.digest) == ("planted", "f00d")
+    assert json.loads(data.dataset.profile) == {"users": 240, "interactions": 2_600}
     recorded = tracker.recorded_trials("key")
     assert len(recorded) == 9
     for trial in found.trials:

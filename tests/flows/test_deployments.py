@@ -1,0 +1,323 @@
+"""Deployments as an operator meets them: up, deploy, trigger, the REST call, events, down."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.conftest import ROOT
+from tests.planted import write_planted
+
+PROGRAM = [sys.executable, "-c", "from flows.cli import main; main()"]
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class Site:
+    """A copy of the project in which everything has been brought up."""
+
+    folder: Path
+    api: str
+    mlflow: str
+    arguments: list[str]
+
+    def environment(self) -> dict[str, str]:
+        # Only what is started in the project's folder sees its packages: runs have to go there.
+        kept = {n: v for n, v in os.environ.items() if not n.startswith(("PREFECT_", "PYTHONPATH"))}
+        home = self.folder.parent / "home"
+        return {**kept, "PREFECT_HOME": str(home), "PREFECT_API_URL": self.api}
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*PROGRAM, *arguments],
+            cwd=self.folder, env=self.environment(), capture_output=True, text=True, check=False,
+            timeout=300,
+        )  # fmt: skip
+
+    def post(self, path: str, **body: Any) -> Any:
+        answer = httpx.post(f"{self.api}{path}", json=body, timeout=30)
+        return answer.raise_for_status().json()
+
+    def services(self) -> dict[str, Any]:
+        text = (self.folder / "data/output/up/services.json").read_text(encoding="utf-8")
+        return {entry["name"]: entry for entry in json.loads(text)}
+
+    def trigger(self, name: str, *arguments: str, **parameters: Any) -> Any:
+        """What `recsys trigger` printed, with the data and the model of these tests."""
+        given = {
+            "config.data.likes": f'"{self.folder}/in/likes.psv"',
+            "config.data.features": f'"{self.folder}/in/feats.psv"',
+            "config.tracking.model": '"sample"',
+            "config.evaluate.bootstrap_samples": 50,
+            "config.evaluate.als_trials": 0,
+            **parameters,
+        }
+        options = [f"--param={name}={value}" for name, value in given.items()]
+        done = self.run("trigger", name, "--json", *options, *arguments)
+        assert done.stdout, done.stderr
+        return json.loads(done.stdout) | {"code": done.returncode}
+
+
+def until(condition: Callable[[], Any], seconds: float = 90) -> Any:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.3)
+    raise AssertionError(f"not within {seconds} seconds: {condition}")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("site") / "project"
+    for part in ("flows", "tasks", "recsys"):
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "prefect.yaml", folder)
+    write_planted(folder / "in")
+    ports = free_port(), free_port()
+    made = Site(
+        folder,
+        f"http://127.0.0.1:{ports[0]}/api",
+        f"http://127.0.0.1:{ports[1]}",
+        ["up", "--prefect-port", str(ports[0]), "--mlflow-port", str(ports[1])],
+    )
+    up = made.run(*made.arguments)
+    try:
+        assert up.returncode == 0, up.stdout + up.stderr
+        assert (
+            "deployed train/nightly, refresh/refresh, recommend/recommend, train/smoke" in up.stdout
+        )
+        yield made
+    finally:
+        made.run("down")
+
+
+@pytest.fixture(scope="module")
+def promoted(site: Site) -> Any:
+    """A run of the deployment `smoke` that made a champion."""
+    return site.trigger("smoke")
+
+
+def test_all_is_up_and_a_second_up_leaves_it(site: Site) -> None:
+    before = site.services()
+    assert list(before) == ["prefect", "mlflow", "worker"]
+    assert httpx.get(f"{site.mlflow}/health", timeout=10).text == "OK"
+    for line in psutil.Process(before["prefect"]["pid"]).cmdline():
+        assert "0.0.0.0" not in line  # noqa: S104
+    again = site.run(*site.arguments)
+    assert again.returncode == 0, again.stderr
+    assert "worker is running already" in again.stdout
+    assert site.services() == before
+
+
+def test_deploying_again_changes_nothing(site: Site) -> None:
+    def seen() -> tuple[Any, ...]:
+        names = sorted(entry["name"] for entry in site.post("/automations/filter"))
+        queues = site.post("/work_pools/recsys/queues/filter")
+        limits = {queue["name"]: queue["concurrency_limit"] for queue in queues}
+        return names, limits, len(site.post("/deployments/filter"))
+
+    before = seen()
+    assert before == (
+        [
+            "lists after a promotion",
+            "recsys: late runs are cancelled",
+            "recsys: silent runs have crashed",
+        ],
+        {"default": None, "sample": 1},
+        4,
+    )
+    done = site.run("deploy")
+    assert done.returncode == 0, done.stderr
+    assert seen() == before
+
+
+def test_the_night_is_scheduled(site: Site) -> None:
+    # Deployed, but never scheduled: that is what a server with the wrong libraries does.
+    wanted = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
+    runs = until(
+        lambda: [r for r in site.post("/flow_runs/filter", **wanted) if r["auto_scheduled"]]
+    )
+    assert {run["expected_start_time"][11:19] for run in runs} == {"03:00:00"}
+
+
+def test_the_form_in_prefect_knows_the_settings(site: Site) -> None:
+    (nightly,) = site.post("/deployments/filter", deployments={"name": {"any_": ["nightly"]}})
+    schema = nightly["parameter_openapi_schema"]
+    assert schema["definitions"]["Search"]["properties"]["trials"]["minimum"] == 1
+    assert schema["definitions"]["Config"]["properties"]["protocol"]["enum"] == [
+        "standard",
+        "article",
+    ]
+    assert nightly["global_concurrency_limit"]["limit"] == 1
+
+
+def test_a_triggered_run_promotes_and_lists_follow(site: Site, promoted: Any) -> None:
+    assert (promoted["code"], promoted["state"], promoted["over"]) == (0, "Completed", True)
+    assert promoted["name"].startswith("likes 20")  # the data, and the day
+    latest = site.folder / "data/output/batch/sample"
+    until(latest.exists)
+    manifest = json.loads((latest / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["counts"]["model"] == "sample"
+    runs = site.post("/flow_runs/filter", deployments={"name": {"any_": ["recommend"]}})
+    assert [run["state_name"] for run in runs] == ["Completed"]
+
+
+def test_the_run_left_report_progress_and_logs(site: Site, promoted: Any) -> None:
+    artifacts = site.post(
+        "/artifacts/filter", artifacts={"flow_run_id": {"any_": [promoted["id"]]}}
+    )
+    kinds = {artifact["type"]: artifact for artifact in artifacts}
+    assert set(kinds) == {"markdown", "progress"}
+    assert kinds["progress"]["data"] == 100.0
+    assert kinds["markdown"]["key"] == "report-sample"
+    for part in ("How good it is", "What the gate found", "What came in", "What it answers"):
+        assert f"## {part}" in kinds["markdown"]["data"]
+    logs = until(
+        lambda: site.post("/logs/filter", logs={"flow_run_id": {"any_": [promoted["id"]]}})
+    )
+    assert any("ingest: " in entry["message"] for entry in logs)
+
+
+def test_a_held_run_says_so_to_whoever_waits(site: Site, promoted: Any) -> None:
+    assert promoted["code"] == 0
+    hopeless = {"config.search.space.learning_rate": 1e-4, "config.search.space.no_components": 2}
+    held = site.trigger("smoke", **{"config.search.max_epochs": 2, "config.seed": 5, **hopeless})
+    assert (held["code"], held["state"]) == (7, "Held")
+    assert "no worse than the champion" in held["message"]
+    wanted = {"event": {"name": ["recsys.champion.held"]}}
+    (event,) = until(lambda: site.post("/events/filter", filter=wanted)["events"])
+    assert event["resource"]["prefect.resource.id"] == "recsys.model.sample"
+    assert event["payload"]["version"] == "2"
+
+
+def test_a_failed_run_and_one_that_takes_longer(site: Site) -> None:
+    failed = site.trigger("smoke", **{"config.data.likes": '"/nowhere/likes.psv"'})
+    assert (failed["code"], failed["state"]) == (1, "StageFailed")
+    assert "/nowhere/likes.psv" in failed["message"]
+    late = site.trigger("refresh", "--seconds", "0.1")
+    assert (late["code"], late["over"]) == (8, False)
+    unasked = site.trigger("refresh", "--no-wait")
+    assert (unasked["code"], unasked["over"]) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["smoke", "--param", "config.serch.trials=2"], 2, "serch"),
+        (["smoke", "--param", "config.dataset.x=2"], 2, "dataset, which is a value"),
+        (["smoke", "--param", "trials"], 2, "name=value"),
+        (["nightlong"], 4, "there are nightly, recommend, refresh, smoke"),
+        (["refresh/nightly"], 4, "no deployment refresh/nightly"),
+    ],
+)
+def test_a_wrong_trigger_is_refused(site: Site, arguments: list[str], code: int, said: str) -> None:
+    done = site.run("trigger", *arguments)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_rest_call_of_the_readme(site: Site) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    start = text.index("curl -s $PREFECT_API_URL/deployments/name/")
+    script = text[start : text.index("```", start)]
+    done = subprocess.run(
+        ["bash", "-ec", script], env=site.environment(), capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout)["parameters"]["config"] == {"dataset": "sample", "seed": 3}
+    run_id = json.loads(done.stdout)["id"]
+    httpx.delete(f"{site.api}/flow_runs/{run_id}", timeout=10).raise_for_status()
+
+
+PYTHON = """
+from prefect.deployments import run_deployment
+config = {"data": {"likes": "in/likes.psv", "features": "in/feats.psv"},
+          "tracking": {"model": "sample"}, "evaluate": {"als_trials": 0, "bootstrap_samples": 50}}
+run = run_deployment("refresh/refresh", parameters={"config": config})
+print(run.state.name, run.state.result().model)
+"""
+
+
+def test_a_program_gets_the_outcome(site: Site, promoted: Any) -> None:
+    assert promoted["code"] == 0
+    done = subprocess.run(
+        [sys.executable, "-c", PYTHON], cwd=site.folder, env=site.environment(),
+        capture_output=True, text=True, check=True, timeout=200,
+    )  # fmt: skip
+    assert done.stdout.split() == ["Completed", "sample"]
+
+
+def test_a_flow_serves_itself(site: Site) -> None:
+    program = 'from flows.refresh import refresh; refresh.serve(name="own", cron="0 4 * * *")'
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=site.folder, env=site.environment(),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        wanted = {"name": {"any_": ["own"]}}
+        until(lambda: site.post("/deployments/filter", deployments=wanted))
+        assert site.trigger("own")["state"] == "Completed"
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+
+
+def test_without_a_server_one_line_says_so(site: Site) -> None:
+    gone = {**site.environment(), "PREFECT_API_URL": f"http://127.0.0.1:{free_port()}/api"}
+    done = subprocess.run(
+        [*PROGRAM, "trigger", "smoke"], cwd=site.folder, env=gone,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 5
+    assert "no Prefect server answers at http://127.0.0.1:" in done.stderr
+
+
+def test_a_taken_port_is_named_and_nothing_starts(site: Site, tmp_path: Path) -> None:
+    shutil.copy(ROOT / "prefect.yaml", tmp_path)
+    taken = site.mlflow.rpartition(":")[2]
+    done = subprocess.run(
+        [*PROGRAM, "up", "--prefect-port", str(free_port()), "--mlflow-port", taken],
+        cwd=tmp_path, env={**site.environment(), "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 5
+    assert f"something else answers at port {taken}, where mlflow should" in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_down_ends_what_up_started_and_nothing_else(site: Site) -> None:
+    services = site.services()
+    started = [psutil.Process(entry["pid"]) for entry in services.values()]
+    families = [p for own in started for p in (own, *own.children(recursive=True))]
+    bystander = subprocess.Popen(["sleep", "60"])
+    # As if the number of a process that ended were somebody else's now.
+    path = site.folder / "data/output/up/services.json"
+    stolen = {"name": "old", "pid": bystander.pid, "created": 1.0, "address": ""}
+    path.write_text(json.dumps([*services.values(), stolen]), encoding="utf-8")
+    done = site.run("down")
+    assert done.stdout.splitlines() == ["worker is down", "mlflow is down", "prefect is down"]
+    assert not [process for process in families if process.is_running()]
+    assert bystander.poll() is None
+    bystander.kill()
+    bystander.wait()
+    assert site.run("down").stdout.strip() == "nothing was up"
