@@ -7,6 +7,7 @@ from recsys.config import Config
 from recsys.stages import Stage
 from recsys.tracking import StudyRecorder, Tracker, flat
 from tasks.caching import cached_task
+from tasks.runners import hired
 
 _tune = cached_task(learning.tune)
 
@@ -22,13 +23,16 @@ def tune(config: Config, core: Stage, holdouts: Stage, features: Stage) -> Stage
         f"{config.title}, seed {config.seed}",
         flat(config.model_dump(mode="json", exclude_none=True)),
     )
-    return _tune(
-        config.storage.interim,
-        holdouts,
-        features,
-        search,
-        config.seed,
-        first,
-        workers=config.search.workers,
-        recorder=recorder,
-    )
+    with hired(config.search) as pool:
+        return _tune(
+            config.storage.interim,
+            holdouts,
+            features,
+            search,
+            config.seed,
+            first,
+            workers=config.search.workers,
+            recorder=recorder,
+            pool=pool,
+            exchange=config.search.exchange,
+        )
