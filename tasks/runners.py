@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -102,6 +103,7 @@ def _ray(search: Search) -> TaskRunner[Any]:
     if search.cluster is not None:
         return RayTaskRunner(address=search.cluster)
     settings = {"num_cpus": search.workers, "include_dashboard": False, "log_to_driver": False}
+    settings["logging_level"] = logging.ERROR
     return RayTaskRunner(init_kwargs=settings)
 
 
