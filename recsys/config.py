@@ -263,7 +263,12 @@ class Batch(Section):
 class Tracking(Section):
     """MLflow: where runs go and what the registered model is called."""
 
-    uri: str = "sqlite:///mlruns/mlflow.db"
+    uri: str = Field(
+        "sqlite:///mlruns/mlflow.db", description="a database, or the address of a server"
+    )
+    artifacts: str | None = Field(
+        None, description="folder or URL (s3://bucket/path) of new experiments' files"
+    )
     experiment: str | None = Field(None, description="by default named after the data set")
     model: str | None = Field(None, description="by default named after the data set")
 

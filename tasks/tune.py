@@ -14,7 +14,7 @@ _tune = cached_task(learning.tune)
 
 def tune(config: Config, core: Stage, holdouts: Stage, features: Stage) -> Stage:
     search = config.article if config.protocol == "article" else config.search
-    tracker = Tracker.connect(config.tracking.uri, config.experiment)
+    tracker = Tracker.connect(config.tracking.uri, config.experiment, config.tracking.artifacts)
     champion = serving.champion_manifest(config.tracking.uri, config.model)
     first = learning.warm_start(champion, core.digest)
     recorder = StudyRecorder(
