@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -77,7 +78,7 @@ def postgres(databases: tuple[str, ...]) -> Iterator[str]:
         yield f"liked@127.0.0.1:{port}"
     finally:
         if process is not None:
-            process.terminate()
+            process.send_signal(signal.SIGINT)  # TERM would wait for those who are connected
             process.wait(30)
         shutil.rmtree(folder, ignore_errors=True)
 
