@@ -3,10 +3,11 @@
 A 16-trial study of the bundled sample on each of Prefect's task runners, with one worker and with
 two, reporting to a Prefect server that is there. Each measurement is a process of its own. The
 runner is started, and empty calls are timed, before the study: `start` is until the first empty
-call is back, `a leg` the median of 20 more. Speed-up is the wall time with one worker divided by
-that with two. CPU seconds of all processes are beside it: work that takes more of them on two
-workers says that memory, or other programs, hold it back; a wall time on two workers above half
-the CPU seconds says that workers had to wait.
+call is back, `a leg` the median of 20 more, `its CPU` what this process spent on each.
+
+Speed-up is the wall time with one worker divided by that with two. CPU seconds are beside it: if
+training takes more of them with two workers, memory or other programs hold it back; if a wall time
+with two is above half of them, workers had to wait.
 """
 
 from __future__ import annotations
@@ -55,12 +56,13 @@ def measure(runner: str, workers: int, trials: int, epochs: int, interim: Path) 
             start = time.perf_counter()
             pool.submit(nothing, 0).result()
             found["start"] = time.perf_counter() - start
-            empty = []
+            empty, cpu = [], time.process_time()
             for number in range(20):
                 start = time.perf_counter()
                 pool.submit(nothing, number).result()
                 empty.append(time.perf_counter() - start)
             found["leg"] = median(empty)
+            found["leg_cpu"] = (time.process_time() - cpu) / len(empty)
             with tempfile.TemporaryDirectory(dir=interim) as folder, listening(_legs(legs)):
                 start, cpu = time.perf_counter(), time.process_time()
                 made = learning.tune(
@@ -111,7 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         return
     print(
-        "runner     workers   start s   a leg ms    study s   trials' CPU s   own CPU s   speed-up"
+        "runner     workers   start s   a leg ms   its CPU ms    study s   trials' CPU s   "
+        "own CPU s   speed-up"
     )
     digests: set[str] = set()
     with tempfile.TemporaryDirectory() as home, server(Path(home)) as address:
@@ -124,6 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 gain = f"{alone / one['wall']:10.2f}" if workers == 2 else ""
                 print(
                     f"{runner:10} {workers:7} {one['start']:9.1f} {1e3 * one['leg']:10.0f} "
+                    f"{1e3 * one['leg_cpu']:12.0f} "
                     f"{one['wall']:10.1f} {one['trained_cpu']:15.1f} {one['own_cpu']:11.1f} {gain}",
                     flush=True,
                 )
