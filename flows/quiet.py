@@ -17,6 +17,7 @@ def calm() -> None:
         return
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "error")
     # Prefect's event worker logs under its own name, outside of Prefect's settings.
     for name in ("mlflow", "EventsWorker"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -153,6 +153,9 @@ JOINT_SPACE: Space = {
 class Search(Section):
     """The hyper-parameter search."""
 
+    # Who trains, and where, changes nothing of what is found.
+    unkeyed: ClassVar[frozenset[str]] = frozenset({"workers", "runner", "cluster", "exchange"})
+
     trials: Positive = Field(30, description="configurations tried, at most")
     seconds: Annotated[float, Field(gt=0)] | None = Field(
         None, description="no new trial after so many seconds of wall time"
@@ -161,7 +164,16 @@ class Search(Section):
     batch: Positive = Field(
         4, description="trials under way at once, whoever trains them; part of what a study is"
     )
-    workers: Positive = Field(2, description="threads that train them, one trial each")
+    workers: Positive = Field(2, description="how many train them, one trial and one core each")
+    runner: Literal["threads", "processes", "dask", "ray"] = Field(
+        "threads", description="what they are: threads, processes, dask or ray"
+    )
+    cluster: str | None = Field(
+        None, description="address of a Dask or Ray cluster; by default one for the run is started"
+    )
+    exchange: str | None = Field(
+        None, description="folder or URL that a cluster's workers reach; by default storage.interim"
+    )
     space: Space = Field(
         default_factory=lambda: dict(DEFAULT_SPACE), description="names left out keep the default"
     )
@@ -179,6 +191,12 @@ class Search(Section):
         replaced = {"alpha": {"user_alpha", "item_alpha"}, "user_alpha_scale": {"user_alpha"}}
         gone = set().union(*(names for name, names in replaced.items() if name in space))
         return {n: d for n, d in DEFAULT_SPACE.items() if n not in gone} | space
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Search:
+        if self.cluster is not None and self.runner not in ("dask", "ray"):
+            raise ValueError(f"cluster is for the runners dask and ray, not {self.runner}")
+        return self
 
     @field_validator("joint_space")
     @classmethod
@@ -246,7 +264,12 @@ class Batch(Section):
 class Tracking(Section):
     """MLflow: where runs go and what the registered model is called."""
 
-    uri: str = "sqlite:///mlruns/mlflow.db"
+    uri: str = Field(
+        "sqlite:///mlruns/mlflow.db", description="a database, or the address of a server"
+    )
+    artifacts: str | None = Field(
+        None, description="folder or URL (s3://bucket/path) of new experiments' files"
+    )
     experiment: str | None = Field(None, description="by default named after the data set")
     model: str | None = Field(None, description="by default named after the data set")
     ui: str | None = Field(None, description="where people open MLflow, for links to it")

@@ -51,7 +51,7 @@ def log_curve(
             "factors that stay finite",
             "lower its learning rate",
         ) from fault
-    tracker = Tracker.connect(config.tracking.uri, config.experiment)
+    tracker = Tracker.connect(config.tracking.uri, config.experiment, config.tracking.artifacts)
     figure = Path("data/output/curve.png")
     draw(points, problem.k, figure)
     curves = [("curve/train_precision_at_5", p.train, p.epoch) for p in points]

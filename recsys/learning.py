@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,18 +19,21 @@ from recsys.article import article_study
 from recsys.baselines import popularity, tune_als
 from recsys.bundle import Bundle, Seen, save_bundle
 from recsys.comparison import Fits, compare
+from recsys.crew import Bench, Crew, Elsewhere, Here, Pool
 from recsys.errors import InputError
 from recsys.evaluation import HEADLINE, Measured, as_leaderboard, differences, measure
+from recsys.exchange import Exchange
 from recsys.factors import Factors
 from recsys.foldin import learn_foldin
 from recsys.idmap import IdMap
 from recsys.interactions import Interactions
 from recsys.plan import PLAN_NAMES, parse
 from recsys.preparation import load_core
+from recsys.problems import load_problem, load_sides
 from recsys.search import Forgetful, Recorder
 from recsys.space import Configuration
 from recsys.stages import Counts, Stage, stage
-from recsys.strategies import Model, Side, Sides, learn
+from recsys.strategies import Model, learn
 from recsys.study import best_by_strategy, best_of, study_strategies
 from recsys.trial import Problem, TrialResult
 from recsys.withheld import learn_item_foldin, withhold
@@ -36,7 +41,7 @@ from recsys.withheld import learn_item_foldin, withhold
 LIGHTFM = "lightfm"
 
 
-@stage(version=3, unkeyed=("recorder", "workers"))
+@stage(version=3, unkeyed=("recorder", "workers", "pool", "exchange"))
 def tune(
     folder: Path,
     holdouts: Stage,
@@ -46,27 +51,33 @@ def tune(
     started_from: Sequence[Configuration] = (),
     workers: int = 1,
     recorder: Recorder | None = None,
+    pool: Pool | None = None,
+    exchange: str | None = None,
 ) -> Counts:
     """Search hyper-parameters on the validation holdout, our way or the founding article's.
 
     `started_from` are configurations that did well before, on other data; they are tried early.
+    So many `workers` are threads of this process, unless a `pool` is given: legs of trials run
+    there. Where that is other processes, they read the stages and leave their models in a folder
+    or at a URL, `exchange`; by default below the interim folder. The article's searches make one
+    trial after the other, in this process.
     """
-    parts = products.load_split(Path(holdouts.path))
-    sides = load_sides(features, parts.train.shape)
     if isinstance(search, config.Article):
-        problem = Problem(parts.train, parts.validation, seed=seed, masked=False, sides=sides)
+        problem = load_problem(holdouts, features, seed, masked=False)
         study = article_study(problem, search, seed, recorder or Forgetful())
     else:
-        problem = Problem(parts.train, parts.validation, seed=seed, sides=sides)
-        study = study_strategies(
-            problem,
-            search,
-            seed,
-            started_from=started_from,
-            cold_items=parts.cold_items,
-            workers=workers,
-            recorder=recorder,
-        )
+        problem = load_problem(holdouts, features, seed)
+        with _crew(pool, problem, holdouts, features, exchange or str(folder.resolve())) as crew:
+            study = study_strategies(
+                problem,
+                search,
+                seed,
+                started_from=started_from,
+                cold_items=products.load_cold_items(Path(holdouts.path)),
+                workers=workers,
+                crew=crew,
+                recorder=recorder,
+            )
     best = best_of(study.trials)
     if best is None or best.best is None or best.precision == 0.0:
         raise InputError(
@@ -139,27 +150,6 @@ def adopt(
     }
 
 
-def load_sides(features: Stage, shape: tuple[int, int]) -> Sides | None:
-    """The encoded features of both sides; None where there are none.
-
-    Parameters
-    ----------
-    features : Stage
-        Of `encode`.
-    shape : (int, int)
-        Users and items that are trained; they lead the encoded rows.
-    """
-    found: dict[str, Side] = {}
-    for name, trained in zip(("user", "item"), shape, strict=True):
-        encoded = products.load_encoded(Path(features.path), name)
-        if encoded is not None:
-            counts = features.counts
-            found[name] = Side(
-                encoded, trained, counts["identity"], counts["normalisation"], counts["weight"]
-            )
-    return Sides(**found) if found else None
-
-
 def warm_start(champion: Mapping[str, Any] | None, data_fingerprint: str) -> list[Configuration]:
     """The configurations a search starts from, given the champion's manifest.
 
@@ -184,6 +174,23 @@ def _as_dict(trial: TrialResult) -> dict[str, Any]:
         # Seconds differ from run to run; the product must not, so they stay in the tracking.
         "curve": list(zip(trial.epochs, trial.values, strict=True)),
     }
+
+
+@contextmanager
+def _crew(
+    pool: Pool | None, problem: Problem, holdouts: Stage, features: Stage, exchange: str
+) -> Iterator[Crew | None]:
+    """Who trains a study's legs in a pool; models that it left lying about are cleared away."""
+    if pool is None or pool.here:
+        yield None if pool is None else Here(problem, pool.submit)
+        return
+    place = Exchange(exchange)
+    models = place.below(f"models-{uuid.uuid4().hex}")
+    bench = Bench(place.give(holdouts), place.give(features), problem.seed, models)
+    try:
+        yield Elsewhere(bench, pool.submit)
+    finally:
+        models.clear()
 
 
 @stage(version=2, unkeyed=("workers",))

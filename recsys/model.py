@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import scipy.sparse as sp
 from lightfm import LightFM
+from numpy.typing import NDArray
 
 from recsys.errors import ConfigError
 from recsys.factors import Factors, Float32
@@ -93,6 +94,11 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
+# What LightFM keeps of each side; the momentum is zero throughout but for adadelta.
+PARTS = ("embeddings", "embedding_gradients", "biases", "bias_gradients")
+MOMENTUM = ("embedding_momentum", "bias_momentum")
+
+
 class Training:
     """One LightFM model in training.
 
@@ -166,6 +172,47 @@ class Training:
         if self.epoch == 0:
             return 0
         return int(3 * (model.user_embeddings.nbytes + model.item_embeddings.nbytes))
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """All that training goes on from, as arrays by name; not copied, good until `advance`.
+
+        Vectors and biases of both sides with their accumulators (float32), the number of epochs
+        (int64), and the state of the random generator (uint32 (624,), and three numbers).
+        """
+        generator = self._model.random_state.get_state(legacy=False)
+        numbers = generator["state"]["pos"], generator["has_gauss"], generator["gauss"]
+        parts = {name: getattr(self._model, name) for name in self._parts()}
+        return {
+            "epoch": np.array(self.epoch),
+            "key": generator["state"]["key"],
+            "numbers": np.array(numbers, np.float64),
+            **parts,
+        }
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what `state` returned, of the same configuration on the same interactions.
+
+        One epoch after it is, to the last bit, what it would have been without it.
+        """
+        position, has_gauss, gauss = state["numbers"].tolist()
+        # The old form: those of NumPy's types that know a dictionary do not know its shape.
+        self._model.random_state.set_state(
+            ("MT19937", state["key"], int(position), int(has_gauss), gauss)
+        )
+        for name in self._parts():
+            setattr(self._model, name, state[name])
+        for side in ("user", "item") if not self._has_momentum else ():
+            for name, like in zip(MOMENTUM, ("embeddings", "biases"), strict=True):
+                setattr(self._model, f"{side}_{name}", np.zeros_like(state[f"{side}_{like}"]))
+        self.epoch = int(state["epoch"])
+
+    @property
+    def _has_momentum(self) -> bool:
+        return bool(self._model.learning_schedule == "adadelta")
+
+    def _parts(self) -> list[str]:
+        parts = PARTS + (MOMENTUM if self._has_momentum else ())
+        return [f"{side}_{part}" for side in ("user", "item") for part in parts]
 
     def factors(self) -> Factors:
         """A copy of the representations (float32), features summed into them."""

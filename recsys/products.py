@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from recsys.features import Encoded, FeatureTable
 from recsys.idmap import IdMap
@@ -124,7 +125,12 @@ def load_split(folder: Path) -> Split:
     train, validation, test = (
         load_matrix(folder / f"{name}.npz") for name in ("train", "validation", "test")
     )
-    return Split(train, validation, test, np.load(folder / "cold_items.npy"))
+    return Split(train, validation, test, load_cold_items(folder))
+
+
+def load_cold_items(folder: Path) -> NDArray[np.int32]:
+    """The items of a split that are measured as if nobody had liked them."""
+    return np.load(folder / "cold_items.npy")
 
 
 def save_matrix(path: Path, matrix: sp.csr_matrix) -> None:

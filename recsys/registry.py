@@ -20,7 +20,7 @@ from mlflow.tracking import MlflowClient
 
 from recsys import serving
 from recsys.errors import NotFoundError
-from recsys.serving import CHAMPION, MISSING, resolved
+from recsys.serving import CHAMPION, MISSING, resolved, shown
 from recsys.tracking import clear_faults
 
 CHALLENGER, PREVIOUS = "challenger", "previous"
@@ -108,7 +108,7 @@ class Registry:
                 if fault.error_code not in MISSING:
                     raise
                 raise NotFoundError(
-                    f"no version {number} of {self.model} in {self.uri}",
+                    f"no version {number} of {self.model} in {shown(self.uri)}",
                     "a registered version",
                     "see the Models page of the MLflow UI for those there are",
                 ) from fault
@@ -214,7 +214,7 @@ class Registry:
         """The champion and the version before it, if that can be gone back to."""
         found = None
         if champion is None:
-            found = f"{self.model} has no champion in {self.uri}"
+            found = f"{self.model} has no champion in {shown(self.uri)}"
         elif previous is None or previous.number == champion.number:
             found = f"{self.model} has no champion before version {champion.number}"
         elif ROLLED_BACK in previous.tags:

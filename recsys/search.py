@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -21,6 +22,7 @@ from skopt import Optimizer
 from skopt.sampler import Lhs
 from threadpoolctl import threadpool_limits
 
+from recsys.crew import Crew, Here, Pending
 from recsys.progress import SearchStarted, TrialDone, tell
 from recsys.space import Configuration, SearchSpace
 from recsys.stopping import (
@@ -33,7 +35,7 @@ from recsys.stopping import (
     forecast,
     rungs,
 )
-from recsys.trial import Leg, Problem, Rung, TrialResult, Workshop
+from recsys.trial import Leg, Problem, Rung, TrialResult
 
 
 class Recorder(Protocol):
@@ -198,7 +200,7 @@ class _Flight:
     """A leg under way."""
 
     trial: TrialResult
-    future: Future[TrialResult]
+    future: Pending[TrialResult]
 
 
 @dataclass
@@ -210,14 +212,13 @@ class _Search:
     same study, however long each leg takes.
     """
 
-    workshop: Workshop
+    crew: Crew
     proposer: Proposer
     space: SearchSpace
     budget: Budget
     policy: Policy
     batch: int
     recorder: Recorder
-    submit: Callable[..., Future[TrialResult]]
     trials: list[TrialResult] = field(default_factory=list)
     flights: deque[_Flight] = field(default_factory=deque)
     # After each trial that outlived its screen: one that did not is no sign of having converged.
@@ -295,8 +296,16 @@ class _Search:
             Lagging(dict(self.best_at), self.policy.share),
             self.policy.plateau,
         )
-        leg = Leg(trial, ladder, rules, self.policy.max_epochs, recorded.curve, recorded.diverged)
-        self.flights.append(_Flight(trial, self.submit(self.workshop.run, leg)))
+        leg = Leg(
+            trial,
+            ladder,
+            rules,
+            self.policy.max_epochs,
+            recorded.curve,
+            recorded.diverged,
+            self.best,
+        )
+        self.flights.append(_Flight(trial, self.crew.send(leg)))
 
     def _absorb(self) -> None:
         """Take in the leg that was sent off first."""
@@ -341,7 +350,7 @@ class _Search:
             self._stop(trial, reason)
 
     def _stop(self, trial: TrialResult, reason: str) -> None:
-        self.workshop.forget(trial.number)
+        self.crew.forget(trial)
         self._settle(replace(trial, status="stopped", reason=reason))
 
     def _most_promising(self) -> TrialResult | None:
@@ -394,6 +403,7 @@ def run_study(
     policy: Policy = Policy(),
     batch: int = 1,
     workers: int = 1,
+    crew: Crew | None = None,
     seed: int = 0,
     first: Sequence[Configuration] = (),
     recorder: Recorder | None = None,
@@ -413,6 +423,8 @@ def run_study(
         Legs under way at once: each is decided without the results of the `batch - 1` before.
     workers : int
         Threads that train them; LightFM lets the lock go.
+    crew : Crew or None
+        Trains them in the place of these threads.
     seed : int
     first : sequence of configurations
         Tried before anything is asked for.
@@ -421,19 +433,16 @@ def run_study(
     recorder = recorder or Forgetful()
     recorder.begin()
     tell(SearchStarted(budget.trials))
-    with ThreadPoolExecutor(workers) as pool:
-        search = _Search(
-            Workshop(problem),
-            Proposer(space, seed, first, policy.initial),
-            space,
-            budget,
-            policy,
-            batch,
-            recorder,
-            pool.submit,
-        )
+    with ExitStack() as stack:
+        if crew is None:
+            crew = Here(problem, stack.enter_context(ThreadPoolExecutor(workers)).submit)
+        proposer = Proposer(space, seed, first, policy.initial)
+        search = _Search(crew, proposer, space, budget, policy, batch, recorder)
         ended = search.run()
-    study = Study(tuple(search.trials), ended)
+        study = Study(tuple(search.trials), ended)
+        best = replace(study.best, factors=crew.factors(study.best))
+    trials = tuple(best if trial.number == best.number else trial for trial in study.trials)
+    study = Study(trials, ended)
     recorder.end(study)
     return study
 

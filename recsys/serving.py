@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -189,7 +190,7 @@ def download(address: str, uri: str | None = None) -> Path:
             if fault.error_code not in MISSING:
                 raise
             raise NotFoundError(
-                f"no model {address} in {uri}",
+                f"no model {address} in {shown(uri)}",
                 "a registered model with that alias or version",
                 "train one first (recsys train), or check the name",
             ) from fault
@@ -205,6 +206,11 @@ def resolved(uri: str) -> str:
     if not uri.startswith("sqlite:///"):
         return uri
     return f"sqlite:///{Path(uri.removeprefix('sqlite:///')).resolve()}"
+
+
+def shown(text: str) -> str:
+    """A text as it may be read by everybody: addresses in it without their passwords."""
+    return re.sub(r"(://[^/@:\s]*):[^/@\s]*@", r"\1:***@", text)
 
 
 def require_registry(uri: str) -> None:
@@ -241,7 +247,7 @@ def _registry(uri: str) -> Iterator[None]:
         yield
     except (MlflowException, OSError) as fault:
         raise RegistryError(
-            f"the registry at {uri} failed ({str(fault).splitlines()[0][:200]})",
+            shown(f"the registry at {uri} failed ({str(fault).splitlines()[0][:200]})"),
             "an MLflow registry",
             "start it, or set tracking.uri",
         ) from fault

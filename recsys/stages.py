@@ -157,11 +157,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON says it; stages by their content."""
+    """A value as JSON says it; stages by their content, settings without those that only say who
+    does the work (`unkeyed`)."""
     if isinstance(value, Stage):
         return value.digest
     if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
+        return value.model_dump(mode="json", exclude=set(getattr(value, "unkeyed", ())))
     return value
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recsys.config import Search
 from recsys.content import Profiles
+from recsys.crew import Crew
 from recsys.mapping import choose
 from recsys.plan import Plan, parse
 from recsys.search import Budget, Forgetful, Policy, Recorded, Recorder, Study, announce, run_study
@@ -66,6 +68,7 @@ def study_strategies(
     started_from: Sequence[Configuration] = (),
     cold_items: Sequence[int] | NDArray[np.integer] = (),
     workers: int = 1,
+    crew: Crew | None = None,
     recorder: Recorder | None = None,
 ) -> Study:
     """One study over all strategies: which way of using features ranks best for warm users.
@@ -81,6 +84,8 @@ def study_strategies(
     cold_items : int array
         Kept out of every choice made here, so that they can be measured as items never seen.
     workers : int
+    crew : Crew or None
+        Trains the legs in the place of so many threads.
     recorder : Recorder or None
 
     Returns
@@ -93,14 +98,15 @@ def study_strategies(
     space = SearchSpace.from_config({"strategy": "none", **search.space})
     first = [space.configuration(space.point(c)) for c in (GOOD_DEFAULTS, *started_from)]
     budget = Budget(search.trials, search.seconds)
-    study = _search(problem, space, search, budget, seed, first, workers, _Part(recorder, 0))
+    train = partial(_search, problem, search, seed, workers, crew)
+    study = train(space, budget, first, _Part(recorder, 0))
     trials = list(study.trials)
     if problem.sides is not None and problem.sides.item is not None:
         plain = best_of([trial for trial in trials if _strategy(trial) == "none"])
         if plain is not None and plain.precision > 0:
             trials.append(_map(problem, plain, len(trials), cold_items, recorder))
             if search.joint_trials:
-                trials += _joint(problem, search, seed, plain, len(trials), workers, recorder)
+                trials += _joint(train, search, plain, len(trials), recorder)
     found = Study(tuple(trials), study.ended)
     recorder.end(found)
     return found
@@ -108,12 +114,13 @@ def study_strategies(
 
 def _search(
     problem: Problem,
-    space: SearchSpace,
     search: Search,
-    budget: Budget,
     seed: int,
-    first: Sequence[Configuration],
     workers: int,
+    crew: Crew | None,
+    space: SearchSpace,
+    budget: Budget,
+    first: Sequence[Configuration],
     recorder: Recorder,
 ) -> Study:
     return run_study(
@@ -123,6 +130,7 @@ def _search(
         policy=Policy(search.max_epochs),
         batch=search.batch,
         workers=workers,
+        crew=crew,
         seed=seed,
         first=first,
         recorder=recorder,
@@ -130,12 +138,10 @@ def _search(
 
 
 def _joint(
-    problem: Problem,
+    train: Callable[[SearchSpace, Budget, Sequence[Configuration], Recorder], Study],
     search: Search,
-    seed: int,
     plain: TrialResult,
     offset: int,
-    workers: int,
     recorder: Recorder,
 ) -> list[TrialResult]:
     """Trials with features trained jointly, the first at the optimum of those without."""
@@ -147,7 +153,7 @@ def _joint(
         seconds *= search.joint_trials / search.trials
     budget = Budget(search.joint_trials, seconds)
     part = _Part(recorder, offset)
-    study = _search(problem, space, search, budget, seed, first, workers, part)
+    study = train(space, budget, first, part)
     return [replace(trial, number=trial.number + offset) for trial in study.trials]
 
 

@@ -29,7 +29,7 @@ from recsys.errors import RegistryError
 from recsys.figures import draw_study
 from recsys.plan import PLAN_NAMES
 from recsys.search import Recorded, Study
-from recsys.serving import resolved
+from recsys.serving import resolved, shown
 from recsys.space import Configuration
 from recsys.trial import Rung, TrialResult
 
@@ -113,8 +113,12 @@ class Tracker:
     uri: str
 
     @classmethod
-    def connect(cls, uri: str, experiment: str) -> Tracker:
+    def connect(cls, uri: str, experiment: str, artifacts: str | None = None) -> Tracker:
         """Open, and where needed create, the database and the experiment.
+
+        A new experiment's files go below `artifacts`, a folder or a URL that MLflow knows; if not
+        given, beside a local database, to `mlruns/artifacts` for a database elsewhere, and where
+        a server puts them. MLflow never moves the files of an experiment.
 
         Raises
         ------
@@ -129,7 +133,7 @@ class Tracker:
             found = client.get_experiment_by_name(experiment)
             if found is not None:
                 return cls(client, found.experiment_id, uri)
-            location = _artifacts(uri, experiment)
+            location = _location(uri, experiment, artifacts)
             made = client.create_experiment(experiment, artifact_location=location)
             return cls(client, made, uri)
 
@@ -216,7 +220,7 @@ class Tracker:
         """Metrics (name, value, step), parameters and tags in as few calls as MLflow allows."""
         now = int(time.time() * 1000)
         entries = [Metric(name, value, now, step) for name, value, step in metrics]
-        told = [Param(name, str(value)[:6000]) for name, value in (params or {}).items()]
+        told = [Param(name, shown(str(value))[:6000]) for name, value in (params or {}).items()]
         marks = [RunTag(name, value[:5000]) for name, value in (tags or {}).items()]
         while entries or told or marks:
             self.client.log_batch(
@@ -311,12 +315,16 @@ class StudyRecorder:
         self._tracker.client.set_terminated(self._run_id, "FINISHED")
 
 
-def _artifacts(uri: str, experiment: str) -> str | None:
-    """Artifacts lie beside a local database; a server decides for itself."""
-    if not uri.startswith("sqlite:///"):
-        return None
-    folder = Path(uri.removeprefix("sqlite:///")).parent.resolve() / "artifacts" / experiment
-    return folder.as_uri()
+def _location(uri: str, experiment: str, artifacts: str | None) -> str | None:
+    if artifacts is not None and "://" in artifacts:
+        return f"{artifacts.rstrip('/')}/{experiment}"
+    folder = Path(artifacts or "mlruns/artifacts")
+    if artifacts is None:
+        if uri.startswith(("http://", "https://")):
+            return None
+        if uri.startswith("sqlite:///"):
+            folder = Path(uri.removeprefix("sqlite:///")).parent / "artifacts"
+    return (folder.resolve() / experiment).as_uri()
 
 
 @contextmanager
@@ -324,8 +332,9 @@ def clear_faults(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, OSError) as fault:
+        said = str(fault).splitlines()[0][:200]
         raise RegistryError(
-            f"no tracking server or database answers at {uri} ({str(fault).splitlines()[0][:200]})",
+            shown(f"no tracking server or database answers at {uri} ({said})"),
             "an MLflow tracking address",
             "start it, or set tracking.uri",
         ) from fault
@@ -348,7 +357,7 @@ def require_server(uri: str) -> None:
         fault = str(failure) or type(failure).__name__
     if fault:
         raise RegistryError(
-            f"no tracking server answers at {uri} ({fault})",
+            shown(f"no tracking server answers at {uri} ({fault})"),
             "an MLflow tracking address",
             "start it, or set tracking.uri",
         )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
+import hashlib
+import json
 import time
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 from recsys.factors import Factors
 from recsys.metrics import precision_at_k
 from recsys.model import DivergedError, Training
+from recsys.shelf import Memory, Shelf
 from recsys.stopping import StopRule, first_reason
 from recsys.strategies import Sides, start
 
@@ -76,7 +77,9 @@ class TrialResult:
     reason : str
         Why it ended, or paused.
     factors : Factors or None
-        The state at the best rung; None where that was recalled, not trained.
+        The state at the best rung; None where that was recalled and not trained, or was no better
+        than another trial's, or was left by a worker elsewhere under `kept`.
+    kept : str or None
     """
 
     number: int
@@ -85,6 +88,14 @@ class TrialResult:
     status: Status = "paused"
     reason: str = ""
     factors: Factors | None = field(default=None, compare=False, repr=False)
+    kept: str | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """What its model is called on a shelf; the configuration tells equal numbers apart."""
+        text = json.dumps(self.configuration, sort_keys=True)
+        digest = hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+        return f"{self.number:04d}-{digest}"
 
     @property
     def best(self) -> Rung | None:
@@ -126,6 +137,8 @@ class Leg:
         Measurements of an earlier process: taken over instead of made again.
     diverged : str or None
         That the earlier process saw it diverge behind the recorded rungs.
+    record : float
+        The best precision of the study so far: what does not exceed it need not be copied.
     """
 
     trial: TrialResult
@@ -134,24 +147,26 @@ class Leg:
     last: int
     recorded: tuple[Rung, ...] = ()
     diverged: str | None = None
+    record: float = 0.0
+
+    def __str__(self) -> str:
+        return f"trial {self.trial.number:03d}, to epoch {self.rungs[-1]}"
 
 
 class Workshop:
-    """Trains legs; keeps the models of paused trials, so that going on costs no epoch twice.
+    """Trains legs; puts the models of paused trials on a shelf, so that no epoch is made twice.
 
     Parameters
     ----------
     problem : Problem
-    kept_bytes : int
-        Models kept at most; the longest untouched goes first, and is trained again up to where
-        it was (which gives the same model) should its trial go on after all.
+    shelf : Shelf or None
+        By default in memory. A model that is no longer there is trained again up to where it
+        was, which gives the same model.
     """
 
-    def __init__(self, problem: Problem, kept_bytes: int = 2 * 10**9) -> None:
+    def __init__(self, problem: Problem, shelf: Shelf | None = None) -> None:
         self.problem = problem
-        self._kept_bytes = kept_bytes
-        self._models: OrderedDict[int, Training] = OrderedDict()
-        self._lock = threading.Lock()
+        self.shelf = Memory() if shelf is None else shelf
 
     def run(self, leg: Leg) -> TrialResult:
         """Train and measure one leg, on one thread."""
@@ -162,8 +177,9 @@ class Workshop:
         with threadpool_limits(1):
             for epoch in leg.rungs:
                 if epoch in recorded:
-                    rung, factors = recorded[epoch], None
+                    rung = recorded[epoch]
                     spent.reset(rung.seconds)
+                    trial = replace(trial, curve=(*trial.curve, rung), factors=None, kept=None)
                 elif leg.diverged is not None:
                     return self._ended(trial, "diverged", leg.diverged)
                 else:
@@ -173,42 +189,34 @@ class Workshop:
                     except DivergedError as fault:
                         return self._ended(trial, "diverged", str(fault))
                     precision = self.problem.precision(training.view())
-                    # A copy of the state is only made where it is the best so far.
-                    factors = training.factors() if precision > trial.precision else None
+                    if precision > trial.precision:
+                        # A copy of the state is only made where it is the best of the study.
+                        factors = training.factors() if precision > leg.record else None
+                        trial = replace(trial, factors=factors, kept=None)
                     rung = Rung(epoch, precision, spent.seconds())
-                trial = replace(trial, curve=(*trial.curve, rung), factors=factors or trial.factors)
+                    trial = replace(trial, curve=(*trial.curve, rung))
                 if epoch >= leg.last:
                     return self._ended(trial, "complete", "all epochs")
                 if reason := first_reason(leg.rules, trial.epochs, trial.values):
                     return self._ended(trial, "stopped", reason)
         if training is not None:
-            self._keep(trial.number, training)
+            self.shelf.put(trial.name, training)
         return replace(trial, status="paused", reason=f"paused at epoch {trial.epochs[-1]}")
 
-    def forget(self, number: int) -> None:
-        """Drop the model of a trial that will not go on."""
-        with self._lock:
-            self._models.pop(number, None)
-
     def _ended(self, trial: TrialResult, status: Status, reason: str) -> TrialResult:
-        self.forget(trial.number)
+        self.shelf.drop(trial.name)
         return replace(trial, status=status, reason=reason)
 
     def _take(self, trial: TrialResult) -> Training:
-        with self._lock:
-            training = self._models.pop(trial.number, None)
         reached = trial.curve[-1].epoch if trial.curve else 0
+        fresh = self.problem.training(trial.configuration)
+        if not reached:
+            return fresh
+        training = self.shelf.take(trial.name, fresh)
         if training is None or training.epoch != reached:
             training = self.problem.training(trial.configuration)
-            if reached:
-                training.advance(reached)
+            training.advance(reached)
         return training
-
-    def _keep(self, number: int, training: Training) -> None:
-        with self._lock:
-            self._models[number] = training
-            while sum(model.bytes for model in self._models.values()) > self._kept_bytes:
-                self._models.popitem(last=False)
 
 
 class _Stopwatch:

@@ -42,7 +42,7 @@ def cached_task(
         cache_key_fn=_key,
         retries=retries,
         retry_delay_seconds=[2.0, 10.0, 30.0][:retries],
-        retry_condition_fn=_worth_retrying,
+        retry_condition_fn=worth_retrying,
     )
     def run(folder: str, call: Callable[[], Stage]) -> str:
         made = call()
@@ -69,7 +69,7 @@ def _key(_: TaskRunContext, parameters: dict[str, Any]) -> str:
     return hashlib.sha256(parameters["folder"].encode()).hexdigest()
 
 
-def _worth_retrying(_: object, __: object, state: Any) -> bool:
+def worth_retrying(_: object, __: object, state: Any) -> bool:
     """Only faults of the outside world pass by themselves; a wrong input stays wrong."""
     try:
         state.result()

@@ -32,7 +32,7 @@ def _register(
     manifest = load_bundle(bundle).manifest
     digest = bundle_digest(manifest)
     registry = Registry(config.tracking.uri, config.model)
-    tracker = Tracker.connect(config.tracking.uri, config.experiment)
+    tracker = Tracker.connect(config.tracking.uri, config.experiment, config.tracking.artifacts)
     known = registry.find(digest)
     number = known.number if known else ""
     if not known:

@@ -23,7 +23,7 @@ from recsys.tracking import Tracker
 
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE)
 def _report(config: Config, number: str, held: Sequence[str], stages: Mapping[str, Stage]) -> str:
-    tracker = Tracker.connect(config.tracking.uri, config.experiment)
+    tracker = Tracker.connect(config.tracking.uri, config.experiment, config.tracking.artifacts)
     registry = Registry(config.tracking.uri, config.model)
     run_id = registry.version(number).run_id
     run = f"#/experiments/{tracker.experiment_id}/runs/{run_id}"

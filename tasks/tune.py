@@ -16,17 +16,18 @@ from recsys.stages import Stage
 from recsys.tracking import StudyRecorder, Tracker
 from tasks.caching import cached_task
 from tasks.opening import opened
+from tasks.runners import hired
 
 _tune = cached_task(learning.tune)
 
 
 def tune(config: Config, core: Stage, holdouts: Stage, features: Stage) -> Stage:
     search = config.article if config.protocol == "article" else config.search
-    tracker = Tracker.connect(config.tracking.uri, config.experiment)
+    tracker = Tracker.connect(config.tracking.uri, config.experiment, config.tracking.artifacts)
     champion = serving.champion_manifest(config.tracking.uri, config.model)
     first = learning.warm_start(champion, core.digest)
     key = learning.tune.key(holdouts, features, search, config.seed, first)
-    with _progress(config.title):
+    with _progress(config.title), hired(config.search) as pool:
         return _tune(
             config.storage.interim,
             holdouts,
@@ -36,6 +37,8 @@ def tune(config: Config, core: Stage, holdouts: Stage, features: Stage) -> Stage
             first,
             workers=config.search.workers,
             recorder=StudyRecorder(tracker, opened(config, key, core, "study")),
+            pool=pool,
+            exchange=config.search.exchange,
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -11,13 +12,15 @@ import pytest
 
 from recsys.article import article_study
 from recsys.config import ARTICLE_SPACE, Article, Range, Space
+from recsys.crew import Here
 from recsys.interactions import read_interactions
 from recsys.model import DivergedError, Hyperparameters, Training
 from recsys.search import Budget, Forgetful, Policy, Recorded, Study, run_study
+from recsys.shelf import Memory
 from recsys.space import Configuration, SearchSpace
 from recsys.splits import split
 from recsys.stopping import Converged
-from recsys.trial import Problem, Rung, TrialResult, Workshop, run_whole
+from recsys.trial import Problem, Rung, TrialResult, run_whole
 from tests.planted import planted
 
 SPACE: Space = {
@@ -128,14 +131,9 @@ def test_a_study_that_was_cut_off_goes_on_where_it_was(legs: int) -> None:
 
 def test_a_forgotten_model_is_trained_again_to_the_same_point() -> None:
     expected = study(workers=1)
-    small = Workshop.__init__
-
-    def forgetful(self: Workshop, problem: Problem, kept_bytes: int = 0) -> None:
-        small(self, problem, kept_bytes)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Workshop, "__init__", forgetful)
-        assert outline(study(workers=1)) == outline(expected)
+    with ThreadPoolExecutor(1) as pool:
+        crew = Here(problem(), pool.submit, Memory(most=0))
+        assert outline(study(crew=crew)) == outline(expected)
 
 
 def test_divergence_is_found_early_and_told_as_a_finite_worst_value() -> None:

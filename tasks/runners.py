@@ -1,0 +1,116 @@
+"""Runners: the Prefect task runner that trains a search's legs, each leg a task run."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, TypeVar, cast
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
+
+from recsys.config import Search
+from recsys.crew import Pending
+from recsys.errors import ConfigError
+from tasks.caching import worth_retrying
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+
+@task(
+    name="leg",
+    task_run_name="{argument}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=2,
+    retry_delay_seconds=[2.0, 10.0],
+    retry_condition_fn=worth_retrying,
+)
+def _leg(call: Callable[[Any], Any], argument: Any) -> Any:
+    return call(argument)
+
+
+class Hired:
+    """Workers behind a Prefect task runner, which starts with the first call."""
+
+    def __init__(self, search: Search, stack: ExitStack) -> None:
+        self.here = search.runner == "threads"
+        self._search, self._stack = search, stack
+        self._runner: TaskRunner[Any] | None = None
+        self._server: dict[Any, Any] = {}
+
+    def submit(self, call: Callable[[A], R], argument: A, /) -> Pending[R]:
+        if self._runner is None:
+            if not self.here:
+                self._server = {PREFECT_API_URL: _server()}
+            with temporary_settings(self._server):
+                self._runner = self._stack.enter_context(task_runner(self._search))
+        # Workers take over the settings in force when a task is sent.
+        with temporary_settings(self._server):
+            future = self._runner.submit(_leg, {"call": call, "argument": argument})
+        return cast("Pending[R]", future)
+
+
+@contextmanager
+def hired(search: Search) -> Iterator[Hired]:
+    """Workers as configured, let go at the end; none are started if there is nothing to do."""
+    with ExitStack() as stack:
+        yield Hired(search, stack)
+
+
+def task_runner(search: Search) -> TaskRunner[Any]:
+    """Prefect's task runner for a search.
+
+    Raises
+    ------
+    ConfigError
+        If its integration is not installed.
+    """
+    if search.runner == "threads":
+        return ThreadPoolTaskRunner(max_workers=search.workers)
+    if search.runner == "processes":
+        return ProcessPoolTaskRunner(max_workers=search.workers)
+    try:
+        return _dask(search) if search.runner == "dask" else _ray(search)
+    except ImportError as fault:
+        raise ConfigError(
+            f"search.runner is {search.runner}, but {fault.name} is not installed",
+            f"Prefect's integration with {search.runner}",
+            f"pip install 'liked-this[{search.runner}]', or take another runner",
+        ) from fault
+
+
+def _dask(search: Search) -> TaskRunner[Any]:
+    from prefect_dask.task_runners import DaskTaskRunner
+
+    if search.cluster is not None:
+        return DaskTaskRunner(address=search.cluster)
+    # One trial a process: threads of one worker would share its lock for nothing.
+    cluster = {"n_workers": search.workers, "threads_per_worker": 1, "dashboard_address": None}
+    return DaskTaskRunner(cluster_kwargs=cluster)
+
+
+def _ray(search: Search) -> TaskRunner[Any]:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing calls home
+    from prefect_ray.task_runners import RayTaskRunner
+
+    if search.cluster is not None:
+        return RayTaskRunner(address=search.cluster)
+    settings = {"num_cpus": search.workers, "include_dashboard": False, "log_to_driver": False}
+    settings["logging_level"] = logging.ERROR
+    return RayTaskRunner(init_kwargs=settings)
+
+
+def _server() -> str:
+    """The address of the Prefect server this run reports to, be it one for the run alone.
+
+    Workers that were not told would each start a server of their own.
+    """
+    with get_client(sync_client=True) as client:
+        return str(client.api_url)

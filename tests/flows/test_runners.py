@@ -1,0 +1,114 @@
+"""Runners: one study on Prefect's threads, processes, Dask and Ray; a task run for each leg."""
+
+from __future__ import annotations
+
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.context import FlowRunContext
+
+from recsys import learning
+from recsys.config import Data, Search
+from recsys.errors import ConfigError
+from tasks.runners import hired, task_runner
+from tests.conftest import Prepared, prepare
+from tests.planted import write_planted
+
+SEARCH = Search(trials=4, max_epochs=24, batch=3)
+INTEGRATIONS = {"dask": "prefect_dask", "ray": "prefect_ray"}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    folder = tmp_path_factory.mktemp("runners")
+    likes, features = write_planted(folder / "in")
+    return prepare(Data(likes=str(likes), features=str(features)), folder / "interim")
+
+
+@pytest.fixture(scope="module")
+def expected(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The study without any of Prefect's."""
+    folder = tmp_path_factory.mktemp("bare")
+    return learning.tune(folder, prepared.holdouts, prepared.features, SEARCH, 3).digest
+
+
+def require(runner: str) -> None:
+    if runner in INTEGRATIONS and find_spec(INTEGRATIONS[runner]) is None:
+        pytest.skip(f"{INTEGRATIONS[runner]} is not installed (liked-this[{runner}])")
+
+
+@pytest.mark.parametrize("runner", ["threads", "processes", "dask", "ray"])
+def test_every_runner_makes_the_same_study(
+    prepared: Prepared, expected: str, tmp_path: Path, runner: str
+) -> None:
+    require(runner)
+    # Workers take long to start, above all Ray's; how many there are changes nothing.
+    workers = 2 if runner in ("threads", "dask") else 1
+    search = SEARCH.model_copy(update={"runner": runner, "workers": workers})
+
+    @flow(name="study")
+    def study() -> tuple[str, str]:
+        with hired(search) as pool:
+            made = learning.tune(
+                tmp_path, prepared.holdouts, prepared.features, search, 3, pool=pool
+            )
+        context = FlowRunContext.get()
+        assert context is not None
+        assert context.flow_run is not None
+        return made.digest, str(context.flow_run.id)
+
+    digest, run = study()
+    assert digest == expected
+    states = legs(run)
+    # Each leg is a task run of this flow run, on the one server there is.
+    assert len(states) >= SEARCH.trials
+    assert {state for _, state in states} == {"COMPLETED"}
+    assert any(name.startswith("trial 000, to epoch ") for name, _ in states)
+
+
+def legs(run: str) -> list[tuple[str, str]]:
+    """Names and states of a flow run's task runs, as soon as they have all arrived."""
+    chosen = FlowRunFilter(id=FlowRunFilterId(any_=[run]))
+    found: list[tuple[str, str]] = []
+    with get_client(sync_client=True) as client:
+        for _ in range(100):
+            runs = client.read_task_runs(flow_run_filter=chosen)
+            found = [(entry.name, str(entry.state_type.value)) for entry in runs]
+            if found and all(state == "COMPLETED" for _, state in found):
+                break
+            time.sleep(0.1)
+    return found
+
+
+def test_nothing_is_started_for_nothing() -> None:
+    nowhere = Search(runner="dask", cluster="tcp://127.0.0.1:9")
+    with hired(nowhere) as pool:
+        assert not pool.here
+
+
+def test_an_integration_that_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "prefect_dask.task_runners", None)
+    with pytest.raises(ConfigError, match=r"liked-this\[dask\]"):
+        task_runner(Search(runner="dask"))
+
+
+def test_a_cluster_that_is_there_is_used(prepared: Prepared, expected: str, tmp_path: Path) -> None:
+    require("dask")
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+    ) as cluster:
+        search = SEARCH.model_copy(update={"runner": "dask", "cluster": cluster.scheduler_address})
+        with hired(search) as pool:
+            made = learning.tune(
+                tmp_path, prepared.holdouts, prepared.features, search, 3, pool=pool
+            )
+        assert made.digest == expected
+        # It goes on when the run is over.
+        assert cluster.scheduler.workers
