@@ -344,7 +344,7 @@ def pairs(settings: Sequence[str]) -> dict[str, Any]:
             raise ConfigError(setting, "name=value", "as in search.trials=40")
         try:
             found[name.strip()] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):
             found[name.strip()] = value.strip()
     return found
 
