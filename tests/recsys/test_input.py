@@ -318,9 +318,12 @@ def test_features_with_a_nul_stay_apart(tmp_path: Path) -> None:
 
 def test_a_million_tags_on_one_item(tmp_path: Path) -> None:
     tags = "".join(f"a|tag|t{tag}\n" for tag in range(1_000_000))
-    found, rejected = read_features(write(tmp_path, FEATURES + tags))
-    assert (len(found), len(found.owners), len(found.names)) == (1_000_000, 1, 1_000_000)
-    assert rejected == {}
+    found, rejected = read_features(write(tmp_path, FEATURES + "b|tag|t7\n" + tags + "b|tag|x\n"))
+    assert found.owners.ids.to_pylist() == ["b"]
+    assert found.names.to_pylist() == ["tag_t7", "tag_x"]
+    assert rejected == {"more than 2,000 features on one item": 1_000_000}
+    with pytest.raises(InputError, match="no usable row"):
+        read_features(write(tmp_path, FEATURES + tags[: 20 * 2_001]))
 
 
 def test_every_reader_says_what_it_left_out(tmp_path: Path) -> None:
