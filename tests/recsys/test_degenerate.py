@@ -46,7 +46,7 @@ def train(
     folder: Path,
     likes: Likes,
     tags: Mapping[str, list[str]] | None = None,
-    threshold: Threshold = Threshold(),
+    threshold: Threshold | None = None,
     n: int = 5,
     **space: Any,
 ) -> Trained:
@@ -60,7 +60,7 @@ def train(
         data = data.model_copy(update={"features": str(folder / "feats.psv")})
     interim, seed = folder / "interim", 7
     ingested = preparation.ingest(interim, data, preparation.sources_of(data))
-    core = preparation.threshold(interim, ingested, threshold)
+    core = preparation.threshold(interim, ingested, threshold or Threshold())
     holdouts = preparation.split(interim, ingested, core, Split(n=n), seed)
     features = preparation.encode(interim, ingested, core, Encode())
     search = Search(trials=3, max_epochs=6, batch=2, space=space)
