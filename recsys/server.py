@@ -75,7 +75,9 @@ class RefusedError(Exception):
         said: dict[str, Any] = {"error": parts}
         if self.position is not None:
             said["question"] = self.position
-        headers = {"Retry-After": "1"} if self.status == 503 else None
+        headers = {"Retry-After": "1"} if self.status == 503 else {}
+        if self.status in (408, 413):
+            headers["Connection"] = "close"  # or the rest of the body would go on arriving
         return _json(said, self.status, headers)
 
 

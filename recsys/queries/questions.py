@@ -154,8 +154,9 @@ def _blocks(questions: Sequence[Question]) -> list[list[int]]:
     """Questions for known users that differ in the user alone."""
     alike: dict[tuple[int, Filters], list[int]] = {}
     for position, question in enumerate(questions):
-        if question.query == "recommend" and question.id is not None:
-            _require_nothing_new(question)
+        # One that is wrong is answered, and refused, by itself: it has to be named.
+        known = question.query == "recommend" and question.id is not None
+        if known and not (question.liked or question.tags or question.features):
             alike.setdefault((question.n, question.filters), []).append(position)
     return [
         positions[start : start + BLOCK]

@@ -20,12 +20,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys import serving
+from recsys import server, serving
+from recsys.champion import Champion
+from recsys.cli import registered
+from recsys.errors import ConfigError, NotFoundError
 from recsys.queries.questions import NAMES, QUERIES
 from recsys.registry import Registry
+from recsys.server import Limits
 from recsys.tracking import Tracker
 from tests.recsys.test_bundle import bundle
 
+ROOT = Path(__file__).parents[2]
 BODY, SECONDS = 20_000, 1.5
 
 
@@ -49,11 +54,12 @@ class Served:
         return int(next(line for line in status.splitlines() if "VmRSS" in line).split()[1])
 
 
-def serve(uri: str, *options: str) -> subprocess.Popen[str]:
+def serve(uri: str, *options: str, log: Any = subprocess.PIPE) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "recsys.cli", "serve", "--model", "fruit", *options]
     variables = os.environ | {"MLFLOW_TRACKING_URI": uri}
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, env=variables, stdout=pipe, stderr=pipe, text=True)
+    return subprocess.Popen(
+        command, env=variables, stdout=subprocess.PIPE, stderr=log, text=True, cwd=ROOT
+    )
 
 
 @pytest.fixture(scope="module")
@@ -65,15 +71,20 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     made = bundle(folder / "bundle", features=True)
     registry = Registry(uri, "fruit")
     registry.promote(serving.register(uri, run_id, "fruit", made, {}), by="ann", why="first")
-    process = serve(uri, "--port", "0", "--body", str(BODY), "--seconds", str(SECONDS))
+    options = ("--port", "0", "--body", str(BODY), "--seconds", str(SECONDS))
+    log = folder / "log.txt"
+    with log.open("w") as stream:
+        process = serve(uri, *options, log=stream)
     assert process.stdout is not None
     said = process.stdout.readline()
     assert said.startswith("fruit version 1 answers at http://127.0.0.1:")
     try:
         yield Served(said.split()[-1], registry, process)
+        # Whatever was sent, nothing went wrong inside.
+        assert "Traceback" not in log.read_text(encoding="utf-8")
     finally:
         process.terminate()
-        process.wait(30)
+        assert process.wait(30) == -15
 
 
 def test_answers_come_in_order_with_what_has_to_be_said(served: Served) -> None:
@@ -86,7 +97,7 @@ def test_answers_come_in_order_with_what_has_to_be_said(served: Served) -> None:
     first, second, third = answer["answers"]
     row = {"id": "b", "name": "b", "score": 1.75, "reason": "like Apple"}
     assert first == {"rows": [row], "notes": []}
-    assert "unknown item ignored: zzz" in second["notes"]
+    assert second["notes"][0] == "1 unknown item ignored: zzz"
     assert [row["id"] for row in third["rows"]] == ["b"]
     assert served.ask().json()["answers"] == []
 
@@ -105,6 +116,7 @@ def test_health_and_version(served: Served) -> None:
     assert "server" not in httpx.get(f"{served.address}/health").headers
 
 
+JSON = "application/json"
 LONG = ["a"] * 1001
 WRONG: dict[str, tuple[dict[str, Any], int]] = {
     "an unknown user": ({"query": "recommend", "id": "nobody"}, 404),
@@ -137,13 +149,14 @@ WRONG: dict[str, tuple[dict[str, Any], int]] = {
 @pytest.mark.parametrize("case", WRONG)
 def test_a_wrong_question_is_named(case: str, served: Served) -> None:
     question, status = WRONG[case]
-    answer = served.ask({"query": "recommend", "id": "ann"}, question)
+    body = json.dumps({"questions": [{"query": "recommend", "id": "ann"}, question]})
+    kind = {"Content-Type": JSON}
+    answer = httpx.post(f"{served.address}/questions", content=body, headers=kind, timeout=30)
     assert answer.status_code == status, answer.text
     assert answer.json()["question"] == 1
     assert set(answer.json()["error"]) == {"found", "expected", "action"}
 
 
-JSON = "application/json"
 BODIES: dict[str, tuple[bytes, str, int]] = {
     "nothing": (b"", JSON, 400),
     "no JSON": (b"{", JSON, 400),
@@ -191,7 +204,7 @@ def test_a_body_without_a_length_is_counted_as_it_comes(served: Served) -> None:
         url = f"{served.address}/questions"
         kind = {"Content-Type": JSON}
         assert httpx.post(url, content=chunks(), headers=kind, timeout=30).status_code == 413
-    except httpx.WriteError:
+    except (httpx.WriteError, httpx.ReadError):
         pass  # it has hung up already, which is as well
     assert sent < 10_000 * 10_000
 
@@ -206,13 +219,15 @@ def test_other_addresses_and_methods(served: Served) -> None:
         assert "POST /questions" in answer.json()["error"]["expected"]
 
 
-def raw(served: Served, sent: bytes, wait: float = 10) -> bytes:
-    """What comes back for bytes as they are, until the connection is closed."""
+def raw(served: Served, sent: bytes, wait: float = 10, whole: bool = True) -> bytes:
+    """What comes back for bytes as they are, until the connection is closed, or its beginning."""
     with socket.create_connection(served.place, timeout=wait) as connection:
         connection.sendall(sent)
         found = b""
         while part := connection.recv(65536):
             found += part
+            if not whole:
+                break
         return found
 
 
@@ -231,9 +246,9 @@ HEAD = f"POST /questions HTTP/1.1\r\nHost: x\r\nContent-Type: {JSON}\r\n".encode
 )
 def test_who_sends_slowly_is_not_waited_for(sent: bytes, status: bytes, served: Served) -> None:
     start = time.monotonic()
-    answer = raw(served, sent + b"" if b"\r\n\r\n" not in sent else sent, wait=30)
+    answer = raw(served, sent, wait=30)
     assert status in answer.split(b"\r\n")[0]
-    assert SECONDS * 0.9 < time.monotonic() - start < SECONDS * 10
+    assert time.monotonic() - start > SECONDS * 0.9
     assert served.ask({"query": "recommend", "id": "ann"}).status_code == 200
 
 
@@ -251,7 +266,7 @@ def test_who_sends_slowly_is_not_waited_for(sent: bytes, status: bytes, served: 
     ids=["NULs", "version", "negative", "two lengths", "endless length", "long head", "chunk"],
 )
 def test_what_is_no_http_is_answered_with_400_or_cut(sent: bytes, served: Served) -> None:
-    status = raw(served, sent).split(b"\r\n")[0].split(b" ")[1:2]
+    status = raw(served, sent, whole=False).split(b"\r\n")[0].split(b" ")[1:2]
     assert status in ([], [b"400"], [b"413"], [b"404"])
     assert served.ask({"query": "recommend", "id": "ann"}).status_code == 200
 
@@ -276,7 +291,7 @@ plausible = st.fixed_dictionaries(
 wild = st.dictionaries(st.one_of(st.sampled_from(sorted(NAMES)), texts), values, max_size=5)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(st.one_of(plausible, wild), min_size=1, max_size=3))
 def test_fuzzed_questions_are_answered_or_refused(
     served: Served, questions: list[dict[str, Any]]
@@ -290,7 +305,7 @@ def test_fuzzed_questions_are_answered_or_refused(
 
 
 def test_fuzzed_bytes_are_refused_or_cut(served: Served) -> None:
-    drawn = random.Random(7)
+    drawn = random.Random(7)  # noqa: S311
     body = json.dumps({"questions": [{"query": "recommend", "id": "ann"}]}).encode()
     whole = HEAD + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
 
@@ -308,7 +323,7 @@ def test_fuzzed_bytes_are_refused_or_cut(served: Served) -> None:
                     letters[place:place] = drawn.randbytes(drawn.randint(1, 9))
         return bytes(letters)
 
-    sent = [mutated(seed) for seed in range(150)]
+    sent = [mutated(seed) for seed in range(100)]
     with ThreadPoolExecutor(32) as pool:
         answers = list(pool.map(lambda one: raw(served, one, wait=60), sent))
     statuses = {answer.split(b" ")[1] if answer else b"cut" for answer in answers}
@@ -322,45 +337,34 @@ def test_many_at_once_are_all_answered_in_bounded_memory(served: Served) -> None
     def client(_: int) -> set[int]:
         with httpx.Client() as session:
             url, asked = f"{served.address}/questions", {"questions": [question] * 20}
-            return {session.post(url, json=asked, timeout=60).status_code for _ in range(20)}
+            return {session.post(url, json=asked, timeout=60).status_code for _ in range(10)}
 
-    with ThreadPoolExecutor(32) as pool:
-        pool.map(client, range(32))
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(client, range(16)))
         before = served.memory()
-        assert set().union(*pool.map(client, range(32))) == {200}
+        assert set().union(*pool.map(client, range(16))) == {200}
     assert served.memory() < before + 50_000
 
 
-def test_it_follows_the_champion_without_a_pause(
-    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from recsys.champion import Champion
+def test_what_cannot_be_served_is_one_clear_error(served: Served) -> None:
+    uri = served.registry.uri
+    with pytest.raises(NotFoundError, match="vegetables has no champion"):
+        server.serve(Champion("vegetables", uri), "vegetables", "127.0.0.1", 0, Limits(), print)
+    for host, port in (("192.0.2.1", 0), served.place):
+        with pytest.raises(ConfigError, match=f"no place at {host} port {port}"):
+            server.serve(Champion("fruit", uri), "fruit", host, port, Limits(), print)
+    for name in ("../fruit", "models:/fruit/1", "/fruit", "..", "a'b"):
+        with pytest.raises(ConfigError, match="the name of a registered model"):
+            registered(name)
+    assert registered("fruit") == "fruit"
 
+
+def test_it_follows_the_champion_without_a_pause(served: Served, tmp_path: Path) -> None:
     champion = Champion("fruit", served.registry.uri, every=0.0)
     assert champion.current_version()[0] == "1"
     run_id = served.registry.version("1").run_id
-    other = bundle(tmp_path / "other", names=False)
+    other = bundle(tmp_path / "bundle", names=False)
     number = serving.register(served.registry.uri, run_id, "fruit", other, {})
     served.registry.promote(number, by="ann", why="a better one")
     version, recommender = champion.current_version()
     assert (version, recommender.name(0)) == (number, "a")
-
-
-@pytest.mark.parametrize(
-    ("options", "said", "code"),
-    [
-        (("--model", "vegetables"), "vegetables has no champion", 4),
-        (("--model", "../fruit"), "the name of a registered model", 2),
-        (("--model", "models:/fruit/1"), "the name of a registered model", 2),
-        (("--host", "192.0.2.1"), "no place at 192.0.2.1", 2),
-        (("--host", "no such host"), "no place at no such host", 2),
-    ],
-)
-def test_what_cannot_be_served_is_one_line(
-    options: tuple[str, ...], said: str, code: int, served: Served
-) -> None:
-    process = serve(served.registry.uri, "--port", "0", *options)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == code
-    assert said in errors
-    assert len(errors.strip().splitlines()) == 1
