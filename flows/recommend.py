@@ -6,8 +6,11 @@ from prefect import flow
 from pydantic import BaseModel
 
 from recsys.config import Config
+from recsys.redaction import redact_logs
 from tasks.recommend import publish
 from tasks.recommend import recommend as write
+
+redact_logs()
 
 
 class Written(BaseModel):

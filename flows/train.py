@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from recsys.config import Config
 from recsys.errors import HELD_EXIT
+from recsys.redaction import redact_logs
 from tasks.encode import encode
 from tasks.evaluate import evaluate
 from tasks.fit import fit
@@ -20,6 +21,8 @@ from tasks.register import register
 from tasks.split import split
 from tasks.threshold import threshold
 from tasks.tune import tune
+
+redact_logs()
 
 
 class Outcome(BaseModel):

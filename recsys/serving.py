@@ -23,6 +23,9 @@ from recsys.errors import InputError, NotFoundError, RecsysError, RegistryError
 from recsys.queries.questions import answer_all, read_questions
 from recsys.recommender import Recommender
 
+# MLflow prints where to see a run, with the user and the password of a server's address.
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+
 DEFAULT_URI = "sqlite:///mlruns/mlflow.db"
 CHAMPION = "champion"
 # What MLflow answers where there is no such model, version or alias.
