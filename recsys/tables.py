@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias, cast
@@ -244,7 +246,7 @@ def _from_text(
             invalid_row_handler=malformed.skip,
         )
         # The file system's own stream recognises the compression by the ending.
-        with filesystem.open_input_stream(path) as stream:
+        with filesystem.open_input_stream(path) as stream, _undecodable_rows_unprinted():
             table = pacsv.read_csv(stream, read, parse, convert)
     except (pa.ArrowException, OSError, ValueError, LookupError) as fault:
         raise _text_fault(filesystem, path, columns, text, fault) from fault
@@ -252,6 +254,22 @@ def _from_text(
     _require_once(_header(filesystem, path, text), columns, path)
     _require_closed_quotes(table, malformed, text, path)
     return table.rename_columns(list(columns)), malformed.count
+
+
+@contextmanager
+def _undecodable_rows_unprinted() -> Iterator[None]:
+    """Arrow prints a traceback for a malformed row that is no text, before it raises for it."""
+    before = sys.unraisablehook
+
+    def hook(fault: sys.UnraisableHookArgs) -> None:
+        if not isinstance(fault.exc_value, UnicodeDecodeError):
+            before(fault)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def _require_codec(encoding: str) -> None:

@@ -101,6 +101,9 @@ REFUSED: dict[str, tuple[str | bytes, TextFormat, str]] = {
     "a line break and nothing else": ("\n", TextFormat(), "cannot be read"),
     "empty columns": (HEADER + "||\n" * 3, TextFormat(), "no user: 3"),
     "a column twice": ("uid|mid|uid|modelname\n1|2|3|4\n", TextFormat(), "more than one"),
+    "a malformed row that is no text": (
+        HEADER.encode() + b"x|\xff|b|v\n", TextFormat(), "cannot be read",
+    ),
     "a delimiter that ends lines": (HEADER + "x|a|u\n", TextFormat("\n"), "delimiter"),
 }  # fmt: skip
 
