@@ -1,8 +1,8 @@
 """Serving: `recsys serve` under wrk, beside a bare uvicorn endpoint that answers a constant.
 
-The constant is as long as the server's own answer, and both run with the same protocol and the same
 The constant is as long as the server's own answer, and both run with the same protocol and loop,
 so the ratio is what the answering costs. RECSYS_BENCH_SECONDS is for each load, by default 10.
+"""
 
 from __future__ import annotations
 
