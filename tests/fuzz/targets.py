@@ -6,6 +6,7 @@ comes out of it is checked as well, for a wrong model is worse than a traceback.
 
 from __future__ import annotations
 
+import io
 import json
 import tempfile
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from recsys.cli import pairs
 from recsys.config import Config, load_config
@@ -167,6 +170,12 @@ def questions(data: bytes) -> None:
         json.dumps(answer.as_dicts(), allow_nan=False)
 
 
+def _parquet() -> bytes:
+    stream = io.BytesIO()
+    pq.write_table(pa.table({"uid": ["u", "v"], "mid": [1, 2], "modelname": ["x", None]}), stream)
+    return stream.getvalue()
+
+
 SEEDS: dict[Target, list[bytes]] = {
     likes: [
         b"\x14\x00u|i|n|w|t\nann|a|Apple|1.5|2020-01-01\nbob|b|\\\"q\\\"|2|1577836800\n",
@@ -174,7 +183,7 @@ SEEDS: dict[Target, list[bytes]] = {
         b"\x04\x02" + "u|i|n|w|t\nü|é|x|1|1\n".encode("utf-16"),
     ],
     features: [b"\x14\x00i|t|v|w\na|tag|red|1\nb|Tag|Green|2\n", b"\x05\x01i,t,v,w\na,b,c,1\n"],
-    parquet: [b"PAR1\x00\x00\x00\x00PAR1"],
+    parquet: [_parquet(), b"PAR1\x00\x00\x00\x00PAR1"],
     configuration: [
         b'seed = 3\n[data]\nlikes = "a.psv"\n[search]\ntrials = 2\n[search.space]\n'
         b'learning_rate = { low = 0.01, high = 0.1, scale = "log" }\nloss = { values = ["warp", '
