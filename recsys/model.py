@@ -24,7 +24,7 @@ RUNAWAY = 1e4
 # Least and largest value that LightFM, or the memory of a machine, has a use for.
 WHOLE = {"no_components": (1, 10_000), "max_sampled": (1, 1_000_000), "k": (1, 1_000_000)}
 WHOLE |= {"n": (1, 1_000_000)}
-REAL = {"learning_rate": (1e-12, 1e6), "user_alpha": (0.0, 1e6), "item_alpha": (0.0, 1e6)}
+REAL = {"learning_rate": (1e-12, 1e30), "user_alpha": (0.0, 1e6), "item_alpha": (0.0, 1e6)}
 REAL |= {"rho": (0.0, 1.0), "epsilon": (0.0, 1e6)}
 
 
