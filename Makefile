@@ -11,7 +11,7 @@ export DO_NOT_TRACK := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint bench up down ui lock clean
+.PHONY: help setup train test lint fuzz bench up down ui lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | \
@@ -32,10 +32,15 @@ train: $(READY)  ## retrain on the bundled sample, from likes to a registered ch
 test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest
 
-lint: $(READY)  ## check style and types
+lint: $(READY)  ## check style, types and what is unsafe
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	# Asserts state invariants to the reader and the type checker (B101).
+	$(BIN)/bandit --quiet --recursive recsys tasks flows --skip B101
+
+fuzz: $(READY)  ## look for input that breaks readers, configuration or queries (FUZZ_SECONDS each)
+	$(BIN)/python -m tests.fuzz --seconds $(or $(FUZZ_SECONDS),60)
 
 bench: $(READY)  ## measure against the peers; figures and tables go to data/output/bench
 	$(BIN)/python -m tests.benchmarks

@@ -8,8 +8,11 @@ from pydantic import BaseModel
 from flows.ending import named_states
 from flows.naming import about_model
 from recsys.config import Config
+from recsys.redaction import redact_logs
 from tasks.recommend import publish
 from tasks.recommend import recommend as write
+
+redact_logs()
 
 
 class Written(BaseModel):

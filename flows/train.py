@@ -11,6 +11,7 @@ from flows.naming import about_data
 from flows.outcome import Outcome, outcome
 from recsys.config import Config
 from recsys.errors import HELD_EXIT
+from recsys.redaction import redact_logs
 from tasks.encode import encode
 from tasks.evaluate import evaluate
 from tasks.fit import fit
@@ -22,6 +23,8 @@ from tasks.report import report
 from tasks.split import split
 from tasks.threshold import threshold
 from tasks.tune import tune
+
+redact_logs()
 
 
 @flow(

@@ -219,12 +219,32 @@ def load_bundle(folder: Path) -> Bundle:
         If there is no such folder.
     """
     manifest = _read_manifest(folder)
-    if damaged := damage(folder, manifest["files"]):
+    try:
+        if damaged := _unlisted(folder, manifest) or damage(folder, manifest["files"]):
+            raise InputError(
+                f"{folder} is damaged ({damaged})",
+                "the files as they were written",
+                "copy or register the bundle again",
+            )
+        return _open(folder, manifest)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as fault:
         raise InputError(
-            f"{folder} is damaged ({damaged})",
-            "the files as they were written",
-            "copy or register the bundle again",
-        )
+            f"{folder} is no bundle ({type(fault).__name__}: {fault})",
+            "the files of a bundle",
+            "copy or register it again",
+        ) from fault
+
+
+def _unlisted(folder: Path, manifest: Mapping[str, Any]) -> str | None:
+    """A file that no checksum vouches for: it would be opened as if one did."""
+    listed = {MANIFEST, *manifest["files"]}
+    for path in sorted(folder.iterdir()):
+        if path.name not in listed and not path.is_dir():
+            return f"{path.name} is not in its manifest"
+    return None
+
+
+def _open(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
     items = pq.read_table(folder / "items.parquet")
     users = pq.read_table(folder / "users.parquet")
     return Bundle(

@@ -57,6 +57,10 @@ class Champion:
         NotFoundError, RegistryError
             If there is no champion, or the registry does not answer, and there never was one.
         """
+        return self.current_version()[1]
+
+    def current_version(self) -> tuple[str, Recommender]:
+        """The champion's version and its recommender; see `current`."""
         held = self._held
         if held is None:
             with self._lock:
@@ -68,12 +72,12 @@ class Champion:
                 _log.warning("still version %s of %s: %s", held[0], self._name, fault)
             finally:
                 self._lock.release()
-        return held[1]
+        return held
 
-    def _look(self) -> Recommender:
+    def _look(self) -> tuple[str, Recommender]:
         held = self._held
         if held is not None and time.monotonic() - self._looked < self._every:
-            return held[1]  # somebody else looked while we waited
+            return held  # somebody else looked while we waited
         self._looked = time.monotonic()
         serving.require_registry(self._uri)
         found = serving.champion_version(self._uri, self._name)
@@ -87,4 +91,4 @@ class Champion:
             address = f"models:/{self._name}/{found[0]}"
             held = found[0], Recommender(load_bundle(serving.download(address, self._uri)))
             self._held = held
-        return held[1]
+        return held

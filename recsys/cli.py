@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from recsys import datasets as named
-from recsys.config import load_config
+from recsys.config import load_config, unsafe
 from recsys.errors import ConfigError, RecsysError
 from recsys.queries.answers import Answer
 from recsys.queries.filters import Filters
@@ -276,6 +276,45 @@ def build_index(model: Model = "sample") -> None:
     print(made.folder)
 
 
+@app.command()
+def serve(
+    model: Annotated[
+        str,
+        typer.Option("--model", "-m", envvar="RECSYS_MODEL", help="a registered name"),
+    ] = "sample",
+    host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines ask, too")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any that is free")] = 8000,
+    body: Annotated[int, typer.Option(min=1, help="bytes of a request, at most")] = 1 << 20,
+    seconds: Annotated[float, typer.Option(min=0.1, help="for a request, at most")] = 10.0,
+    workers: Annotated[int, typer.Option(min=1, help="threads that answer")] = 2,
+) -> None:
+    """Answer questions over HTTP with the champion, whichever it becomes."""
+    from recsys.champion import Champion
+    from recsys.server import Limits, serve
+
+    champion = Champion(registered(model))
+
+    def ready(address: str) -> None:
+        print(f"{model} version {champion.version} answers at {address}", flush=True)
+
+    serve(champion, model, host, port, Limits(body, seconds, workers), ready)
+
+
+def registered(model: str) -> str:
+    """A name as the registry has them.
+
+    Raises
+    ------
+    ConfigError
+        If it is an address, a path, or has letters that no name has.
+    """
+    if unsafe(model) or not model.strip(" ."):
+        raise ConfigError(
+            f"model {model!r}", "the name of a registered model", "see those in the MLflow UI"
+        )
+    return model
+
+
 def _filters(
     must: list[str] | None,
     must_not: list[str] | None,
@@ -344,7 +383,7 @@ def pairs(settings: Sequence[str]) -> dict[str, Any]:
             raise ConfigError(setting, "name=value", "as in search.trials=40")
         try:
             found[name.strip()] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):
             found[name.strip()] = value.strip()
     return found
 

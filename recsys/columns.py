@@ -13,6 +13,12 @@ from numpy.typing import NDArray
 from recsys.idmap import IdMap
 from recsys.tables import Source
 
+TICKS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}  # of a unit in a second
+# The years that can be written down: 1 to 9999.
+EARLIEST, LATEST = (
+    np.datetime64(year, "s").astype(np.int64).item() for year in ("0001-01-01", "+10000-01-01")
+)
+
 Check = Callable[[pa.ChunkedArray], NDArray[np.bool_]]
 
 
@@ -46,9 +52,10 @@ def present(column: pa.ChunkedArray) -> NDArray[np.bool_]:
 
 
 def positive(column: pa.ChunkedArray) -> NDArray[np.bool_]:
-    """Where a column has a positive number that float32 can hold."""
+    """Where a column has a positive number that float32 can hold, without loss of its sign."""
     number = numbers(column)
-    return np.isfinite(number) & (number > 0) & (number < np.finfo(np.float32).max)
+    bounds = np.finfo(np.float32)
+    return np.isfinite(number) & (number >= bounds.tiny) & (number < bounds.max)
 
 
 def dated(column: pa.ChunkedArray) -> NDArray[np.bool_]:
@@ -57,23 +64,41 @@ def dated(column: pa.ChunkedArray) -> NDArray[np.bool_]:
 
 
 def numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    """A column as float64, NaN where it is no number."""
+    """A column as float64, NaN where it is no number; a moment or a span of time is none."""
+    if pa.types.is_temporal(column.type):
+        return np.full(len(column), np.nan)
     return pd.to_numeric(column.to_pandas(), errors="coerce").to_numpy(np.float64)
 
 
 def seconds(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    """Timestamps as numbers: dates become seconds since 1970, numbers stay what they are."""
-    if pa.types.is_temporal(column.type):
-        moments = pd.Series(column.to_pandas())
+    """Timestamps as numbers: dates become seconds since 1970, numbers stay what they are.
+
+    NaN where there is neither, or a date outside of the years 1 to 9999.
+    """
+    if pa.types.is_date(column.type):
+        column = column.cast(pa.timestamp("s"))
+    if pa.types.is_timestamp(column.type):
+        ticks = column.cast(pa.int64()).to_numpy().astype(np.float64)
+        elapsed = ticks / TICKS[column.type.unit]
+    elif pa.types.is_temporal(column.type):
+        return np.full(len(column), np.nan)
     else:
         number = numbers(column)
         # One stray number must not make a column of dates unreadable, nor the other way round.
         if 2 * np.isfinite(number).sum() >= present(column).sum():
             return np.where(np.abs(number) < 2**62, number, np.nan)
-        moments = pd.Series(column.to_pandas()).astype("string")
-    parsed = pd.to_datetime(moments, errors="coerce", utc=True, format="mixed")
-    elapsed = (parsed - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
-    return elapsed.to_numpy(np.float64)
+        elapsed = _parsed(pd.Series(column.to_pandas()).astype("string"))
+    return np.where((elapsed >= EARLIEST) & (elapsed < LATEST), elapsed, np.nan)
+
+
+def _parsed(written: pd.Series) -> NDArray[np.float64]:
+    """Seconds since 1970 of dates as people write them."""
+    # "now" and "today" would be read too, as another moment every night.
+    written = written.where(written.str.contains(r"\d", na=False))
+    parsed = pd.to_datetime(written, errors="coerce", utc=True, format="mixed")
+    # Counted in the resolution that pandas chose: in nanoseconds the year 1 does not exist.
+    ticks = parsed.dt.tz_localize(None).to_numpy().astype("datetime64[us]")
+    return np.where(np.isnat(ticks), np.nan, ticks.astype(np.int64) / TICKS["us"])
 
 
 def sorted_codes(column: pa.ChunkedArray, kind: str) -> tuple[NDArray[np.int32], IdMap]:

@@ -2,19 +2,51 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from recsys.errors import ConfigError
+from recsys.redaction import redacted
 
 LOCAL_UI = "http://127.0.0.1:5000"
 Share = Annotated[float, Field(gt=0, lt=1)]
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1, lt=2**31)]
+Samples = Annotated[int, Field(ge=1, le=100_000)]
+Column = Annotated[str, Field(min_length=1)]
+Location = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
 Margin = Annotated[float, Field(ge=0)]
 Character = Annotated[str, Field(min_length=1, max_length=1)]
+
+
+def _safe_name(name: str) -> str:
+    if not name.strip(" .") or unsafe(name):
+        raise ValueError("a name of letters, digits, spaces and _ . + - @, with no path in it")
+    return name
+
+
+# Names become folders, parts of addresses and of MLflow's filter expressions.
+Name = Annotated[str, Field(max_length=200), AfterValidator(_safe_name)]
+# Whatever is written of a configuration (MLflow's parameters, Prefect's, files) is JSON: what must
+# not be read there is never in it. Python's own values stay whole, for they have to be used.
+Address = Annotated[Location, PlainSerializer(redacted, return_type=str, when_used="json")]
+
+
+def unsafe(name: str) -> set[str]:
+    """The characters that a name must not have."""
+    return {letter for letter in name if not (letter.isalnum() or letter in " _.+-@")}
 
 
 class Section(BaseModel):
@@ -26,23 +58,42 @@ class Section(BaseModel):
 class Data(Section):
     """Where the likes and features are, and what their columns are called."""
 
-    likes: str = Field(description="file, folder or URL of the interactions")
-    features: str | None = Field(None, description="item features: item, type, value")
-    user_features: str | None = Field(None, description="user features: user, type, value")
+    likes: Address = Field(description="file, folder or URL of the interactions")
+    features: Address | None = Field(None, description="item features: item, type, value")
+    user_features: Address | None = Field(None, description="user features: user, type, value")
     delimiter: Character = Field("|", description="between the fields of a text file")
-    quote: Character | None = '"'
-    escape: Character | None = "\\"
+    quote: Character | None = Field('"', description="'' if there is none")
+    escape: Character | None = Field("\\", description="'' if there is none")
     encoding: str = "utf-8"
-    user_column: str = "uid"
-    item_column: str = "mid"
-    name_column: str | None = Field("modelname", description="the item's name in the likes")
-    weight_column: str | None = None
-    timestamp_column: str | None = None
-    feature_item_column: str | None = Field(None, description="by default item_column")
-    feature_user_column: str | None = Field(None, description="by default user_column")
-    feature_type_column: str = "type"
-    feature_value_column: str = "value"
-    feature_weight_column: str | None = None
+    user_column: Column = "uid"
+    item_column: Column = "mid"
+    name_column: Column | None = Field("modelname", description="the item's name in the likes")
+    weight_column: Column | None = None
+    timestamp_column: Column | None = None
+    feature_item_column: Column | None = Field(None, description="by default item_column")
+    feature_user_column: Column | None = Field(None, description="by default user_column")
+    feature_type_column: Column = "type"
+    feature_value_column: Column = "value"
+    feature_weight_column: Column | None = None
+
+    @field_validator("quote", "escape", mode="before")
+    @classmethod
+    def _none(cls, mark: Any) -> Any:
+        """TOML has no null."""
+        return None if mark == "" else mark
+
+    @model_validator(mode="after")
+    def _tell_apart(self) -> Data:
+        marks = [mark for mark in (self.delimiter, self.quote, self.escape) if mark]
+        if len(set(marks)) < len(marks):
+            raise ValueError(
+                "marks that differ: delimiter, quote, escape (a doubled quote is read too)"
+            )
+        if any(not mark.isascii() or mark in "\0\r\n" for mark in marks):
+            raise ValueError("delimiter, quote and escape of ASCII and no line break")
+        if self.user_column == self.item_column:
+            raise ValueError(f"two columns, not {self.user_column!r} for users and items")
+        return self
 
 
 class Threshold(Section):
@@ -103,6 +154,13 @@ class Choice(Section):
     values: Annotated[list[str], Field(min_length=2)]
     when: dict[str, str | float | int | list[str]] | None = None
 
+    @field_validator("values")
+    @classmethod
+    def _once_each(cls, values: list[str]) -> list[str]:
+        if len(set(values)) < len(values):
+            raise ValueError("values that differ")
+        return values
+
 
 Dimension = Range | Choice | bool | int | float | str
 Space = dict[str, Dimension]
@@ -156,7 +214,7 @@ class Search(Section):
     # Who trains, and where, changes nothing of what is found.
     unkeyed: ClassVar[frozenset[str]] = frozenset({"workers", "runner", "cluster", "exchange"})
 
-    trials: Positive = Field(30, description="configurations tried, at most")
+    trials: Samples = Field(30, description="configurations tried, at most")
     seconds: Annotated[float, Field(gt=0)] | None = Field(
         None, description="no new trial after so many seconds of wall time"
     )
@@ -168,10 +226,10 @@ class Search(Section):
     runner: Literal["threads", "processes", "dask", "ray"] = Field(
         "threads", description="what they are: threads, processes, dask or ray"
     )
-    cluster: str | None = Field(
+    cluster: Address | None = Field(
         None, description="address of a Dask or Ray cluster; by default one for the run is started"
     )
-    exchange: str | None = Field(
+    exchange: Address | None = Field(
         None, description="folder or URL that a cluster's workers reach; by default storage.interim"
     )
     space: Space = Field(
@@ -207,7 +265,7 @@ class Search(Section):
 class Article(Section):
     """The founding article's searches, for `protocol = "article"`."""
 
-    calls: Positive = Field(250, description="trials without features")
+    calls: Samples = Field(250, description="trials without features")
     feature_calls: Annotated[int, Field(ge=0)] = Field(
         50, description="trials with features, the first at the best of those without"
     )
@@ -220,7 +278,7 @@ class Evaluate(Section):
     """What is measured on the test holdout."""
 
     ks: list[Positive] = [5, 10, 20]
-    bootstrap_samples: Positive = 1000
+    bootstrap_samples: Samples = 1000
     als_trials: Annotated[int, Field(ge=0)] = Field(4, description="0 leaves ALS out")
     withheld: bool = Field(
         True, description="one more fit, without the cold items and some users, to serve them"
@@ -237,7 +295,7 @@ class Gate(Section):
     """What a challenger has to show before it becomes champion."""
 
     level: Share = Field(0.95, description="of the bootstrap intervals below")
-    bootstrap_samples: Positive = 1000
+    bootstrap_samples: Samples = 1000
     popularity_margin: Margin = Field(
         0.0, description="precision_at_5 by which the whole interval must beat popularity"
     )
@@ -257,21 +315,21 @@ class Batch(Section):
     """What `recsys batch` writes: items for every user, items like every item."""
 
     n: Positive = Field(20, description="items a list")
-    folder: str = "data/output/batch"
+    folder: Location = "data/output/batch"
     workers: Positive = Field(2, description="threads that rank")
 
 
 class Tracking(Section):
     """MLflow: where runs go and what the registered model is called."""
 
-    uri: str = Field(
+    uri: Address = Field(
         "sqlite:///mlruns/mlflow.db", description="a database, or the address of a server"
     )
-    artifacts: str | None = Field(
+    artifacts: Address | None = Field(
         None, description="folder or URL (s3://bucket/path) of new experiments' files"
     )
-    experiment: str | None = Field(None, description="by default named after the data set")
-    model: str | None = Field(None, description="by default named after the data set")
+    experiment: Name | None = Field(None, description="by default named after the data set")
+    model: Name | None = Field(None, description="by default named after the data set")
     ui: str | None = Field(None, description="where people open MLflow, for links to it")
 
     @property
@@ -284,13 +342,13 @@ class Tracking(Section):
 class Storage(Section):
     """Where stages keep their products."""
 
-    interim: str = "data/interim"
+    interim: Location = "data/interim"
 
 
 class Config(Section):
     """Everything a training run can be told."""
 
-    dataset: str = Field("sample", description="a named data set; `data` goes before it")
+    dataset: Name = Field("sample", description="a named data set; `data` goes before it")
     data: Data | None = Field(None, description="your own files instead of a named data set")
     protocol: Literal["standard", "article"] = "standard"
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 2016
@@ -309,7 +367,13 @@ class Config(Section):
     @property
     def title(self) -> str:
         """What the run is about: the data set's name, or that of the likes file."""
-        return self.dataset if self.data is None else Path(self.data.likes).name.split(".")[0]
+        if self.data is None:
+            return self.dataset
+        # An address may end in a query, with a key in it.
+        path = re.split("[?#]", self.data.likes)[0] if "://" in self.data.likes else self.data.likes
+        stem = Path(path).name.split(".")[0]
+        forbidden = unsafe(stem)
+        return "".join("-" if letter in forbidden else letter for letter in stem).strip() or "likes"
 
     @property
     def experiment(self) -> str:
@@ -366,7 +430,9 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{path} cannot be read ({fault.strerror})", "a TOML file", "check the path"
         ) from fault
-    except (tomllib.TOMLDecodeError, UnicodeError) as fault:
+    except RecursionError as fault:
+        raise ConfigError(f"{path} is nested too deeply", "a TOML file", "mend it") from fault
+    except ValueError as fault:  # no TOML, no UTF-8, or a number of thousands of digits
         raise ConfigError(f"{path} is not TOML ({fault})", "a TOML file", "mend it") from fault
 
 
@@ -382,12 +448,22 @@ def _assign(values: dict[str, Any], names: list[str], value: Any) -> None:
     values[names[-1]] = value
 
 
+BRANCHES = ("Range", "Choice", "bool", "int", "float", "str")
+BESIDE_THE_POINT = ("missing", "extra_forbidden", "model_type")
+
+
 def _explain(fault: ValidationError, source: str) -> ConfigError:
-    first = fault.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"]) or "the configuration"
+    found_faults = fault.errors(include_url=False)
+    # A dimension that is a wrong choice is no range either, which is said first and helps nobody.
+    telling = [one for one in found_faults if one["type"] not in BESIDE_THE_POINT]
+    first = (telling or found_faults)[0]
+    # Pydantic names the branches of a union too; a person looks for the names in the file.
+    parts = [str(part) for part in first["loc"] if "[" not in str(part)]
+    where = ".".join(part for part in parts if part not in BRANCHES) or "the configuration"
     found = "" if isinstance(first["input"], dict) else f" (found {first['input']!r})"
+    said = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     return ConfigError(
         f"{source}: {where}{found}",
-        first["msg"][0].lower() + first["msg"][1:],
+        said[0].lower() + said[1:],
         "see the configuration reference in the README",
     )

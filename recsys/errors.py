@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from recsys.redaction import one_line
+
 # The exit code of a run whose challenger was held: all went well, and somebody should look.
 HELD_EXIT = 7
 
@@ -22,9 +24,10 @@ class RecsysError(Exception):
     exit_code = 3
 
     def __init__(self, found: str, expected: str = "", action: str = "") -> None:
+        # Names in a message come from data: a line break, a megabyte or a password stays out of it.
         # Prefect hands an exception on, between processes, as its whole text in one argument.
-        self.found, self.expected, self.action = found, expected, action
-        super().__init__(found, expected, action)
+        self.found, self.expected, self.action = map(one_line, (found, expected, action))
+        super().__init__(self.found, self.expected, self.action)
 
     def __str__(self) -> str:
         parts = self.found, self.expected and f"expected {self.expected}", self.action

@@ -25,6 +25,9 @@ from recsys.errors import InputError
 from recsys.idmap import IdMap
 from recsys.tables import Source, TextFormat, read_table
 
+# What goes by pairs of features grows with the square of their number on one item, and an item
+# with so many has been broken upstream.
+MOST_FEATURES = 2_000
 Normalisation = Literal["none", "l1", "l2"]
 CHECKS = {
     "owner": ("no owner", present),
@@ -104,6 +107,8 @@ def read_features(
 ) -> tuple[FeatureTable, dict[str, int]]:
     """Read a long table of features: owner, type, value and, where there is one, weight.
 
+    An item (or user) with more than 2,000 of them has none: all of its rows are left out.
+
     Returns
     -------
     features : FeatureTable
@@ -128,6 +133,19 @@ def read_features(
     table = table if keep.all() else table.filter(pa.array(keep))
     features = _distinct(table, kind)
     rejected["duplicate"] = table.num_rows - len(features)
+    crowded = np.bincount(features.owner) > MOST_FEATURES
+    if crowded.any():
+        reason = f"more than {MOST_FEATURES:,} features on one {kind}"
+        rejected[reason] = int(crowded[features.owner].sum())
+        if crowded.all():
+            raise InputError(
+                f"{label(source)} has no usable row ({reasons(rejected)})",
+                f"a few features for each {kind}",
+                "check which column is which",
+            )
+        crowd = features.owners.ids.filter(pa.array(crowded))
+        kept = table.filter(pc.invert(pc.is_in(table.column("owner"), value_set=crowd)))
+        features = _distinct(kept, kind)
     return features, {reason: count for reason, count in rejected.items() if count}
 
 

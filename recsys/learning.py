@@ -80,11 +80,7 @@ def tune(
             )
     best = best_of(study.trials)
     if best is None or best.best is None or best.precision == 0.0:
-        raise InputError(
-            f"none of {len(study.trials)} trials learned anything (best precision_at_5 is 0)",
-            "a trial that ranks some held-out item among the first 5",
-            "make more trials or narrow search.space to smaller learning rates",
-        )
+        raise _nothing_learned(study.trials)
     outcome = {
         "configuration": best.configuration,
         "epochs": best.best.epoch,
@@ -107,6 +103,22 @@ def tune(
         "ended": study.ended,
         "started_from": list(started_from),
     }
+
+
+def _nothing_learned(trials: Sequence[TrialResult]) -> InputError:
+    diverged = sum(trial.status == "diverged" for trial in trials)
+    if diverged == len(trials):
+        return InputError(
+            f"all {diverged} trials diverged (such as: {trials[0].reason})",
+            "a trial whose numbers stay finite",
+            "narrow search.space to smaller learning rates",
+        )
+    said = f", {diverged} of them diverged" if diverged else ""
+    return InputError(
+        f"none of {len(trials)} trials learned anything (best precision_at_5 is 0{said})",
+        "a trial that ranks some held-out item among the first 5",
+        "make more trials, or check that the likes are not random",
+    )
 
 
 def adoptable(champion: Mapping[str, Any]) -> dict[str, Any]:

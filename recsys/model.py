@@ -22,8 +22,26 @@ Schedule = Literal["adagrad", "adadelta"]
 RUNAWAY = 1e4
 
 
+# Least and largest value that LightFM, or the memory of a machine, has a use for.
+WHOLE = {"no_components": (1, 10_000), "max_sampled": (1, 1_000_000), "k": (1, 1_000_000)}
+WHOLE |= {"n": (1, 1_000_000)}
+REAL = {"learning_rate": (1e-12, 1e30), "user_alpha": (0.0, 1e6), "item_alpha": (0.0, 1e6)}
+REAL |= {"rho": (0.0, 1.0), "epsilon": (0.0, 1e6)}
+
+
 class DivergedError(Exception):
     """Training ran away: factors are not finite, or far too large."""
+
+
+def _require_number(name: str, value: Any) -> None:
+    low, high = WHOLE[name] if name in WHOLE else REAL[name]
+    kinds = int if name in WHOLE else int | float
+    # Not a number compares as neither, so it is refused too.
+    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
+        kind = "a whole number" if name in WHOLE else "a number"
+        raise ConfigError(
+            f"{name} {value!r}", f"{kind} from {low:g} to {high:g}", "mend it in search.space"
+        )
 
 
 @dataclass(frozen=True)
@@ -55,9 +73,8 @@ class Hyperparameters:
                     "mend it in search.space",
                 )
         for entry in fields(self):
-            value = getattr(self, entry.name)
-            if isinstance(entry.default, int | float) and not isinstance(value, int | float):
-                raise ConfigError(f"{entry.name} {value!r}", "a number", "mend it in search.space")
+            if isinstance(entry.default, int | float):
+                _require_number(entry.name, getattr(self, entry.name))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Hyperparameters:
@@ -75,7 +92,7 @@ class Hyperparameters:
         if "alpha" in values:
             values["user_alpha"] = values["item_alpha"] = values.pop("alpha")
         if "user_alpha_scale" in values:
-            values["user_alpha"] = values.pop("user_alpha_scale") * values["item_alpha"]
+            values["user_alpha"] = values.pop("user_alpha_scale") * values.get("item_alpha", 0)
         known = {entry.name for entry in fields(cls)}
         if unknown := set(values) - known:
             raise ConfigError(

@@ -37,7 +37,7 @@ def sources_of(data: config.Data) -> dict[str, str]:
     return found | {"format": data.model_dump_json(exclude=set(SOURCES))}
 
 
-@stage(version=1, unkeyed=("data",))
+@stage(version=2, unkeyed=("data",))
 def ingest(folder: Path, data: config.Data, sources: dict[str, str]) -> Counts:
     """Read, check and deduplicate the likes and the features; give everything an index.
 
@@ -47,6 +47,9 @@ def ingest(folder: Path, data: config.Data, sources: dict[str, str]) -> Counts:
     text = TextFormat(data.delimiter, data.quote, data.escape, data.encoding)
     interactions, names, rejected = read_interactions(data.likes, _like_columns(data), text)
     counts: dict[str, object] = {**interactions.counts(), "rejected": {"likes": rejected}}
+    for ids in (interactions.users, interactions.items):
+        if alike := look_alikes(ids):
+            counts[f"{ids.kind}s_that_differ_in_case_or_space"] = alike
     products.save_interactions(folder, interactions)
     products.write_columns(folder / "items.parquet", id=interactions.items.ids, name=names)
     for side, source, owners in (
@@ -57,6 +60,11 @@ def ingest(folder: Path, data: config.Data, sources: dict[str, str]) -> Counts:
             _ingest_features(folder, data, side, source, owners, counts)
     counts["sources"] = {role: sources[role] for role in SOURCES if role in sources}
     return counts
+
+
+def look_alikes(ids: IdMap) -> int:
+    """How many ids are another one but for case and white space; they count as different."""
+    return len(ids) - len(pc.unique(pc.utf8_lower(pc.utf8_trim_whitespace(ids.ids))))
 
 
 def _like_columns(data: config.Data) -> InteractionColumns:

@@ -20,7 +20,7 @@ from recsys.factors import Factors
 from recsys.idmap import IdMap
 from recsys.index import FOLDER, Index, build_index, load_index
 from recsys.queries import audience, explanation, likeness, people, suggestions
-from recsys.queries.answers import Answer
+from recsys.queries.answers import Answer, complete
 from recsys.queries.explanation import Explanation
 from recsys.queries.filters import ANY, Filters
 from recsys.queries.likeness import Tags
@@ -163,7 +163,9 @@ class Recommender:
         """
         _require_positive(n)
         index = self.index if approximate else None
-        return people.recommend(self.source, known_taste(self.source, user), n, filters, index)
+        return complete(
+            people.recommend(self.source, known_taste(self.source, user), n, filters, index), n
+        )
 
     def recommend_many(
         self, users: Sequence[object], n: int = 10, filters: Filters = ANY
@@ -171,7 +173,8 @@ class Recommender:
         """As `recommend`, for many users."""
         _require_positive(n)
         tastes = [known_taste(self.source, user) for user in users]
-        return people.recommend_many(self.source, tastes, n, filters)
+        answers = people.recommend_many(self.source, tastes, n, filters)
+        return [complete(found, n) for found in answers]
 
     def recommend_for(
         self,
@@ -199,7 +202,7 @@ class Recommender:
         """
         _require_positive(n)
         taste = new_taste(self.source, liked, tags, features)
-        return people.recommend(self.source, taste, n, filters)
+        return complete(people.recommend(self.source, taste, n, filters), n)
 
     def recommend_for_many(
         self, liked: Sequence[Sequence[object]], n: int = 10, filters: Filters = ANY
@@ -207,7 +210,8 @@ class Recommender:
         """As `recommend_for`, for many lists of liked items."""
         _require_positive(n)
         tastes = [new_taste(self.source, items) for items in liked]
-        return people.recommend_many(self.source, tastes, n, filters)
+        answers = people.recommend_many(self.source, tastes, n, filters)
+        return [complete(found, n) for found in answers]
 
     def similar_items(
         self,
@@ -242,7 +246,7 @@ class Recommender:
         _require_positive(n)
         subject = self._subject(item, features, liked_by)
         index = self.index if approximate else None
-        return likeness.similar_items(self.source, subject, n, filters, index)
+        return complete(likeness.similar_items(self.source, subject, n, filters, index), n)
 
     def similar_items_many(
         self, items: Sequence[object], n: int = 10, filters: Filters = ANY
@@ -250,7 +254,10 @@ class Recommender:
         """As `similar_items`, for many items of the catalogue."""
         _require_positive(n)
         subjects = [item_subject(self.source, item) for item in items]
-        return likeness.similar_items_many(self.source, subjects, n, filters)
+        return [
+            complete(found, n)
+            for found in likeness.similar_items_many(self.source, subjects, n, filters)
+        ]
 
     def items_for_tag(self, tags: Tags, n: int = 10, filters: Filters = ANY) -> Answer:
         """The n items with the highest cosine to a tag, having it or not; the reason says which.
@@ -269,7 +276,7 @@ class Recommender:
             If the model has no features, or the tags have no direction or cancel each other out.
         """
         _require_positive(n)
-        return likeness.items_for_tag(self.source, tags, n, filters)
+        return complete(likeness.items_for_tag(self.source, tags, n, filters), n)
 
     def items_for_tag_many(
         self, tags: Sequence[Tags], n: int = 10, filters: Filters = ANY
@@ -290,7 +297,7 @@ class Recommender:
             If the model has no features, or the tag is on no trained item.
         """
         _require_positive(n)
-        return likeness.similar_tags(self.source, tag, n, kind, exclude)
+        return complete(likeness.similar_tags(self.source, tag, n, kind, exclude), n)
 
     def similar_tags_many(
         self,
@@ -326,7 +333,7 @@ class Recommender:
         """
         _require_positive(n)
         subject = self._subject(item, features, liked_by)
-        return suggestions.suggest_tags(self.source, subject, n, kind, exclude)
+        return complete(suggestions.suggest_tags(self.source, subject, n, kind, exclude), n)
 
     def suggest_tags_many(
         self,
@@ -361,7 +368,7 @@ class Recommender:
         """
         _require_positive(n)
         subject = self._subject(item, features, liked_by)
-        return audience.audience(self.source, subject, n, filters)
+        return complete(audience.audience(self.source, subject, n, filters), n)
 
     def audience_many(
         self, items: Sequence[object], n: int = 10, filters: Filters = ANY
@@ -369,7 +376,10 @@ class Recommender:
         """As `audience`, for many items of the catalogue."""
         _require_positive(n)
         subjects = [item_subject(self.source, item) for item in items]
-        return audience.audience_many(self.source, subjects, n, filters)
+        return [
+            complete(found, n)
+            for found in audience.audience_many(self.source, subjects, n, filters)
+        ]
 
     def explain(self, user: object, item: object, n: int = 5) -> Explanation:
         """A user's score for an item taken apart exactly, and the n nearest liked items.

@@ -20,9 +20,12 @@ from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import Array
 
-from recsys.errors import NotFoundError, RecsysError, RegistryError
-from recsys.queries.questions import Question, answer_all
+from recsys.errors import InputError, NotFoundError, RecsysError, RegistryError
+from recsys.queries.questions import answer_all, read_questions
 from recsys.recommender import Recommender
+
+# MLflow prints where to see a run, with the user and the password of a server's address.
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 DEFAULT_URI = "sqlite:///mlruns/mlflow.db"
 CHAMPION = "champion"
@@ -85,11 +88,10 @@ class ServedRecommender(PythonModel):
 
         Several rows of one table have the same columns; null where a question has no use for one.
         """
-        given = model_input.to_dict("records")
-        questions: list[Question] = []
-        for position, record in enumerate(given):
-            with _saying(position):
-                questions.append(Question.of(record))
+        try:
+            questions = read_questions(model_input.to_dict("records"), _saying)
+        except InputError as fault:
+            raise MlflowException.invalid_parameter_value(str(fault)) from fault
         rows: list[dict[str, Any]] = []
         for position, found in enumerate(answer_all(self._recommender, questions, _saying)):
             notes = "; ".join(found.notes)

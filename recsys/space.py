@@ -37,7 +37,8 @@ class SearchSpace:
         Raises
         ------
         ConfigError
-            If nothing is to be searched or a name is no hyper-parameter.
+            If nothing is to be searched, a name is no hyper-parameter, a value is none that can be
+            trained with, or a condition names no dimension.
         """
         searched = {
             name: dimension
@@ -58,13 +59,24 @@ class SearchSpace:
                 "add item_alpha, or search user_alpha itself",
             )
         made = cls(searched, fixed)
-        parse(made.configuration(made.middle()))
-        for place, dimension in enumerate(searched.values()):
-            for value in dimension.values if isinstance(dimension, Choice) else ():
-                point = made.middle()
-                point[place] = value
-                parse(made.configuration(point))
+        made._require_sound()
         return made
+
+    def _require_sound(self) -> None:
+        """Every end of a range and every choice is a value that can be trained with."""
+        parse(self.configuration(self.middle()))
+        for place, (name, dimension) in enumerate(self.searched.items()):
+            if strange := set(dimension.when or {}) - {*self.searched, *self.fixed}:
+                raise ConfigError(
+                    f"search.space.{name} has a condition on {min(strange)}",
+                    "the name of another dimension",
+                    "rename it in `when`",
+                )
+            for value in _extremes(dimension):
+                point = self.middle()
+                point[place] = value
+                # As if its condition were met: otherwise nobody would look at the value.
+                parse({**self.configuration(point), name: _plain(dimension, value)})
 
     def dimensions(self) -> list[sk.Dimension]:
         """The searched dimensions as scikit-optimize has them."""
@@ -135,6 +147,12 @@ def _inside(dimension: Range | Choice, value: Any) -> Any:
     if isinstance(dimension, Choice):
         return value if value in dimension.values else dimension.values[0]
     return _plain(dimension, min(max(value, dimension.low), dimension.high))
+
+
+def _extremes(dimension: Range | Choice) -> Sequence[Any]:
+    if isinstance(dimension, Choice):
+        return dimension.values
+    return dimension.low, dimension.high
 
 
 def _middle(dimension: Range | Choice) -> Any:

@@ -103,13 +103,21 @@ def study_strategies(
     trials = list(study.trials)
     if problem.sides is not None and problem.sides.item is not None:
         plain = best_of([trial for trial in trials if _strategy(trial) == "none"])
-        if plain is not None and plain.precision > 0:
+        if plain is not None and plain.precision > 0 and _can_map(problem, cold_items):
             trials.append(_map(problem, plain, len(trials), cold_items, recorder))
             if search.joint_trials:
                 trials += _joint(train, search, plain, len(trials), recorder)
     found = Study(tuple(trials), study.ended)
     recorder.end(found)
     return found
+
+
+def _can_map(problem: Problem, cold_items: Sequence[int] | NDArray[np.integer]) -> bool:
+    """Whether there are two trained items with features: one to learn from, one to choose by."""
+    assert problem.sides is not None
+    assert problem.sides.item is not None
+    described = without(problem.sides.item.profiles(), cold_items).described
+    return int(described[np.unique(problem.train.indices)].sum()) >= 2
 
 
 def _search(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias, cast
@@ -20,6 +22,8 @@ import pyarrow.fs as pafs
 from recsys.errors import InputError
 
 Source: TypeAlias = str | Path | pd.DataFrame
+# What Arrow and pandas raise on values that make no column: complex numbers, lone surrogates.
+UNFIT = (pa.ArrowException, OverflowError, TypeError, UnicodeError)
 
 
 @dataclass(frozen=True)
@@ -44,12 +48,22 @@ class TextFormat:
 
 @dataclass
 class Malformed:
-    """Counts rows that do not have the header's number of fields."""
+    """Counts rows that do not have the header's number of fields, and keeps one over several lines.
+
+    Parameters
+    ----------
+    count : int
+    running : str or None
+        The first such row with a line break in it: a quote was opened and never closed.
+    """
 
     count: int = field(default=0)
+    running: str | None = None
 
-    def skip(self, _: object) -> str:
+    def skip(self, row: pacsv.InvalidRow) -> str:
         self.count += 1
+        if self.running is None and "\n" in (row.text or "").rstrip("\r\n"):
+            self.running = row.text
         return "skip"
 
 
@@ -80,7 +94,8 @@ def read_table(
     Raises
     ------
     InputError
-        If the source is missing, empty, not what its name says, or lacks a column.
+        If the source is missing, empty, not what its name says, or lacks a column; if a quote is
+        opened and not closed in its line.
     """
     if isinstance(source, pd.DataFrame):
         return _encode_ids(_from_frame(source, columns), columns, ids, "the DataFrame"), 0
@@ -117,6 +132,10 @@ def fingerprint(source: Source) -> str:
 
 def _locate(source: str) -> tuple[pafs.FileSystem, str]:
     """The Arrow file system and path of a local path or fsspec URL."""
+    if not source or "\0" in source:
+        raise InputError(
+            f"the path {source!r}", "a file, folder or URL", "check the path in the configuration"
+        )
     if "://" not in source:
         filesystem, path = pafs.LocalFileSystem(), str(Path(source).expanduser())
     else:
@@ -141,6 +160,9 @@ def _locate(source: str) -> tuple[pafs.FileSystem, str]:
         raise InputError(
             f"no file or folder {source}", "a readable table", "check the path in the configuration"
         )
+    if info.type == pafs.FileType.Unknown:
+        # A pipe or a device would be waited for, perhaps for ever.
+        raise InputError(f"{source} is no file", "a file or folder", "write it to a file first")
     if info.type == pafs.FileType.File and info.size == 0:
         raise InputError(f"{source} is empty", "a header line and rows", "check how it is written")
     return filesystem, path
@@ -163,19 +185,22 @@ def _from_frame(frame: pd.DataFrame, columns: Mapping[str, str]) -> pa.Table:
     # One column may serve twice, as an item that is its own name.
     wanted = list(dict.fromkeys(columns.values()))
     try:
-        chosen = pa.Table.from_pandas(frame[wanted], preserve_index=False)
-    except pa.ArrowInvalid as fault:
+        chosen = _arrow(frame[wanted])
+    except UNFIT as fault:
         # A column of mixed types (7 and "7"): text is what an id is compared as.
-        mixed = frame[wanted].astype("string")
         try:
-            chosen = pa.Table.from_pandas(mixed, preserve_index=False)
-        except (pa.ArrowInvalid, TypeError):
+            chosen = _arrow(frame[wanted].astype("string"))
+        except UNFIT:
             raise InputError(
-                f"a DataFrame column that is no table column ({fault})",
+                f"a DataFrame column that is no table column ({_first_line(fault)})",
                 "numbers or text",
                 "convert it first",
             ) from fault
     return chosen.select(list(columns.values())).rename_columns(list(columns))
+
+
+def _arrow(frame: pd.DataFrame) -> pa.Table:
+    return pa.Table.from_pandas(frame, preserve_index=False)
 
 
 def _from_parquet(
@@ -204,6 +229,7 @@ def _from_text(
     ids: Sequence[str],
     text: TextFormat,
 ) -> tuple[pa.Table, int]:
+    _require_codec(text.encoding)
     malformed = Malformed()
     # Ids are encoded while they are parsed, in many threads: a row is never a Python object.
     encoded = pa.dictionary(pa.int32(), pa.string())
@@ -220,13 +246,62 @@ def _from_text(
             invalid_row_handler=malformed.skip,
         )
         # The file system's own stream recognises the compression by the ending.
-        with filesystem.open_input_stream(path) as stream:
+        with filesystem.open_input_stream(path) as stream, _undecodable_rows_unprinted():
             table = pacsv.read_csv(stream, read, parse, convert)
     except (pa.ArrowException, OSError, ValueError, LookupError) as fault:
         raise _text_fault(filesystem, path, columns, text, fault) from fault
     # Arrow takes the first of two columns of one name without a word.
     _require_once(_header(filesystem, path, text), columns, path)
+    _require_closed_quotes(table, malformed, text, path)
     return table.rename_columns(list(columns)), malformed.count
+
+
+@contextmanager
+def _undecodable_rows_unprinted() -> Iterator[None]:
+    """Arrow prints a traceback for a malformed row that is no text, before it raises for it."""
+    before = sys.unraisablehook
+
+    def hook(fault: sys.UnraisableHookArgs) -> None:
+        if not isinstance(fault.exc_value, UnicodeDecodeError):
+            before(fault)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+
+
+def _require_codec(encoding: str) -> None:
+    """Refuse what is no way to write text: rot13 and base64 are codecs of Python's, too."""
+    try:
+        # As the header is read: idna knows no way to pass over what it cannot read.
+        b"a".decode(encoding, errors="replace")
+    except (LookupError, ValueError) as fault:
+        raise InputError(
+            f"the encoding {encoding!r}", "one of Python's text encodings", "try utf-8 or latin-1"
+        ) from fault
+
+
+def _require_closed_quotes(
+    table: pa.Table, malformed: Malformed, text: TextFormat, path: str
+) -> None:
+    """Refuse a quote that swallows the lines after its own: their rows would be lost unseen."""
+    if text.quote is None:
+        return
+    running = malformed.running
+    for column in table.columns:
+        for chunk in column.chunks if running is None else ():
+            values = chunk.dictionary if pa.types.is_dictionary(chunk.type) else chunk
+            over = values.filter(pc.match_substring_regex(values, "[\\r\\n]"))
+            if len(over):
+                running = over[0].as_py()
+    if running is not None:
+        raise InputError(
+            f"{path} has a quote that is not closed in its line: {running[:60]!r}",
+            "fields that begin and end in one line",
+            'escape the quote, or set data.quote = "" if quotes are ordinary letters',
+        )
 
 
 def _text_fault(

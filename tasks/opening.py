@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from recsys.config import Config
+from recsys.redaction import redacted
 from recsys.stages import Stage
 from recsys.tracking import Fingerprinted, Opened, flat
 
@@ -12,7 +13,7 @@ from recsys.tracking import Fingerprinted, Opened, flat
 def opened(config: Config, key: str, core: Stage, kind: str) -> Opened:
     """What the run of a study, or of a refit, says before it begins."""
     counts = {name: core.counts[name] for name in ("users", "items", "interactions")}
-    source = config.data.likes if config.data else config.dataset
+    source = redacted(config.data.likes) if config.data else config.dataset
     return Opened(
         key,
         f"{datetime.now().astimezone():%Y-%m-%d %H:%M} {kind}, seed {config.seed}",

@@ -11,6 +11,7 @@ from prefect.events import emit_event
 
 from recsys.config import Config
 from recsys.progress import StageDone, StageStarted, tell
+from recsys.redaction import redacted
 from recsys.registry import PROMOTED, ROLLED_BACK, Registry, whoami
 from recsys.serving import CHAMPION
 from recsys.stages import Stage
@@ -50,7 +51,7 @@ def announce(
 
     The payload holds what a run of `recommend` has to be told to write lists of this model.
     """
-    told = {"tracking": {"uri": uri, "model": model}, "batch": config.batch.model_dump()}
+    told = {"tracking": {"uri": redacted(uri), "model": model}, "batch": config.batch.model_dump()}
     emit_event(
         event=f"recsys.champion.{event}",
         resource={"prefect.resource.id": f"recsys.model.{model}", "prefect.resource.name": model},

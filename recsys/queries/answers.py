@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any, overload
 
 
@@ -26,7 +26,7 @@ class Ranked:
     reason: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {"id": self.id, "name": self.name, "score": self.score, "reason": self.reason}
 
 
 @dataclass(frozen=True)
@@ -70,3 +70,11 @@ class Answer(Sequence[Ranked]):
 
         columns = ["id", "name", "score", "reason"]
         return pd.DataFrame(self.as_dicts(), columns=columns).astype({"score": "float64"})
+
+
+def complete(found: Answer, n: int) -> Answer:
+    """The answer, which says so if there was less to answer than was asked for."""
+    if len(found) >= n:
+        return found
+    left = f"only {len(found):,} of {n:,} asked for" if found else "an empty answer"
+    return replace(found, notes=(*found.notes, f"{left}: all else is known or left out"))

@@ -9,12 +9,14 @@ A record has `query` and what it needs:
 - explain: `id` of a user, and `item`
 
 besides `n`, the filters `must`, `must_not`, `exclude`, `include_seen`, `include_untrained`, and
-`type` for answers that are tags.
+`type` for answers that are tags. All of it is bounded: rows of an answer, questions at once and
+the rows of all their answers, lengths of lists and of texts.
 """
 
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -26,9 +28,15 @@ from recsys.queries.explanation import Explanation
 from recsys.queries.filters import Filters
 from recsys.recommender import Recommender
 
-MOST = 1000
+MOST = 1000  # rows of an answer
+MOST_QUESTIONS = 1000  # at once
+MOST_ROWS = 50_000  # of the answers to all of them
+BLOCK = 128  # users answered together; between blocks, whoever asked may have had enough
+LONGEST_LIST, LONGEST_TEXT = 1000, 1000
 LISTS = ("liked", "liked_by", "tags", "weights", "features", "must", "must_not", "exclude")
 FLAGS = ("include_seen", "include_untrained")
+TEXTS = ("id", "item", "type")
+NAMES = {"query", "n", *LISTS, *FLAGS, *TEXTS}
 
 
 @dataclass(frozen=True)
@@ -54,24 +62,25 @@ class Question:
         Raises
         ------
         InputError
-            If there is no such query, a value is of the wrong kind, or n is out of range.
+            If there is no such query, a name is unknown, a value is of the wrong kind or too long,
+            or n is out of range.
         """
         given = {name: value for name, value in record.items() if not _absent(value)}
-        query = str(given.get("query", ""))
-        if query not in QUERIES:
+        if unknown := set(given) - NAMES:
+            found = f"a question with {min(map(str, unknown))!r}"
+            raise InputError(found, f"some of {', '.join(sorted(NAMES))}", "rename it")
+        query = given.get("query", "")
+        if not isinstance(query, str) or query not in QUERIES:
             raise InputError(f"query {query!r}", f"one of {', '.join(QUERIES)}", "ask one of them")
         lists: dict[str, Any] = {name: _as_tuple(name, given.get(name, ())) for name in LISTS}
-        n = int(given.get("n", 10))
-        if not 1 <= n <= MOST:
-            raise InputError(f"n = {n}", f"1 to {MOST}", "ask for fewer")
         if lists["weights"] and len(lists["weights"]) != len(lists["tags"]):
             found = f"{len(lists['weights'])} weights for {len(lists['tags'])} tags"
             raise InputError(found, "a weight for each tag, or none", "give as many")
         chosen: dict[str, Any] = {name: lists.pop(name) for name in ("must", "must_not", "exclude")}
         # MLflow's server makes false of a null: false has to mean what null does, the default.
-        chosen |= {name: True for name in FLAGS if bool(given.get(name))}
-        lists |= {name: str(given[name]) for name in ("id", "item", "type") if name in given}
-        return Question(query, **lists, n=n, filters=Filters(**chosen))
+        chosen |= {name: True for name in FLAGS if _as_flag(name, given.get(name, False))}
+        lists |= {name: _as_text(name, given[name]) for name in TEXTS if name in given}
+        return Question(query, **lists, n=_as_count(given.get("n", 10)), filters=Filters(**chosen))
 
     @property
     def needed(self) -> str:
@@ -81,10 +90,38 @@ class Question:
         return self.id
 
 
+Saying = Callable[[int], AbstractContextManager[None]]
+"""Makes a context for the question at a position, in which a fault is said to be that one's."""
+
+
+def read_questions(records: Sequence[Mapping[str, Any]], saying: Saying) -> list[Question]:
+    """Questions of records, not more than can be answered in reasonable time.
+
+    Raises
+    ------
+    InputError
+        As `Question.of`; if there are too many, or they ask for too many rows.
+    """
+    if len(records) > MOST_QUESTIONS:
+        raise InputError(
+            f"{len(records):,} questions", f"at most {MOST_QUESTIONS:,} at once", "ask in parts"
+        )
+    questions: list[Question] = []
+    for position, record in enumerate(records):
+        with saying(position):
+            questions.append(Question.of(record))
+    asked = sum(question.n for question in questions)
+    if asked > MOST_ROWS:
+        raise InputError(
+            f"{asked:,} rows asked for", f"at most {MOST_ROWS:,} at once", "ask in parts"
+        )
+    return questions
+
+
 def answer_all(
     recommender: Recommender,
     questions: Sequence[Question],
-    saying: Callable[[int], AbstractContextManager[None]],
+    saying: Saying,
 ) -> list[Answer]:
     """Answer in order; users asked for alike are answered in one block.
 
@@ -93,7 +130,7 @@ def answer_all(
     recommender : Recommender
     questions : sequence of Question
     saying : callable
-        Makes a context in which the question at a position is answered, to say whose a fault is.
+        See `Saying`; entered once more before each question is answered.
     """
     answers: dict[int, Answer] = {}
     for positions in _blocks(questions):
@@ -117,10 +154,16 @@ def _blocks(questions: Sequence[Question]) -> list[list[int]]:
     """Questions for known users that differ in the user alone."""
     alike: dict[tuple[int, Filters], list[int]] = {}
     for position, question in enumerate(questions):
-        if question.query == "recommend" and question.id is not None:
-            _require_nothing_new(question)
+        # One that is wrong is answered, and refused, by itself: it has to be named.
+        known = question.query == "recommend" and question.id is not None
+        if known and not (question.liked or question.tags or question.features):
             alike.setdefault((question.n, question.filters), []).append(position)
-    return [positions for positions in alike.values() if len(positions) > 1]
+    return [
+        positions[start : start + BLOCK]
+        for positions in alike.values()
+        if len(positions) > 1
+        for start in range(0, len(positions), BLOCK)
+    ]
 
 
 def _recommend(recommender: Recommender, question: Question) -> Answer:
@@ -212,7 +255,50 @@ def _absent(value: Any) -> bool:
 
 
 def _as_tuple(name: str, value: Any) -> tuple[Any, ...]:
-    if isinstance(value, str) or not hasattr(value, "__iter__"):
+    if isinstance(value, str | Mapping) or not hasattr(value, "__iter__"):
         raise InputError(f"{name} = {value!r}", "a list", "put it into square brackets")
-    kind = float if name == "weights" else str
-    return tuple(kind(part) for part in value)
+    parts = list(value)
+    if len(parts) > LONGEST_LIST:
+        raise InputError(
+            f"{len(parts):,} entries of {name}", f"at most {LONGEST_LIST:,}", "give fewer"
+        )
+    return tuple(_as_weight(part) if name == "weights" else _as_text(name, part) for part in parts)
+
+
+def _as_text(name: str, value: Any) -> str:
+    """A name or an id; whole numbers are ids as well, as they are written."""
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole and not isinstance(value, str):
+        raise InputError(f"{name} = {value!r}", "text", "put it into quotes")
+    if whole and abs(int(value)) >= 2**64:
+        raise InputError(f"a number of {name} beyond 64 bits", "text", "put it into quotes")
+    text = str(value)
+    if len(text) > LONGEST_TEXT:
+        found = f"{name} of {len(text):,} characters"
+        raise InputError(found, f"at most {LONGEST_TEXT:,}", "check what is sent")
+    try:
+        text.encode()
+    except UnicodeEncodeError as fault:  # half of a pair, which JSON can write and UTF-8 cannot
+        raise InputError(f"{name} = {value!r}", "text that is Unicode", "mend it") from fault
+    return text
+
+
+def _as_weight(value: Any) -> float:
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not number or not abs(value) < 1e6:
+        raise InputError(f"a weight {value!r}", "a number between -1e6 and 1e6", "mend it")
+    return float(value)
+
+
+def _as_flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool) and type(value).__name__ not in ("bool", "bool_"):
+        raise InputError(f"{name} = {value!r}", "true or false", "give one of them")
+    return bool(value)
+
+
+def _as_count(value: Any) -> int:
+    # A table with gaps makes floats of whole numbers.
+    whole = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not whole or not 1 <= value <= MOST or value != int(value):
+        raise InputError(f"n = {value!r}", f"a whole number from 1 to {MOST}", "ask for fewer")
+    return int(value)

@@ -132,7 +132,7 @@ WRONG = {
             "search.space.alpha=0.0",
         ],
         3,
-        "learned anything",
+        "trials diverged",
     ),
 }
 

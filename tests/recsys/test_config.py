@@ -51,6 +51,38 @@ FAULTS = {
     "[search.space]\nx = { low = 2, high = 1 }\n": r"low \(2\) must be below high \(1\)",
     "[search.space]\nx = { low = 0, high = 1, scale = 'log' }\n": "must be positive",
     "[data]\nfeatures = 'f'\n": r"data\.likes",
+    "x = " + "[" * 5000 + "]" * 5000: "nested too deeply",
+    "seed = " + "9" * 5000: "is not TOML .*4300 digits",
+    "seed = " + "9" * 50: r"seed \(found 9+\); expected less than 2147483648",
+    "x = '\0'": "is not TOML",
+    "[split]\nshare = nan\n": "a finite number",
+    "[gate]\nchampion_margin = inf\n": "a finite number",
+    "[search]\ntrials = 99999999999999999999\n": "less than or equal to 100000",
+    "[evaluate]\nbootstrap_samples = 1000000000\n": "less than or equal to 100000",
+    "[search.space]\nloss = { values = ['bpr', 'bpr'] }\n": r"search\.space\.loss\.values .*differ",
+    "[data]\nlikes = ''\n": r"data\.likes \(found ''\)",
+    '[data]\nlikes = "a\\u0000b"\n': r"data\.likes",
+    "[data]\nlikes = 'a'\nuser_column = 'mid'\n": "two columns",
+    "[data]\nlikes = 'a'\nuser_column = ''\n": r"data\.user_column",
+    "[data]\nlikes = 'a'\nquote = '|'\n": "marks that differ",
+    "[data]\nlikes = 'a'\nquote = '«'\n": "ASCII",
+    **{
+        f'[tracking]\n{key} = "{name}"\n': rf"tracking\.{key} .*no path in it"
+        for key in ("model", "experiment")
+        for name in (
+            "../x",
+            "/etc",
+            "..",
+            ".",
+            " ",
+            "a/b",
+            "a\\\\b",
+            "x' or 'a' = 'a",
+            "a:b",
+            "a\\n",
+        )
+    },
+    "dataset = '../x'\n": "no path in it",
 }
 
 
@@ -127,3 +159,33 @@ def test_experiment_and_model_are_named_after_the_data() -> None:
 def test_the_standard_protocol_changes_nothing() -> None:
     found = load_config(None, {"split.method": "last"})
     assert found.effective() is found
+
+
+@pytest.mark.parametrize(
+    ("likes", "title"),
+    [
+        ("/", "likes"),
+        ("..", "likes"),
+        ("data/my likes.v2.psv", "my likes"),
+        ("a'b;c.psv", "a-b-c"),
+        ("s3://key:secret@bucket/folder/likes?token=secret", "likes"),
+        ("https://host/likes.psv#secret", "likes"),
+    ],
+)
+def test_a_model_is_named_after_the_file_and_nothing_else_of_its_address(
+    likes: str, title: str
+) -> None:
+    config = Config(data=Data(likes=likes))
+    assert config.title == config.model == config.experiment == title
+
+
+def test_json_of_a_configuration_has_no_secret_and_python_keeps_it() -> None:
+    address = "s3://key:secret@bucket/likes.psv?token=secret"
+    config = load_config(
+        None, {"data.likes": address, "tracking.uri": "https://ann:secret@host:5000"}
+    )
+    assert config.data is not None
+    assert config.data.likes == address
+    assert "secret" not in config.model_dump_json()
+    assert config.model_dump(mode="json")["tracking"]["uri"] == "https://***@host:5000"
+    assert config.model_dump()["tracking"]["uri"] == "https://ann:secret@host:5000"

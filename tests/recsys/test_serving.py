@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -182,7 +184,34 @@ def test_users_asked_for_together_are_answered_as_alone(server: str) -> None:
         {"query": "explain", "id": "ann"},
         {"query": "recommend", "id": "ann", "liked": ["a"]},
         {"id": "ann"},
+        {"query": "recommend", "liked": ["a"] * 1001},
+        {"query": "recommend", "id": "a" * 1001},
+        {"query": "recommend", "id": 5},
+        {"query": "recommend", "id": "ann", "n": "ten"},
+        {"query": "tag", "tags": ["red"], "weights": [1e300]},
     ],
 )
 def test_a_wrong_question_is_the_askers_fault(server: str, question: dict[str, object]) -> None:
     assert ask(server, question).status_code == 400
+
+
+def test_a_table_is_bounded(server: str) -> None:
+    many = ask(server, *[{"query": "recommend", "id": "ann"}] * 1001)
+    assert many.status_code == 400
+    assert "1,001 questions" in many.text
+    rows = ask(server, *[{"query": "tag", "tags": ["red"], "n": 1000}] * 51)
+    assert rows.status_code == 400
+    assert "51,000 rows" in rows.text
+
+
+def test_mutated_requests_never_break_the_scoring_server(server: str) -> None:
+    drawn = random.Random(5)  # noqa: S311
+    whole = json.dumps({"dataframe_records": [question for question, _, _ in ASKED[:3]]}).encode()
+    for _ in range(80):
+        body = bytearray(whole)
+        for _ in range(drawn.randint(1, 4)):
+            place = drawn.randrange(len(body))
+            body[place : place + drawn.randint(0, 9)] = drawn.randbytes(drawn.randint(0, 3))
+        kind = {"Content-Type": "application/json"}
+        answer = httpx.post(f"{server}/invocations", content=bytes(body), headers=kind, timeout=30)
+        assert answer.status_code in (200, 400, 415, 422), (bytes(body), answer.text)

@@ -208,7 +208,7 @@ def faulty(folder: Path, fault: str) -> tuple[Source, TextFormat]:
 FAULTS = {
     "no protocol": "nowhere://likes.psv cannot be reached .*fsspec knows",
     "no driver": "no file or folder memory://nothing/likes.psv",
-    "no encoding": "likes.psv cannot be read .*utf-9",
+    "no encoding": "the encoding 'utf-9'",
     "no delimiter": "likes.psv cannot be read .*delimiter",
     "not compressed": "likes.psv.gz cannot be read",
     "truncated": "likes.psv.gz cannot be read",

@@ -1,0 +1,142 @@
+"""No password ends up where somebody reads: a real run, and everything it wrote searched."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import httpx
+import pytest
+from prefect.client.orchestration import get_client
+
+from flows.train import train
+from recsys.recommender import Recommender
+from tests.flows.conftest import small_config
+
+SECRET = "hunter2hunter2"  # noqa: S105
+
+
+class Guarded(http.server.SimpleHTTPRequestHandler):
+    """Files for those alone who know the password and the key."""
+
+    def do_GET(self) -> None:
+        self.allowed() and super().do_GET()
+
+    def do_HEAD(self) -> None:
+        self.allowed() and super().do_HEAD()
+
+    def allowed(self) -> bool:
+        told = self.headers.get("Authorization", "").startswith("Basic ")
+        if told and f"key={SECRET}" in self.path:
+            return True
+        self.send_error(401)
+        return False
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Iterator[str]:
+    handler = partial(Guarded, directory=str(tmp_path / "input"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture
+def tracking(tmp_path: Path) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (tmp_path / "server").mkdir()
+    command = [
+        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
+        "--workers", "1", "--backend-store-uri", "sqlite:///mlflow.db",
+        "--artifacts-destination", "artifacts",
+    ]  # fmt: skip
+    variables = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with (tmp_path / "server/log.txt").open("w") as log:
+        process = subprocess.Popen(
+            command, cwd=tmp_path / "server", env=variables, stdout=log, stderr=log,
+            start_new_session=True,
+        )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 90
+        while time.monotonic() < deadline:
+            try:
+                httpx.get(f"http://127.0.0.1:{port}/health", timeout=2).raise_for_status()
+                break
+            except httpx.HTTPError:
+                time.sleep(0.2)
+        yield f"127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait(30)
+
+
+def holding(folder: Path) -> list[str]:
+    """Every file below a folder that has the secret in it."""
+    return [
+        str(path.relative_to(folder))
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and SECRET.encode() in path.read_bytes()
+    ]
+
+
+def test_a_run_writes_no_password(
+    tmp_path: Path, files: str, tracking: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = small_config(tmp_path, **{"search.trials": 1})
+    assert config.data is not None
+    paths = {
+        name: f"http://ann:{SECRET}@{files}/{name}.psv?key={SECRET}" for name in ("likes", "feats")
+    }
+    data = config.data.model_copy(update={"likes": paths["likes"], "features": paths["feats"]})
+    uri = f"http://ann:{SECRET}@{tracking}"
+    config = config.model_copy(
+        update={"data": data, "tracking": config.tracking.model_copy(update={"uri": uri})}
+    )
+    outcome = train(config)
+    assert Recommender.load(outcome.bundle).similar_items("g2i07", 1)[0].id[:2] == "g2"
+
+    said = "".join(capfd.readouterr())
+    assert SECRET not in said
+    # The server's database and artifacts, the stages, the bundle.
+    assert (tmp_path / "server/mlflow.db").stat().st_size > 0
+    assert holding(tmp_path) == []
+    # What MLflow was told is there, redacted.
+    told = (tmp_path / "server/mlflow.db").read_bytes()
+    assert rb"http://***@" + files.encode() + b"/likes.psv?***" in told
+
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs()
+        assert any("likes.psv?***" in run.model_dump_json() for run in runs)
+        assert not any(SECRET in run.model_dump_json() for run in runs)
+        assert not any(SECRET in run.model_dump_json() for run in client.read_task_runs())
+
+
+def test_a_failed_run_says_no_password(
+    tmp_path: Path, files: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = small_config(tmp_path)
+    assert config.data is not None
+    wrong = f"http://ann:{SECRET}@{files}/nothing.psv?key={SECRET}"
+    data = config.data.model_copy(update={"likes": wrong})
+    with pytest.raises(Exception, match=re.escape("***@")) as raised:
+        train(config.model_copy(update={"data": data}))
+    assert SECRET not in str(raised.value)
+    assert SECRET not in "".join(capfd.readouterr())
+    with get_client(sync_client=True) as client:
+        states = [run.model_dump_json() for run in client.read_flow_runs()]
+        assert not any(SECRET in state for state in states)

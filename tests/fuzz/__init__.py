@@ -1,0 +1,1 @@
+"""Fuzzing: targets that take bytes, run by atheris (`make fuzz`) and, shortly, by the tests."""

@@ -1,0 +1,176 @@
+"""What is loaded is data: nothing in the package executes what it reads, nor leaves its folders."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recsys.bundle import load_bundle
+from recsys.checksums import checksum
+from recsys.errors import InputError
+from recsys.stages import Stage, load_stage, stage
+from tests.recsys.test_bundle import bundle
+from tests.test_arrows import files
+
+PACKAGE = [path for part in ("recsys", "tasks", "flows") for path in files(part)]
+# What runs code that it reads, or turns bytes into any object they name.
+MODULES = {
+    "pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "yaml",
+    "code", "runpy", "ctypes", "xml", "xmlrpc", "telnetlib", "ftplib",
+}  # fmt: skip
+CALLS = {"eval", "exec", "compile", "__import__", "import_module", "load_pickle", "unsafe_load"}
+CALLS |= {"system", "popen", "unpack_archive", "extractall", "mktemp"}
+
+
+def forbidden(text: str) -> Iterator[str]:
+    """What a program must not have, with its line."""
+    for node in ast.walk(ast.parse(text)):
+        names: set[str] = set()
+        if isinstance(node, ast.Import):
+            names = {alias.name.split(".")[0] for alias in node.names} & MODULES
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = {node.module.split(".")[0]} & MODULES
+        elif isinstance(node, ast.Call):
+            called = node.func
+            # re.compile and the like are methods of modules; the builtin has no owner.
+            if isinstance(called, ast.Name) or (
+                isinstance(called, ast.Attribute) and called.attr not in ("compile", "eval")
+            ):
+                names = {called.id if isinstance(called, ast.Name) else called.attr} & CALLS
+            if node.args and isinstance(node.args[0], ast.Constant):
+                names -= {"import_module"}  # of a module that the program itself names
+            names |= {
+                f"{word.arg}={word.value.value}"
+                for word in node.keywords
+                if word.arg in ("allow_pickle", "shell", "verify")
+                and isinstance(word.value, ast.Constant)
+                and word.value.value is not (word.arg == "verify")
+            }
+        line = getattr(node, "lineno", 0)
+        yield from (f"line {line}: {name}" for name in sorted(names))
+
+
+@pytest.mark.parametrize("path", PACKAGE, ids=str)
+def test_nothing_that_is_loaded_executes(path: Path) -> None:
+    assert list(forbidden(path.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import pickle", "from yaml import load", "eval('1')", "exec(text)", "compile(a, b, c)",
+        "np.load(path, allow_pickle=True)", "subprocess.run(line, shell=True)", "os.system(line)",
+        "importlib.import_module(name)", "httpx.get(url, verify=False)", "archive.extractall()",
+    ],
+)  # fmt: skip
+def test_the_search_finds_what_it_looks_for(program: str) -> None:
+    assert list(forbidden(program))
+    assert not list(forbidden("re.compile(x); np.load(path, allow_pickle=False); json.loads(x)"))
+
+
+def retold(folder: Path, name: str, path: Path) -> None:
+    """List a file in a bundle's manifest, as somebody would who can write there."""
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    manifest["files"][name] = {"bytes": path.stat().st_size, "checksum": checksum(path)}
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    path = tmp_path / "secret.npy"
+    np.save(path, np.zeros((2, 2), np.float32))
+    return path
+
+
+@pytest.mark.parametrize("name", ["../secret.npy", "{absolute}", "a/../../secret.npy"])
+def test_a_bundles_manifest_does_not_lead_out_of_it(
+    name: str, secret: Path, tmp_path: Path
+) -> None:
+    folder = bundle(tmp_path / "bundle")
+    retold(folder, name.format(absolute=secret), secret)
+    with pytest.raises(InputError, match="lies outside it"):
+        load_bundle(folder)
+
+
+def test_a_link_in_a_bundle_is_not_followed_out_of_it(secret: Path, tmp_path: Path) -> None:
+    folder = bundle(tmp_path / "bundle")
+    (folder / "user_factors.npy").unlink()
+    (folder / "user_factors.npy").symlink_to(secret)
+    retold(folder, "user_factors.npy", secret)
+    with pytest.raises(InputError, match="lies outside it"):
+        load_bundle(folder)
+
+
+@pytest.mark.parametrize("name", ["items.parquet", "seen_indices.npy", "user_biases.npy"])
+def test_a_file_without_a_checksum_is_not_opened(name: str, tmp_path: Path) -> None:
+    folder = bundle(tmp_path / "bundle")
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    del manifest["files"][name]
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(InputError, match="manifest"):
+        load_bundle(folder)
+    (folder / name).unlink()
+    with pytest.raises(InputError):
+        load_bundle(folder)
+
+
+def test_an_array_of_objects_is_refused_and_not_run(tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+
+    class Runs:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.mkdir, (str(ran),)
+
+    folder = bundle(tmp_path / "bundle")
+    path = folder / "user_factors.npy"
+    np.save(path, np.array([Runs()], object), allow_pickle=True)
+    retold(folder, path.name, path)
+    with pytest.raises(InputError, match="no bundle"):
+        load_bundle(folder)
+    assert not ran.exists()
+
+
+BROKEN = {
+    "files that are a list": {"files": ["user_factors.npy"]},
+    "files without checksums": {"files": dict.fromkeys(("user_factors.npy",), 1)},
+    "a version in words": {"schema_version": "new"},
+    "side information that is none": {"side_information": 5},
+    "trained items in words": {"trained_items": "all"},
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_bundles_manifest_that_makes_no_sense_is_one_clear_error(
+    case: str, tmp_path: Path
+) -> None:
+    folder = bundle(tmp_path / "bundle")
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    changed = BROKEN[case]
+    if isinstance(changed.get("files"), dict):
+        changed = {"files": manifest["files"] | changed["files"]}  # type: ignore[operator]
+    (folder / "manifest.json").write_text(json.dumps({**manifest, **changed}), encoding="utf-8")
+    with pytest.raises(InputError):
+        load_bundle(folder)
+
+
+@stage(version=1)
+def product(folder: Path) -> dict[str, int]:
+    """A stage with one file."""
+    (folder / "a.txt").write_text("a", encoding="utf-8")
+    return {}
+
+
+def test_a_stages_link_is_not_followed_out_of_it(secret: Path, tmp_path: Path) -> None:
+    made: Stage = product(tmp_path / "interim")
+    text = secret.with_name("a.txt")
+    text.write_text("a", encoding="utf-8")
+    made.file("a.txt").unlink()
+    made.file("a.txt").symlink_to(text)
+    with pytest.raises(InputError, match="lies outside it"):
+        load_stage(Path(made.path))
