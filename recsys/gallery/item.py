@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,7 @@ class ItemPage:
     suggested_fault: str
     audience: list[Person]
     audience_fault: str
+    hits: int | None
     change: Change | None
 
 
@@ -102,6 +103,8 @@ def item_page(
     said: Said = {"features": tags} if new else {"item": item}
     suggested, suggested_fault = _suggested(desk, item, said, every)
     audience, audience_fault = _audience(desk, said)
+    if new:
+        audience = _truly(desk, index, audience)
     similar = desk.part(lambda: recommender.similar_items(n=LISTED, filters=filters, **said))
     side = bundle.item_features
     return ItemPage(
@@ -121,6 +124,7 @@ def item_page(
         suggested_fault=suggested_fault,
         audience=audience,
         audience_fault=audience_fault,
+        hits=sum(bool(person.mark) for person in audience) if index < bundle.trained else None,
         change=change,
     )
 
@@ -139,6 +143,16 @@ def _audience(desk: Desk, said: Said) -> tuple[list[Person], str]:
         return desk.persons(desk.opened.recommender.audience(n=PEOPLE, **said).rows), ""
     except RecsysError as fault:
         return [], str(fault)
+
+
+def _truly(desk: Desk, index: int, audience: list[Person]) -> list[Person]:
+    """Those marked who do like the item: as if it were new, they are not left out."""
+    users = desk.opened.recommender.users
+    likers = set(desk.opened.source.likers_of(index).tolist())
+    return [
+        replace(person, mark="true") if users.index(person.id) in likers else person
+        for person in audience
+    ]
 
 
 def _change(desk: Desk, item: str, tags: list[str], add: str, every: bool) -> Change:

@@ -33,12 +33,13 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 12, 34
 
 @dataclass(frozen=True)
 class Bar:
-    """A value with its interval, in hundredths of the greatest end of all."""
+    """A value and its interval; `length`, `start` and `width` in hundredths of the largest end."""
 
     label: str
     mean: float
     low: float
     high: float
+    length: float
     start: float
     width: float
     own: bool
@@ -187,7 +188,9 @@ def _bars(measured: Mapping[str, Any]) -> list[Bar]:
     for title, entry, own in found:
         mean = entry["mean"]
         low, high = (entry[end] if entry.get(end) is not None else mean for end in ("low", "high"))
-        bars.append(Bar(title, mean, low, high, 100 * low / most, 100 * (high - low) / most, own))
+        bars.append(
+            Bar(title, mean, low, high, *(100 * x / most for x in (mean, low, high - low)), own)
+        )
     return bars
 
 

@@ -72,7 +72,7 @@ def tag_page(desk: Desk, plus: list[str], minus: list[str], every: bool = False)
         other_every=links.tag(plus, minus, every=not every),
         items=part,
         having=sum(not card.lacks for card in part.rows),
-        carriers=int(side.vocabulary.support[wanted[0]]) if len(wanted) == 1 else 0,
+        carriers=int(side.vocabulary.support[wanted[0]]) if len(wanted) == 1 and not minus else 0,
         neighbours=neighbours,
         subtract={chip.id: links.tag(plus, [*minus, chip.id], every=every) for chip in neighbours},
         fault=fault,

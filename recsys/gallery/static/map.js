@@ -75,7 +75,7 @@
 
   function radius(i) {
     const zoom = Math.sqrt(view.scale / 0.06);
-    return Math.min(9, (0.9 + 0.55 * Math.log10(1 + items.n[i])) * Math.max(0.8, zoom));
+    return Math.min(9, (1.1 + 0.65 * Math.log10(1 + items.n[i])) * Math.max(0.9, zoom));
   }
 
   function frame() {
