@@ -188,9 +188,8 @@ def _bars(measured: Mapping[str, Any]) -> list[Bar]:
     for title, entry, own in found:
         mean = entry["mean"]
         low, high = (entry[end] if entry.get(end) is not None else mean for end in ("low", "high"))
-        bars.append(
-            Bar(title, mean, low, high, *(100 * x / most for x in (mean, low, high - low)), own)
-        )
+        length, start, width = (100 * value / most for value in (mean, low, high - low))
+        bars.append(Bar(title, mean, low, high, length, start, width, own))
     return bars
 
 

@@ -117,7 +117,7 @@
   let placed = [];
   function labels() {
     placed = [];
-    const deep = view.scale / 0.06, most = Math.min(70, 14 + 10 * deep);
+    const deep = view.scale / 0.06, most = Math.min(70, width * height / 36000 + 8 * deep);
     const font = getComputedStyle(document.body).fontFamily;
     const free = (box) => placed.every((o) => box.x > o.x + o.w || box.x + box.w < o.x || box.y > o.y + o.h || box.y + box.h < o.y);
     function label(kind, i, text, x, y, px, weight, colour) {
