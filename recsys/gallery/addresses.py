@@ -8,9 +8,6 @@ from urllib.parse import quote, urlencode
 
 Pair = tuple[str, object]
 
-BLANK = "\ue000"
-"""Stands in an address for the id that somebody still has to choose; it is in no name."""
-
 
 @dataclass(frozen=True)
 class Addresses:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from recsys.errors import InputError
-from recsys.gallery.addresses import BLANK
 from recsys.gallery.cards import Card, Desk, Part
 from recsys.gallery.showing import counted
 
@@ -66,7 +65,7 @@ def newcomer_page(desk: Desk, likes: list[str]) -> NewcomerPage:
         recommended=recommended,
         offered=offered,
         again=links.new(),
-        pick=links.new([*known, BLANK]),
+        pick=links.new(known),
         ids=known,
     )
 

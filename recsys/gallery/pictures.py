@@ -51,7 +51,7 @@ class Pictures:
     def origins(self) -> list[str]:
         """Scheme and host of everything that pages may load from elsewhere."""
         templates = [] if self.template is None else [self.template]
-        return sorted({_origin(url) for url in [*templates, *self.urls.values()]})
+        return sorted({_origin(url) for url in [*templates, *self.urls.values()] if _is_web(url)})
 
 
 def pictures(config: Config) -> Pictures:

@@ -80,6 +80,8 @@ def _listen(host: str, port: int) -> socket.socket:
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         found.bind((host, port))
+        # From now on who asks is kept waiting, not refused, while the first page is prepared.
+        found.listen(128)
     except OSError as fault:
         found.close()
         raise ConfigError(

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import jinja2
 import numpy as np
@@ -23,7 +22,7 @@ from starlette.staticfiles import StaticFiles
 
 from recsys.errors import ConfigError, InputError, NotFoundError, RecsysError, RegistryError
 from recsys.gallery import showing
-from recsys.gallery.addresses import BLANK, Addresses
+from recsys.gallery.addresses import Addresses
 from recsys.gallery.atlas import Atlas
 from recsys.gallery.cards import Desk
 from recsys.gallery.colours import HUES, OTHER
@@ -230,7 +229,6 @@ class Site:
             choices=[(v.number, ", ".join(names)) for v, names in versions],
             figures=figures(a.opened, b.opened), single=False,
             alone=Addresses().compare(first, second), links_of=Addresses(),
-            pick=f"{Addresses().compare(first, second)}&{{kind}}={quote(BLANK)}",
             swapped=Addresses().compare(second, first, **about),
         )  # fmt: skip
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from recsys.errors import InputError, RecsysError
-from recsys.gallery.addresses import BLANK
 from recsys.gallery.cards import Chip, Desk, Part
 from recsys.gallery.showing import counted
 from recsys.queries.filters import Filters
@@ -76,7 +75,7 @@ def tag_page(desk: Desk, plus: list[str], minus: list[str], every: bool = False)
         neighbours=neighbours,
         subtract={chip.id: links.tag(plus, [*minus, chip.id], every=every) for chip in neighbours},
         fault=fault,
-        pick=links.tag([*plus, BLANK], minus, every=every),
+        pick=links.tag(plus, minus, every=every),
         title=" ".join(
             [f"{'+ ' if i else ''}{tag}" for i, tag in enumerate(words.values(wanted))]
             + [f"\u2212 {words.values(np.array([words.find(tag)]))[0]}" for tag in minus]

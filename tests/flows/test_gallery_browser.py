@@ -275,7 +275,7 @@ def test_the_type_ahead_by_pointer(open_page: Callable[..., Watched]) -> None:
     watched.open("/user?id=g2u05")
     box = watched.page.get_by_role("combobox")
     box.fill("group")
-    groups = watched.page.get_by_role("group")
+    groups = watched.page.locator(".found [role=group]")
     groups.first.wait_for()
     assert groups.count() == 2  # items and tags
     watched.page.get_by_role("option", name=re.compile("^group 4")).click()
@@ -324,12 +324,12 @@ def test_a_suggested_tag_is_tried_in_place(open_page: Callable[..., Watched]) ->
     page.get_by_role("link", name="As if new").click()
     page.get_by_text("Shown from its tags alone").wait_for()
     page.get_by_role("link", name=re.compile("Try group")).first.click()
-    page.get_by_role("heading", name=re.compile("^With group")).wait_for()
+    page.get_by_role("heading", name=re.compile("^With .group")).wait_for()
     assert "add=tag_group" in watched.path
     assert page.locator(".change .card.new").count() > 0
     assert page.locator(".change .card.gone").count() > 0
     page.go_back()
-    page.get_by_role("heading", name=re.compile("^With group")).wait_for(state="detached")
+    page.get_by_role("heading", name=re.compile("^With .group")).wait_for(state="detached")
 
 
 def test_two_versions_side_by_side(open_page: Callable[..., Watched]) -> None:
@@ -346,7 +346,7 @@ def test_two_versions_side_by_side(open_page: Callable[..., Watched]) -> None:
     page.wait_for_url("**/compare?a=2&b=1&item=g1i03")
     box = page.get_by_role("combobox", name=re.compile("Ask both"))
     box.fill("g2u05")
-    page.get_by_role("option").first.click()
+    page.locator(".found [role=option]").first.click()
     page.wait_for_url("**/compare?a=2&b=1&user=g2u05")
     page.get_by_role("heading", name=re.compile("g2u05")).wait_for()
 
@@ -357,9 +357,9 @@ def test_the_map_moves_names_and_leads_on(open_page: Callable[..., Watched]) -> 
     page = watched.page
     said = page.locator("#mapsaid")
     assert said.inner_text() == f"{GROUPS * ITEMS + len(HOSTILE)} items, 8 tags"
-    page.get_by_label("Highlight on the map").fill("of group 2")
+    page.get_by_label("Highlight on the map").fill("g2i")
     playwright.expect(said).to_have_text(f"{ITEMS} items highlighted")
-    assert "q=of+group+2" in page.url
+    assert "q=g2i" in page.url
     assert page.locator("#maplist a").count() == ITEMS
     page.get_by_label("Highlight on the map").fill("")
     page.get_by_role("button", name="odd").click()
@@ -385,7 +385,6 @@ def test_hostile_names_do_nothing(open_page: Callable[..., Watched]) -> None:
     for name in HOSTILE:
         for address in (f"/item?id={quote(name)}", f"/user?id={quote(name)}&v=2"):
             assert watched.open(address).status == 200
-            assert "taken" not in watched.page.title() or "script" in watched.page.title()
             assert watched.page.title() != "taken"
             wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
             assert watched.page.evaluate(wide) <= 0

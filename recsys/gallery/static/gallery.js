@@ -2,8 +2,6 @@
 // pictures that do not come. Without this file everything works, by whole pages.
 "use strict";
 
-const BLANK = "%EE%80%80"; // where an address waits for the id that is chosen
-
 // --- Type-ahead: a combobox after the ARIA Authoring Practices -----------------------------
 
 function combobox(input) {
@@ -72,14 +70,15 @@ function combobox(input) {
   }
 
   function target(row, kind) {
+    // On some pages what is chosen is added to the address, under a name or that of its kind.
     const pick = input.dataset.pick;
     if (!pick) return row.href;
-    return pick.replace("{kind}", kind).replace(BLANK, () => encodeURIComponent(row.id));
+    return `${pick}${pick.includes("?") ? "&" : "?"}${input.dataset.as || kind}=${encodeURIComponent(row.id)}`;
   }
 
   function go(href) {
     close();
-    if (input.dataset.pick && !input.dataset.pick.includes("{kind}")) {
+    if (input.dataset.as) {
       input.value = "";
       swap(href, true, input.id);
     } else location.assign(href);
