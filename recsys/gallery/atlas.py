@@ -39,6 +39,11 @@ class Atlas:
         """Whether the map is there; if not, it is being made from now on."""
         return self._planes.get(opened.digest, opened.source) is not None
 
+    def prepare(self, opened: Opened) -> None:
+        """Make the map and its text, before somebody asks for them."""
+        self._planes.wait(opened.digest, opened.source)
+        self.compressed(opened)
+
     def compressed(self, opened: Opened) -> bytes | None:
         """The map as gzipped JSON (see :func:`as_dict`); None while it is being made."""
         plane = self._planes.get(opened.digest, opened.source)

@@ -2,8 +2,7 @@
 
 Up to 5,000 items, evenly spread from the most liked to the least, are laid out by t-SNE [1]_ over
 directions of vectors. Everything else, tags too, goes to the mean of the few laid-out items it is
-most like, weighted by likeness. That keeps 25,000 items a matter of half a minute on one core, and
-does not depend on how the others lie.
+most like, weighted by likeness. That keeps 25,000 items a matter of half a minute on one core.
 
 References
 ----------

@@ -44,7 +44,7 @@ def serve(model: str, config: Config, uri: str | None, host: str, port: int) -> 
         opened = site.shelf.champion()
         opened.warm()
         # The map takes longest; whoever looks at it first should not have to begin it.
-        threading.Thread(target=site.atlas.begin, args=(opened,), daemon=True).start()
+        threading.Thread(target=site.atlas.prepare, args=(opened,), daemon=True).start()
         name = f"[{host}]" if ":" in host else host
         version = f", version {opened.number}" if opened.number else ""
         port = listening.getsockname()[1]
