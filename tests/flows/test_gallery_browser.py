@@ -280,6 +280,7 @@ def test_the_type_ahead_by_pointer(open_page: Callable[..., Watched]) -> None:
     assert groups.count() == 2  # items and tags
     watched.page.get_by_role("option", name=re.compile("^group 4")).click()
     watched.page.wait_for_url("**/tag?plus=tag_group%204")
+    box = watched.page.get_by_role("combobox", name="Find items, tags, users")
     box.fill("nothing like it")
     watched.page.get_by_text("Nothing has that in its name").wait_for()
 
