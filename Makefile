@@ -11,7 +11,7 @@ export DO_NOT_TRACK := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint fuzz bench up down ui lock clean
+.PHONY: help setup train test lint fuzz bench up down ui gallery lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | \
@@ -55,6 +55,10 @@ ui: $(READY)  ## open MLflow on what training wrote, at http://127.0.0.1:5000
 	@test -f mlruns/mlflow.db || { echo "no mlruns/mlflow.db yet: run make train first" >&2; exit 1; }
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --host 127.0.0.1 --port 5000 \
 		--workers 1 --backend-store-uri sqlite:///mlruns/mlflow.db
+
+gallery: $(READY)  ## look at what the champion has learned, at http://127.0.0.1:8600
+	@test -f mlruns/mlflow.db || { echo "no mlruns/mlflow.db yet: run make train first" >&2; exit 1; }
+	$(BIN)/recsys gallery
 
 lock:  ## pin the newest versions that pyproject.toml allows
 	$(PYTHON) -m venv --clear $(VENV)/lock && $(VENV)/lock/bin/pip install --quiet uv

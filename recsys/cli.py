@@ -315,6 +315,26 @@ def registered(model: str) -> str:
     return model
 
 
+@app.command()
+def gallery(
+    model: Model = "sample",
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="a TOML file")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="a setting, as in --set gallery.pictures=sketchfab"),
+    ] = None,
+    host: Annotated[str, typer.Option(help="the address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any free one")] = 8600,
+) -> None:
+    """Look at what the champion has learned, in a browser."""
+    chosen = load_config(config, pairs(settings or []))
+    # MLflow and the server take seconds to import; only this command needs them.
+    from recsys.gallery.server import serve
+
+    named = chosen.tracking.uri if config is not None else None
+    serve(model, chosen, os.environ.get("MLFLOW_TRACKING_URI") or named, host, port)
+
+
 def _filters(
     must: list[str] | None,
     must_not: list[str] | None,

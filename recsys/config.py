@@ -319,6 +319,21 @@ class Batch(Section):
     workers: Positive = Field(2, description="threads that rank")
 
 
+class Gallery(Section):
+    """What `recsys gallery` shows beside the model: pictures of items, a link to MLflow."""
+
+    pictures: str | None = Field(
+        None, description='URL of an item\'s picture with {id} in it, or "sketchfab"'
+    )
+    table: str | None = Field(None, description="an item table with a column of such URLs")
+    item_column: str = Field("mid", description="of that table")
+    column: str | None = Field(None, description="of that table, with the URLs")
+    folder: str = Field("data/output/gallery", description="where maps and pictures are kept")
+    mlflow: str = Field(
+        "http://127.0.0.1:5000", description="MLflow's pages, as `make ui` has them"
+    )
+
+
 class Tracking(Section):
     """MLflow: where runs go and what the registered model is called."""
 
@@ -361,6 +376,7 @@ class Config(Section):
     fit: Fit = Fit()
     gate: Gate = Gate()
     batch: Batch = Batch()
+    gallery: Gallery = Gallery()
     tracking: Tracking = Tracking()
     storage: Storage = Storage()
 

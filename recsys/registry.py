@@ -113,6 +113,23 @@ class Registry:
                     "see the Models page of the MLflow UI for those there are",
                 ) from fault
 
+    def versions(self) -> list[Version]:
+        """All versions, newest first."""
+        with clear_faults(self.uri):
+            found = self._client.search_model_versions(f"name = '{self.model}'", max_results=1000)
+        return sorted(map(Version.of, found), key=lambda version: -int(version.number))
+
+    def aliases(self) -> dict[str, str]:
+        """Aliases and the numbers of the versions they point at."""
+        with clear_faults(self.uri):
+            try:
+                found = self._client.get_registered_model(self.model).aliases
+            except MlflowException as fault:
+                if fault.error_code in MISSING:
+                    return {}
+                raise
+        return {str(alias): str(number) for alias, number in found.items()}
+
     def find(self, digest: str) -> Version | None:
         """The newest version of a bundle, by the bundle's digest; None if it is not registered."""
         return self._newest(BUNDLE, digest)

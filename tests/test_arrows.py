@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 MLFLOW_ROOMS = {"tracking.py", "serving.py", "registry.py"}
+WEB = {"starlette", "fastapi", "uvicorn", "jinja2", "h11"}
 
 
 def imported(path: Path) -> set[str]:
@@ -43,6 +44,15 @@ def test_tasks_do_not_know_flows_or_mlflow(path: Path) -> None:
 @pytest.mark.parametrize("path", files("recsys"), ids=lambda path: path.name)
 def test_mlflow_stays_in_its_rooms(path: Path) -> None:
     assert path.name in MLFLOW_ROOMS or "mlflow" not in imported(path)
+
+
+@pytest.mark.parametrize("path", files("recsys"), ids=lambda path: path.name)
+def test_the_web_stays_in_the_gallery(path: Path) -> None:
+    inside = path.parent.name == "gallery"
+    assert inside or not imported(path) & WEB
+    # Nothing asks the gallery but the command that opens it, which does so when it is called.
+    asks = "recsys.gallery" in path.read_text(encoding="utf-8")
+    assert inside or not asks or path.name == "cli.py"
 
 
 @pytest.mark.parametrize(

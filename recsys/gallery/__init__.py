@@ -1,0 +1,1 @@
+"""The gallery: pages on which people look at what a model has learned."""

@@ -1,0 +1,73 @@
+"""Addresses: the link of every page, for one version of the model; a link says all of a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode
+
+Pair = tuple[str, object]
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Links that stay with a version.
+
+    Parameters
+    ----------
+    version : str or None
+        The number in every link; None for links that follow the champion.
+    """
+
+    version: str | None = None
+
+    def home(self) -> str:
+        return self._to("/")
+
+    def find(self, query: str = "") -> str:
+        return self._to("/find", [("q", query)] if query else [])
+
+    def item(
+        self, item: str, *, new: bool = False, every: bool = False, add: str | None = None
+    ) -> str:
+        """An item; as if it were new; with untrained items in its lists; with one more tag."""
+        pairs: list[Pair] = [("id", item)]
+        pairs += [("new", 1)] if new else []
+        pairs += [("all", 1)] if every else []
+        pairs += [("add", add)] if add is not None else []
+        return self._to("/item", pairs)
+
+    def tag(self, plus: Iterable[str], minus: Iterable[str] = (), *, every: bool = False) -> str:
+        pairs: list[Pair] = [("plus", tag) for tag in plus]
+        pairs += [("minus", tag) for tag in minus]
+        pairs += [("all", 1)] if every else []
+        return self._to("/tag", pairs)
+
+    def user(self, user: str) -> str:
+        return self._to("/user", [("id", user)])
+
+    def new(self, likes: Iterable[str] = ()) -> str:
+        return self._to("/new", [("like", item) for item in likes])
+
+    def compare(self, a: str = "", b: str = "", **subject: str) -> str:
+        """Two versions, and the `item`, `user` or `tag` they are asked about."""
+        pairs: list[Pair] = [("a", a)] if a else []
+        pairs += [("b", b)] if b else []
+        return _joined("/compare", [*pairs, *subject.items()])
+
+    def map(self, search: str = "") -> str:
+        return self._to("/map", [("q", search)] if search else [])
+
+    def run(self) -> str:
+        return self._to("/run")
+
+    def picture(self, item: str) -> str:
+        return self._to("/picture", [("id", item)])
+
+    def _to(self, path: str, pairs: Iterable[Pair] = ()) -> str:
+        known: list[Pair] = [("v", self.version)] if self.version is not None else []
+        return _joined(path, [*pairs, *known])
+
+
+def _joined(path: str, pairs: list[Pair]) -> str:
+    return f"{path}?{urlencode(pairs, quote_via=quote)}" if pairs else path

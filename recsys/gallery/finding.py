@@ -1,0 +1,175 @@
+"""Finding: items, tags and users whose names hold what somebody is typing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from recsys.queries.source import Source
+from recsys.spelling import closest
+
+KINDS = ("item", "tag", "user")
+LONGEST_QUERY = 200
+_LOOKED_INTO = 200  # letters of a name; more are not typed either
+_SEPARATORS = (" ", "-", "_", ":", "/", ".", "(")
+
+
+@dataclass(frozen=True)
+class Hit:
+    """Something that was found.
+
+    Parameters
+    ----------
+    kind : {"item", "tag", "user"}
+    index : int
+    id, name : str
+    weight : int
+        Likes of an item or of a user, items of a tag.
+    """
+
+    kind: str
+    index: int
+    id: str
+    name: str
+    weight: int
+
+
+@dataclass(frozen=True)
+class Shelved:
+    """The names of one kind, lower case, ready to be searched.
+
+    Parameters
+    ----------
+    texts : tuple of pyarrow string arrays (n,)
+        What is searched: ids, names.
+    weights : int64 (n,)
+        What goes first among equals.
+    named : function
+        From indices to ids and names.
+    """
+
+    texts: tuple[pa.Array, ...]
+    weights: NDArray[np.int64]
+    named: Callable[[NDArray[np.int64]], tuple[list[str], list[str]]]
+
+
+class Finder:
+    """Finds by parts of names; exact names first, then beginnings, beginnings of words, the rest.
+
+    Among equals, those with more likes (tags on more items) go first.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._bundle = source.bundle
+        self._kinds = {"item": _items(source), "user": _users(source)}
+        if (tags := _tags(source)) is not None:
+            self._kinds["tag"] = tags
+
+    def find(self, query: str, n: int = 6, kinds: Sequence[str] = KINDS) -> dict[str, list[Hit]]:
+        """At most n of each kind.
+
+        Parameters
+        ----------
+        query : str
+            Every word of it has to be there; only the first 200 letters count.
+        n : int
+        kinds : sequence of {"item", "tag", "user"}
+
+        Returns
+        -------
+        dict
+            Kinds without a hit are left out.
+        """
+        wanted = lowered(pa.array([query[:LONGEST_QUERY]]))[0].as_py().strip()
+        found: dict[str, list[Hit]] = {}
+        for kind in kinds:
+            if wanted and kind in self._kinds and (hits := self._of(kind, wanted, n)):
+                found[kind] = hits
+        return found
+
+    def near(self, query: str) -> list[str]:
+        """Names that are spelled alike, of items, tags and users."""
+        bundle, said = self._bundle, query[:LONGEST_QUERY]
+        ids = [bundle.items.ids, bundle.users.ids]
+        if bundle.item_features is not None:
+            ids.append(bundle.item_features.vocabulary.values)
+        return list(dict.fromkeys(name for part in ids for name in closest(said, part, 2)))
+
+    def _of(self, kind: str, query: str, n: int) -> list[Hit]:
+        shelved = self._kinds[kind]
+        scores = np.zeros(len(shelved.weights), np.int8)
+        for texts in shelved.texts:
+            np.maximum(scores, _scores(texts, query), out=scores)
+        found = np.flatnonzero(scores)
+        if len(found) > n:
+            # Of what may be among the first n, all; sorting the whole catalogue takes longer.
+            ranks = np.sort(scores[found])[::-1]
+            found = found[scores[found] >= ranks[n - 1]]
+        order = np.lexsort((found, -shelved.weights[found], -scores[found]))[:n]
+        chosen = found[order].astype(np.int64)
+        ids, names = shelved.named(chosen)
+        weights = shelved.weights[chosen].tolist()
+        return [Hit(kind, *row) for row in zip(chosen.tolist(), ids, names, weights, strict=True)]
+
+
+def _scores(texts: pa.Array, query: str) -> NDArray[np.int8]:
+    """4 for the very name, 3 for its beginning, 2 for that of a word, 1 for any part: (n,)."""
+    held = np.ones(len(texts), bool)
+    for word in query.split():
+        held &= _mask(pc.match_substring(texts, word))
+    scores = held.astype(np.int8)
+    places = np.flatnonzero(held)
+    few = texts.take(pa.array(places))
+    inside = np.zeros(len(places), bool)
+    for separator in _SEPARATORS:
+        inside |= _mask(pc.match_substring(few, separator + query))
+    scores[places[inside]] = 2
+    scores[places[_mask(pc.starts_with(few, query))]] = 3
+    scores[places[_mask(pc.equal(few, query))]] = 4
+    return scores
+
+
+def _mask(found: pa.Array) -> NDArray[np.bool_]:
+    return np.asarray(found.fill_null(False).to_numpy(zero_copy_only=False), bool)
+
+
+def lowered(texts: pa.Array) -> pa.Array:
+    """Names as they are compared: their beginnings, compatible letters, lower case."""
+    cut = pc.utf8_slice_codeunits(texts.cast(pa.string()), 0, _LOOKED_INTO)
+    return pc.utf8_lower(pc.utf8_normalize(cut, "NFKC"))
+
+
+def _items(source: Source) -> Shelved:
+    bundle = source.bundle
+    texts = [lowered(bundle.items.ids)]
+    texts += [] if bundle.names is None else [lowered(bundle.names)]
+    return Shelved(tuple(texts), source.likes, source.ids_and_names)
+
+
+def _users(source: Source) -> Shelved:
+    bundle = source.bundle
+
+    def named(users: NDArray[np.int64]) -> tuple[list[str], list[str]]:
+        ids = bundle.users.take(users)
+        return ids, ids
+
+    likes = np.diff(bundle.seen.indptr).astype(np.int64)
+    return Shelved((lowered(bundle.users.ids),), likes, named)
+
+
+def _tags(source: Source) -> Shelved | None:
+    words = source.words
+    if words is None:
+        return None
+    vocabulary = words.vocabulary
+
+    def named(tags: NDArray[np.int64]) -> tuple[list[str], list[str]]:
+        return words.names(tags), words.values(tags)
+
+    texts = lowered(vocabulary.values), lowered(vocabulary.features.ids)
+    return Shelved(texts, vocabulary.support.astype(np.int64), named)

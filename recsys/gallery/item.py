@@ -1,0 +1,188 @@
+"""An item: its tags and those it could have, what is similar, who would like it; also as if new."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from recsys.errors import RecsysError
+from recsys.gallery.cards import Card, Chip, Desk, Part, Person, beside
+from recsys.queries.filters import Filters
+from recsys.queries.likeness import vocabulary
+from recsys.queries.newcomers import item_subject
+
+LISTED, SUGGESTED, PEOPLE = 12, 12, 10
+_CHANGED = 8
+
+Said = dict[str, Any]
+"""What a question is told of the item: its id, or its tags alone."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What one more tag would do to an item that is known by its tags alone.
+
+    Parameters
+    ----------
+    tag : Chip
+    without : str
+        The page without it.
+    before, after : list of Card
+        Similar items, differences marked.
+    joined, left : list of str
+        Users who would come into the audience, and who would leave it.
+    entered : int
+        How many of the similar items are new.
+    fault : str
+    """
+
+    tag: Chip
+    without: str
+    before: list[Card] = field(default_factory=list)
+    after: list[Card] = field(default_factory=list)
+    joined: list[Person] = field(default_factory=list)
+    left: list[Person] = field(default_factory=list)
+    entered: int = 0
+    fault: str = ""
+
+
+@dataclass(frozen=True)
+class ItemPage:
+    card: Card
+    full_name: str
+    likes: int
+    trained: bool
+    share: float
+    tags: list[Chip]
+    new: bool
+    every: bool
+    as_is: str
+    as_new: str
+    other_every: str
+    similar: Part
+    suggested: list[Chip]
+    suggested_fault: str
+    audience: list[Person]
+    audience_fault: str
+    hits: int | None
+    change: Change | None
+
+
+def item_page(
+    desk: Desk, item: str, new: bool = False, every: bool = False, add: str | None = None
+) -> ItemPage:
+    """Everything about one item.
+
+    Parameters
+    ----------
+    desk : Desk
+    item : str
+        An id.
+    new : bool
+        From its tags alone, as if nobody had liked it.
+    every : bool
+        With items in the list that are known by tags alone.
+    add : str or None
+        A tag whose addition is tried.
+
+    Raises
+    ------
+    NotFoundError
+        If the item, or the tag to be tried, is unknown.
+    """
+    source, recommender = desk.opened.source, desk.opened.recommender
+    subject = item_subject(source, item)
+    assert subject.index is not None
+    index, bundle = subject.index, source.bundle
+    tags = source.words.names(subject.features) if source.words else []
+    change = _change(desk, item, tags, add, every) if add is not None else None
+    new = new or change is not None
+    filters = Filters(exclude=[item] if new else [], include_untrained=None if every else False)
+    said: Said = {"features": tags} if new else {"item": item}
+    suggested, suggested_fault = _suggested(desk, item, said, every)
+    audience, audience_fault = _audience(desk, said)
+    if new:
+        audience = _truly(desk, index, audience)
+    similar = desk.part(lambda: recommender.similar_items(n=LISTED, filters=filters, **said))
+    side = bundle.item_features
+    return ItemPage(
+        card=desk.items(np.array([index]))[0],
+        full_name=source.names(np.array([index]))[0],
+        likes=int(source.likes[index]),
+        trained=index < bundle.trained,
+        share=float(side.share[index]) if side is not None else 0.0,
+        tags=desk.tags(subject.features.tolist()),
+        new=new,
+        every=every,
+        as_is=desk.links.item(item, every=every),
+        as_new=desk.links.item(item, new=True, every=every),
+        other_every=desk.links.item(item, new=new, every=not every, add=add),
+        similar=similar,
+        suggested=suggested,
+        suggested_fault=suggested_fault,
+        audience=audience,
+        audience_fault=audience_fault,
+        hits=sum(bool(person.mark) for person in audience) if index < bundle.trained else None,
+        change=change,
+    )
+
+
+def _suggested(desk: Desk, item: str, said: Said, every: bool) -> tuple[list[Chip], str]:
+    """Tags, each with a link that tries it; or why there are none."""
+    try:
+        found = desk.opened.recommender.suggest_tags(n=SUGGESTED, **said)
+    except RecsysError as fault:
+        return [], str(fault)
+    return desk.chips(found, lambda tag: desk.links.item(item, add=tag, every=every)), ""
+
+
+def _audience(desk: Desk, said: Said) -> tuple[list[Person], str]:
+    try:
+        return desk.persons(desk.opened.recommender.audience(n=PEOPLE, **said).rows), ""
+    except RecsysError as fault:
+        return [], str(fault)
+
+
+def _truly(desk: Desk, index: int, audience: list[Person]) -> list[Person]:
+    """Those marked who do like the item: as if it were new, they are not left out."""
+    users = desk.opened.recommender.users
+    likers = set(desk.opened.source.likers_of(index).tolist())
+    return [
+        replace(person, mark="true") if users.index(person.id) in likers else person
+        for person in audience
+    ]
+
+
+def _change(desk: Desk, item: str, tags: list[str], add: str, every: bool) -> Change:
+    _, words = vocabulary(desk.opened.source)
+    recommender, place = desk.opened.recommender, words.find(add)
+    name, chip = words.names([place])[0], desk.tags([place])[0]
+    without = desk.links.item(item, new=True, every=every)
+    filters = Filters(exclude=[item], include_untrained=None if every else False)
+    try:
+        lists: list[list[Card]] = []
+        people: list[list[Person]] = []
+        for features in (tags, [*tags, name]):
+            if not features:
+                lists.append([])
+                people.append([])
+                continue
+            found = recommender.similar_items(n=_CHANGED, filters=filters, features=features)
+            lists.append(desk.cards(found.rows))
+            audience = recommender.audience(n=4 * PEOPLE, features=features)
+            people.append(desk.persons(audience.rows))
+    except RecsysError as fault:
+        return Change(chip, without, fault=str(fault))
+    before, after = beside(*lists)
+    sets = [{person.id for person in part} for part in people]
+    return Change(
+        chip,
+        without,
+        before,
+        after,
+        joined=[person for person in people[1] if person.id not in sets[0]][:PEOPLE],
+        left=[person for person in people[0] if person.id not in sets[1]][:PEOPLE],
+        entered=sum(card.mark == "new" for card in after),
+    )

@@ -1,0 +1,77 @@
+"""Somebody new: items are clicked, recommendations follow; the address holds all that is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from recsys.errors import InputError
+from recsys.gallery.cards import Card, Desk, Part
+from recsys.gallery.showing import counted
+
+MOST_LIKES = 100
+RECOMMENDED, OFFERED = 12, 24
+_POOL = 240  # of the most liked, every tenth is offered: what everybody likes says little
+
+
+@dataclass(frozen=True)
+class NewcomerPage:
+    """Links of cards in `recommended` and `offered` like them; those in `liked` take them back."""
+
+    liked: list[Card]
+    notes: tuple[str, ...]
+    recommended: Part
+    offered: list[Card]
+    again: str
+    pick: str
+    ids: list[str]
+
+
+def newcomer_page(desk: Desk, likes: list[str]) -> NewcomerPage:
+    """Recommendations for somebody who likes some items; items to begin with.
+
+    Unknown ones are left out, which the notes say.
+
+    Raises
+    ------
+    InputError
+        If there are more than `MOST_LIKES`.
+    """
+    distinct = [item for item in dict.fromkeys(likes) if item]
+    if len(distinct) > MOST_LIKES:
+        raise InputError(counted(len(distinct), "like"), f"at most {MOST_LIKES}", "take some away")
+    recommender, source, links = desk.opened.recommender, desk.opened.source, desk.links
+    known = [item for item in distinct if item in recommender.items]
+    unknown = [item for item in distinct if item not in recommender.items]
+    notes = (f"{counted(len(unknown), 'unknown item')} left out",) if unknown else ()
+
+    def more(item: str) -> str:
+        return links.new([*known, item])
+
+    def fewer(item: str) -> str:
+        return links.new([other for other in known if other != item])
+
+    places = recommender.items.indices(known)
+    recommended = Part()
+    if known:
+        recommended = desk.part(lambda: recommender.recommend_for(known, RECOMMENDED), more)
+    shown = {card.id for card in recommended.rows} | set(known)
+    popular = np.argsort(-source.likes, kind="stable")[:_POOL]
+    offered = [card for card in desk.items(spread(popular, OFFERED), more) if card.id not in shown]
+    return NewcomerPage(
+        liked=desk.items(places, fewer, hint=False),
+        notes=notes,
+        recommended=recommended,
+        offered=offered,
+        again=links.new(),
+        pick=links.new(known),
+        ids=known,
+    )
+
+
+def spread(items: np.ndarray, n: int) -> np.ndarray:
+    """So many of a list, evenly spread over it."""
+    if len(items) <= n:
+        return items
+    return items[np.linspace(0, len(items) - 1, n).astype(int)]

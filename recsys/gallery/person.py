@@ -1,0 +1,143 @@
+"""A user: what they like, what is recommended, and the parts that each score is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from recsys.gallery.cards import Card, Desk
+from recsys.gallery.showing import tidy
+from recsys.queries.explanation import Explanation
+
+LIKED, RECOMMENDED, NEAREST = 24, 12, 3
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One part of a score, from `start` over `width`, in hundredths of the drawing.
+
+    Parameters
+    ----------
+    kind : {"taste", "item", "tags", "user"}
+        What the user's vector makes of the item's own; the item's bias; its tags; the user's bias.
+    value : float
+    start, width : float
+    """
+
+    kind: str
+    value: float
+    start: float
+    width: float
+
+
+@dataclass(frozen=True)
+class Why:
+    """A recommended item, and why.
+
+    Parameters
+    ----------
+    card : Card
+    score : float
+    bars : tuple of Bar
+        Their values add up to the score.
+    zero : float
+        Where nought is, in hundredths.
+    tags : tuple of (str, float)
+        Tags that give a part of the score, largest first.
+    nearest : list of (Card, float)
+        Liked items and their cosines.
+    """
+
+    card: Card
+    score: float
+    bars: tuple[Bar, ...]
+    zero: float
+    tags: tuple[tuple[str, float], ...]
+    nearest: list[tuple[Card, float]]
+
+
+@dataclass(frozen=True)
+class UserPage:
+    id: str
+    likes: int
+    liked: list[Card]
+    recommended: list[Why]
+    notes: tuple[str, ...]
+    as_new: str
+
+
+def user_page(desk: Desk, user: str) -> UserPage:
+    """Everything about one user.
+
+    Raises
+    ------
+    NotFoundError
+        If the user is unknown.
+    """
+    recommender, source = desk.opened.recommender, desk.opened.source
+    index = recommender.users.index(user)
+    everything = source.bundle.seen.of(index)
+    found = recommender.recommend(user, RECOMMENDED)
+    reasons = recommender.explain_many([(user, row.id) for row in found], NEAREST)
+    scale = _scale(reasons)
+    near = {row.id for reason in reasons for row in reason.nearest}
+    cards = {card.id: card for card in desk.items(recommender.items.indices(sorted(near)))}
+    liked = recommender.liked(user)[:LIKED]
+    return UserPage(
+        user,
+        len(everything),
+        desk.items(recommender.items.indices([row.id for row in liked])),
+        [
+            _why(card, reason, cards, scale)
+            for card, reason in zip(desk.cards(found.rows), reasons, strict=True)
+        ],
+        found.notes,
+        desk.links.new([row.id for row in liked][:12]),
+    )
+
+
+def parts_of(reason: Explanation) -> dict[str, float]:
+    """A score in four parts, which add up to it."""
+    parts = {"taste": 0.0, "item": 0.0, "tags": 0.0, "user": 0.0}
+    for part in reason.parts:
+        if part.kind == "user":
+            parts["user"] += part.value
+        elif part.kind == "item":
+            parts["taste"] += part.vector
+            parts["item"] += part.bias
+        else:
+            parts["tags"] += part.value
+    return parts
+
+
+def _scale(reasons: list[Explanation]) -> tuple[float, float]:
+    """The least and the greatest sum of parts of one sign, over all: ends of the drawing."""
+    sums = [list(parts_of(reason).values()) for reason in reasons] or [[0.0]]
+    low = min(sum(value for value in values if value < 0) for values in sums)
+    high = max(sum(value for value in values if value > 0) for values in sums)
+    return low, max(high, low + 1e-6)
+
+
+def _why(
+    card: Card, reason: Explanation, cards: dict[str, Card], scale: tuple[float, float]
+) -> Why:
+    low, high = scale
+
+    def place(value: float) -> float:
+        return round(100 * (value - low) / (high - low), 2)
+
+    bars = []
+    ends = {True: 0.0, False: 0.0}  # parts above nought go right of it, the others left
+    for kind, value in parts_of(reason).items():
+        start = ends[value >= 0]
+        ends[value >= 0] = start + value
+        left, right = sorted((start, start + value))
+        bars.append(Bar(kind, value, place(left), round(place(right) - place(left), 2)))
+    tags = [(tidy(part.id, 60), part.value) for part in reason.parts if part.kind == "feature"]
+    return Why(
+        card,
+        reason.score,
+        tuple(bars),
+        place(0.0),
+        tuple((name, value) for name, value in tags if abs(value) >= 0.005),
+        [(cards[row.id], row.score) for row in reason.nearest],
+    )

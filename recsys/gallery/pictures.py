@@ -1,0 +1,126 @@
+"""Pictures: where the thumbnail of an item is, if anywhere, and which hosts a page may ask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import pyarrow.compute as pc
+
+from recsys.config import Config
+from recsys.errors import ConfigError, InputError
+from recsys.gallery.addresses import Addresses
+from recsys.gallery.sketchfab import Sketchfab
+from recsys.tables import TextFormat, read_table
+
+SKETCHFAB = "sketchfab"
+_MOST_HOSTS = 20
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The picture of every item; none by default, which makes every item a tile.
+
+    Parameters
+    ----------
+    template : str or None
+        A URL with {id} in it.
+    urls : mapping of str to str
+        URLs by item id; they go before the template.
+    sketchfab : Sketchfab or None
+        Asks Sketchfab, for items that have no picture otherwise.
+    """
+
+    template: str | None = None
+    urls: Mapping[str, str] = field(default_factory=dict)
+    sketchfab: Sketchfab | None = None
+
+    def of(self, item: str, links: Addresses) -> str | None:
+        """The address of an item's picture; None for a tile."""
+        if item in self.urls:
+            return self.urls[item]
+        if self.template is not None:
+            return self.template.replace("{id}", quote(item, safe=""))
+        if self.sketchfab is not None and self.sketchfab.knows(item):
+            return links.picture(item)
+        return None
+
+    @property
+    def origins(self) -> list[str]:
+        """Scheme and host of everything that pages may load from elsewhere."""
+        templates = [] if self.template is None else [self.template]
+        return sorted({_origin(url) for url in [*templates, *self.urls.values()] if _is_web(url)})
+
+
+def pictures(config: Config) -> Pictures:
+    """The pictures that a configuration names.
+
+    Raises
+    ------
+    ConfigError
+        If the template is no URL with {id}, or a table is named without its column.
+    InputError
+        If the table cannot be read, or its pictures are on more hosts than a page should name.
+    """
+    options = config.gallery
+    urls = _of_table(config) if options.table else {}
+    if options.pictures is None:
+        return Pictures(urls=urls)
+    if options.pictures == SKETCHFAB:
+        folder = Path(options.folder) / SKETCHFAB
+        return Pictures(urls=urls, sketchfab=Sketchfab(folder))
+    host = urlsplit(options.pictures).netloc
+    if not _is_web(options.pictures) or "{id}" not in options.pictures or "{id}" in host:
+        raise ConfigError(
+            f"gallery.pictures = {options.pictures!r}",
+            'an http(s) address with {id} in its path or query, or "sketchfab"',
+            "as in https://example.org/thumbnails/{id}.jpg",
+        )
+    return Pictures(options.pictures, urls)
+
+
+def _of_table(config: Config) -> dict[str, str]:
+    """URLs by item from a column of the item table; what is no web address is left out."""
+    options, data = config.gallery, config.data
+    assert options.table is not None
+    if not options.column:
+        raise ConfigError(
+            "gallery.table without gallery.column",
+            "the column that holds the pictures' addresses",
+            "name it, as in --set gallery.column=thumbnail",
+        )
+    text = TextFormat()
+    if data is not None:
+        text = TextFormat(data.delimiter, data.quote, data.escape, data.encoding)
+    columns = {"item": options.item_column, "picture": options.column}
+    table, _ = read_table(options.table, columns, ["item"], text)
+    items = table.column("item").cast("string").to_pylist()
+    given = pc.cast(table.column("picture"), "string").to_pylist()
+    pairs = zip(items, given, strict=True)
+    found = {item: url for item, url in pairs if item and url and _is_web(url)}
+    hosts = {_origin(url) for url in found.values()}
+    if len(hosts) > _MOST_HOSTS:
+        raise InputError(
+            f"{options.table} has pictures on {len(hosts):,} hosts",
+            f"at most {_MOST_HOSTS}, all of which a page names",
+            "serve the pictures from fewer places",
+        )
+    return found
+
+
+def _is_web(url: str) -> bool:
+    """Whether it is a plain web address; nothing that ends a header's word is in its host."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    host = parts.netloc
+    return parts.scheme in ("http", "https") and bool(host) and not set(host) & set(" ;,'\"@*\\")
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"

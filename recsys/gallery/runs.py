@@ -1,0 +1,250 @@
+"""The run behind a version: its data, its figures beside the baselines, its learning curve."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from recsys.gallery.shelf import Opened
+from recsys.registry import PROMOTED, Version
+from recsys.tracking import StudyRun
+
+MODELS = (("lightfm", "this model"), ("als", "ALS"), ("popularity", "popularity"))
+ROWS = (
+    ("precision at 5", "precision_at_5"),
+    ("recall at 10", "recall_at_10"),
+    ("ndcg at 10", "ndcg_at_10"),
+    ("map at 10", "map_at_10"),
+    ("auc", "auc"),
+    ("coverage at 10", "coverage_at_10"),
+)
+NEWCOMERS = (
+    ("cold/precision_at_5", "precision at 5 of items nobody has liked, by their tags"),
+    ("foldin/share_of_trained", "what a new user with a few likes gets, as a share of a known one"),
+    ("suggestion_neighbours/recall_at_10", "a hidden tag among the first 10 suggested"),
+)
+WIDTH, HEIGHT = 640, 260
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 12, 34
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A value and its interval; `length`, `start` and `width` in hundredths of the largest end."""
+
+    label: str
+    mean: float
+    low: float
+    high: float
+    length: float
+    start: float
+    width: float
+    own: bool
+
+
+@dataclass(frozen=True)
+class Line:
+    """A learning curve as points of an SVG polyline."""
+
+    number: int
+    points: str
+    best: bool
+
+
+@dataclass(frozen=True)
+class Chart:
+    """The learning curves, drawn.
+
+    Parameters
+    ----------
+    lines : tuple of Line
+        The winner's last.
+    across, up : tuple of (float, str)
+        Where ticks are, and what they say.
+    best : tuple of (int, float)
+        Epochs and precision of the winner's best.
+    """
+
+    lines: tuple[Line, ...]
+    across: tuple[tuple[float, str], ...]
+    up: tuple[tuple[float, str], ...]
+    best: tuple[int, float]
+
+
+@dataclass(frozen=True)
+class RunPage:
+    counts: list[tuple[str, str]]
+    configuration: list[tuple[str, str]]
+    made: str
+    promoted: str
+    why: str
+    table: list[tuple[str, list[str]]]
+    models: list[str]
+    bars: list[Bar]
+    newcomers: list[tuple[str, str]]
+    checks: list[tuple[str, bool, str]]
+    chart: Chart | None
+    mlflow: str
+    run_name: str
+    holdout: str
+
+
+def run_page(
+    opened: Opened, version: Version | None, study: StudyRun | None, mlflow: str
+) -> RunPage:
+    """What is known of how a version came to be.
+
+    Parameters
+    ----------
+    opened : Opened
+    version : Version or None
+        None for a bundle in a folder.
+    study : StudyRun or None
+        Its run, if that is still there.
+    mlflow : str
+        The address of MLflow's pages.
+    """
+    manifest = opened.recommender.manifest
+    metrics = dict(study.metrics) if study else {}
+    holdout = "holdout" if manifest.get("holdout") == "validation" else "test"
+    measured = _measured(manifest, metrics, holdout)
+    tags = dict(version.tags) if version else {}
+    return RunPage(
+        counts=_counts(opened),
+        configuration=[(k, _short(v)) for k, v in manifest.get("configuration", {}).items()],
+        made=_when(study.started) if study else "",
+        promoted=tags.get(PROMOTED, "").replace("T", " ")[:16],
+        why=tags.get(f"{PROMOTED}_why", ""),
+        table=[(title, _cells(measured, name)) for title, name in ROWS if _cells(measured, name)],
+        models=[title for name, title in MODELS if name in measured],
+        bars=_bars(measured),
+        newcomers=[(text, _value(metrics[n])) for n, text in NEWCOMERS if n in metrics],
+        checks=[
+            (name.removeprefix("gate/"), text.startswith("passed"), text.partition(": ")[2])
+            for name, text in sorted(tags.items())
+            if name.startswith("gate/")
+        ],
+        chart=_chart(study) if study else None,
+        mlflow=_link(study, mlflow) if study else "",
+        run_name=study.name if study else "",
+        holdout=holdout,
+    )
+
+
+def _counts(opened: Opened) -> list[tuple[str, str]]:
+    bundle = opened.recommender.bundle
+    found = [
+        ("users", len(bundle.users)),
+        ("trained items", bundle.trained),
+        ("likes", len(bundle.seen.indices)),
+        ("items known by tags alone", len(bundle.items) - bundle.trained),
+    ]
+    if bundle.item_features is not None:
+        found.append(("tags and categories", len(bundle.item_features.vocabulary.features)))
+    found.append(("components", bundle.factors.item_factors.shape[1]))
+    return [(name, f"{value:,}") for name, value in found]
+
+
+def _measured(
+    manifest: Mapping[str, Any], metrics: Mapping[str, float], holdout: str
+) -> dict[str, dict[str, dict[str, float | None]]]:
+    """Estimates by model and metric: this model's from its bundle, the others' from the run."""
+    found: dict[str, dict[str, dict[str, float | None]]] = {}
+    if manifest.get("metrics"):
+        found["lightfm"] = dict(manifest["metrics"])
+    for model in ("als", "popularity"):
+        prefix = f"{holdout}_{model}/"
+        names = [name.removeprefix(prefix) for name in metrics if name.startswith(prefix)]
+        if names:
+            found[model] = {
+                name: {
+                    "mean": metrics[f"{prefix}{name}"],
+                    "low": metrics.get(f"{prefix}{name}_low"),
+                    "high": metrics.get(f"{prefix}{name}_high"),
+                }
+                for name in names
+                if not name.endswith(("_low", "_high"))
+            }
+    return found
+
+
+def _cells(measured: Mapping[str, Any], metric: str) -> list[str]:
+    entries = [measured[name].get(metric) for name, _ in MODELS if name in measured]
+    return [f"{entry['mean']:.4f}" if entry else "" for entry in entries] if any(entries) else []
+
+
+def _bars(measured: Mapping[str, Any]) -> list[Bar]:
+    found = [
+        (title, measured[name]["precision_at_5"], name == "lightfm")
+        for name, title in MODELS
+        if name in measured and "precision_at_5" in measured[name]
+    ]
+    ends = [entry.get("high") or entry["mean"] for _, entry, _ in found]
+    most = max(ends, default=0) or 1
+    bars = []
+    for title, entry, own in found:
+        mean = entry["mean"]
+        low, high = (entry[end] if entry.get(end) is not None else mean for end in ("low", "high"))
+        length, start, width = (100 * value / most for value in (mean, low, high - low))
+        bars.append(Bar(title, mean, low, high, length, start, width, own))
+    return bars
+
+
+def _chart(study: StudyRun) -> Chart | None:
+    """All curves on a logarithmic axis of epochs, the winner's in front."""
+    curves = [curve for curve in study.curves if curve.points]
+    if not curves:
+        return None
+    best = str(study.tags.get("best_trial", ""))
+    first = max(1, min(epoch for curve in curves for epoch, _ in curve.points))
+    last = max(first + 1, max(epoch for curve in curves for epoch, _ in curve.points))
+    top = max(value for curve in curves for _, value in curve.points) * 1.06 or 1.0
+
+    def x(epoch: float) -> float:
+        share = math.log(max(epoch, first) / first) / math.log(last / first)
+        return round(_LEFT + share * (WIDTH - _LEFT - _RIGHT), 1)
+
+    def y(value: float) -> float:
+        return round(HEIGHT - _BOTTOM - value / top * (HEIGHT - _TOP - _BOTTOM), 1)
+
+    lines = [
+        Line(c.number, " ".join(f"{x(e)},{y(v)}" for e, v in c.points), str(c.number) == best)
+        for c in curves
+    ]
+    winners = [curve for curve in curves if str(curve.number) == best] or curves
+    peak = max((point for curve in winners for point in curve.points), key=lambda p: p[1])
+    doubled = [2**k for k in range(12) if first <= 2**k <= last]
+    step = _step(top)
+    return Chart(
+        tuple(sorted(lines, key=lambda line: line.best)),
+        tuple((x(epoch), str(epoch)) for epoch in doubled),
+        tuple((y(k * step), f"{k * step:.2f}") for k in range(int(top / step) + 1)),
+        peak,
+    )
+
+
+def _step(top: float) -> float:
+    """A round distance of ticks, of which three to seven fit."""
+    raw = top / 5
+    size = 10 ** math.floor(math.log10(raw))
+    return float(next(size * factor for factor in (1, 2, 5, 10) if size * factor >= raw))
+
+
+def _link(study: StudyRun, mlflow: str) -> str:
+    experiment, run = quote(study.experiment_id, safe=""), quote(study.run_id, safe="")
+    return f"{mlflow.rstrip('/')}/#/experiments/{experiment}/runs/{run}"
+
+
+def _when(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _value(value: float) -> str:
+    return f"{value:.4f}"

@@ -1,0 +1,92 @@
+"""The server: the gallery on one address, loopback by default, until it is interrupted."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from pathlib import Path
+
+import uvicorn
+
+from recsys.config import Config
+from recsys.errors import ConfigError
+from recsys.gallery.pictures import pictures
+from recsys.gallery.shelf import Shelf
+from recsys.gallery.site import Site
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def serve(model: str, config: Config, uri: str | None, host: str, port: int) -> None:
+    """Serve the gallery of a model.
+
+    Parameters
+    ----------
+    model : str
+        A registered name, or a bundle's folder.
+    config : Config
+    uri : str or None
+        The registry.
+    host : str
+    port : int
+        0 for any that is free.
+
+    Raises
+    ------
+    NotFoundError, RegistryError
+        If there is no champion, or the registry does not answer.
+    ConfigError
+        If the address is taken or not ours.
+    """
+    listening = _listen(host, port)
+    try:
+        site = gallery(model, config, uri, host)
+        opened = site.shelf.champion()
+        opened.warm()
+        # The map takes longest; whoever looks at it first should not have to begin it.
+        threading.Thread(target=site.atlas.prepare, args=(opened,), daemon=True).start()
+        name = f"[{host}]" if ":" in host else host
+        version = f", version {opened.number}" if opened.number else ""
+        port = listening.getsockname()[1]
+        print(f"{site.shelf.title}{version}: http://{name}:{port} (Ctrl+C ends it)", flush=True)
+        options = uvicorn.Config(
+            site.app,
+            log_level="warning",
+            lifespan="off",
+            server_header=False,
+            # An id of 10,000 letters in an address is longer than h11 takes by default.
+            http="h11",
+            h11_max_incomplete_event_size=1 << 20,
+        )
+        uvicorn.Server(options).run(sockets=[listening])
+    finally:
+        listening.close()
+
+
+def gallery(model: str, config: Config, uri: str | None, host: str) -> Site:
+    """The site, as a configuration wants it."""
+    hosts = (*LOOPBACK[:2], "[::1]") if host in LOOPBACK else None
+    folder = Path(config.gallery.folder)
+    shelf = Shelf(model, uri)
+    address = config.gallery.mlflow
+    if shelf.uri.startswith(("http://", "https://")):
+        address = shelf.uri  # a tracking server has its pages at the same address
+    return Site(shelf, folder, pictures(config), address, hosts)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found = socket.socket(family, socket.SOCK_STREAM)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        found.bind((host, port))
+        # From now on who asks is kept waiting, not refused, while the first page is prepared.
+        found.listen(128)
+    except OSError as fault:
+        found.close()
+        raise ConfigError(
+            f"{host}:{port} cannot be listened on ({fault.strerror or fault})",
+            "an address of this machine and a free port",
+            "choose another with --port, or --port 0 for any",
+        ) from fault
+    return found

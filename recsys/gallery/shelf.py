@@ -1,0 +1,169 @@
+"""The shelf: the champion, and any other version, opened when somebody looks at it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from recsys.bundle import bundle_digest
+from recsys.champion import Champion
+from recsys.errors import NotFoundError
+from recsys.gallery.colours import Colours, colours
+from recsys.gallery.finding import Finder
+from recsys.gallery.tiles import Tiles
+from recsys.queries.source import Source
+from recsys.recommender import Recommender
+from recsys.registry import Registry, Version
+from recsys.serving import DEFAULT_URI
+
+_KEPT = 3  # versions that stay open beside the champion
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A version that can be looked at, with what pages derive from it.
+
+    Parameters
+    ----------
+    number : str
+        The version; empty for a bundle's folder.
+    recommender : Recommender
+    """
+
+    number: str
+    recommender: Recommender
+
+    @property
+    def source(self) -> Source:
+        return self.recommender.source
+
+    @cached_property
+    def digest(self) -> str:
+        return bundle_digest(self.recommender.manifest)
+
+    @cached_property
+    def finder(self) -> Finder:
+        return Finder(self.source)
+
+    @cached_property
+    def colours(self) -> Colours:
+        return colours(self.recommender.bundle)
+
+    @cached_property
+    def tiles(self) -> Tiles:
+        return Tiles(self.source)
+
+    def warm(self) -> None:
+        """Derive what the first page would wait for."""
+        source = self.source
+        _ = source.inverse_lengths, source.inverse_feature_lengths, source.likes
+        _ = source.bundle.items.index(source.bundle.items.id(0)) if len(source.bundle.items) else 0
+        _ = source.bundle.users.index(source.bundle.users.id(0)) if len(source.bundle.users) else 0
+        self.colours.label(0)
+        self.finder.find("a", 1)
+
+
+class Shelf:
+    """Versions of one registered model, or one bundle in a folder.
+
+    Parameters
+    ----------
+    model : str
+        A registered name, or a bundle's folder.
+    uri : str or None
+        The registry; by default MLFLOW_TRACKING_URI, or the project's own database.
+    every : float
+        Seconds between two looks whether the champion has changed, at least.
+    """
+
+    def __init__(self, model: str, uri: str | None = None, every: float = 30.0) -> None:
+        self.model = model
+        self.uri = uri or os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_URI)
+        self._lock = threading.Lock()
+        self._others: OrderedDict[str, Opened] = OrderedDict()
+        self._first: Opened | None = None
+        folder = Path(model)
+        self.registry: Registry | None = None
+        if "/" in model or (folder / "manifest.json").is_file():
+            self._first = Opened("", Recommender.load(model))
+        else:
+            self.registry = Registry(self.uri, model)
+            self._champion = Champion(model, self.uri, every)
+
+    @property
+    def title(self) -> str:
+        """What the model is called."""
+        return self.model if self.registry else Path(self.model).resolve().name
+
+    def champion(self) -> Opened:
+        """The champion as it is now; the bundle, where there is but one.
+
+        Raises
+        ------
+        NotFoundError, RegistryError
+            If there is no champion, or the registry does not answer, and there never was one.
+        """
+        if self.registry is None:
+            assert self._first is not None
+            return self._first
+        recommender = self._champion.current()
+        with self._lock:
+            if self._first is None or self._first.recommender is not recommender:
+                number = self._champion.version
+                if self._champion.current() is not recommender:  # it moved between the two
+                    recommender, number = self._champion.current(), self._champion.version
+                self._first = Opened(str(number), recommender)
+            return self._first
+
+    def open(self, version: str | None) -> Opened:
+        """A version by its number; the champion where none is given.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such version.
+        RegistryError
+            If the registry does not answer.
+        """
+        if not version:
+            return self.champion()
+        if self.registry is None:
+            raise NotFoundError(
+                f"version {version} of a bundle in a folder",
+                "no version",
+                "name a registered model to look at its versions",
+            )
+        first = self._first
+        if first is not None and first.number == version:
+            return first
+        with self._lock:
+            if version in self._others:
+                self._others.move_to_end(version)
+                return self._others[version]
+        number = self.registry.version(version).number
+        opened = Opened(number, Recommender.load(self.registry.bundle(number)))
+        with self._lock:
+            self._others[version] = opened
+            while len(self._others) > _KEPT:
+                self._others.popitem(last=False)
+        return opened
+
+    def versions(self) -> list[tuple[Version, tuple[str, ...]]]:
+        """All versions with their aliases, newest first; none for a folder.
+
+        Raises
+        ------
+        RegistryError
+            If the registry does not answer.
+        """
+        if self.registry is None:
+            return []
+        aliases = self.registry.aliases()
+        return [
+            (version, tuple(sorted(a for a, number in aliases.items() if number == version.number)))
+            for version in self.registry.versions()
+        ]

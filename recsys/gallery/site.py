@@ -1,0 +1,401 @@
+"""The site: an address, the page it stands for, and what a browser may do with it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from recsys.errors import ConfigError, InputError, NotFoundError, RecsysError, RegistryError
+from recsys.gallery import showing
+from recsys.gallery.addresses import Addresses
+from recsys.gallery.atlas import Atlas
+from recsys.gallery.cards import Desk
+from recsys.gallery.colours import HUES, OTHER
+from recsys.gallery.finding import KINDS, Hit
+from recsys.gallery.item import item_page
+from recsys.gallery.newcomer import newcomer_page, spread
+from recsys.gallery.person import user_page
+from recsys.gallery.pictures import Pictures
+from recsys.gallery.plane import Planes
+from recsys.gallery.runs import run_page
+from recsys.gallery.shelf import Opened, Shelf
+from recsys.gallery.tag import tag_page
+from recsys.gallery.versions import Churns, compare, figures
+from recsys.tracking import StudyRun, read_study
+
+HERE = Path(__file__).parent
+LONGEST = 200_000  # letters of an address; an id of 10,000 strange letters is well below
+_SHOWN = 12
+_STATUS = ((NotFoundError, 404), (InputError, 400), (ConfigError, 400), (RegistryError, 503))
+_TITLES = {
+    400: "This cannot be shown",
+    404: "Not here",
+    405: "Not done that way",
+    414: "Too long an address",
+    500: "Something went wrong",
+    503: "The registry does not answer",
+}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What an address says, checked."""
+
+    request: Request
+
+    def text(self, name: str) -> str:
+        return self.request.query_params.get(name, "")
+
+    def needed(self, name: str, what: str) -> str:
+        """A text that has to be there.
+
+        Raises
+        ------
+        InputError
+            If it is not.
+        """
+        if not (found := self.text(name)):
+            raise InputError(f"an address without {name}=", what, "choose one by the search")
+        return found
+
+    def texts(self, name: str) -> list[str]:
+        return [value for value in self.request.query_params.getlist(name) if value]
+
+    def flag(self, name: str) -> bool:
+        return self.text(name) == "1"
+
+    @property
+    def version(self) -> str | None:
+        return self.text("v") or None
+
+
+class Site:
+    """The gallery of one model.
+
+    Parameters
+    ----------
+    shelf : Shelf
+    folder : Path
+        Where maps are kept.
+    pictures : Pictures
+    mlflow : str
+        The address of MLflow's pages, for links.
+    hosts : sequence of str or None
+        Names that the site is asked by; others are refused. None for any.
+    """
+
+    def __init__(
+        self,
+        shelf: Shelf,
+        folder: Path,
+        pictures: Pictures = Pictures(),  # noqa: B008 (frozen)
+        mlflow: str = "http://127.0.0.1:5000",
+        hosts: tuple[str, ...] | None = ("127.0.0.1", "localhost", "[::1]", "testserver"),
+    ) -> None:
+        self.shelf, self.pictures, self.mlflow = shelf, pictures, mlflow
+        self.atlas = Atlas(Planes(folder / "maps"))
+        self._hosts, self._churns = hosts, Churns()
+        self._studies: dict[str, StudyRun | None] = {}
+
+    @cached_property
+    def app(self) -> Guarded:
+        """The ASGI application."""
+        pages: dict[str, Callable[[Asked], Response]] = {
+            "/": self.home, "/find": self.find, "/find.json": self.find_json, "/item": self.item,
+            "/tag": self.tag, "/user": self.user, "/new": self.new, "/compare": self.compare,
+            "/map": self.map, "/map.json": self.map_json, "/run": self.run,
+            "/picture": self.picture,
+        }  # fmt: skip
+        middleware = [Middleware(GZipMiddleware, minimum_size=1000, compresslevel=4)]
+        if self._hosts is not None:
+            middleware.insert(0, Middleware(TrustedHostMiddleware, allowed_hosts=list(self._hosts)))
+        app = Starlette(
+            routes=[
+                *(Route(path, _answering(page)) for path, page in pages.items()),
+                Mount("/static", StaticFiles(directory=HERE / "static")),
+            ],
+            middleware=middleware,
+            exception_handlers={
+                RecsysError: self._fault, HTTPException: self._fault, Exception: self._fault,
+            },
+        )  # fmt: skip
+        return Guarded(app, self.policy)
+
+    @cached_property
+    def policy(self) -> str:
+        """The Content-Security-Policy: nothing inline, nothing from elsewhere but pictures."""
+        images = " ".join(["'self'", *self.pictures.origins])
+        return (
+            "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+            f"img-src {images}; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        )
+
+    # --- Pages --------------------------------------------------------------------------------
+
+    def home(self, asked: Asked) -> Response:
+        desk = self._desk(asked)
+        source, recommender = desk.opened.source, desk.opened.recommender
+        popular = np.argsort(-source.likes, kind="stable")[:240]
+        words = source.words
+        common: list[int] = []
+        if words is not None:
+            common = np.argsort(-words.vocabulary.support, kind="stable")[:18].tolist()
+        likes = np.diff(recommender.seen.indptr)
+        usual = np.argsort(likes, kind="stable")[len(likes) // 2 :]
+        people = [
+            (user, desk.links.user(user), showing.counted(int(likes[index]), "like"))
+            for index in spread(usual, 8).tolist()
+            for user in [recommender.users.id(index)]
+        ]
+        return self._page(
+            "home", desk, items=desk.items(spread(popular, _SHOWN)), tags=desk.tags(common),
+            people=people, measured=recommender.manifest.get("metrics", {}).get("precision_at_5"),
+        )  # fmt: skip
+
+    def find(self, asked: Asked) -> Response:
+        desk, query = self._desk(asked), asked.text("q")
+        found = desk.opened.finder.find(query, 24)
+        items = desk.items(np.array([hit.index for hit in found.get("item", [])], np.int64))
+        tags = desk.tags([hit.index for hit in found.get("tag", [])])
+        users = [(hit.id, desk.links.user(hit.id)) for hit in found.get("user", [])]
+        near = [] if found else desk.opened.finder.near(query)
+        return self._page(
+            "find", desk, query=query, items=items, tags=tags, users=users,
+            near=[(name, desk.links.find(name)) for name in near],
+        )  # fmt: skip
+
+    def find_json(self, asked: Asked) -> Response:
+        desk = self._desk(asked)
+        wanted = asked.texts("kind") or list(KINDS)
+        kinds = [kind for kind in KINDS if kind in wanted]
+        found = desk.opened.finder.find(asked.text("q"), 6, kinds)
+        groups = [
+            {"kind": kind, "rows": [_found(hit, desk.links) for hit in found[kind]]}
+            for kind in kinds
+            if kind in found
+        ]
+        return JSONResponse({"groups": groups})
+
+    def item(self, asked: Asked) -> Response:
+        desk = self._desk(asked)
+        external = asked.needed("id", "an item's id")
+        add = asked.text("add") or None
+        page = item_page(desk, external, asked.flag("new"), asked.flag("all"), add)
+        return self._page("item", desk, page=page, subject={"item": external})
+
+    def tag(self, asked: Asked) -> Response:
+        desk = self._desk(asked)
+        page = tag_page(desk, asked.texts("plus"), asked.texts("minus"), asked.flag("all"))
+        single = page.plus[0].id if len(page.plus) == 1 and not page.minus else None
+        return self._page("tag", desk, page=page, subject={"tag": single} if single else {})
+
+    def user(self, asked: Asked) -> Response:
+        desk = self._desk(asked)
+        external = asked.needed("id", "a user's id")
+        return self._page("user", desk, page=user_page(desk, external), subject={"user": external})
+
+    def new(self, asked: Asked) -> Response:
+        desk = self._desk(asked)
+        return self._page("new", desk, page=newcomer_page(desk, asked.texts("like")))
+
+    def compare(self, asked: Asked) -> Response:
+        versions = self.shelf.versions()
+        numbers = [version.number for version, _ in versions]
+        first, second = self._two(asked, numbers)
+        if first is None or second is None:
+            return self._page("compare", self._desk(asked), choices=[], single=True)
+        a, b = (self._of(self.shelf.open(number), number) for number in (first, second))
+        kind = next((name for name in ("item", "user", "tag") if asked.text(name)), "")
+        about = {kind: asked.text(kind)} if kind else {}
+        found = compare(a, b, kind, about[kind]) if kind else None
+        churn = self._churns.between(a.opened, b.opened) if found is None else None
+        return self._page(
+            "compare", self._desk(asked), a=first, b=second, found=found, churn=churn,
+            choices=[(v.number, ", ".join(names)) for v, names in versions],
+            figures=figures(a.opened, b.opened), single=False,
+            alone=Addresses().compare(first, second), links_of=Addresses(),
+            swapped=Addresses().compare(second, first, **about),
+        )  # fmt: skip
+
+    def map(self, asked: Asked) -> Response:
+        desk = self._desk(asked)
+        ready = self.atlas.begin(desk.opened)
+        colours = desk.opened.colours
+        return self._page(
+            "map", desk, ready=ready, query=asked.text("q"), names=colours.names,
+            title_of=colours.title, other=bool((colours.hues == OTHER).any()), grey=HUES,
+            version=desk.links.version or "", digest=desk.opened.digest,
+        )  # fmt: skip
+
+    def map_json(self, asked: Asked) -> Response:
+        content = self.atlas.compressed(self._desk(asked).opened)
+        if content is None:
+            return JSONResponse({"making": True}, 202)
+        headers = {"Content-Encoding": "gzip", "Cache-Control": "private, max-age=3600"}
+        return Response(content, media_type="application/json", headers=headers)
+
+    def run(self, asked: Asked) -> Response:
+        desk = self._desk(asked)
+        registry = self.shelf.registry
+        version = registry.version(desk.opened.number) if registry else None
+        study = self._study(version.run_id) if version else None
+        page = run_page(desk.opened, version, study, self.mlflow)
+        others = [
+            (v.number, ", ".join(names), Addresses(v.number).run())
+            for v, names in self.shelf.versions()
+        ]
+        return self._page("run", desk, page=page, others=others)
+
+    def picture(self, asked: Asked) -> Response:
+        desk, external = self._desk(asked), asked.needed("id", "an item's id")
+        index = desk.opened.recommender.items.index(external)
+        asks = self.pictures.sketchfab
+        found = asks.picture(external) if asks is not None else None
+        if found is not None:
+            headers = {"Cache-Control": "private, max-age=86400"}
+            return Response(found.content, media_type=found.kind, headers=headers)
+        card = desk.items(np.array([index]))[0]
+        drawn = self._templates.get_template("tile.svg").render(card=card)
+        return Response(drawn, media_type="image/svg+xml", headers={"Cache-Control": "no-store"})
+
+    # --- What they share ----------------------------------------------------------------------
+
+    def _desk(self, asked: Asked) -> Desk:
+        return self._of(self.shelf.open(asked.version), asked.version)
+
+    def _of(self, opened: Opened, version: str | None) -> Desk:
+        return Desk(opened, Addresses(version), self.pictures)
+
+    def _two(self, asked: Asked, numbers: list[str]) -> tuple[str | None, str | None]:
+        """The versions to compare: the champion and the newest other one, if none are named."""
+        if not numbers:
+            return None, None
+        first = asked.text("a") or self.shelf.champion().number
+        others = [number for number in numbers if number != first]
+        second = asked.text("b") or (others[0] if others else None)
+        return first, second
+
+    def _study(self, run_id: str) -> StudyRun | None:
+        """The run, read once: it does not change any more when its version is registered."""
+        if run_id not in self._studies:
+            self._studies[run_id] = read_study(self.shelf.uri, run_id)
+        return self._studies[run_id]
+
+    @cached_property
+    def _templates(self) -> jinja2.Environment:
+        environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(HERE / "templates"), autoescape=True,
+            undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        )  # fmt: skip
+        names = "tidy", "count", "counted", "signed", "plain"
+        environment.filters |= {name: getattr(showing, name) for name in names}
+        return environment
+
+    def _page(self, name: str, desk: Desk, status: int = 200, **values: Any) -> Response:
+        opened = desk.opened
+        common = {
+            "here": name, "links": desk.links, "model": self.shelf.title,
+            "number": opened.number, "pinned": desk.links.version is not None,
+            "has_tags": opened.source.words is not None, "subject": {},
+            "version_of_files": _VERSION,
+        }  # fmt: skip
+        html = self._templates.get_template(f"{name}.html").render(common | values)
+        return HTMLResponse(html, status, headers={"Cache-Control": "no-store"})
+
+    async def _fault(self, request: Request, fault: Exception) -> Response:
+        """An error as a page; for what asks for JSON or a picture, as one line."""
+        status, said, action = _read(fault)
+        title = _TITLES.get(status, "This cannot be shown")
+        if request.url.path.endswith(".json") or request.url.path == "/picture":
+            return JSONResponse({"error": said}, status)
+        html = self._templates.get_template("error.html").render(
+            here="error", links=Addresses(), model=self.shelf.title, number="", pinned=False,
+            has_tags=True, subject={}, version_of_files=_VERSION, title=title,
+            said=showing.tidy(said, 400), action=showing.tidy(action, 400), status=status,
+        )  # fmt: skip
+        return HTMLResponse(html, status, headers={"Cache-Control": "no-store"})
+
+
+def _answering(page: Callable[[Asked], Response]) -> Callable[[Request], Response]:
+    """A plain function, which Starlette runs in a thread of its own."""
+
+    def answer(request: Request) -> Response:
+        if len(request.url.query) > LONGEST:
+            raise HTTPException(414, f"more than {LONGEST:,} letters")
+        return page(Asked(request))
+
+    return answer
+
+
+def _found(hit: Hit, links: Addresses) -> dict[str, str]:
+    """A row of the type-ahead."""
+    href = links.tag([hit.id])
+    if hit.kind != "tag":
+        href = links.item(hit.id) if hit.kind == "item" else links.user(hit.id)
+    hint = showing.counted(hit.weight, "item" if hit.kind == "tag" else "like")
+    name = showing.tidy(hit.name, 90)
+    if hit.kind == "tag":
+        kind = showing.feature_parts(hit.id, hit.id.split("_", 1)[0])[0]
+        hint = f"{showing.tidy(kind, 20)}, {hint}"
+    return {"id": hit.id, "name": name, "href": href, "hint": hint}
+
+
+def _read(fault: Exception) -> tuple[int, str, str]:
+    """Status, what is wrong, what to do."""
+    if isinstance(fault, HTTPException):
+        if fault.status_code == 404:
+            return 404, "no such page", "begin at the front page"
+        return fault.status_code, str(fault.detail), "begin at the front page"
+    if isinstance(fault, RecsysError):
+        status = next((status for kind, status in _STATUS if isinstance(fault, kind)), 400)
+        return status, f"{fault.found}; expected {fault.expected}", fault.action
+    return 500, "the page could not be made", "the terminal of recsys gallery says why"
+
+
+class Guarded:
+    """Every answer's security headers, set outermost: error pages have them too.
+
+    Parameters
+    ----------
+    app : ASGI application
+    policy : str
+        The Content-Security-Policy.
+    """
+
+    def __init__(self, app: Any, policy: str) -> None:
+        self._app = app
+        self._headers = [
+            (b"content-security-policy", policy.encode("latin-1", "replace")),
+            (b"x-content-type-options", b"nosniff"),
+            (b"referrer-policy", b"no-referrer"),
+            (b"cross-origin-opener-policy", b"same-origin"),
+            (b"cross-origin-resource-policy", b"same-origin"),
+        ]
+
+    async def __call__(
+        self, scope: Any, receive: Any, send: Callable[[Any], Awaitable[None]]
+    ) -> None:
+        async def guarded(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], *self._headers]}
+            await send(message)
+
+        await self._app(scope, receive, guarded if scope["type"] == "http" else send)
+
+
+_VERSION = str(int(max(path.stat().st_mtime for path in (HERE / "static").iterdir())))

@@ -1,0 +1,119 @@
+"""Tags: items sorted by one or several, with plus and minus, and the tags that are used alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from recsys.errors import InputError, RecsysError
+from recsys.gallery.cards import Chip, Desk, Part
+from recsys.gallery.showing import counted
+from recsys.queries.filters import Filters
+from recsys.queries.likeness import vocabulary
+from recsys.queries.words import Words
+
+LISTED, NEIGHBOURS = 24, 16
+MOST_TAGS = 12
+
+
+@dataclass(frozen=True)
+class TagPage:
+    """Items for tags; `turned` is the link that turns a tag round, `without` that leaves it out."""
+
+    plus: list[Chip]
+    minus: list[Chip]
+    without: dict[str, str]
+    turned: dict[str, str]
+    every: bool
+    other_every: str
+    items: Part
+    having: int
+    carriers: int
+    neighbours: list[Chip]
+    subtract: dict[str, str]
+    fault: str
+    pick: str
+    title: str
+
+
+def tag_page(desk: Desk, plus: list[str], minus: list[str], every: bool = False) -> TagPage:
+    """Items sorted by the sum of the tags in `plus` less those in `minus`.
+
+    Raises
+    ------
+    NotFoundError
+        If a tag is unknown.
+    InputError
+        If there is no tag, there are too many, or the model has no features.
+    """
+    source, links = desk.opened.source, desk.links
+    side, words = vocabulary(source)
+    plus, minus = _distinct(words, plus, minus)
+    weights: dict[str, float] = {**dict.fromkeys(plus, 1.0), **dict.fromkeys(minus, -1.0)}
+    filters = Filters(include_untrained=None if every else False)
+    part = desk.part(lambda: desk.opened.recommender.items_for_tag(weights, LISTED, filters))
+    wanted = np.array([words.find(tag) for tag in plus], np.int32)
+    marked = [replace(card, lacks=not _has(desk, card.id, wanted)) for card in part.rows]
+    part = replace(part, rows=[replace(card, reason="") for card in marked])
+    neighbours, fault = _neighbours(desk, [*plus, *minus], plus, minus, every)
+    return TagPage(
+        plus=desk.tags([words.find(tag) for tag in plus]),
+        minus=desk.tags([words.find(tag) for tag in minus]),
+        without={
+            tag: links.tag(
+                [t for t in plus if t != tag], [t for t in minus if t != tag], every=every
+            )
+            for tag in weights
+        },
+        turned={tag: links.tag(*_turned(plus, minus, tag), every=every) for tag in weights},
+        every=every,
+        other_every=links.tag(plus, minus, every=not every),
+        items=part,
+        having=sum(not card.lacks for card in part.rows),
+        carriers=int(side.vocabulary.support[wanted[0]]) if len(wanted) == 1 and not minus else 0,
+        neighbours=neighbours,
+        subtract={chip.id: links.tag(plus, [*minus, chip.id], every=every) for chip in neighbours},
+        fault=fault,
+        pick=links.tag(plus, minus, every=every),
+        title=" ".join(
+            [f"{'+ ' if i else ''}{tag}" for i, tag in enumerate(words.values(wanted))]
+            + [f"\u2212 {words.values(np.array([words.find(tag)]))[0]}" for tag in minus]
+        ),
+    )
+
+
+def _distinct(words: Words, plus: list[str], minus: list[str]) -> tuple[list[str], list[str]]:
+    """Tags by their full names, each once; one on both sides counts as a plus."""
+    if not plus and not minus:
+        raise InputError("no tag", "at least one", "choose one by the search")
+    if len(plus) + len(minus) > MOST_TAGS:
+        raise InputError(
+            counted(len(plus) + len(minus), "tag"), f"at most {MOST_TAGS}", "take some away"
+        )
+    added = list(dict.fromkeys(words.names([words.find(tag)])[0] for tag in plus))
+    taken = list(dict.fromkeys(words.names([words.find(tag)])[0] for tag in minus))
+    return added, [tag for tag in taken if tag not in added]
+
+
+def _turned(plus: list[str], minus: list[str], tag: str) -> tuple[list[str], list[str]]:
+    if tag in plus:
+        return [other for other in plus if other != tag], [*minus, tag]
+    return [*plus, tag], [other for other in minus if other != tag]
+
+
+def _has(desk: Desk, item: str, wanted: np.ndarray) -> bool:
+    """Whether an item has all tags."""
+    source = desk.opened.source
+    return bool(np.isin(wanted, source.features_of(source.bundle.items.index(item))).all())
+
+
+def _neighbours(
+    desk: Desk, known: list[str], plus: list[str], minus: list[str], every: bool
+) -> tuple[list[Chip], str]:
+    """Tags like the first one, each with a link that adds it."""
+    try:
+        found = desk.opened.recommender.similar_tags(known[0], NEIGHBOURS, exclude=known)
+    except RecsysError as fault:
+        return [], str(fault)
+    return desk.chips(found, lambda tag: desk.links.tag([*plus, tag], minus, every=every)), ""

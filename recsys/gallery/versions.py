@@ -1,0 +1,191 @@
+"""Two versions side by side: their figures, how far their lists differ, and any answer of both."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from recsys.churn import churn
+from recsys.errors import RecsysError
+from recsys.gallery.cards import Card, Chip, Desk, beside
+from recsys.gallery.shelf import Opened
+from recsys.gallery.showing import tidy
+from recsys.queries.answers import Answer
+from recsys.queries.filters import Filters
+from recsys.recommender import Recommender
+
+LISTED = 10
+_USERS = 150  # whose lists are compared: a page is no report, and should not wait for one
+_KEPT = 8
+FIGURES = (
+    ("precision at 5", "precision_at_5"),
+    ("recall at 10", "recall_at_10"),
+    ("ndcg at 10", "ndcg_at_10"),
+    ("map at 10", "map_at_10"),
+    ("auc", "auc"),
+    ("coverage at 10", "coverage_at_10"),
+)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table: both values as text, and which is the larger, if that can be told.
+
+    Parameters
+    ----------
+    name, a, b : str
+    better : {"a", "b", ""}
+        Only where the intervals do not meet.
+    """
+
+    name: str
+    a: str
+    b: str
+    better: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One version's answer.
+
+    Parameters
+    ----------
+    number : str
+    cards : list of Card
+    chips : list of Chip
+        Tags suggested for an item.
+    fault : str
+    """
+
+    number: str
+    cards: list[Card] = field(default_factory=list)
+    chips: list[Chip] = field(default_factory=list)
+    fault: str = ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    kind: str
+    subject: str
+    title: str
+    a: Column
+    b: Column
+    same: int
+    of: int
+
+
+class Churns:
+    """How far lists of two bundles differ, each pair once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: OrderedDict[tuple[str, str], dict[str, Any]] = OrderedDict()
+
+    def between(self, a: Opened, b: Opened) -> dict[str, Any]:
+        """What :func:`recsys.churn.churn` says, for users spread evenly over all."""
+        key = a.digest, b.digest
+        with self._lock:
+            if key not in self._known:
+                report = churn(
+                    a.recommender.bundle, b.recommender.bundle, n=LISTED, most=6, users=_USERS
+                )
+                self._known[key] = report.as_dict()
+                while len(self._known) > _KEPT:
+                    self._known.popitem(last=False)
+            return self._known[key]
+
+
+def figures(a: Opened, b: Opened) -> list[Figure]:
+    """What both were measured at, each on its own night's holdout."""
+    of_a, of_b = (dict(side.recommender.manifest.get("metrics", {})) for side in (a, b))
+    rows = [
+        Figure(
+            title, _estimate(of_a.get(name)), _estimate(of_b.get(name)), _better(of_a, of_b, name)
+        )
+        for title, name in FIGURES
+        if name in of_a or name in of_b
+    ]
+    for title, name in (("users", "users"), ("items", "items"), ("likes", "interactions")):
+        counts = [side.recommender.manifest.get("counts", {}).get(name) for side in (a, b)]
+        shown = ["" if value is None else f"{value:,}" for value in counts]
+        rows.append(Figure(title, shown[0], shown[1]))
+    return rows
+
+
+def _estimate(entry: Any) -> str:
+    if not entry:
+        return ""
+    text = f"{entry['mean']:.4f}"
+    if entry.get("low") is not None:
+        text += f" ({entry['low']:.4f} to {entry['high']:.4f})"
+    return text
+
+
+def _better(a: dict[str, Any], b: dict[str, Any], name: str) -> str:
+    one, other = a.get(name), b.get(name)
+    if not one or not other or one.get("low") is None or other.get("low") is None:
+        return ""
+    if one["low"] > other["high"]:
+        return "a"
+    return "b" if other["low"] > one["high"] else ""
+
+
+def compare(a: Desk, b: Desk, kind: str, subject: str) -> Comparison:
+    """Both versions' answers about an item, a user or a tag, differences marked.
+
+    Parameters
+    ----------
+    a, b : Desk
+    kind : {"item", "user", "tag"}
+    subject : str
+        An id.
+    """
+    left, right = _column(a, kind, subject), _column(b, kind, subject)
+    if not left.fault and not right.fault:
+        cards = beside(left.cards, right.cards)
+        left, right = replace(left, cards=cards[0]), replace(right, cards=cards[1])
+        mine, theirs = ({chip.id for chip in side.chips} for side in (left, right))
+        left = replace(left, chips=[_marked(chip, theirs, "gone") for chip in left.chips])
+        right = replace(right, chips=[_marked(chip, mine, "new") for chip in right.chips])
+    same = {card.id for card in left.cards} & {card.id for card in right.cards}
+    title = next((name for desk in (a, b) if (name := _title(desk, kind, subject))), subject)
+    return Comparison(kind, subject, title, left, right, len(same), LISTED)
+
+
+def _marked(chip: Chip, others: set[str], mark: str) -> Chip:
+    return replace(chip, hint="" if chip.id in others else mark)
+
+
+def _column(desk: Desk, kind: str, subject: str) -> Column:
+    model, number = desk.opened.recommender, desk.opened.number
+    try:
+        found = _questions(model)[kind](subject)
+        chips = (
+            desk.chips(model.suggest_tags(subject, 8)) if kind == "item" and _knows(desk) else []
+        )
+    except RecsysError as fault:
+        return Column(number, fault=str(fault))
+    return Column(number, desk.cards(found.rows), chips)
+
+
+def _knows(desk: Desk) -> bool:
+    return desk.opened.source.words is not None
+
+
+def _questions(model: Recommender) -> dict[str, Callable[[str], Answer]]:
+    trained = Filters(include_untrained=False)
+    return {
+        "item": lambda item: model.similar_items(item, LISTED, trained),
+        "user": lambda user: model.recommend(user, LISTED),
+        "tag": lambda tag: model.items_for_tag(tag, LISTED, trained),
+    }
+
+
+def _title(desk: Desk, kind: str, subject: str) -> str:
+    model = desk.opened.recommender
+    if kind == "item" and subject in model.items:
+        return tidy(model.name(model.items.index(subject)))
+    return tidy(subject) if kind != "item" else ""
