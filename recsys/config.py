@@ -248,6 +248,9 @@ class Tracking(Section):
     uri: str = "sqlite:///mlruns/mlflow.db"
     experiment: str | None = Field(None, description="by default named after the data set")
     model: str | None = Field(None, description="by default named after the data set")
+    patience: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        120.0, description="seconds that a server which does not answer is waited for"
+    )
 
 
 class Storage(Section):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from pathlib import Path
 from typing import TypeVar, cast
 
 from prefect import task
@@ -26,7 +27,14 @@ HELD = "Held"
 @task(name="promote", task_run_name="promote", cache_policy=NO_CACHE)
 def _promote(config: Config, number: str, verdict: Stage) -> tuple[list[str], bool]:
     """Why the version is held, if it is; and whether it was champion before."""
-    registry = Registry(config.tracking.uri, config.model)
+    registry = Registry(config.tracking.uri, config.model, config.tracking.patience)
+    with registry.alone(Path(config.storage.interim)):
+        reasons, reigned = _moved(registry, number, verdict)
+    _show(config.model, number, verdict, reasons)
+    return reasons, reigned
+
+
+def _moved(registry: Registry, number: str, verdict: Stage) -> tuple[list[str], bool]:
     version, champion = registry.version(number), registry.at(CHAMPION)
     reigned = champion is not None and champion.number == number
     before, judged = (champion.number if champion else None), verdict.counts["champion"]
@@ -40,7 +48,6 @@ def _promote(config: Config, number: str, verdict: Stage) -> tuple[list[str], bo
     if not reasons and not (reigned and PROMOTED in version.tags):
         why = f"passed the gate against {f'version {judged}' if judged else 'popularity'}"
         registry.promote(number, by=whoami(), why=why)
-    _show(config.model, number, verdict, reasons)
     return reasons, reigned
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from recsys import learning, serving
 from recsys.config import Config
+from recsys.journal import Journal
 from recsys.stages import Stage
 from recsys.tracking import StudyRecorder, Tracker, flat
 from tasks.caching import cached_task
@@ -13,16 +16,19 @@ _tune = cached_task(learning.tune)
 
 def tune(config: Config, core: Stage, holdouts: Stage, features: Stage) -> Stage:
     search = config.article if config.protocol == "article" else config.search
-    tracker = Tracker.connect(config.tracking.uri, config.experiment)
-    champion = serving.champion_manifest(config.tracking.uri, config.model)
+    tracking = config.tracking
+    tracker = Tracker.connect(tracking.uri, config.experiment, tracking.patience)
+    champion = serving.champion_manifest(tracking.uri, config.model, tracking.patience)
     first = learning.warm_start(champion, core.digest)
+    key = learning.tune.key(holdouts, features, search, config.seed, first)
     recorder = StudyRecorder(
         tracker,
-        learning.tune.key(holdouts, features, search, config.seed, first),
+        key,
         f"{config.title}, seed {config.seed}",
         flat(config.model_dump(mode="json", exclude_none=True)),
+        Journal(Path(config.storage.interim) / f"trials-{key}.jsonl"),
     )
-    return _tune(
+    tuned = _tune(
         config.storage.interim,
         holdouts,
         features,
@@ -32,3 +38,6 @@ def tune(config: Config, core: Stage, holdouts: Stage, features: Stage) -> Stage
         workers=config.search.workers,
         recorder=recorder,
     )
+    # The product may be there from a run that could not tell MLflow of it.
+    recorder.deliver_left()
+    return tuned
