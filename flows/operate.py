@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from flows.quiet import calm
+from flows.server import served
 from recsys.config import load_config
 from recsys.progress import listening
 from recsys.serving import DEFAULT_URI, require_registry
@@ -63,7 +64,7 @@ def batch(
     # Prefect takes seconds to import; only this command needs it.
     from flows.recommend import recommend
 
-    with nullcontext() if as_json else listening(Watch(Console())):
+    with nullcontext() if as_json else listening(Watch(Console())), served():
         made = recommend(chosen)
     said = f"{made.users:,} users and {made.items:,} items of {made.model} version {made.version}"
     _say(made.model_dump(), f"{said} in {made.latest}", as_json)

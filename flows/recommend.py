@@ -5,6 +5,8 @@ from __future__ import annotations
 from prefect import flow
 from pydantic import BaseModel
 
+from flows.predecessors import begun, over
+from flows.server import served
 from recsys.config import Config
 from tasks.recommend import publish
 from tasks.recommend import recommend as write
@@ -28,6 +30,11 @@ class Written(BaseModel):
     flow_run_name="recommend {config.model}",
     persist_result=True,
     result_serializer="json",
+    on_running=[begun],
+    on_completion=[over],
+    on_failure=[over],
+    on_crashed=[over],
+    on_cancellation=[over],
 )
 def recommend(config: Config = Config()) -> Written:
     """Write what the champion would show everybody, and what it finds like everything."""
@@ -37,4 +44,5 @@ def recommend(config: Config = Config()) -> Written:
 
 
 if __name__ == "__main__":
-    recommend()
+    with served():
+        recommend()

@@ -8,6 +8,8 @@ from typing import Any
 from prefect import flow
 from pydantic import BaseModel
 
+from flows.predecessors import begun, over
+from flows.server import served
 from recsys.config import Config
 from recsys.errors import HELD_EXIT
 from tasks.encode import encode
@@ -40,6 +42,11 @@ class Outcome(BaseModel):
     flow_run_name="train {config.title}",
     persist_result=True,
     result_serializer="json",
+    on_running=[begun],
+    on_completion=[over],
+    on_failure=[over],
+    on_crashed=[over],
+    on_cancellation=[over],
 )
 def train(config: Config = Config()) -> Outcome:
     """Retrain on today's data, measure, register, and promote what is good enough."""
@@ -69,4 +76,6 @@ def train(config: Config = Config()) -> Outcome:
 
 
 if __name__ == "__main__":
-    sys.exit(HELD_EXIT if train().held else 0)
+    with served():
+        outcome = train()
+    sys.exit(HELD_EXIT if outcome.held else 0)

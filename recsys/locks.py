@@ -45,11 +45,12 @@ def claim(path: Path) -> int | None:
     return _claim(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def release(path: Path, held: int) -> None:
-    """Let go of a lock."""
-    # Removed while it is held, so that nobody's lock but ours goes.
-    with suppress(OSError):
-        path.unlink()
+def release(path: Path, held: int, *, remove: bool = True) -> None:
+    """Let go of a lock, and of the file that stands for it."""
+    if remove:
+        # While it is held, so that nobody's lock but ours goes.
+        with suppress(OSError):
+            path.unlink()
     os.close(held)
 
 
