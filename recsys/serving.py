@@ -359,9 +359,12 @@ def _registry(uri: str) -> Iterator[None]:
     mlflow.set_registry_uri(resolved(uri))
     try:
         yield
-    except (MlflowException, OSError) as fault:
+    except Exception as fault:
+        # A database that cannot be made raises what SQLAlchemy raises.
         if found := refusal(fault, "the registry", uri):
             raise found from fault
+        if not isinstance(fault, MlflowException | OSError):
+            raise
         raise RegistryError(
             f"the registry at {uri} failed ({str(fault).splitlines()[0][:200]})",
             "an MLflow registry",

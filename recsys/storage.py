@@ -12,7 +12,7 @@ from recsys.errors import StorageError
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 # What writers that do not pass the system's number on say instead: NumPy, SQLite.
-FULL_SAID = ("requested and", "database or disk is full", "No space left on device")
+FULL_SAID = ("database or disk is full", "No space left on device", "requested and")
 FORBIDDEN_SAID = (
     "readonly database", "unable to open database file", "disk I/O error",
     "Permission denied", "Read-only file system",
@@ -54,7 +54,8 @@ def refusal(fault: BaseException, what: str, folder: Path | str) -> StorageError
         action = "mend the rights of the folder or its mount"
     else:
         return None
-    reason = getattr(fault, "strerror", None) or text.splitlines()[0][:200]
+    said = next((said for said in (*FULL_SAID, *FORBIDDEN_SAID) if said in text), text[:200])
+    reason = getattr(fault, "strerror", None) or said
     return StorageError(
         f"{what} cannot be written to {folder} ({reason})",
         "room, and the right to write there",

@@ -502,9 +502,12 @@ def _artifacts(uri: str, experiment: str) -> str | None:
 def clear_faults(uri: str) -> Iterator[None]:
     try:
         yield
-    except (MlflowException, OSError) as fault:
+    except Exception as fault:
+        # A database that cannot be made raises what SQLAlchemy raises.
         if found := refusal(fault, "the tracking database", uri):
             raise found from fault
+        if not isinstance(fault, MlflowException | OSError):
+            raise
         raise RegistryError(
             f"no tracking server or database answers at {uri} ({str(fault).splitlines()[0][:200]})",
             "an MLflow tracking address",

@@ -6,7 +6,6 @@ import json
 import multiprocessing
 import os
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,7 +68,7 @@ class Ended:
 
 @dataclass
 class Run:
-    """A training run in a folder; `variables` are set in its environment.
+    """A training run in a folder.
 
     Parameters
     ----------
@@ -77,34 +76,39 @@ class Run:
         With the likes in `in/`; everything is written below it.
     arguments : list of str
         Of the command line, behind the usual ones.
-    variables : mapping
+    said : str
+        The file in the folder that holds what it says.
     """
 
     folder: Path
     arguments: list[str] = field(default_factory=list)
-    variables: Mapping[str, str] = field(default_factory=dict)
+    said: str = "said"
 
     def __post_init__(self) -> None:
         self.process = FORKS.Process(target=_run, args=(self,), daemon=True)
 
     def start(self) -> Run:
-        self.said.unlink(missing_ok=True)
+        self.output.unlink(missing_ok=True)
         self.process.start()
         return self
 
     @property
-    def said(self) -> Path:
-        return self.folder / "said"
+    def output(self) -> Path:
+        return self.folder / self.said
+
+    @property
+    def errors(self) -> Path:
+        return self.output.with_suffix(".errors")
 
     def wait(self, seconds: float | None = None) -> Ended | None:
         """How it ended; None if it goes on after so long."""
         self.process.join(seconds)
         if self.process.exitcode is None:
             return None
-        lines = self.said.read_text().splitlines() if self.said.exists() else []
+        lines = self.output.read_text().splitlines() if self.output.exists() else []
         # The last line of a process that was killed may be half a line.
         events = [json.loads(line) for line in lines if line.startswith("{") and line[-1] == "}"]
-        errors = (self.folder / "errors").read_text() if (self.folder / "errors").exists() else ""
+        errors = self.errors.read_text() if self.errors.exists() else ""
         return Ended(self.process.exitcode, events, errors)
 
     def ended(self) -> Ended:
@@ -118,14 +122,14 @@ class Run:
 
     def told(self, count: int, event: str = "StageDone") -> bool:
         """Whether it has told of so many events of a kind."""
-        return self.said.exists() and self.said.read_text().count(f'"event": "{event}"') >= count
+        text = self.output.read_text() if self.output.exists() else ""
+        return text.count(f'"event": "{event}"') >= count
 
 
 def _run(run: Run) -> None:
     os.chdir(run.folder)
-    os.environ |= run.variables
-    for name, number in (("said", 1), ("errors", 2)):
-        handle = os.open(run.folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for path, number in ((run.output, 1), (run.errors, 2)):
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(handle, number)
     sys.stdout, sys.stderr = (os.fdopen(number, "w", 1, closefd=False) for number in (1, 2))
     sys.argv = ["recsys", *ARGUMENTS, *run.arguments]

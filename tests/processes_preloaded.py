@@ -3,7 +3,7 @@
 import os
 
 os.environ["PREFECT_LOGGING_LEVEL"] = "CRITICAL"
-os.environ["MLFLOW_LOGGING_LEVEL"] = "ERROR"
+os.environ["MLFLOW_LOGGING_LEVEL"] = "CRITICAL"
 
 import implicit.als
 import lightfm

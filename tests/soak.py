@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -93,22 +94,22 @@ class Point:
         return run.wait(self.milliseconds / 1000)
 
 
-def kill_runs(folder: Path, generator: random.Random, kills: int, witness: Witness) -> list[Point]:
-    """Kill so many runs of a folder, then let one through; the points at which they were killed.
+def kill_runs(folder: Path, points: Sequence[Point], witness: Witness) -> list[Point]:
+    """Kill runs of a folder, one at each point, then let one through; where they were killed.
 
     A run that ends before its point is reached ends the round.
     """
-    points: list[Point] = []
-    for _ in range(kills):
-        point, run = Point.draw(generator), Run(folder).start()
+    killed: list[Point] = []
+    for point in points:
+        run = Run(folder).start()
         ended = point.wait(run)
         if ended is not None:
             witness.see_last(ended)
-            return points
+            return killed
         witness.see(run.kill())
-        points.append(point)
+        killed.append(point)
     witness.see_last(Run(folder).start().ended())
-    return points
+    return killed
 
 
 def kill_server(
@@ -139,7 +140,7 @@ def kill_worker(folder: Path, generator: random.Random, witness: Witness) -> lis
     A run whose worker is gone goes on: the next one waits for it.
     """
     # Imported here, for Prefect reads its settings then.
-    from tests.worker import ask_for_run, begun, children, kill, start_worker, state
+    from tests.worker import alive, ask_for_run, begun, children, kill, start_worker, state
 
     worker = start_worker()
     run_id = ask_for_run(folder)
@@ -152,6 +153,8 @@ def kill_worker(folder: Path, generator: random.Random, witness: Witness) -> lis
         for pid in below:
             kill(pid)
     witness.see_same(Run(folder).start().ended())
+    while any(map(alive, below)):
+        time.sleep(0.05)
     assert state(run_id) in ("Completed", "Crashed")
     return [Point("worker", len(below), 0)]
 
@@ -165,7 +168,7 @@ def undisturbed(folder: Path) -> Ended:
 
 def soak(folder: Path, runs: int, minutes: float, seed: int) -> int:
     """Kill at least so many runs, or as many as the time allows; how many were killed."""
-    start, generator = time.monotonic(), random.Random(seed)  # noqa: S311  no secrets
+    start, generator = time.monotonic(), random.Random(seed)
     known = undisturbed(folder / "undisturbed")
     killed: Counter[str] = Counter()
     with tracking_server(folder / "server") as server:
@@ -179,7 +182,7 @@ def soak(folder: Path, runs: int, minutes: float, seed: int) -> int:
             elif what == "worker":
                 points = kill_worker(place, generator, witness)
             else:
-                points = kill_runs(place, generator, 5, witness)
+                points = kill_runs(place, [Point.draw(generator) for _ in range(5)], witness)
             killed[what] += len(points)
             told = ", ".join(map(str, points)) or "it ended before"
             print(f"round {number:>3}  {what:<6}  killed {told}", flush=True)
@@ -197,7 +200,7 @@ def main() -> None:
     options.add_argument("--minutes", type=float, default=45, help="at most")
     options.add_argument("--seed", type=int, default=None)
     given = options.parse_args()
-    seed = random.randrange(2**31) if given.seed is None else given.seed  # noqa: S311
+    seed = random.randrange(2**31) if given.seed is None else given.seed
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         # Nothing of the person's own Prefect is touched.
         os.environ["PREFECT_HOME"] = f"{folder}/prefect"

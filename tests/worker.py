@@ -79,6 +79,14 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that ended and waits for its parent to ask does not."""
+    try:
+        return (Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split())[0] != "Z"
+    except OSError:
+        return False
+
+
 def state(run_id: UUID) -> str:
     """The name of a flow run's state."""
     with get_client(sync_client=True) as client:
