@@ -25,7 +25,8 @@ from recsys.foldin import FoldIn
 from recsys.idmap import IdMap
 from recsys.mapping import Mapping as FeatureMapping
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+SEALED = 3  # from this version on a manifest has a checksum of itself
 MANIFEST = "manifest.json"
 FACTORS = ("user_factors", "item_factors", "user_biases", "item_biases")
 SIDES = ("user", "item")
@@ -177,7 +178,8 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
         "side_information": sides,
         "files": record(folder),
     }
-    text = json.dumps(manifest, indent=1, default=str)
+    plain = json.loads(json.dumps(manifest, default=str))
+    text = json.dumps({**plain, "seal": _seal(plain)}, indent=1)
     (folder / MANIFEST).write_text(text, encoding="utf-8")
 
 
@@ -219,7 +221,11 @@ def load_bundle(folder: Path) -> Bundle:
         If there is no such folder.
     """
     manifest = _read_manifest(folder)
-    if damaged := damage(folder, manifest["files"]):
+    damaged = damage(folder, manifest["files"])
+    sealed = "seal" in manifest or int(manifest["schema_version"]) >= SEALED
+    if damaged is None and sealed and manifest.get("seal") != _seal(manifest):
+        damaged = f"{MANIFEST} does not match its seal"
+    if damaged:
         raise InputError(
             f"{folder} is damaged ({damaged})",
             "the files as they were written",
@@ -241,6 +247,13 @@ def load_bundle(folder: Path) -> Bundle:
         user_foldin=_foldin(folder, "user", manifest),
         item_foldin=_foldin(folder, "item", manifest),
     )
+
+
+def _seal(manifest: Mapping[str, Any]) -> str:
+    """A hash of all that a manifest says, but of the seal itself."""
+    said = {name: value for name, value in manifest.items() if name != "seal"}
+    text = json.dumps(said, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _side(folder: Path, side: str, manifest: Mapping[str, Any]) -> SideInformation | None:

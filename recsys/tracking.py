@@ -259,9 +259,16 @@ class StudyRecorder:
         self._settle()
 
     def deliver_left(self) -> None:
-        """Tell MLflow what an earlier run could not, if there is anything."""
-        if self._journal is not None and self._journal.path.exists():
+        """Tell MLflow what an earlier run could not, if there is anything and it answers."""
+        if self._journal is None or not self._journal.path.exists():
+            return
+        try:
             self.begin()
+        except RegistryError as fault:
+            if not passing(fault):
+                raise
+            tell(Note(f"MLflow does not answer; results wait in {self._journal.path}"))
+        else:
             self._settle()
 
     def _keep(self, kind: str, trial: TrialResult, found: Mapping[str, Any]) -> None:
@@ -334,7 +341,7 @@ class Delivery:
             with clear_faults(self._tracker.uri):
                 self._empty()
         except RegistryError as fault:
-            if not isinstance(fault.__cause__, Exception) or not is_outage(fault.__cause__):
+            if not passing(fault):
                 raise
             if not self._away_until:
                 tell(Note(f"the tracking server at {self._tracker.uri} does not answer; going on"))
@@ -348,7 +355,7 @@ class Delivery:
             with clear_faults(self._tracker.uri):
                 self._patient.client.patiently(self._empty)
         except RegistryError as fault:
-            if not isinstance(fault.__cause__, Exception) or not is_outage(fault.__cause__):
+            if not passing(fault):
                 raise
         return len(self._waiting)
 
@@ -513,6 +520,11 @@ def clear_faults(uri: str) -> Iterator[None]:
             "an MLflow tracking address",
             "start it, or set tracking.uri",
         ) from fault
+
+
+def passing(fault: RegistryError) -> bool:
+    """Whether a fault is an outage, which may pass by itself."""
+    return isinstance(fault.__cause__, Exception) and is_outage(fault.__cause__)
 
 
 def require_server(uri: str) -> None:

@@ -78,11 +78,14 @@ class Run:
         Of the command line, behind the usual ones.
     said : str
         The file in the folder that holds what it says.
+    user : int or None
+        Whom it runs as, if not as its starter.
     """
 
     folder: Path
     arguments: list[str] = field(default_factory=list)
     said: str = "said"
+    user: int | None = None
 
     def __post_init__(self) -> None:
         self.process = FORKS.Process(target=_run, args=(self,), daemon=True)
@@ -132,6 +135,10 @@ def _run(run: Run) -> None:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(handle, number)
     sys.stdout, sys.stderr = (os.fdopen(number, "w", 1, closefd=False) for number in (1, 2))
+    if run.user is not None:
+        os.environ["PREFECT_HOME"] = str(run.folder / "prefect")
+        os.setgid(run.user)
+        os.setuid(run.user)
     sys.argv = ["recsys", *ARGUMENTS, *run.arguments]
     from flows.cli import main
 

@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,8 @@ import pytest
 from mlflow.tracking import MlflowClient
 from prefect.settings import PREFECT_API_URL
 
-from recsys.stages import intact
+from recsys.errors import InputError
+from recsys.stages import intact, load_stage
 from tests.conftest import ROOT
 from tests.processes import ARGUMENTS, Ended, Run, planted_folder
 from tests.soak import Point, Witness, kill_runs, kill_worker, through, undisturbed
@@ -256,9 +258,9 @@ def test_a_disk_that_is_full_fails_clearly_and_the_run_after_repair_ends_well(
         sizes = {data: 8, runs: 8}
         for _ in range(40):
             ended = Run(folder).start().ended()
-            witness.see(ended)
             if ended.code == 0:
                 break
+            witness.see(ended)
             assert ended.code == 8, ended.errors
             assert ended.errors.count("\n") == 1, ended.errors
             assert "run again" in ended.errors
@@ -268,3 +270,86 @@ def test_a_disk_that_is_full_fails_clearly_and_the_run_after_repair_ends_well(
             grow(full, sizes[full])
         witness.see_last(ended)
         assert min(sizes.values()) > 8
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run as somebody else")
+def test_places_that_may_not_be_written_to_are_named_and_the_champion_stays(
+    public_folder: Path,
+) -> None:
+    folder = planted_folder(public_folder)
+    assert Run(folder).start().ended().code == 0
+    before = aliases(folder)
+    for place in ("data/interim", "mlruns/mlflow.db", "mlruns/artifacts"):
+        own(folder, NOBODY)
+        own(folder / place, 0)
+        failed = Run(folder, ["--seed=3"], user=NOBODY).start().ended()
+        assert failed.code == 8, failed.errors
+        assert failed.errors.count("\n") == 1, failed.errors
+        assert place.split("/")[0] in failed.errors
+        assert "run again" in failed.errors
+        assert aliases(folder) == before
+    own(folder, NOBODY)
+    after = Run(folder, ["--seed=3"], user=NOBODY).start().ended()
+    assert after.code in (0, 7), after.errors
+
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def public_folder() -> Iterator[Path]:
+    """A folder that other users reach; those of pytest are for its own user."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def own(path: Path, user: int) -> None:
+    subprocess.run(["chown", "-R", str(user), str(path)], check=True)
+
+
+def aliases(folder: Path) -> dict[str, str]:
+    found = client(folder).get_registered_model("likes").aliases
+    return {alias: str(version) for alias, version in found.items() if alias != "challenger"}
+
+
+# Files that were cut off or changed.
+
+
+def test_every_file_of_every_stage_is_checked_named_and_made_again(tmp_path: Path) -> None:
+    folder = planted_folder(tmp_path)
+    first = Run(folder).start().ended()
+    stages = sorted((folder / "data/interim").glob("[a-z]*-*"))
+    assert [path.name.partition("-")[0] for path in stages] == sorted(MADE)
+    files = {p: p.read_bytes() for stage in stages for p in stage.rglob("*") if p.is_file()}
+    generator = random.Random(3)
+    for path, content in files.items():
+        stage = next(stage for stage in stages if stage in path.parents)
+        name = path.relative_to(stage).as_posix()
+        for harmed in (flipped(content, generator), content[: generator.randrange(len(content))]):
+            path.write_bytes(harmed)
+            assert not intact(stage), path
+            with pytest.raises(InputError, match=name):
+                load_stage(stage)
+        path.write_bytes(content)
+        assert intact(stage)
+    for path, content in files.items():
+        path.write_bytes(flipped(content, generator))
+    again = Run(folder).start().ended()
+    assert {name for name, reused in again.stages().items() if not reused} == set(MADE)
+    assert again.outcome == first.outcome
+    # What is counted beside the files (seconds) may differ; the files are the same to the bit.
+    assert {p: p.read_bytes() for p in files if p.name != "manifest.json"} == {
+        p: content for p, content in files.items() if p.name != "manifest.json"
+    }
+
+
+MADE = ("ingest", "threshold", "split", "encode", "tune", "evaluate", "fit", "gate")
+
+
+def flipped(content: bytes, generator: random.Random) -> bytes:
+    """The same but for one bit."""
+    bit = generator.randrange(8 * len(content))
+    changed = bytearray(content)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
