@@ -11,7 +11,7 @@ export DO_NOT_TRACK := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint fuzz bench up down ui gallery lock clean
+.PHONY: help setup train test soak lint fuzz bench up down ui gallery lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | \
@@ -31,6 +31,10 @@ train: $(READY)  ## retrain on the bundled sample, from likes to a registered ch
 
 test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest
+
+SOAK ?= --runs 100 --minutes 45
+soak: $(READY)  ## kill runs, workers and servers at random; SOAK="--minutes 5 --seed 1" to choose
+	$(BIN)/python -m tests.soak $(SOAK)
 
 lint: $(READY)  ## check style, types and what is unsafe
 	$(BIN)/ruff check .

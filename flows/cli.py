@@ -13,6 +13,7 @@ from rich.console import Console
 
 from flows import operate
 from flows.quiet import calm
+from flows.server import served
 from recsys import cli
 from recsys.churn import summary
 from recsys.config import Config, load_config
@@ -91,7 +92,7 @@ def _train(config: Config, *, quiet: bool, as_json: bool, as_lines: bool) -> Non
     from flows.train import train as flow
 
     listener = json_lines(Console()) if as_lines else Watch(console)
-    with nullcontext() if quiet else listening(listener):
+    with nullcontext() if quiet else listening(listener), served():
         outcome = flow(config)
     if as_json:
         print(outcome.model_dump_json(indent=1))

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from flows.quiet import calm
+from flows.server import served
 from recsys.cli import pairs
 from recsys.config import load_config
 from recsys.progress import listening
@@ -38,6 +39,7 @@ def promote(
     replaced = before.number if before is not None and before.number != version else None
     said = f"version {version} of {model} is champion"
     said += f", version {replaced} previous" if replaced else ""
+    _announce(registry, version, why)
     _say({"model": model, "champion": version, "previous": replaced}, said, as_json)
 
 
@@ -46,6 +48,7 @@ def rollback(why: Why, model: Model = "sample", as_json: AsJson = False) -> None
     registry, who = _registry(model)
     fallen, restored = registry.rollback(by=who, why=why)
     said = f"version {restored.number} of {model} is champion again, instead of {fallen.number}"
+    _announce(registry, restored.number, why)
     outcome = {"model": model, "champion": restored.number, "previous": fallen.number}
     _say(outcome, said, as_json)
 
@@ -65,7 +68,7 @@ def batch(
     # Prefect takes seconds to import; only this command needs it.
     from flows.recommend import recommend
 
-    with nullcontext() if as_json else listening(Watch(Console())):
+    with nullcontext() if as_json else listening(Watch(Console())), served():
         made = recommend(chosen)
     said = f"{made.users:,} users and {made.items:,} items of {made.model} version {made.version}"
     _say(made.model_dump(), f"{said} in {made.latest}", as_json)
@@ -132,6 +135,18 @@ def _registry(model: str) -> tuple[Any, str]:
     from recsys.registry import Registry, whoami
 
     return Registry(uri, model), whoami()
+
+
+def _announce(registry: Any, version: str, why: str) -> None:
+    """Tell the Prefect server's automations, if there is a server."""
+    if not os.environ.get("PREFECT_API_URL"):
+        return
+    calm()
+    # Prefect takes seconds to import.
+    from tasks.promote import announce
+
+    settings = {"tracking.uri": registry.uri, "tracking.model": registry.model}
+    announce(load_config(None, settings), version, "promoted", [why])
 
 
 def _say(outcome: dict[str, Any], text: str, as_json: bool) -> None:

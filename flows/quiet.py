@@ -16,9 +16,11 @@ def calm() -> None:
     if os.environ.get("RECSYS_DEBUG"):
         return
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    # What MLflow cannot do is raised; it would log it as well, with a traceback for a full disk.
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")
     os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "error")
-    # Prefect's event worker logs under its own name, outside of Prefect's settings.
-    for name in ("mlflow", "EventsWorker"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    # Prefect's event worker logs under its own name, outside of Prefect's settings; urllib3 tells
+    # of each attempt at a server that is away.
+    for name in ("mlflow", "EventsWorker", "urllib3"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore")

@@ -7,6 +7,8 @@ from pydantic import BaseModel
 
 from flows.ending import named_states
 from flows.naming import about_model
+from flows.predecessors import begun, over
+from flows.server import served
 from recsys.config import Config
 from recsys.redaction import redact_logs
 from tasks.recommend import publish
@@ -34,6 +36,11 @@ class Written(BaseModel):
     persist_result=True,
     result_serializer="json",
     timeout_seconds=3 * 3600,
+    on_running=[begun],
+    on_completion=[over],
+    on_failure=[over],
+    on_crashed=[over],
+    on_cancellation=[over],
 )
 @named_states
 def recommend(config: Config = Config()) -> Written:
@@ -44,4 +51,5 @@ def recommend(config: Config = Config()) -> Written:
 
 
 if __name__ == "__main__":
-    recommend()
+    with served():
+        recommend()

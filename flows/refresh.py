@@ -9,8 +9,11 @@ from prefect import flow
 from flows.ending import named_states
 from flows.naming import about_data
 from flows.outcome import Outcome, outcome
+from flows.predecessors import begun, over
+from flows.server import served
 from recsys.config import Config
 from recsys.errors import HELD_EXIT
+from recsys.redaction import redact_logs
 from tasks.adopt import adopt
 from tasks.encode import encode
 from tasks.evaluate import evaluate
@@ -23,6 +26,8 @@ from tasks.report import report
 from tasks.split import split
 from tasks.threshold import threshold
 
+redact_logs()
+
 
 @flow(
     name="refresh",
@@ -30,6 +35,11 @@ from tasks.threshold import threshold
     persist_result=True,
     result_serializer="json",
     timeout_seconds=3 * 3600,
+    on_running=[begun],
+    on_completion=[over],
+    on_failure=[over],
+    on_crashed=[over],
+    on_cancellation=[over],
 )
 @named_states
 def refresh(config: Config = Config()) -> Outcome:
@@ -52,4 +62,6 @@ def refresh(config: Config = Config()) -> Outcome:
 
 
 if __name__ == "__main__":
-    sys.exit(HELD_EXIT if refresh().held else 0)
+    with served():
+        left = refresh()
+    sys.exit(HELD_EXIT if left.held else 0)

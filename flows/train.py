@@ -9,6 +9,8 @@ from prefect import flow
 from flows.ending import named_states
 from flows.naming import about_data
 from flows.outcome import Outcome, outcome
+from flows.predecessors import begun, over
+from flows.server import served
 from recsys.config import Config
 from recsys.errors import HELD_EXIT
 from recsys.redaction import redact_logs
@@ -33,6 +35,11 @@ redact_logs()
     persist_result=True,
     result_serializer="json",
     timeout_seconds=12 * 3600,
+    on_running=[begun],
+    on_completion=[over],
+    on_failure=[over],
+    on_crashed=[over],
+    on_cancellation=[over],
 )
 @named_states
 def train(config: Config = Config()) -> Outcome:
@@ -54,4 +61,6 @@ def train(config: Config = Config()) -> Outcome:
 
 
 if __name__ == "__main__":
-    sys.exit(HELD_EXIT if train().held else 0)
+    with served():
+        left = train()
+    sys.exit(HELD_EXIT if left.held else 0)

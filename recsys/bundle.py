@@ -25,7 +25,8 @@ from recsys.foldin import FoldIn
 from recsys.idmap import IdMap
 from recsys.mapping import Mapping as FeatureMapping
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+SEALED = 3  # from this version on a manifest has a checksum of itself
 MANIFEST = "manifest.json"
 FACTORS = ("user_factors", "item_factors", "user_biases", "item_biases")
 SIDES = ("user", "item")
@@ -177,7 +178,8 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
         "side_information": sides,
         "files": record(folder),
     }
-    text = json.dumps(manifest, indent=1, default=str)
+    plain = json.loads(json.dumps(manifest, default=str))
+    text = json.dumps({**plain, "seal": _seal(plain)}, indent=1)
     (folder / MANIFEST).write_text(text, encoding="utf-8")
 
 
@@ -220,7 +222,7 @@ def load_bundle(folder: Path) -> Bundle:
     """
     manifest = _read_manifest(folder)
     try:
-        if damaged := _unlisted(folder, manifest) or damage(folder, manifest["files"]):
+        if damaged := _unlisted(folder, manifest) or _damaged(folder, manifest):
             raise InputError(
                 f"{folder} is damaged ({damaged})",
                 "the files as they were written",
@@ -233,6 +235,14 @@ def load_bundle(folder: Path) -> Bundle:
             "the files of a bundle",
             "copy or register it again",
         ) from fault
+
+
+def _damaged(folder: Path, manifest: Mapping[str, Any]) -> str | None:
+    """A file, or the manifest itself, that is not as it was written."""
+    sealed = "seal" in manifest or int(manifest["schema_version"]) >= SEALED
+    if sealed and manifest.get("seal") != _seal(manifest):
+        return f"{MANIFEST} does not match its seal"
+    return damage(folder, manifest["files"])
 
 
 def _unlisted(folder: Path, manifest: Mapping[str, Any]) -> str | None:
@@ -261,6 +271,13 @@ def _open(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
         user_foldin=_foldin(folder, "user", manifest),
         item_foldin=_foldin(folder, "item", manifest),
     )
+
+
+def _seal(manifest: Mapping[str, Any]) -> str:
+    """A hash of all that a manifest says, but of the seal itself."""
+    said = {name: value for name, value in manifest.items() if name != "seal"}
+    text = json.dumps(said, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _side(folder: Path, side: str, manifest: Mapping[str, Any]) -> SideInformation | None:

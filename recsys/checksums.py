@@ -31,13 +31,15 @@ def damage(folder: Path, recorded: Mapping[str, Mapping[str, Any]]) -> str | Non
     root = folder.resolve()
     for name, expected in recorded.items():
         path = folder / name
+        if not isinstance(expected, Mapping) or set(expected) != {"bytes", "checksum"}:
+            return f"what is recorded of {name} is no size and checksum"
         # A record is data from outside: its names must not lead out of the folder.
         if not path.resolve().is_relative_to(root):
             return f"{name} lies outside it"
         if not path.is_file():
             return f"{name} is missing"
         if path.stat().st_size != expected["bytes"]:
-            return f"{name} has {path.stat().st_size:,} bytes instead of {expected['bytes']:,}"
+            return f"{name} has {path.stat().st_size:,} bytes instead of {expected['bytes']}"
         if checksum(path) != expected["checksum"]:
             return f"{name} does not match its checksum"
     return None

@@ -346,6 +346,9 @@ class Tracking(Section):
     experiment: Name | None = Field(None, description="by default named after the data set")
     model: Name | None = Field(None, description="by default named after the data set")
     ui: str | None = Field(None, description="where people open MLflow, for links to it")
+    patience: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        120.0, description="seconds that a server which does not answer is waited for"
+    )
 
     @property
     def page(self) -> str:

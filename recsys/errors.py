@@ -60,3 +60,9 @@ class DownloadError(RecsysError):
     """A dataset could not be fetched whole."""
 
     exit_code = 6
+
+
+class StorageError(RecsysError):
+    """A disk that is full, or a folder that may not be written to."""
+
+    exit_code = 8

@@ -315,7 +315,7 @@ def refit(
     return learn(interactions, values, configuration["epochs"], seed, sides, threads)
 
 
-@stage(version=3, unkeyed=("versions",))
+@stage(version=4, unkeyed=("versions",))
 def fit(
     folder: Path,
     core: Stage,

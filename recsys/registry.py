@@ -8,7 +8,8 @@ and is completed by making it again.
 from __future__ import annotations
 
 import getpass
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -16,11 +17,12 @@ from pathlib import Path
 
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.tracking import MlflowClient
 
 from recsys import serving
 from recsys.errors import NotFoundError
-from recsys.serving import CHAMPION, MISSING, resolved, shown
+from recsys.locks import alone
+from recsys.serving import CHAMPION, MISSING, PatientClient, shown
+from recsys.storage import writing
 from recsys.tracking import clear_faults
 
 CHALLENGER, PREVIOUS = "challenger", "previous"
@@ -68,14 +70,31 @@ class Registry:
         MLflow's registry.
     model : str
         The registered name.
+    patience : float
+        Seconds that a server which does not answer is waited for.
     """
 
     uri: str
     model: str
+    patience: float = 0.0
 
     @cached_property
-    def _client(self) -> MlflowClient:
-        return MlflowClient(tracking_uri=resolved(self.uri), registry_uri=resolved(self.uri))
+    def _client(self) -> PatientClient:
+        return PatientClient(self.uri, self.patience)
+
+    @contextmanager
+    def alone(self, otherwise: Path) -> Iterator[None]:
+        """Hold the registry against other runs: to look and then move is not one write.
+
+        The lock lies beside a local database; for a server, which has none to offer, in the folder
+        `otherwise`, which is there: runs that share that folder exclude one another.
+        """
+        local = self.uri.removeprefix("sqlite:///")
+        folder = otherwise if local == self.uri else Path(local).resolve().parent
+        with ExitStack() as stack:
+            with writing("the lock of the registry", folder):
+                stack.enter_context(alone(folder / ".registry.lock"))
+            yield
 
     def at(self, alias: str) -> Version | None:
         """The version an alias points at; None where there is none.
@@ -169,7 +188,7 @@ class Registry:
 
     def bundle(self, number: str) -> Path:
         """The bundle's folder of a version; fetched if the registry is elsewhere."""
-        return serving.download(f"models:/{self.model}/{number}", self.uri)
+        return serving.download(f"models:/{self.model}/{number}", self.uri, self.patience)
 
     def promote(self, number: str, *, by: str, why: str) -> Version | None:
         """Make a version champion, and the champion before it `previous`.

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import mlflow
 import pandas as pd
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
+from mlflow.models.model import ModelInfo
 from mlflow.models.signature import ModelSignature
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from mlflow.tracking import MlflowClient
@@ -21,8 +24,11 @@ from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import Array
 
 from recsys.errors import InputError, NotFoundError, RecsysError, RegistryError
+from recsys.locks import alone
+from recsys.outages import ride_out
 from recsys.queries.questions import answer_all, read_questions
 from recsys.recommender import Recommender
+from recsys.storage import refusal, writing
 
 # MLflow prints where to see a run, with the user and the password of a server's address.
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
@@ -33,6 +39,13 @@ CHAMPION = "champion"
 MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 ADDRESSES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
 
+HTTP_SETTINGS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
+}
+
+T = TypeVar("T")
 TEXT = DataType.string
 TEXTS = Array(DataType.string)
 OPTIONAL: dict[str, DataType | Array] = {
@@ -115,8 +128,18 @@ def register(
     model: str,
     bundle: Path,
     tags: Mapping[str, str],
+    patience: float = 0.0,
 ) -> str:
     """Log a bundle as a model of a run, register it and return the new version.
+
+    Parameters
+    ----------
+    uri, run_id, model : str
+    bundle : Path
+    tags : mapping
+        Of the version.
+    patience : float
+        Seconds that a server which does not answer is waited for.
 
     Raises
     ------
@@ -125,33 +148,45 @@ def register(
     """
     package = Path(__file__).resolve().parent
     requirements = [f"{name}=={version(name)}" for name in ("mlflow", "numpy", "pandas", "pyarrow")]
-    with _registry(uri), mlflow.start_run(run_id=run_id):
-        info = mlflow.pyfunc.log_model(
-            name="recommender",
-            python_model=str(package / "serving.py"),
-            artifacts={"bundle": str(bundle)},
-            code_paths=[str(package)],
-            signature=SIGNATURE,
-            pip_requirements=requirements,
+    client = PatientClient(uri, patience)
+
+    def log() -> ModelInfo:
+        # Again from the start if it is cut off: a model that was logged in part is nobody's.
+        with mlflow.start_run(run_id=run_id):
+            return mlflow.pyfunc.log_model(
+                name="recommender",
+                python_model=str(package / "serving.py"),
+                artifacts={"bundle": str(bundle)},
+                code_paths=[str(package)],
+                signature=SIGNATURE,
+                pip_requirements=requirements,
+            )
+
+    def create(info: ModelInfo) -> ModelVersion:
+        # An earlier attempt may have arrived although its answer got lost.
+        found = client.once.search_model_versions(f"name = '{model}' and run_id = '{run_id}'")
+        if same := [entry for entry in found if entry.model_id == info.model_id]:
+            return same[0]
+        if not client.once.search_registered_models(f"name = '{model}'"):
+            client.once.create_registered_model(model)
+        told = {name: value[:5000] for name, value in tags.items()}
+        return client.once.create_model_version(
+            model, info.model_uri, run_id, tags=told, model_id=info.model_id
         )
-        client = _client(uri)
-        if not client.search_registered_models(f"name = '{model}'"):
-            client.create_registered_model(model)
-        made = client.create_model_version(
-            model,
-            info.model_uri,
-            run_id,
-            tags={name: value[:5000] for name, value in tags.items()},
-            model_id=info.model_id,
-        )
+
+    with _registry(uri):
+        info = client.patiently(log)
+        made = client.patiently(partial(create, info))
     return str(made.version)
 
 
-def champion_version(uri: str, model: str) -> tuple[str, dict[str, str]] | None:
+def champion_version(
+    uri: str, model: str, patience: float = 0.0
+) -> tuple[str, dict[str, str]] | None:
     """The champion's version and tags; None where there is no champion."""
     with _registry(uri):
         try:
-            found = _client(uri).get_model_version_by_alias(model, CHAMPION)
+            found = PatientClient(uri, patience).get_model_version_by_alias(model, CHAMPION)
         except MlflowException as fault:
             if fault.error_code in MISSING:
                 return None
@@ -159,14 +194,14 @@ def champion_version(uri: str, model: str) -> tuple[str, dict[str, str]] | None:
     return str(found.version), dict(found.tags)
 
 
-def champion_manifest(uri: str, model: str) -> Mapping[str, Any] | None:
+def champion_manifest(uri: str, model: str, patience: float = 0.0) -> Mapping[str, Any] | None:
     """What the champion's bundle says of itself; None where there is no champion."""
-    if champion_version(uri, model) is None:
+    if champion_version(uri, model, patience) is None:
         return None
-    return Recommender.load(download(f"models:/{model}@{CHAMPION}", uri)).manifest
+    return Recommender.load(download(f"models:/{model}@{CHAMPION}", uri, patience)).manifest
 
 
-def download(address: str, uri: str | None = None) -> Path:
+def download(address: str, uri: str | None = None, patience: float = 0.0) -> Path:
     """The bundle's folder of a registered model; fetched if the registry is elsewhere.
 
     Parameters
@@ -175,6 +210,8 @@ def download(address: str, uri: str | None = None) -> Path:
         "models:/NAME@ALIAS" or "models:/NAME/VERSION".
     uri : str or None
         The registry; by default MLFLOW_TRACKING_URI, or the project's own database.
+    patience : float
+        Seconds that a server which does not answer is waited for.
 
     Raises
     ------
@@ -187,7 +224,8 @@ def download(address: str, uri: str | None = None) -> Path:
     require_registry(uri)
     with _registry(uri):
         try:
-            folder = mlflow.artifacts.download_artifacts(artifact_uri=address)
+            fetch = partial(mlflow.artifacts.download_artifacts, artifact_uri=address)
+            folder = PatientClient(uri, patience).patiently(fetch)
         except MlflowException as fault:
             if fault.error_code not in MISSING:
                 raise
@@ -215,6 +253,36 @@ def shown(text: str) -> str:
     return re.sub(r"(://[^/@:\s]*):[^/@\s]*@", r"\1:***@", text)
 
 
+def prepare_database(uri: str) -> None:
+    """Make a local database where there is none yet; nothing for a server.
+
+    Two processes that make it at the same moment break it, and one that is killed in the middle
+    leaves half of it. So it is made under a lock and another name, and appears when it is whole.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be written.
+    """
+    if not uri.startswith("sqlite:///"):
+        return
+    path = Path(uri.removeprefix("sqlite:///")).resolve()
+    if path.exists():
+        return
+    with writing("the tracking database", path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with alone(path.with_name(f".{path.name}.lock")):
+            if path.exists():
+                return
+            unfinished = path.with_name(f".{path.name}.unfinished")
+            unfinished.unlink(missing_ok=True)
+            with _registry(f"sqlite:///{unfinished}"):
+                client = MlflowClient()
+                client.search_experiments(max_results=1)
+                client.search_registered_models(max_results=1)
+            unfinished.rename(path)
+
+
 def require_registry(uri: str) -> None:
     """Refuse a local database that is not there; MLflow would make an empty one.
 
@@ -231,8 +299,59 @@ def require_registry(uri: str) -> None:
         )
 
 
-def _client(uri: str) -> MlflowClient:
-    return MlflowClient(tracking_uri=resolved(uri), registry_uri=resolved(uri))
+class PatientClient:
+    """MLflow's client, every call of which is made again while its server is away.
+
+    Parameters
+    ----------
+    uri : str
+    patience : float
+        Seconds; see `recsys.outages`. With 0 every call is made once.
+
+    Attributes
+    ----------
+    once : MlflowClient
+        The client itself, for calls that must not be made twice unseen.
+    """
+
+    def __init__(self, uri: str, patience: float = 0.0) -> None:
+        settle()
+        self.uri, self.patience = uri, patience
+        self.once = MlflowClient(tracking_uri=resolved(uri), registry_uri=resolved(uri))
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        call = getattr(self.once, name)
+        return lambda *args, **kwargs: self.patiently(partial(call, *args, **kwargs))
+
+    def patiently(self, call: Callable[[], T]) -> T:
+        """Make a call of any kind, again and again while the server is away."""
+        return ride_out(call, is_outage, self.patience, f"the tracking server at {self.uri}")
+
+
+def settle() -> None:
+    """MLflow's own retries, unless the environment sets them.
+
+    By default it tries eight times over some minutes, unseen by anybody, and waits two minutes
+    for each answer. One immediate retry mends a connection that was dropped; longer outages are
+    ours to ride out. A minute is enough for a slow server to answer one call.
+    """
+    for name, value in HTTP_SETTINGS.items():
+        os.environ.setdefault(name, value)
+
+
+def is_outage(fault: Exception) -> bool:
+    """Whether a fault of MLflow's may pass by itself: no answer, a server error, a busy database.
+
+    What a server refuses (a wrong parameter, a missing run) and what a disk refuses is none.
+    """
+    if isinstance(fault, MlflowException):
+        said = str(fault)
+        return said.startswith("API request to ") or "database is locked" in said
+    if isinstance(fault, OSError):
+        status = getattr(getattr(fault, "response", None), "status_code", 500)
+        local = fault.filename is not None or refusal(fault, "", ".") is not None
+        return not local and status >= 500
+    return False
 
 
 @contextmanager
@@ -243,11 +362,17 @@ def _registry(uri: str) -> Iterator[None]:
     user's; so that is put back as well.
     """
     before = {name: os.environ.get(name) for name in ADDRESSES}
+    settle()
     mlflow.set_tracking_uri(resolved(uri))
     mlflow.set_registry_uri(resolved(uri))
     try:
         yield
-    except (MlflowException, OSError) as fault:
+    except Exception as fault:
+        # A database that cannot be made raises what SQLAlchemy raises.
+        if found := refusal(fault, "the registry", uri):
+            raise found from fault
+        if not isinstance(fault, MlflowException | OSError):
+            raise
         raise RegistryError(
             shown(f"the registry at {uri} failed ({str(fault).splitlines()[0][:200]})"),
             "an MLflow registry",

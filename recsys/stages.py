@@ -25,7 +25,9 @@ from typing import Any, Concatenate, Generic, ParamSpec, cast
 from pydantic import BaseModel
 
 from recsys.checksums import damage, record
-from recsys.errors import InputError
+from recsys.errors import InputError, StorageError
+from recsys.locks import alone
+from recsys.storage import writing
 
 P = ParamSpec("P")
 Counts = Mapping[str, Any]
@@ -94,7 +96,7 @@ class StageFunction(Generic[P]):
 
     def __call__(self, interim: Path, *args: P.args, **kwargs: P.kwargs) -> Stage:
         target = self.folder(interim, *args, **kwargs)
-        with _Scratch(interim, self.name) as folder:
+        with writing(f"the stage {self.name}", interim), _Scratch(interim, self.name) as folder:
             counts = self._write(folder, *args, **kwargs)
             _write_manifest(folder, self.name, self.version, counts)
             _publish(folder, target)
@@ -179,20 +181,54 @@ class _Scratch:
         self._interim, self._name = interim, name
 
     def __enter__(self) -> Path:
-        try:
-            self._interim.mkdir(parents=True, exist_ok=True)
-            _sweep(self._interim)
-            self._path = Path(tempfile.mkdtemp(prefix=f".{self._name}-", dir=self._interim))
-        except OSError as fault:
-            raise InputError(
-                f"{self._interim} cannot be written to ({fault.strerror})",
-                "a folder for products",
-                "mend its rights or free some space, or set storage.interim (batch.folder)",
-            ) from fault
+        folder_for_products(self._interim)
+        _sweep(self._interim)
+        self._path = Path(tempfile.mkdtemp(prefix=f".{self._name}-", dir=self._interim))
         return self._path
 
     def __exit__(self, *_: object) -> None:
         shutil.rmtree(self._path, ignore_errors=True)
+
+
+def folder_for_products(interim: Path) -> None:
+    """Make the folder that products lie in, where it is not there.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be made, or is no folder.
+    """
+    try:
+        interim.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise StorageError(
+            f"{interim} cannot be made ({fault.strerror})",
+            "a folder for products",
+            "mend the rights, or set storage.interim (batch.folder)",
+        ) from fault
+
+
+@contextlib.contextmanager
+def making(product: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+    """One process at a time makes a product: a second one waits, and finds it made.
+
+    Parameters
+    ----------
+    product : Path
+        The product's folder; see `StageFunction.folder`.
+    waiting : callable or None
+        Called once if somebody else is making it.
+
+    Raises
+    ------
+    StorageError
+        If the folder that products lie in cannot be written to.
+    """
+    folder_for_products(product.parent)
+    with contextlib.ExitStack() as stack:
+        with writing(f"the lock of {product.name}", product.parent):
+            stack.enter_context(alone(product.with_name(f".{product.name}.lock"), waiting))
+        yield
 
 
 def _sweep(interim: Path) -> None:

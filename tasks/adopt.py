@@ -12,7 +12,9 @@ _adopt = cached_task(learning.adopt)
 
 
 def adopt(config: Config, core: Stage, holdouts: Stage, features: Stage) -> Stage:
-    champion = serving.champion_manifest(config.tracking.uri, config.model)
+    champion = serving.champion_manifest(
+        config.tracking.uri, config.model, config.tracking.patience
+    )
     if champion is None:
         raise NotFoundError(
             f"{config.model} has no champion in {config.tracking.uri} to take over",

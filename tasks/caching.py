@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
@@ -12,8 +13,8 @@ from prefect import task
 from prefect.context import TaskRunContext
 from prefect.logging import get_run_logger
 
-from recsys.progress import StageDone, StageStarted, tell
-from recsys.stages import Stage, StageFunction, intact, load_stage
+from recsys.progress import Note, StageDone, StageStarted, tell
+from recsys.stages import Stage, StageFunction, intact, load_stage, making
 
 P = ParamSpec("P")
 
@@ -53,16 +54,21 @@ def cached_task(
         folder = function.folder(Path(interim), *args, **kwargs)
         tell(StageStarted(function.name))
         start = time.monotonic()
-        state: Any = run.with_options(refresh_cache=not intact(folder))(
-            str(folder), lambda: function(Path(interim), *args, **kwargs), return_state=True
-        )
-        state.result()
-        stage = load_stage(folder)
+        with nullcontext() if intact(folder) else making(folder, _waiting(function.name)):
+            state: Any = run.with_options(refresh_cache=not intact(folder))(
+                str(folder), lambda: function(Path(interim), *args, **kwargs), return_state=True
+            )
+            state.result()
+            stage = load_stage(folder)
         reused = state.name == "Cached"
         tell(StageDone(function.name, reused, time.monotonic() - start, stage.counts))
         return stage
 
     return staged
+
+
+def _waiting(name: str) -> Callable[[], None]:
+    return lambda: tell(Note(f"another run is at {name} on the same data; waiting for it"))
 
 
 def _key(_: TaskRunContext, parameters: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ _gate = cached_task(gating.gate)
 
 
 def gate(config: Config, holdouts: Stage, features: Stage, measured: Stage, fitted: Stage) -> Stage:
-    registry = Registry(config.tracking.uri, config.model)
+    registry = Registry(config.tracking.uri, config.model, config.tracking.patience)
     rival = registry.rival(bundle_digest(load_bundle(fitted.file("bundle")).manifest))
     return _gate(
         config.storage.interim,

@@ -7,7 +7,7 @@ from datetime import datetime
 from recsys.config import Config
 from recsys.redaction import redacted
 from recsys.stages import Stage
-from recsys.tracking import Fingerprinted, Opened, flat
+from recsys.tracking import Fingerprinted, Opened, Tracker, flat
 
 
 def opened(config: Config, key: str, core: Stage, kind: str) -> Opened:
@@ -20,4 +20,12 @@ def opened(config: Config, key: str, core: Stage, kind: str) -> Opened:
         flat(config.model_dump(mode="json", exclude_none=True)),
         kind,
         Fingerprinted(config.title, core.digest, source, counts),
+    )
+
+
+def connected(config: Config) -> Tracker:
+    """The tracking server or database, and the experiment of the data set."""
+    tracking = config.tracking
+    return Tracker.connect(
+        tracking.uri, config.experiment, tracking.artifacts, patience=tracking.patience
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -22,7 +23,18 @@ ANNOUNCED = "announced"  # which event of a version automations have been told
 @task(name="promote", task_run_name="promote", cache_policy=NO_CACHE)
 def _promote(config: Config, number: str, verdict: Stage) -> tuple[list[str], bool]:
     """Why the version is held, if it is; and whether it was champion before."""
-    registry = Registry(config.tracking.uri, config.model)
+    registry = Registry(config.tracking.uri, config.model, config.tracking.patience)
+    with registry.alone(Path(config.storage.interim)):
+        reasons, reigned = _moved(registry, number, verdict)
+        event = "held" if reasons else "promoted"
+        # The tag comes last: an event may be told twice, and is never left out.
+        if registry.version(number).tags.get(ANNOUNCED) != event:
+            announce(config, number, event, reasons)
+            registry.tag(number, {ANNOUNCED: event})
+    return reasons, reigned
+
+
+def _moved(registry: Registry, number: str, verdict: Stage) -> tuple[list[str], bool]:
     version, champion = registry.version(number), registry.at(CHAMPION)
     reigned = champion is not None and champion.number == number
     before, judged = (champion.number if champion else None), verdict.counts["champion"]
@@ -36,22 +48,16 @@ def _promote(config: Config, number: str, verdict: Stage) -> tuple[list[str], bo
     if not reasons and not (reigned and PROMOTED in version.tags):
         why = f"passed the gate against {f'version {judged}' if judged else 'popularity'}"
         registry.promote(number, by=whoami(), why=why)
-    event = "held" if reasons else "promoted"
-    # The tag comes last: an event may be told twice, and is never left out.
-    if version.tags.get(ANNOUNCED) != event:
-        announce(config.tracking.uri, config.model, number, event, reasons, config)
-        registry.tag(number, {ANNOUNCED: event})
     return reasons, reigned
 
 
-def announce(
-    uri: str, model: str, number: str, event: str, reasons: Sequence[str], config: Config
-) -> None:
+def announce(config: Config, number: str, event: str, reasons: Sequence[str]) -> None:
     """Tell Prefect's automations what became of a version; the run it happened in is related.
 
     The payload holds what a run of `recommend` has to be told to write lists of this model.
     """
-    told = {"tracking": {"uri": redacted(uri), "model": model}, "batch": config.batch.model_dump()}
+    model, uri = config.model, redacted(config.tracking.uri)
+    told = {"tracking": {"uri": uri, "model": model}, "batch": config.batch.model_dump()}
     emit_event(
         event=f"recsys.champion.{event}",
         resource={"prefect.resource.id": f"recsys.model.{model}", "prefect.resource.name": model},

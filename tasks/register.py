@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from prefect import task
@@ -16,8 +17,8 @@ from recsys.gate import Verdict
 from recsys.progress import StageDone, StageStarted, tell
 from recsys.registry import BUNDLE, JUDGED_AGAINST, Registry
 from recsys.stages import Stage
-from recsys.tracking import Tracker
-from tasks.opening import opened
+from recsys.tracking import Tracker, clear_faults
+from tasks.opening import connected, opened
 
 TAGGED = ("precision_at_5", "recall_at_10", "ndcg_at_10", "map_at_10", "auc", "coverage_at_10")
 FILES = ("verdict.json", "verdict.md", "per_user.parquet", "churn.json")
@@ -28,20 +29,25 @@ JUDGED = "judged"  # the digest of the verdict: everything that is told of it ha
 def _register(
     config: Config, core: Stage, tuned: Stage, measured: Stage, fitted: Stage, verdict: Stage
 ) -> tuple[str, bool]:
+    tracking = config.tracking
     bundle = fitted.file("bundle")
     manifest = load_bundle(bundle).manifest
     digest = bundle_digest(manifest)
-    registry = Registry(config.tracking.uri, config.model)
-    tracker = Tracker.connect(config.tracking.uri, config.experiment, config.tracking.artifacts)
-    known = registry.find(digest)
-    number = known.number if known else ""
-    if not known:
-        run_id = _log(config, tracker, core, tuned, measured)
-        uri, tags = config.tracking.uri, _tags(manifest, digest)
-        number = serving.register(uri, run_id, config.model, bundle, tags)
-    registry.challenge(number)
-    if not known or known.tags.get(JUDGED) != verdict.digest:
-        _tell_verdict(registry, tracker, number, verdict)
+    registry = Registry(tracking.uri, config.model, tracking.patience)
+    tracker = connected(config)
+    # Another run must not register the same bundle between the look and the deed.
+    with registry.alone(Path(config.storage.interim)), clear_faults(tracking.uri):
+        known = registry.find(digest)
+        number = known.number if known else ""
+        if not known:
+            run_id = _log(config, tracker, core, tuned, measured)
+            tags = _tags(manifest, digest)
+            number = serving.register(
+                tracking.uri, run_id, config.model, bundle, tags, tracking.patience
+            )
+        registry.challenge(number)
+        if not known or known.tags.get(JUDGED) != verdict.digest:
+            _tell_verdict(registry, tracker, number, verdict)
     return number, known is not None
 
 

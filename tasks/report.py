@@ -18,13 +18,13 @@ from recsys.progress import StageDone, StageStarted, tell
 from recsys.registry import Registry
 from recsys.report import Link, Report, build, write
 from recsys.stages import Stage
-from recsys.tracking import Tracker
+from tasks.opening import connected
 
 
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE)
 def _report(config: Config, number: str, held: Sequence[str], stages: Mapping[str, Stage]) -> str:
-    tracker = Tracker.connect(config.tracking.uri, config.experiment, config.tracking.artifacts)
-    registry = Registry(config.tracking.uri, config.model)
+    tracker = connected(config)
+    registry = Registry(config.tracking.uri, config.model, config.tracking.patience)
     run_id = registry.version(number).run_id
     run = f"#/experiments/{tracker.experiment_id}/runs/{run_id}"
     ui = config.tracking.page

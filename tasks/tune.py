@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import cast
 from uuid import UUID
 
@@ -11,11 +12,12 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from recsys import learning, serving
 from recsys.config import Config
+from recsys.journal import Journal
 from recsys.progress import Event, SearchStarted, TrialDone, listening
 from recsys.stages import Stage
-from recsys.tracking import StudyRecorder, Tracker
+from recsys.tracking import StudyRecorder
 from tasks.caching import cached_task
-from tasks.opening import opened
+from tasks.opening import connected, opened
 from tasks.runners import hired
 
 _tune = cached_task(learning.tune)
@@ -23,12 +25,17 @@ _tune = cached_task(learning.tune)
 
 def tune(config: Config, core: Stage, holdouts: Stage, features: Stage) -> Stage:
     search = config.article if config.protocol == "article" else config.search
-    tracker = Tracker.connect(config.tracking.uri, config.experiment, config.tracking.artifacts)
-    champion = serving.champion_manifest(config.tracking.uri, config.model)
+    tracking = config.tracking
+    champion = serving.champion_manifest(tracking.uri, config.model, tracking.patience)
     first = learning.warm_start(champion, core.digest)
     key = learning.tune.key(holdouts, features, search, config.seed, first)
+    recorder = StudyRecorder(
+        connected(config),
+        opened(config, key, core, "study"),
+        Journal(Path(config.storage.interim) / f"trials-{key}.jsonl"),
+    )
     with _progress(config.title), hired(config.search) as pool:
-        return _tune(
+        tuned = _tune(
             config.storage.interim,
             holdouts,
             features,
@@ -36,10 +43,13 @@ def tune(config: Config, core: Stage, holdouts: Stage, features: Stage) -> Stage
             config.seed,
             first,
             workers=config.search.workers,
-            recorder=StudyRecorder(tracker, opened(config, key, core, "study")),
+            recorder=recorder,
             pool=pool,
             exchange=config.search.exchange,
         )
+    # The product may be there from a run that could not tell MLflow of it.
+    recorder.deliver_left()
+    return tuned
 
 
 @contextmanager

@@ -30,7 +30,7 @@ def mutated(seed: bytes, others: list[bytes], drawn: random.Random) -> bytes:
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_seeds_and_what_is_near_them(name: str) -> None:
-    target, drawn = BY_NAME[name], random.Random(11)  # noqa: S311
+    target, drawn = BY_NAME[name], random.Random(11)
     seeds = SEEDS[target]
     for seed in seeds:
         target(seed)

@@ -114,7 +114,14 @@ WRONG = {
     "too few users": (["--likes", "in/likes.psv", "--set", "split.n=50"], 3, "lower split.n"),
     "no timestamp": (["--likes", "in/likes.psv", "--set", "split.method=last"], 3, "no timestamp"),
     "no registry": (
-        ["--likes", "in/likes.psv", "--set", "tracking.uri=http://127.0.0.1:9"],
+        [
+            "--likes",
+            "in/likes.psv",
+            "--set",
+            "tracking.uri=http://127.0.0.1:9",
+            "--set",
+            "tracking.patience=0.1",
+        ],
         5,
         "no tracking server answers at http://127.0.0.1:9",
     ),

@@ -118,6 +118,27 @@ def test_every_file_is_checked(features: bool, tmp_path: Path) -> None:
     load_bundle(folder)
 
 
+def test_every_bit_of_the_manifest_is_checked(tmp_path: Path) -> None:
+    folder = bundle(tmp_path / "bundle")
+    path = folder / "manifest.json"
+    content = path.read_bytes()
+    whole = json.loads(content)
+    for position in range(len(content)):
+        changed = bytearray(content)
+        changed[position] ^= 1 << position % 7
+        path.write_bytes(changed)
+        try:
+            same = json.loads(changed) == whole  # a blank that became another one says the same
+        except ValueError:
+            same = False
+        if not same:
+            with pytest.raises(InputError):
+                load_bundle(folder)
+    path.write_bytes(content[:-2])
+    with pytest.raises(InputError, match="no readable manifest"):
+        load_bundle(folder)
+
+
 def test_a_manifest_cannot_lead_out_of_its_folder(tmp_path: Path) -> None:
     folder = bundle(tmp_path / "bundle")
     manifest = json.loads((folder / "manifest.json").read_text())

@@ -242,7 +242,7 @@ STRANGE = (
 
 
 def strange_names(n: int) -> list[str]:
-    generator = random.Random(8)  # noqa: S311
+    generator = random.Random(8)
     made = ("".join(generator.choices(STRANGE, k=generator.randint(1, 12))) for _ in range(9 * n))
     return list(dict.fromkeys(made))[:n]
 

@@ -305,7 +305,7 @@ def test_fuzzed_questions_are_answered_or_refused(
 
 
 def test_fuzzed_bytes_are_refused_or_cut(served: Served) -> None:
-    drawn = random.Random(7)  # noqa: S311
+    drawn = random.Random(7)
     body = json.dumps({"questions": [{"query": "recommend", "id": "ann"}]}).encode()
     whole = HEAD + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
 

@@ -205,7 +205,7 @@ def test_a_table_is_bounded(server: str) -> None:
 
 
 def test_mutated_requests_never_break_the_scoring_server(server: str) -> None:
-    drawn = random.Random(5)  # noqa: S311
+    drawn = random.Random(5)
     whole = json.dumps({"dataframe_records": [question for question, _, _ in ASKED[:3]]}).encode()
     for _ in range(80):
         body = bytearray(whole)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from recsys.config import Threshold
-from recsys.errors import InputError
+from recsys.errors import InputError, StorageError
 from recsys.stages import Counts, Stage, StageFunction, intact, load_stage, stage
 
 ROOT = Path(__file__).parents[2]
@@ -157,7 +157,7 @@ def test_two_at_once_both_succeed(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(InputError, match=r"set storage\.interim"):
+    with pytest.raises(StorageError, match=r"set storage\.interim"):
         greet(tmp_path / "file", "you", Threshold())
 
 

@@ -1,0 +1,153 @@
+"""Server: a Prefect server for one run, gone when the process that started it is, however it went.
+
+Prefect starts a temporary server by itself, and leaves it running if the run is killed. This one
+reads from a pipe that its starter holds open: the system closes it whatever happens to the starter,
+and the server ends.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import uvicorn
+
+from recsys.errors import RecsysError
+from recsys.locks import alone
+
+STARTUP = 180  # seconds, on a busy machine with a fresh home
+GRACE = 5  # seconds for what is under way when the server ends
+
+
+class ServerError(RecsysError):
+    """No Prefect server could be started."""
+
+    exit_code = 5
+
+
+@contextmanager
+def served() -> Iterator[None]:
+    """Have a Prefect server to report to: the one that is configured, or one for the time being.
+
+    Processes that are started inside report to the same one.
+
+    Raises
+    ------
+    ServerError
+        If it does not start.
+    """
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_SERVER_ALLOW_EPHEMERAL_MODE,
+        temporary_settings,
+    )
+
+    if PREFECT_API_URL.value() or not PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value():
+        yield
+        return
+    process = _start()
+    try:
+        address = f"http://127.0.0.1:{_port(process)}/api"
+        os.environ["PREFECT_API_URL"] = address
+        with temporary_settings({PREFECT_API_URL: address}):
+            yield
+    finally:
+        os.environ.pop("PREFECT_API_URL", None)
+        _stop(process)
+
+
+def _start() -> subprocess.Popen[str]:
+    root = Path(__file__).resolve().parent.parent
+    path = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return subprocess.Popen(
+        [sys.executable, "-m", "flows.server"],
+        env={**os.environ, "PYTHONPATH": path},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        # An interrupt from the keyboard is for the run, which has something to report then.
+        start_new_session=True,
+    )
+
+
+def _port(process: subprocess.Popen[str]) -> int:
+    assert process.stdout is not None
+    said = process.stdout.readline().strip()
+    if not said.isdigit():
+        raise ServerError(
+            f"Prefect's temporary server did not start (exit code {process.wait()})",
+            "a server within some seconds",
+            "see its messages above, or start one (prefect server start) and set PREFECT_API_URL",
+        )
+    return int(said)
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.close()
+    try:
+        process.wait(2 * GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    assert process.stdout is not None
+    process.stdout.close()
+
+
+def main() -> None:
+    """Serve on a free port of the loopback, say which, and end with standard input."""
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    # As Prefect starts its own: without the user interface and the scheduler.
+    os.environ |= {
+        "PREFECT_UI_ENABLED": "0",
+        "PREFECT__SERVER_EPHEMERAL": "1",
+        "PREFECT__SERVER_FINAL": "1",
+    }
+    from prefect.server.api.server import create_app
+    from prefect.settings import PREFECT_HOME
+
+    home = Path(PREFECT_HOME.value())
+    home.mkdir(parents=True, exist_ok=True)
+    starting = ExitStack()
+    # Two servers that bring one database up to date at the same moment get into each other's way.
+    starting.enter_context(alone(home / ".starting.lock"))
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        settings = uvicorn.Config(create_app(), log_level="error", lifespan="on")
+        server = uvicorn.Server(settings)
+        threading.Thread(target=_watch, args=(server, starting, listener), daemon=True).start()
+        server.run(sockets=[listener])
+
+
+def _watch(server: uvicorn.Server, starting: ExitStack, listener: socket.socket) -> None:
+    """Say the port once the server answers; end it when nobody is left to hear."""
+    if not _started(server):
+        os._exit(1)
+    starting.close()
+    print(listener.getsockname()[1], flush=True)
+    # Whatever else is printed would fill a pipe that nobody reads.
+    os.dup2(2, 1)
+    sys.stdin.read()
+    server.should_exit = True
+    time.sleep(GRACE)
+    # A request that never ends must not keep it.
+    os._exit(0)
+
+
+def _started(server: uvicorn.Server) -> bool:
+    """Wait until the server answers; False if it takes too long."""
+    end = time.monotonic() + STARTUP
+    while not server.started and time.monotonic() < end:
+        time.sleep(0.05)
+    return server.started
+
+
+if __name__ == "__main__":
+    main()

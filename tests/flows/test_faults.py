@@ -1,0 +1,355 @@
+"""Faults that really happen: processes killed, disks full, servers away; and the run after them."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+from prefect.settings import PREFECT_API_URL
+
+from recsys.errors import InputError
+from recsys.stages import intact, load_stage
+from tests.conftest import ROOT
+from tests.processes import ARGUMENTS, Ended, Run, planted_folder
+from tests.soak import Point, Witness, kill_runs, kill_worker, through, undisturbed
+from tests.tracking_server import Line, Server, tracking_server
+from tests.worker import children
+
+
+@pytest.fixture(scope="module", autouse=True)
+def api(prefect_server: None) -> Iterator[None]:
+    """Processes that are started here report to the server of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_API_URL", PREFECT_API_URL.value() or "")
+        yield
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    return undisturbed(tmp_path_factory.mktemp("undisturbed"))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with tracking_server(tmp_path_factory.mktemp("server")) as found:
+        yield found
+
+
+@pytest.fixture
+def line(server: Server) -> Iterator[Line]:
+    found = Line(server.port)
+    yield found
+    found.close()
+
+
+# Processes killed; `make soak` does it a hundred times.
+
+
+def test_killed_runs_leave_a_next_one_that_ends_as_if_undisturbed(
+    known: Ended, tmp_path: Path
+) -> None:
+    trials, stages = "TrialDone", "StageStarted"  # of these so many, and milliseconds
+    points = [
+        Point(trials, 3, 0),
+        Point(stages, 6, 50),
+        Point(stages, 9, 300),
+        Point(stages, 10, 9),
+    ]
+    assert kill_runs(planted_folder(tmp_path), points, Witness(known))[:2] == points[:2]
+
+
+def test_a_killed_worker_leaves_a_run_that_is_finished_once(known: Ended, tmp_path: Path) -> None:
+    assert kill_worker(planted_folder(tmp_path), random.Random(2), Witness(known))
+
+
+def test_a_killed_run_takes_its_server_along_and_is_said_to_have_crashed(tmp_path: Path) -> None:
+    variables = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    variables |= {"PREFECT_HOME": str(tmp_path / "prefect"), "PYTHONPATH": str(ROOT)}
+
+    def python(program: str, *arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", program, *arguments]
+        return subprocess.Popen(
+            command, cwd=tmp_path, env=variables, stdout=subprocess.PIPE, text=True
+        )
+
+    planted_folder(tmp_path)
+    killed = python("from flows.cli import main; main()", *ARGUMENTS)
+    assert killed.stdout is not None
+    assert "StageStarted" in killed.stdout.readline()
+    (server,) = [pid for pid in children(killed.pid) if b"flows.server" in command_line(pid)]
+    killed.kill()
+    killed.wait()
+    while b"flows.server" in command_line(server):
+        time.sleep(0.05)
+    # The next run, of which the first stage is enough, and what Prefect knows of both then.
+    said = python(NEXT, *ARGUMENTS).communicate()[0]
+    assert said.splitlines()[-1] == "Completed Crashed"
+
+
+NEXT = """
+import json, sys
+from flows.cli import main
+from flows.server import served
+from prefect.client.orchestration import get_client
+
+with served(), get_client(sync_client=True) as client:
+    try:
+        main()
+    except SystemExit:
+        print(*sorted(run.state.name for run in client.read_flow_runs()))
+"""
+
+
+def command_line(pid: int) -> bytes:
+    """What a process was started with; nothing if it is no more."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+# Two at once.
+
+
+def test_two_runs_at_once_on_the_same_data_make_one_version(known: Ended, tmp_path: Path) -> None:
+    folder = planted_folder(tmp_path)
+    both = [Run(folder, said=name).start() for name in ("one", "two")]
+    one, two = (run.ended() for run in both)
+    assert (one.code, two.code) == (0, 0), one.errors + two.errors
+    assert one.outcome == two.outcome == known.outcome
+    # Each stage was made by one of them.
+    for stage, reused in one.stages().items():
+        assert reused or two.stages()[stage], stage
+    versions = client(tmp_path).search_model_versions("name = 'likes'")
+    assert [str(version.version) for version in versions] == ["1"]
+
+
+def test_two_runs_at_once_on_one_registry_lose_no_alias(tmp_path: Path) -> None:
+    database = f"--set=tracking.uri=sqlite:///{tmp_path}/mlruns/mlflow.db"
+    runs = [
+        Run(planted_folder(tmp_path / seed), [database, f"--seed={seed}"]).start()
+        for seed in ("1", "2")
+    ]
+    ended = [run.ended() for run in runs]
+    registry = client(tmp_path)
+    champion = registry.get_model_version_by_alias("likes", "champion")
+    versions = {str(v.version): v for v in registry.search_model_versions("name = 'likes'")}
+    assert set(versions) == {"1", "2"}
+    for run in ended:
+        # Champion, or refused clearly.
+        assert run.code in (0, 7), run.errors
+        if run.code == 7:
+            assert "held: version" in run.errors
+    promoted = {number for number, v in versions.items() if "promoted" in v.tags}
+    assert str(champion.version) in promoted
+    if len(promoted) == 2:
+        previous = registry.get_model_version_by_alias("likes", "previous")
+        assert {str(previous.version), str(champion.version)} == promoted
+
+
+def client(folder: Path) -> MlflowClient:
+    uri = f"sqlite:///{folder}/mlruns/mlflow.db"
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+# The tracking server, slow, away, or gone.
+
+
+def test_a_slow_server_and_a_short_outage_are_ridden_out(
+    known: Ended, line: Line, tmp_path: Path
+) -> None:
+    folder = planted_folder(tmp_path / "slow")
+    line.delay = 0.02
+    run = Run(folder, through(line.uri, "slow")).start()
+    wait_for(run, 3, "TrialDone")
+    line.cut()
+    wait_for(run, 6, "TrialDone")  # the search went on without it
+    line.mend()
+    ended = run.ended()
+    Witness(known).see_same(ended)
+    assert "does not answer; going on" in str(ended.events)
+    assert told_of(line.uri, "slow") == trials_of(known)
+    assert not list((folder / "data/interim").glob("trials-*"))
+
+
+def test_a_server_that_is_gone_ends_the_run_and_the_next_delivers(
+    known: Ended, line: Line, tmp_path: Path
+) -> None:
+    folder, witness = planted_folder(tmp_path / "gone"), Witness(known)
+    arguments = [*through(line.uri, "gone"), "--set=tracking.patience=0.5"]
+    run = Run(folder, arguments).start()
+    wait_for(run, 3, "TrialDone")
+    line.cut()
+    ended = run.ended()
+    witness.see(ended)
+    assert ended.code == 5
+    assert ended.errors.count("\n") == 1, ended.errors
+    assert "error: no tracking server" in ended.errors
+    # What needs no server was finished, and what MLflow was not told is there.
+    assert set(ended.stages()) >= {"tune", "evaluate", "fit"}
+    (journal,) = (folder / "data/interim").glob("trials-*")
+    assert "the next run delivers" in str(ended.events) or journal.read_text()
+    line.mend()
+    again = Run(folder, arguments).start().ended()
+    witness.see_same(again)
+    assert told_of(line.uri, "gone") == trials_of(known)
+    assert not journal.exists()
+
+
+def wait_for(run: Run, count: int, event: str) -> None:
+    while not run.told(count, event):
+        assert run.wait(0.01) is None, "it ended before"
+
+
+def told_of(uri: str, experiment: str) -> dict[int, tuple[object, ...]]:
+    """What MLflow was told of trials: by number, precision, last epoch, reason, in order."""
+    asked = MlflowClient(tracking_uri=uri)
+    found = asked.get_experiment_by_name(experiment)
+    assert found is not None
+    told: dict[int, tuple[object, ...]] = {}
+    for run in asked.search_runs([found.experiment_id], "tags.kind = 'trial'"):
+        curve = asked.get_metric_history(run.info.run_id, "curve/precision_at_5")
+        assert [point.step for point in curve] == sorted({point.step for point in curve})
+        assert run.info.status == "FINISHED"
+        number, tags = int(run.data.tags["trial"]), run.data.tags
+        assert number not in told
+        told[number] = run.data.metrics["val/precision_at_5"], curve[-1].step, tags["reason"]
+    return told
+
+
+def trials_of(run: Ended) -> dict[int, tuple[object, ...]]:
+    return {number: trial[:3] for number, trial in run.trials().items()}
+
+
+# Disks and folders.
+
+
+@contextmanager
+def small_disk(folder: Path, kilobytes: int) -> Iterator[Path]:
+    """A file system of so many kilobytes, which is full when they are used."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "small", str(folder)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("a small file system can be mounted by root only")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def grow(folder: Path, kilobytes: int) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={kilobytes}k", str(folder)], check=True)
+
+
+def test_a_disk_that_is_full_fails_clearly_and_the_run_after_repair_ends_well(
+    known: Ended, tmp_path: Path
+) -> None:
+    folder, witness = planted_folder(tmp_path), Witness(known)
+    with small_disk(folder / "data", 8) as data, small_disk(folder / "mlruns", 8) as runs:
+        sizes = {data: 8, runs: 8}
+        for _ in range(40):
+            ended = Run(folder).start().ended()
+            if ended.code == 0:
+                break
+            witness.see(ended)
+            assert ended.code == 8, ended.errors
+            assert ended.errors.count("\n") == 1, ended.errors
+            assert "run again" in ended.errors
+            assert all(intact(path) for path in (data / "interim").glob("[a-z]*-*[0-9a-f]"))
+            full = runs if "mlruns" in ended.errors else data
+            sizes[full] *= 3
+            grow(full, sizes[full])
+        witness.see_last(ended)
+        assert min(sizes.values()) > 8
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run as somebody else")
+def test_places_that_may_not_be_written_to_are_named_and_the_champion_stays(
+    public_folder: Path,
+) -> None:
+    folder = planted_folder(public_folder)
+    assert Run(folder).start().ended().code == 0
+    before = aliases(folder)
+    for place in ("data/interim", "mlruns/mlflow.db", "mlruns/artifacts"):
+        own(folder, NOBODY)
+        own(folder / place, 0)
+        failed = Run(folder, ["--seed=3"], user=NOBODY).start().ended()
+        assert failed.code == 8, failed.errors
+        assert failed.errors.count("\n") == 1, failed.errors
+        assert place.split("/")[0] in failed.errors
+        assert "run again" in failed.errors
+        assert aliases(folder) == before
+    own(folder, NOBODY)
+    after = Run(folder, ["--seed=3"], user=NOBODY).start().ended()
+    assert after.code in (0, 7), after.errors
+
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def public_folder() -> Iterator[Path]:
+    """A folder that other users reach; those of pytest are for its own user."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def own(path: Path, user: int) -> None:
+    subprocess.run(["chown", "-R", str(user), str(path)], check=True)
+
+
+def aliases(folder: Path) -> dict[str, str]:
+    found = client(folder).get_registered_model("likes").aliases
+    return {alias: str(version) for alias, version in found.items() if alias != "challenger"}
+
+
+# Files that were cut off or changed.
+
+
+def test_every_file_of_every_stage_is_checked_named_and_made_again(tmp_path: Path) -> None:
+    folder = planted_folder(tmp_path)
+    first = Run(folder).start().ended()
+    stages = sorted((folder / "data/interim").glob("[a-z]*-*"))
+    assert [path.name.partition("-")[0] for path in stages] == sorted(MADE)
+    files = {p: p.read_bytes() for stage in stages for p in stage.rglob("*") if p.is_file()}
+    generator = random.Random(3)
+    for path, content in files.items():
+        stage = next(stage for stage in stages if stage in path.parents)
+        name = path.relative_to(stage).as_posix()
+        for harmed in (flipped(content, generator), content[: generator.randrange(len(content))]):
+            path.write_bytes(harmed)
+            assert not intact(stage), path
+            with pytest.raises(InputError, match=name):
+                load_stage(stage)
+        path.write_bytes(content)
+        assert intact(stage)
+    for path, content in files.items():
+        path.write_bytes(flipped(content, generator))
+    again = Run(folder).start().ended()
+    assert {name for name, reused in again.stages().items() if not reused} == set(MADE)
+    assert again.outcome == first.outcome
+    # What is counted beside the files (seconds) may differ; the files are the same to the bit.
+    assert {p: p.read_bytes() for p in files if p.name != "manifest.json"} == {
+        p: content for p, content in files.items() if p.name != "manifest.json"
+    }
+
+
+MADE = ("ingest", "threshold", "split", "encode", "tune", "evaluate", "fit", "gate")
+
+
+def flipped(content: bytes, generator: random.Random) -> bytes:
+    """The same but for one bit."""
+    bit = generator.randrange(8 * len(content))
+    changed = bytearray(content)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
