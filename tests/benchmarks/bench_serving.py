@@ -26,7 +26,7 @@ from recsys.bundle import Bundle, Seen, save_bundle
 from recsys.factors import Factors
 from recsys.idmap import IdMap
 from recsys.registry import Registry
-from recsys.tracking import Tracker
+from recsys.tracking import Opened, Tracker
 
 CONNECTIONS = (1, 8, 64)
 USERS, ITEMS, COMPONENTS, LIKES = 20_000, 23_000, 64, 20
@@ -147,7 +147,7 @@ def main() -> None:
         script = folder / "questions.lua"
         script.write_text(SCRIPT.format(last=USERS - 1), encoding="utf-8")
         uri = f"sqlite:///{folder}/mlflow.db"
-        run_id = Tracker.connect(uri, "load").open_study("k", "load", {})
+        run_id = Tracker.connect(uri, "load").open_study(Opened("k", "load", {}))
         number = serving.register(uri, run_id, "load", bundle(folder / "bundle"), {})
         Registry(uri, "load").promote(number, by="bench", why="to be measured")
         serve = ("-m", "recsys.cli", "serve", "--model", "load", "--port", "0")

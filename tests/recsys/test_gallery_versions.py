@@ -19,7 +19,7 @@ from recsys.gallery.server import gallery, serve
 from recsys.gallery.shelf import Shelf
 from recsys.gallery.site import Site
 from recsys.registry import Registry
-from recsys.tracking import Tracker, read_study
+from recsys.tracking import Opened, Tracker, read_study
 from tests.recsys.test_bundle import bundle
 from tests.recsys.test_gallery import page
 
@@ -50,7 +50,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
         where.mkdir(parents=True)
         changed = replace(made, factors=factors) if number == 2 else made
         save_bundle(where, replace(changed, manifest=about))
-        run_id = tracker.open_study(f"k{number}", f"fruit, seed {number}", {})
+        run_id = tracker.open_study(Opened(f"k{number}", f"fruit, seed {number}", {}))
         metrics = [("test_als/precision_at_5", 0.15, 0), ("test_als/precision_at_5_low", 0.14, 0)]
         metrics += [("test_als/precision_at_5_high", 0.16, 0), ("cold/precision_at_5", 0.0898, 0)]
         tracker.log(run_id, metrics, tags={"best_trial": "1"})

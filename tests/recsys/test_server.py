@@ -27,7 +27,7 @@ from recsys.errors import ConfigError, NotFoundError
 from recsys.queries.questions import NAMES, QUERIES
 from recsys.registry import Registry
 from recsys.server import Limits
-from recsys.tracking import Tracker
+from recsys.tracking import Opened, Tracker
 from tests.recsys.test_bundle import bundle
 
 ROOT = Path(__file__).parents[2]
@@ -67,7 +67,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("server")
     uri = f"sqlite:///{folder}/mlflow.db"
     tracker = Tracker.connect(uri, "fruit")
-    run_id = tracker.open_study("k", "fruit", {})
+    run_id = tracker.open_study(Opened("k", "fruit", {}))
     made = bundle(folder / "bundle", features=True)
     registry = Registry(uri, "fruit")
     registry.promote(serving.register(uri, run_id, "fruit", made, {}), by="ann", why="first")
