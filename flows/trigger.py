@@ -19,7 +19,7 @@ from flows.servers import reached
 from recsys.errors import HELD_EXIT, ConfigError, NotFoundError
 
 POLL = 1.0  # seconds between two looks at a run
-FAILED_EXIT, TIMEOUT_EXIT = 1, 8
+FAILED_EXIT, TIMEOUT_EXIT = 1, 9
 
 
 @dataclass(frozen=True)

@@ -239,10 +239,12 @@ def load_bundle(folder: Path) -> Bundle:
 
 def _damaged(folder: Path, manifest: Mapping[str, Any]) -> str | None:
     """A file, or the manifest itself, that is not as it was written."""
+    if damaged := damage(folder, manifest["files"]):
+        return damaged
     sealed = "seal" in manifest or int(manifest["schema_version"]) >= SEALED
     if sealed and manifest.get("seal") != _seal(manifest):
         return f"{MANIFEST} does not match its seal"
-    return damage(folder, manifest["files"])
+    return None
 
 
 def _unlisted(folder: Path, manifest: Mapping[str, Any]) -> str | None:

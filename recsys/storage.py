@@ -64,9 +64,12 @@ def refusal(fault: BaseException, what: str, folder: Path | str) -> StorageError
 
 
 def _inside(fault: BaseException, folder: Path | str) -> bool:
-    """Whether a refusal is about the folder or something in it."""
+    """Whether a refusal is about the folder or something in it; always, where that is an address.
+
+    What a tracking address is asked to write, it writes where it likes.
+    """
     name = getattr(fault, "filename", None)
-    if name is None:
+    if name is None or "://" in str(folder):
         return True
     path, root = Path(str(name)).absolute(), Path(folder).absolute()
     return path == root or root in path.parents or path in root.parents

@@ -12,6 +12,7 @@ _adopt = cached_task(learning.adopt)
 
 
 def adopt(config: Config, core: Stage, holdouts: Stage, features: Stage) -> Stage:
+    serving.require_registry(config.tracking.uri)
     champion = serving.champion_manifest(
         config.tracking.uri, config.model, config.tracking.patience
     )

@@ -26,11 +26,12 @@ _tune = cached_task(learning.tune)
 def tune(config: Config, core: Stage, holdouts: Stage, features: Stage) -> Stage:
     search = config.article if config.protocol == "article" else config.search
     tracking = config.tracking
+    tracker = connected(config)  # first: it makes the database where there is none
     champion = serving.champion_manifest(tracking.uri, config.model, tracking.patience)
     first = learning.warm_start(champion, core.digest)
     key = learning.tune.key(holdouts, features, search, config.seed, first)
     recorder = StudyRecorder(
-        connected(config),
+        tracker,
         opened(config, key, core, "study"),
         Journal(Path(config.storage.interim) / f"trials-{key}.jsonl"),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import multiprocessing
 import os
@@ -40,7 +41,9 @@ class Ended:
 
     def stages(self) -> dict[str, bool]:
         """Finished stages by name, and whether they were reused."""
-        return {e["stage"]: e["reused"] for e in self.events if e["event"] == "StageDone"}
+        done = [event for event in self.events if event["event"] == "StageDone"]
+        # Every run reports, whatever it made.
+        return {e["stage"]: e["reused"] for e in done if e["stage"] != "report"}
 
     def trials(self) -> dict[int, tuple[Any, ...]]:
         """Trials that ended, with everything that must be the same again."""
@@ -78,14 +81,14 @@ class Run:
         Of the command line, behind the usual ones.
     said : str
         The file in the folder that holds what it says.
-    user : int or None
-        Whom it runs as, if not as its starter.
+    humble : bool
+        It has to obey the rights of files, even if it is root's.
     """
 
     folder: Path
     arguments: list[str] = field(default_factory=list)
     said: str = "said"
-    user: int | None = None
+    humble: bool = False
 
     def __post_init__(self) -> None:
         self.process = FORKS.Process(target=_run, args=(self,), daemon=True)
@@ -135,14 +138,19 @@ def _run(run: Run) -> None:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(handle, number)
     sys.stdout, sys.stderr = (os.fdopen(number, "w", 1, closefd=False) for number in (1, 2))
-    if run.user is not None:
-        os.environ["PREFECT_HOME"] = str(run.folder / "prefect")
-        os.setgid(run.user)
-        os.setuid(run.user)
+    if run.humble:
+        _give_up_capabilities()
     sys.argv = ["recsys", *ARGUMENTS, *run.arguments]
     from flows.cli import main
 
     main()
+
+
+def _give_up_capabilities() -> None:
+    """Do without what lets root write where nobody may (capset of capabilities(7))."""
+    version, own = 0x20080522, 0
+    header, none = (ctypes.c_uint32 * 2)(version, own), (ctypes.c_uint32 * 6)()
+    assert ctypes.CDLL(None).capset(header, none) == 0
 
 
 def planted_folder(folder: Path) -> Path:

@@ -155,7 +155,7 @@ def kill_worker(folder: Path, generator: random.Random, witness: Witness) -> lis
     witness.see_same(Run(folder).start().ended())
     while any(map(alive, below)):
         time.sleep(0.05)
-    assert state(run_id) in ("Completed", "Crashed")
+    assert state(run_id) in ("Completed", "Crashed"), state(run_id)
     return [Point("worker", len(below), 0)]
 
 

@@ -95,7 +95,11 @@ def state(run_id: UUID) -> str:
 
 
 def begun(run_id: UUID, worker: subprocess.Popen[bytes]) -> None:
-    """Wait until a flow run has begun."""
-    while state(run_id) in ("Scheduled", "Late", "Pending"):
+    """Wait until a flow run runs.
+
+    One whose worker is killed before that has done nothing, and nobody knows what Prefect has
+    become of it: it stays in the state Submitting.
+    """
+    while state(run_id) not in ("Running", "Completed"):
         assert worker.poll() is None
         time.sleep(0.1)

@@ -216,7 +216,7 @@ def test_a_failed_run_and_one_that_takes_longer(site: Site) -> None:
     assert (failed["code"], failed["state"]) == (1, "StageFailed")
     assert "/nowhere/likes.psv" in failed["message"]
     late = site.trigger("refresh", "--seconds", "0.1")
-    assert (late["code"], late["over"]) == (8, False)
+    assert (late["code"], late["over"]) == (9, False)
     unasked = site.trigger("refresh", "--no-wait")
     assert (unasked["code"], unasked["over"]) == (0, False)
 

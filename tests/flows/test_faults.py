@@ -6,7 +6,6 @@ import os
 import random
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -272,40 +271,23 @@ def test_a_disk_that_is_full_fails_clearly_and_the_run_after_repair_ends_well(
         assert min(sizes.values()) > 8
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run as somebody else")
-def test_places_that_may_not_be_written_to_are_named_and_the_champion_stays(
-    public_folder: Path,
-) -> None:
-    folder = planted_folder(public_folder)
+def test_places_that_may_not_be_written_to_are_named_and_the_champion_stays(tmp_path: Path) -> None:
+    folder = planted_folder(tmp_path)
     assert Run(folder).start().ended().code == 0
     before = aliases(folder)
-    for place in ("data/interim", "mlruns/mlflow.db", "mlruns/artifacts"):
-        own(folder, NOBODY)
-        own(folder / place, 0)
-        failed = Run(folder, ["--seed=3"], user=NOBODY).start().ended()
+    for place in ("data/interim", "mlruns/mlflow.db", "mlruns/artifacts/likes"):
+        path = folder / place
+        rights = path.stat().st_mode
+        path.chmod(rights & ~0o222)
+        failed = Run(folder, ["--seed=3"], humble=True).start().ended()
+        path.chmod(rights)
         assert failed.code == 8, failed.errors
         assert failed.errors.count("\n") == 1, failed.errors
         assert place.split("/")[0] in failed.errors
         assert "run again" in failed.errors
         assert aliases(folder) == before
-    own(folder, NOBODY)
-    after = Run(folder, ["--seed=3"], user=NOBODY).start().ended()
+    after = Run(folder, ["--seed=3"], humble=True).start().ended()
     assert after.code in (0, 7), after.errors
-
-
-NOBODY = 65534
-
-
-@pytest.fixture
-def public_folder() -> Iterator[Path]:
-    """A folder that other users reach; those of pytest are for its own user."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
-
-
-def own(path: Path, user: int) -> None:
-    subprocess.run(["chown", "-R", str(user), str(path)], check=True)
 
 
 def aliases(folder: Path) -> dict[str, str]:

@@ -86,7 +86,7 @@ def night(config: Config, after_gate: Callable[[], object] = lambda: None) -> Ni
     reused: dict[str, bool] = {}
 
     def note(event: object) -> None:
-        if isinstance(event, StageDone):
+        if isinstance(event, StageDone) and event.stage != "report":  # which every run makes
             reused[event.stage] = event.reused
             if event.stage == "gate":
                 after_gate()
@@ -160,7 +160,7 @@ def test_a_worse_challenger_is_held_where_everybody_sees_it(nights: Nights) -> N
     assert held.state.message == "; ".join(held.outcome.held)
     assert nights.aliases[1] == {"challenger": "2", "champion": "1"}
     text = held.artifact()
-    assert "**planted version 2 was held: no worse than the champion: " in text
+    assert "**planted version 2 was held: " in text
     assert "| FAILED | no worse than the champion |" in text
     assert "Against version 1: " in text
     tags = Registry(nights.configs[0].tracking.uri, "planted").version("2").tags

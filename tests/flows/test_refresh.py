@@ -14,7 +14,7 @@ from flows.refresh import refresh
 from flows.train import train
 from recsys.bundle import load_bundle
 from recsys.config import Config, Data
-from recsys.errors import InputError, NotFoundError
+from recsys.errors import InputError, RegistryError
 from recsys.progress import StageDone, TrialDone, listening
 from tests.flows.conftest import small_config
 from tests.planted import write_planted
@@ -79,8 +79,8 @@ def test_a_refresh_fits_the_champion_s_configuration_to_new_data(
 def test_without_a_champion_there_is_nothing_to_refresh(tmp_path: Path) -> None:
     state = refresh(small_config(tmp_path), return_state=True)
     assert (state.name, state.type.value) == ("StageFailed", "FAILED")
-    assert str(state.message).startswith("after encode: planted has no champion in sqlite:///")
-    with pytest.raises(NotFoundError, match="train first"):
+    assert str(state.message).startswith("after encode: no model registry at sqlite:///")
+    with pytest.raises(RegistryError, match="train first"):
         state.result()
 
 
