@@ -179,7 +179,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
         "files": record(folder),
     }
     plain = json.loads(json.dumps(manifest, default=str))
-    text = json.dumps({**plain, "seal": _seal(plain)}, indent=1)
+    text = json.dumps({**plain, "seal": seal(plain)}, indent=1)
     (folder / MANIFEST).write_text(text, encoding="utf-8")
 
 
@@ -242,7 +242,7 @@ def _damaged(folder: Path, manifest: Mapping[str, Any]) -> str | None:
     if damaged := damage(folder, manifest["files"]):
         return damaged
     sealed = "seal" in manifest or int(manifest["schema_version"]) >= SEALED
-    if sealed and manifest.get("seal") != _seal(manifest):
+    if sealed and manifest.get("seal") != seal(manifest):
         return f"{MANIFEST} does not match its seal"
     return None
 
@@ -275,7 +275,7 @@ def _open(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
     )
 
 
-def _seal(manifest: Mapping[str, Any]) -> str:
+def seal(manifest: Mapping[str, Any]) -> str:
     """A hash of all that a manifest says, but of the seal itself."""
     said = {name: value for name, value in manifest.items() if name != "seal"}
     text = json.dumps(said, sort_keys=True)

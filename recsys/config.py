@@ -354,7 +354,7 @@ class Tracking(Section):
     def page(self) -> str:
         """Where people open MLflow: what was set, the server itself, or what `make ui` serves."""
         served = self.uri if self.uri.startswith(("http://", "https://")) else LOCAL_UI
-        return (self.ui or served).rstrip("/")
+        return redacted(self.ui or served).rstrip("/")
 
 
 class Storage(Section):

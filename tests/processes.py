@@ -66,7 +66,8 @@ class Ended:
         assert last["event"] == "Outcome", self.errors
         counts = {stage: dict(found) for stage, found in last["counts"].items()}
         counts["evaluate"].pop("seconds")
-        return {**last, "counts": counts}
+        # Where the report lies is named after the run in MLflow.
+        return {**last, "counts": counts, "report": Path(last["report"]).name}
 
 
 @dataclass

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recsys.bundle import load_bundle
+from recsys.bundle import load_bundle, seal
 from recsys.checksums import checksum
 from recsys.errors import InputError
 from recsys.stages import Stage, load_stage, stage
@@ -67,7 +67,8 @@ def test_nothing_that_is_loaded_executes(path: Path) -> None:
 @pytest.mark.parametrize(
     "program",
     [
-        "import pickle", "from yaml import load", "yaml.load(text)", "yaml.full_load(text)", "eval('1')", "exec(text)", "compile(a, b, c)",
+        "yaml.load(text)", "yaml.full_load(text)", "import pickle", "from yaml import load",
+        "eval('1')", "exec(text)", "compile(a, b, c)",
         "np.load(path, allow_pickle=True)", "subprocess.run(line, shell=True)", "os.system(line)",
         "importlib.import_module(name)", "httpx.get(url, verify=False)", "archive.extractall()",
     ],
@@ -82,6 +83,7 @@ def retold(folder: Path, name: str, path: Path) -> None:
     """List a file in a bundle's manifest, as somebody would who can write there."""
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     manifest["files"][name] = {"bytes": path.stat().st_size, "checksum": checksum(path)}
+    manifest["seal"] = seal(manifest)
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
 
 

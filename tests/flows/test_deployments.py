@@ -255,7 +255,7 @@ from prefect.deployments import run_deployment
 config = {"data": {"likes": "in/likes.psv", "features": "in/feats.psv"},
           "tracking": {"model": "sample"}, "evaluate": {"als_trials": 0, "bootstrap_samples": 50}}
 run = run_deployment("refresh/refresh", parameters={"config": config})
-print(run.state.name, run.state.result().model)
+print(run.state.name, run.state.result()["model"])
 """
 
 
@@ -263,9 +263,9 @@ def test_a_program_gets_the_outcome(site: Site, promoted: Any) -> None:
     assert promoted["code"] == 0
     done = subprocess.run(
         [sys.executable, "-c", PYTHON], cwd=site.folder, env=site.environment(),
-        capture_output=True, text=True, check=True, timeout=200,
+        capture_output=True, text=True, check=False, timeout=200,
     )  # fmt: skip
-    assert done.stdout.split() == ["Completed", "sample"]
+    assert done.stdout.split() == ["Completed", "sample"], done.stderr
 
 
 def test_a_flow_serves_itself(site: Site) -> None:

@@ -73,7 +73,7 @@ def test_a_whole_run_on_postgresql_and_s3(tmp_path: Path) -> None:
         version = client.get_model_version_by_alias("likes", "champion")
         run = client.get_run(version.run_id)
         assert run.info.artifact_uri.startswith("s3://team/mlflow/likes/")
-        assert run.data.params["tracking.uri"] == f"postgresql+psycopg://liked:***@{address}/mlflow"
+        assert run.data.params["tracking.uri"] == f"postgresql+psycopg://***@{address}/mlflow"
 
         champion = Champion("likes", uri).current()
         assert [row.id[:2] for row in champion.similar_items("g2i07", 5)] == ["g2"] * 5
