@@ -85,7 +85,7 @@ def _sum(text: bytes) -> str:
 def _entry(line: bytes) -> dict[str, Any] | None:
     """The entry of a line; None if it is not as it was written."""
     text = line[SUM + 1 : -1]
-    if line[-1:] != b"\n" or line[:SUM] != _sum(text).encode():
+    if line != f"{_sum(text)} ".encode() + text + b"\n":
         return None
     entry: dict[str, Any] = json.loads(text)
     return entry

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,20 +12,22 @@ import pytest
 
 from recsys.config import Range
 from recsys.errors import RegistryError
+from recsys.journal import Journal
 from recsys.search import Budget, Policy, Study, run_study
 from recsys.space import SearchSpace
 from recsys.tracking import Fingerprinted, Opened, StudyRecorder, Tracker, flat
 from recsys.trial import Rung, TrialResult
+from tests.conftest import ROOT
 from tests.recsys.test_search import SPACE, outline, problem
 
 POLICY = Policy(max_epochs=24, screen=5, initial=3)
 
 
-def recorder(folder: Path) -> StudyRecorder:
+def recorder(folder: Path, journal: Journal | None = None) -> StudyRecorder:
     tracker = Tracker.connect(f"sqlite:///{folder}/mlruns/mlflow.db", "planted")
     data = Fingerprinted("planted", "f00d", "in/likes.psv", {"users": 240, "interactions": 2_600})
     opened = Opened("key", "planted, seed 4", {"search.trials": 9}, data=data)
-    return StudyRecorder(tracker, opened)
+    return StudyRecorder(tracker, opened, journal)
 
 
 def study(recorder: StudyRecorder, trials: int = 9) -> Study:
@@ -120,3 +124,47 @@ def test_a_server_that_is_not_there_is_said_at_once() -> None:
 
 def test_flat_names() -> None:
     assert flat({"a": {"b": {"c": 1}}, "d": [2]}) == {"a.b.c": 1, "d": [2]}
+
+
+CONNECT = """
+import sys
+from recsys.tracking import Tracker
+print(Tracker.connect(f"sqlite:///{sys.argv[1]}/mlruns/mlflow.db", "planted").experiment_id)
+"""
+
+
+def test_processes_that_make_the_database_at_once_get_one(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", CONNECT, str(tmp_path)]
+    several = [
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(3)
+    ]
+    made = [process.communicate()[0].strip() for process in several]
+    assert [process.returncode for process in several] == [0, 0, 0]
+    assert made == ["1", "1", "1"]
+    assert [path.name for path in (tmp_path / "mlruns").iterdir()] == ["mlflow.db"]
+
+
+def test_a_database_that_was_being_made_when_its_maker_was_killed_is_made(tmp_path: Path) -> None:
+    (tmp_path / "mlruns").mkdir()
+    (tmp_path / "mlruns" / ".mlflow.db.unfinished").write_bytes(b"half of it")
+    study(recorder(tmp_path), trials=1)
+    assert not (tmp_path / "mlruns" / ".mlflow.db.unfinished").exists()
+
+
+def test_what_the_journal_alone_knows_is_recalled_and_told(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "trials.jsonl")
+    first = study(recorder(tmp_path / "first", journal))
+    assert not journal.path.exists()  # MLflow was told everything
+    # What a process leaves that was killed before MLflow was told anything.
+    for trial in first.trials:
+        about = {"at": 1, "trial": trial.number, "configuration": trial.configuration}
+        rungs = [[rung.epoch, rung.precision, rung.seconds] for rung in trial.curve]
+        journal.append({"kind": "started", **about})
+        journal.append({"kind": "measured", "rungs": rungs, **about})
+    again = study(recorder(tmp_path / "second", journal))
+    # The very seconds: nothing was trained, nor measured, anew.
+    assert [trial.curve for trial in again.trials] == [trial.curve for trial in first.trials]
+    assert not journal.path.exists()
+    tracker = Tracker.connect(f"sqlite:///{tmp_path}/second/mlruns/mlflow.db", "planted")
+    told = {number: found.curve for number, (_, found) in tracker.recorded_trials("key").items()}
+    assert told == {trial.number: trial.curve for trial in first.trials}
