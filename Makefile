@@ -22,6 +22,8 @@ setup: $(READY)  ## make the virtual environment from the pinned requirements
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, found " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv --clear $(VENV)
+	# Older ones take the extras of a pinned package for another package without a pin.
+	$(BIN)/pip install --quiet --upgrade 'pip>=25'
 	$(BIN)/pip install --quiet --no-compile -r requirements.lock
 	$(BIN)/pip install --quiet --no-deps --editable .
 	touch $(READY)
@@ -66,7 +68,7 @@ gallery: $(READY)  ## look at what the champion has learned, at http://127.0.0.1
 
 lock:  ## pin the newest versions that pyproject.toml allows
 	$(PYTHON) -m venv --clear $(VENV)/lock && $(VENV)/lock/bin/pip install --quiet uv
-	$(VENV)/lock/bin/uv pip compile --universal --python-version 3.11 --no-emit-index-url \
+	$(VENV)/lock/bin/uv pip compile --universal --python-version 3.11 --no-emit-index-url --no-strip-extras \
 		--generate-hashes --no-header --group dev --quiet -o requirements.lock --upgrade pyproject.toml
 
 clean:  ## remove the environment and everything that can be made again
