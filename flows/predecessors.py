@@ -70,3 +70,13 @@ def _told(run_id: UUID) -> bool:
             crashed: Any = Crashed(message="its process was gone when the next run began")
             client.set_flow_run_state(run_id, crashed, force=True)
     return True
+
+
+# What a flow is given so that its runs are told from dead ones, however they end.
+HOOKS: dict[str, Any] = {
+    "on_running": [begun],
+    "on_completion": [over],
+    "on_failure": [over],
+    "on_crashed": [over],
+    "on_cancellation": [over],
+}

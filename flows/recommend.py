@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from flows.ending import named_states
 from flows.naming import about_model
-from flows.predecessors import begun, over
+from flows.predecessors import HOOKS
 from flows.server import served
 from recsys.config import Config
 from recsys.redaction import redact_logs
@@ -36,11 +36,7 @@ class Written(BaseModel):
     persist_result=True,
     result_serializer="json",
     timeout_seconds=3 * 3600,
-    on_running=[begun],
-    on_completion=[over],
-    on_failure=[over],
-    on_crashed=[over],
-    on_cancellation=[over],
+    **HOOKS,
 )
 @named_states
 def recommend(config: Config = Config()) -> Written:

@@ -9,7 +9,7 @@ from prefect import flow
 from flows.ending import named_states
 from flows.naming import about_data
 from flows.outcome import Outcome, outcome
-from flows.predecessors import begun, over
+from flows.predecessors import HOOKS
 from flows.server import served
 from recsys.config import Config
 from recsys.errors import HELD_EXIT
@@ -35,11 +35,7 @@ redact_logs()
     persist_result=True,
     result_serializer="json",
     timeout_seconds=12 * 3600,
-    on_running=[begun],
-    on_completion=[over],
-    on_failure=[over],
-    on_crashed=[over],
-    on_cancellation=[over],
+    **HOOKS,
 )
 @named_states
 def train(config: Config = Config()) -> Outcome:

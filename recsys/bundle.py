@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from recsys.checksums import damage, record
+from recsys.checksums import damage, record, seal
 from recsys.content import Profiles
 from recsys.errors import InputError, NotFoundError
 from recsys.factors import Factors, Float32
@@ -273,13 +273,6 @@ def _open(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
         user_foldin=_foldin(folder, "user", manifest),
         item_foldin=_foldin(folder, "item", manifest),
     )
-
-
-def seal(manifest: Mapping[str, Any]) -> str:
-    """A hash of all that a manifest says, but of the seal itself."""
-    said = {name: value for name, value in manifest.items() if name != "seal"}
-    text = json.dumps(said, sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _side(folder: Path, side: str, manifest: Mapping[str, Any]) -> SideInformation | None:

@@ -11,7 +11,8 @@ from recsys import serving
 from recsys.bundle import load_bundle
 from recsys.errors import NotFoundError, RecsysError
 from recsys.recommender import Recommender
-from recsys.serving import DEFAULT_URI, shown
+from recsys.redaction import redacted
+from recsys.serving import DEFAULT_URI
 
 _log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ class Champion:
         found = serving.champion_version(self._uri, self._name)
         if found is None:
             raise NotFoundError(
-                f"{self._name} has no champion in {shown(self._uri)}",
+                f"{self._name} has no champion in {redacted(self._uri)}",
                 "a version with the alias champion",
                 "train first (recsys train), or promote a version",
             )

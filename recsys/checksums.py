@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -43,3 +44,10 @@ def damage(folder: Path, recorded: Mapping[str, Mapping[str, Any]]) -> str | Non
         if checksum(path) != expected["checksum"]:
             return f"{name} does not match its checksum"
     return None
+
+
+def seal(manifest: Mapping[str, Any]) -> str:
+    """A hash of all that a manifest says, but of its `seal`: it is believed as the files are."""
+    said = {name: value for name, value in manifest.items() if name != "seal"}
+    text = json.dumps(said, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -21,7 +21,8 @@ from mlflow.exceptions import MlflowException
 from recsys import serving
 from recsys.errors import NotFoundError
 from recsys.locks import alone
-from recsys.serving import CHAMPION, MISSING, PatientClient, shown
+from recsys.redaction import redacted
+from recsys.serving import CHAMPION, MISSING, PatientClient
 from recsys.storage import writing
 from recsys.tracking import clear_faults
 
@@ -127,7 +128,7 @@ class Registry:
                 if fault.error_code not in MISSING:
                     raise
                 raise NotFoundError(
-                    f"no version {number} of {self.model} in {shown(self.uri)}",
+                    f"no version {number} of {self.model} in {redacted(self.uri)}",
                     "a registered version",
                     "see the Models page of the MLflow UI for those there are",
                 ) from fault
@@ -250,7 +251,7 @@ class Registry:
         """The champion and the version before it, if that can be gone back to."""
         found = None
         if champion is None:
-            found = f"{self.model} has no champion in {shown(self.uri)}"
+            found = f"{self.model} has no champion in {redacted(self.uri)}"
         elif previous is None or previous.number == champion.number:
             found = f"{self.model} has no champion before version {champion.number}"
         elif ROLLED_BACK in previous.tags:

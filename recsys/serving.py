@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -28,6 +27,7 @@ from recsys.locks import alone
 from recsys.outages import ride_out
 from recsys.queries.questions import answer_all, read_questions
 from recsys.recommender import Recommender
+from recsys.redaction import redacted
 from recsys.storage import refusal, writing
 
 # MLflow prints where to see a run, with the user and the password of a server's address.
@@ -230,7 +230,7 @@ def download(address: str, uri: str | None = None, patience: float = 0.0) -> Pat
             if fault.error_code not in MISSING:
                 raise
             raise NotFoundError(
-                f"no model {address} in {shown(uri)}",
+                f"no model {address} in {redacted(uri)}",
                 "a registered model with that alias or version",
                 "train one first (recsys train), or check the name",
             ) from fault
@@ -246,11 +246,6 @@ def resolved(uri: str) -> str:
     if not uri.startswith("sqlite:///"):
         return uri
     return f"sqlite:///{Path(uri.removeprefix('sqlite:///')).resolve()}"
-
-
-def shown(text: str) -> str:
-    """A text as it may be read by everybody: addresses in it without their passwords."""
-    return re.sub(r"(://[^/@:\s]*):[^/@\s]*@", r"\1:***@", text)
 
 
 def prepare_database(uri: str) -> None:
@@ -374,7 +369,7 @@ def _registry(uri: str) -> Iterator[None]:
         if not isinstance(fault, MlflowException | OSError):
             raise
         raise RegistryError(
-            shown(f"the registry at {uri} failed ({str(fault).splitlines()[0][:200]})"),
+            redacted(f"the registry at {uri} failed ({str(fault).splitlines()[0][:200]})"),
             "an MLflow registry",
             "start it, or set tracking.uri",
         ) from fault

@@ -24,7 +24,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, cast
 
 from pydantic import BaseModel
 
-from recsys.checksums import damage, record
+from recsys.checksums import damage, record, seal
 from recsys.errors import InputError, StorageError
 from recsys.locks import alone
 from recsys.storage import writing
@@ -148,9 +148,11 @@ def intact(folder: Path) -> bool:
 def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        assert manifest.pop("seal") == _seal(manifest)
+        if manifest["seal"] != seal(manifest):
+            raise ValueError("a manifest that was changed")
+        del manifest["seal"]
         return cast("dict[str, Any]", manifest)
-    except (OSError, ValueError, KeyError, TypeError, AssertionError) as fault:
+    except (OSError, ValueError, KeyError, TypeError) as fault:
         raise InputError(
             f"{folder} has no readable {MANIFEST}",
             "a finished product",
@@ -166,12 +168,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json", exclude=set(getattr(value, "unkeyed", ())))
     return value
-
-
-def _seal(manifest: Mapping[str, Any]) -> str:
-    """A hash of all that a manifest says: its counts are believed as the files are."""
-    text = json.dumps(manifest, sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 class _Scratch:
@@ -249,7 +245,7 @@ def _write_manifest(folder: Path, name: str, version: int, counts: Counts) -> No
         "files": files,
     }
     plain = json.loads(json.dumps(manifest))
-    text = json.dumps({**plain, "seal": _seal(plain)}, indent=1, sort_keys=False)
+    text = json.dumps({**plain, "seal": seal(plain)}, indent=1, sort_keys=False)
     (folder / MANIFEST).write_text(text, encoding="utf-8")
     for path in [*folder.rglob("*"), folder]:
         _sync(path)

@@ -32,8 +32,9 @@ from recsys.journal import Journal
 from recsys.outages import pauses, ride_out
 from recsys.plan import PLAN_NAMES
 from recsys.progress import Note, tell
+from recsys.redaction import redacted
 from recsys.search import Recorded, Study
-from recsys.serving import MISSING, PatientClient, is_outage, prepare_database, shown
+from recsys.serving import MISSING, PatientClient, is_outage, prepare_database
 from recsys.space import Configuration
 from recsys.storage import refusal
 from recsys.trial import Rung, Status, TrialResult
@@ -267,7 +268,7 @@ class Tracker:
         """
         now = int(time.time() * 1000) if at is None else at
         entries = [Metric(name, value, now, step) for name, value, step in metrics]
-        told = [Param(name, shown(str(value))[:6000]) for name, value in (params or {}).items()]
+        told = [Param(name, redacted(str(value))[:6000]) for name, value in (params or {}).items()]
         marks = [RunTag(name, value[:5000]) for name, value in (tags or {}).items()]
         while entries or told or marks:
             self.client.log_batch(
@@ -671,7 +672,7 @@ def clear_faults(uri: str) -> Iterator[None]:
             raise
         said = str(fault).splitlines()[0][:200]
         raise RegistryError(
-            shown(f"no tracking server or database answers at {uri} ({said})"),
+            redacted(f"no tracking server or database answers at {uri} ({said})"),
             "an MLflow tracking address",
             "start it, or set tracking.uri",
         ) from fault
@@ -699,7 +700,7 @@ def require_server(uri: str) -> None:
         fault = str(failure) or type(failure).__name__
     if fault:
         raise RegistryError(
-            shown(f"no tracking server answers at {uri} ({fault})"),
+            redacted(f"no tracking server answers at {uri} ({fault})"),
             "an MLflow tracking address",
             "start it, or set tracking.uri",
         )

@@ -7,8 +7,9 @@ from pathlib import Path
 from recsys import batch
 from recsys.config import Config
 from recsys.errors import NotFoundError
+from recsys.redaction import redacted
 from recsys.registry import BUNDLE, Registry
-from recsys.serving import CHAMPION, require_registry, shown
+from recsys.serving import CHAMPION, require_registry
 from recsys.stages import Stage
 from tasks.caching import cached_task
 
@@ -21,7 +22,7 @@ def recommend(config: Config) -> Stage:
     champion = registry.at(CHAMPION)
     if champion is None:
         raise NotFoundError(
-            f"{config.model} has no champion in {shown(config.tracking.uri)}",
+            f"{config.model} has no champion in {redacted(config.tracking.uri)}",
             "a version with the alias champion",
             "train first (recsys train), or promote a version",
         )

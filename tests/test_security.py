@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recsys.bundle import load_bundle, seal
-from recsys.checksums import checksum
+from recsys.bundle import load_bundle
+from recsys.checksums import checksum, seal
 from recsys.errors import InputError
 from recsys.stages import Stage, load_stage, stage
 from tests.recsys.test_bundle import bundle
