@@ -16,8 +16,9 @@ from flows.quiet import calm
 from flows.server import served
 from recsys.cli import pairs
 from recsys.config import load_config
+from recsys.location import tracking_uri
 from recsys.progress import listening
-from recsys.serving import DEFAULT_URI, require_registry
+from recsys.serving import require_registry
 from recsys.terminal import Watch
 
 Model = Annotated[
@@ -61,8 +62,6 @@ def batch(
 ) -> None:
     """Write items for every user, and items like every item, as Parquet."""
     given: dict[str, Any] = {"tracking.model": model, "batch.n": n}
-    if config is None:
-        given["tracking.uri"] = os.environ.get("MLFLOW_TRACKING_URI")
     chosen = load_config(config, {name: value for name, value in given.items() if value})
     calm()
     # Prefect takes seconds to import; only this command needs it.
@@ -130,7 +129,7 @@ def trigger(
 
 
 def _registry(model: str) -> tuple[Any, str]:
-    uri = os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_URI)
+    uri = tracking_uri()
     require_registry(uri)
     from recsys.registry import Registry, whoami
 

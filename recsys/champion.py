@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 
 from recsys import serving
 from recsys.bundle import load_bundle
 from recsys.errors import NotFoundError, RecsysError
+from recsys.location import tracking_uri
 from recsys.recommender import Recommender
 from recsys.redaction import redacted
-from recsys.serving import DEFAULT_URI
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +39,7 @@ class Champion:
 
     def __init__(self, name: str, uri: str | None = None, every: float = 30.0) -> None:
         self._name, self._every = name, every
-        self._uri = uri or os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_URI)
+        self._uri = uri or tracking_uri()
         self._lock = threading.Lock()
         self._held: tuple[str, Recommender] | None = None
         self._looked = 0.0

@@ -331,8 +331,7 @@ def gallery(
     # MLflow and the server take seconds to import; only this command needs them.
     from recsys.gallery.server import serve
 
-    named = chosen.tracking.uri if config is not None else None
-    serve(model, chosen, os.environ.get("MLFLOW_TRACKING_URI") or named, host, port)
+    serve(model, chosen, host, port)
 
 
 def _filters(

@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from recsys.errors import ConfigError
+from recsys.location import tracking_uri
 from recsys.redaction import redacted
 
 LOCAL_UI = "http://127.0.0.1:5000"
@@ -320,7 +321,7 @@ class Batch(Section):
 
 
 class Gallery(Section):
-    """What `recsys gallery` shows beside the model: pictures of items, a link to MLflow."""
+    """What `recsys gallery` shows beside the model: pictures of items."""
 
     pictures: str | None = Field(
         None, description='URL of an item\'s picture with {id} in it, or "sketchfab"'
@@ -329,16 +330,14 @@ class Gallery(Section):
     item_column: str = Field("mid", description="of that table")
     column: str | None = Field(None, description="of that table, with the URLs")
     folder: str = Field("data/output/gallery", description="where maps and pictures are kept")
-    mlflow: str = Field(
-        "http://127.0.0.1:5000", description="MLflow's pages, as `make ui` has them"
-    )
 
 
 class Tracking(Section):
     """MLflow: where runs go and what the registered model is called."""
 
     uri: Address = Field(
-        "sqlite:///mlruns/mlflow.db", description="a database, or the address of a server"
+        default_factory=tracking_uri,
+        description="a database or a server's address; without it what MLFLOW_TRACKING_URI says",
     )
     artifacts: Address | None = Field(
         None, description="folder or URL (s3://bucket/path) of new experiments' files"

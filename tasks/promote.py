@@ -54,10 +54,14 @@ def _moved(registry: Registry, number: str, verdict: Stage) -> tuple[list[str], 
 def announce(config: Config, number: str, event: str, reasons: Sequence[str]) -> None:
     """Tell Prefect's automations what became of a version; the run it happened in is related.
 
-    The payload holds what a run of `recommend` has to be told to write lists of this model.
+    The payload holds what a run of `recommend` has to be told to write lists of this model. An
+    address with a password in it is left out, for events can be read by everybody: whoever hears of
+    it has to know the address (MLFLOW_TRACKING_URI).
     """
-    model, uri = config.model, redacted(config.tracking.uri)
-    told = {"tracking": {"uri": uri, "model": model}, "batch": config.batch.model_dump()}
+    model, tracking = config.model, {"model": config.model}
+    if redacted(config.tracking.uri) == config.tracking.uri:
+        tracking["uri"] = config.tracking.uri
+    told = {"tracking": tracking, "batch": config.batch.model_dump()}
     emit_event(
         event=f"recsys.champion.{event}",
         resource={"prefect.resource.id": f"recsys.model.{model}", "prefect.resource.name": model},

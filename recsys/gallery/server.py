@@ -17,7 +17,7 @@ from recsys.gallery.site import Site
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-def serve(model: str, config: Config, uri: str | None, host: str, port: int) -> None:
+def serve(model: str, config: Config, host: str, port: int) -> None:
     """Serve the gallery of a model.
 
     Parameters
@@ -25,8 +25,7 @@ def serve(model: str, config: Config, uri: str | None, host: str, port: int) -> 
     model : str
         A registered name, or a bundle's folder.
     config : Config
-    uri : str or None
-        The registry.
+        `tracking` says where the registry is and where people open MLflow.
     host : str
     port : int
         0 for any that is free.
@@ -40,7 +39,7 @@ def serve(model: str, config: Config, uri: str | None, host: str, port: int) -> 
     """
     listening = _listen(host, port)
     try:
-        site = gallery(model, config, uri, host)
+        site = gallery(model, config, host)
         opened = site.shelf.champion()
         opened.warm()
         # The map takes longest; whoever looks at it first should not have to begin it.
@@ -63,15 +62,12 @@ def serve(model: str, config: Config, uri: str | None, host: str, port: int) -> 
         listening.close()
 
 
-def gallery(model: str, config: Config, uri: str | None, host: str) -> Site:
+def gallery(model: str, config: Config, host: str) -> Site:
     """The site, as a configuration wants it."""
     hosts = (*LOOPBACK[:2], "[::1]") if host in LOOPBACK else None
     folder = Path(config.gallery.folder)
-    shelf = Shelf(model, uri)
-    address = config.gallery.mlflow
-    if shelf.uri.startswith(("http://", "https://")):
-        address = shelf.uri  # a tracking server has its pages at the same address
-    return Site(shelf, folder, pictures(config), address, hosts)
+    shelf = Shelf(model, config.tracking.uri)
+    return Site(shelf, folder, pictures(config), config.tracking.page, hosts)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -15,10 +14,10 @@ from recsys.errors import NotFoundError
 from recsys.gallery.colours import Colours, colours
 from recsys.gallery.finding import Finder
 from recsys.gallery.tiles import Tiles
+from recsys.location import tracking_uri
 from recsys.queries.source import Source
 from recsys.recommender import Recommender
 from recsys.registry import Registry, Version
-from recsys.serving import DEFAULT_URI
 
 _KEPT = 3  # versions that stay open beside the champion
 
@@ -82,7 +81,7 @@ class Shelf:
 
     def __init__(self, model: str, uri: str | None = None, every: float = 30.0) -> None:
         self.model = model
-        self.uri = uri or os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_URI)
+        self.uri = uri or tracking_uri()
         self._lock = threading.Lock()
         self._others: OrderedDict[str, Opened] = OrderedDict()
         self._first: Opened | None = None

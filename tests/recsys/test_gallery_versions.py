@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from recsys import serving
 from recsys.bundle import load_bundle, save_bundle
-from recsys.config import Config
+from recsys.config import Config, Tracking
 from recsys.errors import ConfigError, NotFoundError
 from recsys.gallery.cards import Card, beside
 from recsys.gallery.server import gallery, serve
@@ -173,19 +173,24 @@ def test_no_champion_and_no_registry_say_what_to_do(registry: Registry, tmp_path
     assert "no model registry" in page(gone, "/", 503).text
 
 
-def test_a_server_that_cannot_be_says_why(registry: Registry) -> None:
+@pytest.fixture
+def config(registry: Registry) -> Config:
+    return Config(tracking=Tracking(uri=registry.uri))
+
+
+def test_a_server_that_cannot_be_says_why(config: Config) -> None:
     with pytest.raises(NotFoundError, match="train first"):
-        serve("nothing", Config(), registry.uri, "127.0.0.1", 0)
+        serve("nothing", config, "127.0.0.1", 0)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(ConfigError, match="choose another with --port"):
-            serve("fruit", Config(), registry.uri, "127.0.0.1", taken.getsockname()[1])
+            serve("fruit", config, "127.0.0.1", taken.getsockname()[1])
 
 
-def test_loopback_is_asked_by_its_names_alone(registry: Registry) -> None:
-    here = TestClient(gallery("fruit", Config(), registry.uri, "127.0.0.1").app)
+def test_loopback_is_asked_by_its_names_alone(config: Config) -> None:
+    here = TestClient(gallery("fruit", config, "127.0.0.1").app)
     assert here.get("/", headers={"host": "127.0.0.1:8600"}).status_code == 200
     assert here.get("/", headers={"host": "rebound.example"}).status_code == 400
-    everywhere = TestClient(gallery("fruit", Config(), registry.uri, "0.0.0.0").app)  # noqa: S104
+    everywhere = TestClient(gallery("fruit", config, "0.0.0.0").app)  # noqa: S104
     assert everywhere.get("/", headers={"host": "gallery.example"}).status_code == 200
