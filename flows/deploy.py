@@ -119,10 +119,12 @@ def _run(folder: Path, address: str) -> None:
         )
 
 
-def automations() -> list[AutomationCore]:
-    """What clears away runs that are late or silent."""
+def automations(
+    tag: str = TAG, late_after: timedelta = LATE, silent_after: timedelta = SILENT
+) -> list[AutomationCore]:
+    """What clears away runs with this tag that no worker takes, or that fall silent."""
     ours = ResourceSpecification.model_validate(
-        {"prefect.resource.id": f"prefect.tag.{TAG}", "prefect.resource.role": "tag"}
+        {"prefect.resource.id": f"prefect.tag.{tag}", "prefect.resource.role": "tag"}
     )
     runs = ResourceSpecification.model_validate({"prefect.resource.id": "prefect.flow-run.*"})
     each = {"prefect.resource.id"}
@@ -138,7 +140,7 @@ def automations() -> list[AutomationCore]:
         },
         posture=Posture.Proactive,
         threshold=1,
-        within=LATE,
+        within=late_after,
     )
     silent = EventTrigger(
         match=runs,
@@ -148,25 +150,25 @@ def automations() -> list[AutomationCore]:
         expect={"prefect.flow-run.heartbeat", *(f"prefect.flow-run.{name}" for name in OVER)},
         posture=Posture.Proactive,
         threshold=1,
-        within=SILENT,
+        within=silent_after,
     )
     return [
         AutomationCore(
-            name="recsys: late runs are cancelled",
-            description=f"A run that no worker took for {LATE} makes room for the next one.",
-            tags=[TAG],
+            name=f"{tag}: late runs are cancelled",
+            description=f"A run that no worker took for {late_after} makes room for the next one.",
+            tags=[tag],
             trigger=late,
             actions=[CancelFlowRun()],
         ),
         AutomationCore(
-            name="recsys: silent runs have crashed",
+            name=f"{tag}: silent runs have crashed",
             description="A run whose process was killed would stay Running, and its queue full.",
-            tags=[TAG],
+            tags=[tag],
             trigger=silent,
             actions=[
                 ChangeFlowRunState(
                     state=StateType.CRASHED,
-                    message=f"no sign of life for {SILENT.seconds} seconds",
+                    message=f"no sign of life for {silent_after.seconds} seconds",
                 )
             ],
         ),

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import httpx
 import psutil
 import pytest
 
+from flows.deploy import automations
 from tests.conftest import ROOT
 from tests.planted import write_planted
 
@@ -111,9 +113,51 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         made.run("down")
 
 
+SLEEPER = """
+from prefect import flow, tags
+
+@flow(name="sleeper")
+def sleep():
+    import time
+    time.sleep(600)
+
+with tags("neglected"):
+    sleep()
+"""
+
+
 @pytest.fixture(scope="module")
-def promoted(site: Site) -> Any:
-    """A run of the deployment `smoke` that made a champion."""
+def neglected(site: Site) -> dict[str, str]:
+    """A run that no worker takes and one whose process is killed, as the automations see them.
+
+    Those of `recsys deploy`, with a tag of their own so that they need not wait an hour.
+    """
+    for automation in automations("neglected", timedelta(seconds=10), timedelta(seconds=40)):
+        site.post("/automations/", **automation.model_dump(mode="json"))
+    site.post("/work_pools/", name="nobody", type="process")
+    (flow,) = site.post("/flows/filter", flows={"name": {"any_": ["train"]}})
+    deployment = site.post(
+        "/deployments/", name="waiting", flow_id=flow["id"], work_pool_name="nobody",
+        tags=["neglected"],
+    )  # fmt: skip
+    late = site.post(f"/deployments/{deployment['id']}/create_flow_run")
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLEEPER],
+        env={**site.environment(), "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"},
+    )
+    running = {"tags": {"all_": ["neglected"]}, "state": {"name": {"any_": ["Running"]}}}
+    (silent,) = until(lambda: site.post("/flow_runs/filter", flow_runs=running))
+    beaten = {"filter": {"event": {"name": ["prefect.flow-run.heartbeat"]},
+                         "resource": {"id": [f"prefect.flow-run.{silent['id']}"]}}}  # fmt: skip
+    until(lambda: site.post("/events/filter", **beaten)["events"])
+    process.kill()
+    process.wait()
+    return {"late": late["id"], "silent": silent["id"]}
+
+
+@pytest.fixture(scope="module")
+def promoted(site: Site, neglected: dict[str, str]) -> Any:
+    """A run of the deployment `smoke` that made a champion, while others were neglected."""
     return site.trigger("smoke")
 
 
@@ -266,6 +310,19 @@ def test_a_program_gets_the_outcome(site: Site, promoted: Any) -> None:
         capture_output=True, text=True, check=False, timeout=200,
     )  # fmt: skip
     assert done.stdout.split() == ["Completed", "sample"], done.stderr
+
+
+def test_runs_that_nobody_takes_or_that_fall_silent_are_ended(
+    site: Site, neglected: dict[str, str]
+) -> None:
+    def state(run: str) -> Any:
+        found = httpx.get(f"{site.api}/flow_runs/{run}", timeout=30).raise_for_status().json()
+        return found["state"]
+
+    late = until(lambda: s if (s := state(neglected["late"]))["type"] == "CANCELLED" else None)
+    assert late["name"] == "Cancelled"
+    silent = until(lambda: s if (s := state(neglected["silent"]))["type"] == "CRASHED" else None)
+    assert "no sign of life for 40 seconds" in silent["message"]
 
 
 def test_a_flow_serves_itself(site: Site) -> None:
