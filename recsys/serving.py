@@ -18,11 +18,13 @@ from mlflow.models import set_model
 from mlflow.models.model import ModelInfo
 from mlflow.models.signature import ModelSignature
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import Array
 
 from recsys.errors import InputError, NotFoundError, RecsysError, RegistryError
+from recsys.location import tracking_uri
 from recsys.locks import alone
 from recsys.outages import ride_out
 from recsys.queries.questions import answer_all, read_questions
@@ -33,8 +35,8 @@ from recsys.storage import refusal, writing
 # MLflow prints where to see a run, with the user and the password of a server's address.
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
-DEFAULT_URI = "sqlite:///mlruns/mlflow.db"
 CHAMPION = "champion"
+MOST_BYTES = 2**36  # of a model that is fetched: 250 million vectors with 64 factors
 # What MLflow answers where there is no such model, version or alias.
 MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 ADDRESSES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
@@ -149,6 +151,7 @@ def register(
     package = Path(__file__).resolve().parent
     requirements = [f"{name}=={version(name)}" for name in ("mlflow", "numpy", "pandas", "pyarrow")]
     client = PatientClient(uri, patience)
+    example = _example(bundle)
 
     def log() -> ModelInfo:
         # Again from the start if it is cut off: a model that was logged in part is nobody's.
@@ -159,6 +162,7 @@ def register(
                 artifacts={"bundle": str(bundle)},
                 code_paths=[str(package)],
                 signature=SIGNATURE,
+                input_example=example,
                 pip_requirements=requirements,
             )
 
@@ -178,6 +182,12 @@ def register(
         info = client.patiently(log)
         made = client.patiently(partial(create, info))
     return str(made.version)
+
+
+def _example(bundle: Path) -> pd.DataFrame:
+    """A question for whoever looks at the model in MLflow: what is like the most liked item."""
+    most_liked = Recommender.load(bundle).popular(1)[0]
+    return pd.DataFrame([{"query": "similar", "id": most_liked.id, "n": 5}])
 
 
 def champion_version(
@@ -218,14 +228,16 @@ def download(address: str, uri: str | None = None, patience: float = 0.0) -> Pat
     NotFoundError
         If there is no such model, alias or version.
     RegistryError
-        If the registry is not there.
+        If the registry is not there, or the model is larger than anything that is a bundle.
     """
-    uri = uri or os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_URI)
+    uri = uri or tracking_uri()
     require_registry(uri)
     with _registry(uri):
         try:
+            client = PatientClient(uri, patience)
+            _require_size(client.patiently(partial(_size, address)), address, uri)
             fetch = partial(mlflow.artifacts.download_artifacts, artifact_uri=address)
-            folder = PatientClient(uri, patience).patiently(fetch)
+            folder = client.patiently(fetch)
         except MlflowException as fault:
             if fault.error_code not in MISSING:
                 raise
@@ -235,6 +247,26 @@ def download(address: str, uri: str | None = None, patience: float = 0.0) -> Pat
                 "train one first (recsys train), or check the name",
             ) from fault
     return Path(folder) / "artifacts" / "bundle"
+
+
+def _size(address: str) -> int:
+    """Bytes of a registered model's files, as the registry lists them."""
+    repository = get_artifact_repository(address)
+
+    def inside(folder: str | None) -> int:
+        listed = repository.list_artifacts(folder)
+        return sum(inside(e.path) if e.is_dir else e.file_size or 0 for e in listed)
+
+    return inside(None)
+
+
+def _require_size(size: int, address: str, uri: str) -> None:
+    if size > MOST_BYTES:
+        raise RegistryError(
+            f"{address} in {redacted(uri)} has {size:,} bytes",
+            f"at most {MOST_BYTES:,}, which is far more than bundles have",
+            "see whether it is the model that was meant",
+        )
 
 
 def resolved(uri: str) -> str:

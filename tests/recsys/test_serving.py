@@ -60,6 +60,18 @@ def test_what_is_not_there_is_said(registry: str, tmp_path: Path) -> None:
         serving.download("models:/fruit@champion", f"sqlite:///{tmp_path}/none.db")
 
 
+def test_a_model_larger_than_any_bundle_is_not_fetched(
+    registry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = serving.download("models:/fruit@champion", registry).parents[1]
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    monkeypatch.setattr(serving, "MOST_BYTES", size - 1)
+    with pytest.raises(RegistryError, match=f"has {size:,} bytes"):
+        serving.download("models:/fruit@champion", registry)
+    monkeypatch.setattr(serving, "MOST_BYTES", size)
+    assert serving.download("models:/fruit@champion", registry).is_dir()
+
+
 def test_nothing_in_the_model_is_pickled(registry: str) -> None:
     folder = serving.download("models:/fruit@champion", registry).parents[1]
     names = [path.suffix for path in folder.rglob("*") if path.is_file()]
