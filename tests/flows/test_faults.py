@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import random
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -92,8 +93,17 @@ def test_a_killed_run_takes_its_server_along_and_is_said_to_have_crashed(tmp_pat
     # The next run, of which the first stage is enough, and what Prefect knows of both then.
     said = python(NEXT, *ARGUMENTS).communicate()[0]
     assert said.splitlines()[-1] == "Completed Crashed"
+    with closing(sqlite3.connect(tmp_path / "prefect" / "prefect.db")) as database:
+        tasks = database.execute(TASKS_OF_COMPLETED_RUNS).fetchall()
+    # The server ends with the run, and has been told of every task before: the last ones as well.
+    assert {state for state, _ in tasks} == {"COMPLETED"}
+    assert {"ingest", "tune", "fit", "promote", "report"} <= {name for _, name in tasks}
 
 
+TASKS_OF_COMPLETED_RUNS = """
+SELECT state_type, name FROM task_run
+WHERE flow_run_id IN (SELECT id FROM flow_run WHERE state_type = 'COMPLETED')
+"""
 NEXT = """
 import json, sys
 from flows.cli import main
