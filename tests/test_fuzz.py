@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.interactions import read_interactions
+from tests.conftest import ROOT
 from tests.fuzz import targets
+from tests.fuzz.__main__ import NAMES, parsed
 from tests.fuzz.targets import SEEDS
 
 BY_NAME = {target.__name__: target for target in SEEDS}
@@ -26,6 +31,23 @@ def mutated(seed: bytes, others: list[bytes], drawn: random.Random) -> bytes:
         changes = (drawn.randbytes(1), b"", drawn.randbytes(3), other[start : start + end - place])
         letters[place : place if drawn.random() < 0.3 else end] = drawn.choice(changes)
     return bytes(letters)
+
+
+def test_the_fuzzer_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("atheris")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    command = [sys.executable, "-m", "tests.fuzz", "--seconds", "1", "options"]
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stderr[-2000:]
+    assert said.stdout.startswith("== options, 1 s")
+    assert list((tmp_path / "data/output/fuzz/options").iterdir())
+
+
+def test_the_fuzzer_takes_all_targets_unless_told() -> None:
+    assert parsed([]).names == list(NAMES)
+    assert parsed(["likes"]).names == ["likes"]
+    with pytest.raises(SystemExit):
+        parsed(["lykes"])
 
 
 @pytest.mark.parametrize("name", BY_NAME)

@@ -9,17 +9,27 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 FOLDER = Path("data/output/fuzz")
 NAMES = ("likes", "features", "parquet", "configuration", "options", "questions")
 
 
-def main() -> None:
+def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", default=NAMES, choices=[*NAMES, ()], metavar="NAME")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
     parser.add_argument("--seconds", type=int, default=60, help="for each target")
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(arguments)
+    # Not by `choices`: some Pythons hold the empty list of names itself against them.
+    if strange := set(chosen.names) - set(NAMES):
+        parser.error(f"no target {min(strange)!r} (choose from {', '.join(NAMES)})")
+    chosen.names = chosen.names or list(NAMES)
+    return chosen
+
+
+def main() -> None:
+    chosen = parsed()
     for name in chosen.names:
         print(f"== {name}, {chosen.seconds} s", flush=True)
         folder = FOLDER / name
