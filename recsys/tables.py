@@ -213,7 +213,8 @@ def _from_parquet(
         dataset = pads.dataset(path, filesystem=filesystem, format=layout)
         _require(dataset.schema.names, columns, path)
         table = dataset.to_table(columns=list(columns.values()))
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as fault:
+    # A ValueError is Arrow's own for what it refuses, and Python's for a name that is no text.
+    except (pa.ArrowException, ValueError, OSError) as fault:
         raise InputError(
             f"{path} cannot be read as Parquet ({_first_line(fault)})",
             "a Parquet file or a folder of Parquet files",

@@ -243,6 +243,13 @@ def test_columns_without_a_value(tmp_path: Path) -> None:
     assert likes(path) == ([("u", "a"), ("v", "b")], ["", ""], {})
 
 
+def test_a_parquet_file_whose_column_names_are_no_text_is_refused(tmp_path: Path) -> None:
+    path = parquet(tmp_path, uid=["u", "v"], mid=["a", "b"], modelname=["x", "y"])
+    path.write_bytes(path.read_bytes().replace(b"modelname", b"mod\xdename"))
+    with pytest.raises(InputError, match="cannot be read as Parquet"):
+        likes(path)
+
+
 def test_a_parquet_file_with_a_column_twice_is_refused(tmp_path: Path) -> None:
     table = pa.Table.from_arrays([pa.array(["u"])] * 3, names=["uid", "uid", "mid"])
     pq.write_table(table, tmp_path / "likes.parquet")
