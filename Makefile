@@ -32,7 +32,7 @@ train: $(READY)  ## retrain on the bundled sample, from likes to a registered ch
 	$(BIN)/recsys train --config data/sample/quick.toml
 
 test: $(READY)  ## run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 SOAK ?= --runs 100 --minutes 45
 soak: $(READY)  ## kill runs, workers and servers at random; SOAK="--minutes 5 --seed 1" to choose
