@@ -5,18 +5,21 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any, TypeVar, cast
+from concurrent.futures import BrokenExecutor
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, cast
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
+from prefect.context import TaskRunContext
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 
 from recsys.config import Search
 from recsys.crew import Pending
-from recsys.errors import ConfigError
+from recsys.errors import ConfigError, RecsysError
 from tasks.caching import worth_retrying
 
 A = TypeVar("A")
@@ -36,6 +39,29 @@ def _leg(call: Callable[[Any], Any], argument: Any) -> Any:
     return call(argument)
 
 
+class WorkerError(RecsysError):
+    """A process that trained trials is gone."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True)
+class _Sent(Generic[R]):
+    """A leg under way in a worker."""
+
+    future: Pending[R]
+
+    def result(self) -> R:
+        try:
+            return self.future.result()
+        except BrokenExecutor as fault:
+            raise WorkerError(
+                "a process that trained a trial was killed, perhaps for want of memory",
+                "workers that live until the search ends",
+                "run again: what was finished is kept (fewer search.workers need less memory)",
+            ) from fault
+
+
 class Hired:
     """Workers behind a Prefect task runner, which starts with the first call."""
 
@@ -52,9 +78,21 @@ class Hired:
             with temporary_settings(self._server):
                 self._runner = self._stack.enter_context(task_runner(self._search))
         # Workers take over the settings in force when a task is sent.
-        with temporary_settings(self._server):
+        with temporary_settings(self._server), nullcontext() if self.here else _unburdened():
             future = self._runner.submit(_leg, {"call": call, "argument": argument})
-        return cast("Pending[R]", future)
+        return _Sent(cast("Pending[R]", future))
+
+
+@contextmanager
+def _unburdened() -> Iterator[None]:
+    """The task run that sends legs, without its own arguments: they would travel with every leg.
+
+    Prefect sends the context of a task along. The search's has a recorder and this very pool in
+    it, which are of this process and cannot be sent.
+    """
+    around = TaskRunContext.get()
+    with nullcontext() if around is None else around.model_copy(update={"parameters": {}}):
+        yield
 
 
 @contextmanager

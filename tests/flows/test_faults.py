@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -69,6 +71,38 @@ def test_killed_runs_leave_a_next_one_that_ends_as_if_undisturbed(
 
 def test_a_killed_worker_leaves_a_run_that_is_finished_once(known: Ended, tmp_path: Path) -> None:
     assert kill_worker(planted_folder(tmp_path), random.Random(2), Witness(known))
+
+
+def test_a_killed_trial_worker_ends_the_run_clearly_and_the_next_finishes(
+    known: Ended, tmp_path: Path
+) -> None:
+    planted_folder(tmp_path)
+    witness, program = Witness(known), "from flows.cli import main; main()"
+    command = [sys.executable, "-c", program, *ARGUMENTS, "--set=search.runner=processes"]
+
+    def run(kills: bool) -> Ended:
+        with (tmp_path / "said").open("w") as said, (tmp_path / "errors").open("w") as errors:
+            process = subprocess.Popen(
+                command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
+                stdout=said, stderr=errors,
+            )  # fmt: skip
+            while kills and "TrialDone" not in (tmp_path / "said").read_text():
+                assert process.poll() is None, (tmp_path / "errors").read_text()
+                time.sleep(0.01)
+            workers = [pid for pid in children(process.pid) if b"spawn_main" in command_line(pid)]
+            for pid in workers if kills else ():
+                os.kill(pid, signal.SIGKILL)
+            process.wait()
+        lines = (tmp_path / "said").read_text().splitlines()
+        events = [json.loads(line) for line in lines if line.startswith("{")]
+        return Ended(process.returncode, events, (tmp_path / "errors").read_text())
+
+    killed = run(kills=True)
+    witness.see(killed)
+    assert killed.code == 1
+    assert "a process that trained a trial was killed" in killed.errors
+    assert "Traceback" not in killed.errors
+    witness.see_last(run(kills=False))
 
 
 def test_a_killed_run_takes_its_server_along_and_is_said_to_have_crashed(tmp_path: Path) -> None:
