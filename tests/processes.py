@@ -39,6 +39,14 @@ class Ended:
     events: list[dict[str, Any]]
     errors: str
 
+    @classmethod
+    def read(cls, code: int | None, said: Path, errors: Path) -> Ended:
+        """From the files that a run wrote its two outputs to; either may never have come to be."""
+        lines = said.read_text().splitlines() if said.exists() else []
+        # The last line of a process that was killed may be half a line.
+        events = [json.loads(line) for line in lines if line.startswith("{") and line[-1] == "}"]
+        return cls(code, events, errors.read_text() if errors.exists() else "")
+
     def stages(self) -> dict[str, bool]:
         """Finished stages by name, and whether they were reused."""
         done = [event for event in self.events if event["event"] == "StageDone"]
@@ -112,11 +120,7 @@ class Run:
         self.process.join(seconds)
         if self.process.exitcode is None:
             return None
-        lines = self.output.read_text().splitlines() if self.output.exists() else []
-        # The last line of a process that was killed may be half a line.
-        events = [json.loads(line) for line in lines if line.startswith("{") and line[-1] == "}"]
-        errors = self.errors.read_text() if self.errors.exists() else ""
-        return Ended(self.process.exitcode, events, errors)
+        return Ended.read(self.process.exitcode, self.output, self.errors)
 
     def ended(self) -> Ended:
         found = self.wait()

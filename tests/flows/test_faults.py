@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -80,22 +79,22 @@ def test_a_killed_trial_worker_ends_the_run_clearly_and_the_next_finishes(
     witness, program = Witness(known), "from flows.cli import main; main()"
     command = [sys.executable, "-c", program, *ARGUMENTS, "--set=search.runner=processes"]
 
+    said, errors = tmp_path / "said", tmp_path / "errors"
+
     def run(kills: bool) -> Ended:
-        with (tmp_path / "said").open("w") as said, (tmp_path / "errors").open("w") as errors:
+        with said.open("w") as out, errors.open("w") as err:
             process = subprocess.Popen(
                 command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
-                stdout=said, stderr=errors,
+                stdout=out, stderr=err,
             )  # fmt: skip
-            while kills and "TrialDone" not in (tmp_path / "said").read_text():
-                assert process.poll() is None, (tmp_path / "errors").read_text()
+            while kills and "TrialDone" not in said.read_text():
+                assert process.poll() is None, errors.read_text()
                 time.sleep(0.01)
             workers = [pid for pid in children(process.pid) if b"spawn_main" in command_line(pid)]
             for pid in workers if kills else ():
                 os.kill(pid, signal.SIGKILL)
             process.wait()
-        lines = (tmp_path / "said").read_text().splitlines()
-        events = [json.loads(line) for line in lines if line.startswith("{")]
-        return Ended(process.returncode, events, (tmp_path / "errors").read_text())
+        return Ended.read(process.returncode, said, errors)
 
     killed = run(kills=True)
     witness.see(killed)
