@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
 from prefect import task
@@ -20,6 +19,7 @@ from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTa
 from recsys.config import Search
 from recsys.crew import Pending
 from recsys.errors import ConfigError, RecsysError
+from recsys.progress import Note, tell
 from tasks.caching import worth_retrying
 
 A = TypeVar("A")
@@ -39,60 +39,95 @@ def _leg(call: Callable[[Any], Any], argument: Any) -> Any:
     return call(argument)
 
 
+# Whoever has not enough memory for so many will not have it the next time either.
+MOST_REPLACED = 2
+
+
 class WorkerError(RecsysError):
-    """A process that trained trials is gone."""
+    """Processes that trained trials are gone, again and again."""
 
     exit_code = 1
 
 
-@dataclass(frozen=True)
-class _Sent(Generic[R]):
-    """A leg under way in a worker."""
-
-    future: Pending[R]
-
-    def result(self) -> R:
-        try:
-            return self.future.result()
-        except BrokenExecutor as fault:
-            raise WorkerError(
-                "a process that trained a trial was killed, perhaps for want of memory",
-                "workers that live until the search ends",
-                "run again: what was finished is kept (fewer search.workers need less memory)",
-            ) from fault
-
-
 class Hired:
-    """Workers behind a Prefect task runner, which starts with the first call."""
+    """Workers behind a Prefect task runner, which starts with the first call.
+
+    Where a worker is killed (for want of memory, mostly), a pool of processes is lost as a whole.
+    It is replaced a few times and its legs are sent again: the models of paused trials are in
+    files, so nothing but those legs is made twice, and with the same results. Dask and Ray
+    replace their workers themselves.
+    """
 
     def __init__(self, search: Search, stack: ExitStack) -> None:
         self.here = search.runner == "threads"
         self._search, self._stack = search, stack
         self._runner: TaskRunner[Any] | None = None
         self._server: dict[Any, Any] = {}
+        self._lost = 0
 
     def submit(self, call: Callable[[A], R], argument: A, /) -> Pending[R]:
+        return _Sent(self, call, argument)
+
+    def send(self, call: Callable[[A], R], argument: A) -> tuple[Pending[R], int]:
+        """The call under way, and how many pools had been lost before."""
+        while True:
+            lost, runner = self._lost, self._started()
+            try:
+                # Workers take over the settings in force when a task is sent.
+                with temporary_settings(self._server), self._unburdened():
+                    future = runner.submit(_leg, {"call": call, "argument": argument})
+                return cast("Pending[R]", future), lost
+            except BrokenExecutor as fault:
+                self.replace(lost, fault)
+
+    def replace(self, lost: int, fault: BrokenExecutor) -> None:
+        """Give up the pool before which so many had been lost, unless another leg has done so."""
+        if lost < self._lost:
+            return
+        if lost == MOST_REPLACED:
+            raise WorkerError(
+                f"processes that trained trials were killed {lost + 1} times, perhaps for want of "
+                "memory",
+                "workers that live until the search ends",
+                "run again: what was finished is kept (fewer search.workers need less memory)",
+            ) from fault
+        self._lost, self._runner = lost + 1, None
+        tell(Note("a process that trained a trial was killed: its leg is trained again by another"))
+
+    @contextmanager
+    def _unburdened(self) -> Iterator[None]:
+        """The task run that sends legs, without its own arguments: they would travel with each.
+
+        Prefect sends the context of a task along. The search's has a recorder and this very pool
+        in it, which are of this process and cannot be sent.
+        """
+        around = None if self.here else TaskRunContext.get()
+        with nullcontext() if around is None else around.model_copy(update={"parameters": {}}):
+            yield
+
+    def _started(self) -> TaskRunner[Any]:
         if self._runner is None:
             if not self.here:
                 self._server = {PREFECT_API_URL: _server()}
             with temporary_settings(self._server):
                 self._runner = self._stack.enter_context(task_runner(self._search))
-        # Workers take over the settings in force when a task is sent.
-        with temporary_settings(self._server), nullcontext() if self.here else _unburdened():
-            future = self._runner.submit(_leg, {"call": call, "argument": argument})
-        return _Sent(cast("Pending[R]", future))
+        return self._runner
 
 
-@contextmanager
-def _unburdened() -> Iterator[None]:
-    """The task run that sends legs, without its own arguments: they would travel with every leg.
+class _Sent(Generic[A, R]):
+    """A leg under way in a worker."""
 
-    Prefect sends the context of a task along. The search's has a recorder and this very pool in
-    it, which are of this process and cannot be sent.
-    """
-    around = TaskRunContext.get()
-    with nullcontext() if around is None else around.model_copy(update={"parameters": {}}):
-        yield
+    def __init__(self, pool: Hired, call: Callable[[A], R], argument: A) -> None:
+        self._pool, self._call, self._argument = pool, call, argument
+        self._future, self._lost = pool.send(call, argument)
+
+    def result(self) -> R:
+        while True:
+            try:
+                return self._future.result()
+            except BrokenExecutor as fault:
+                self._pool.replace(self._lost, fault)
+                self._future, self._lost = self._pool.send(self._call, self._argument)
 
 
 @contextmanager

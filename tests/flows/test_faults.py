@@ -72,36 +72,48 @@ def test_a_killed_worker_leaves_a_run_that_is_finished_once(known: Ended, tmp_pa
     assert kill_worker(planted_folder(tmp_path), random.Random(2), Witness(known))
 
 
-def test_a_killed_trial_worker_ends_the_run_clearly_and_the_next_finishes(
+def test_killed_trial_workers_are_replaced_and_too_many_end_the_run_clearly(
     known: Ended, tmp_path: Path
 ) -> None:
     planted_folder(tmp_path)
     witness, program = Witness(known), "from flows.cli import main; main()"
     command = [sys.executable, "-c", program, *ARGUMENTS, "--set=search.runner=processes"]
-
     said, errors = tmp_path / "said", tmp_path / "errors"
 
-    def run(kills: bool) -> Ended:
+    def run(kills: int) -> Ended:
+        """The workers of the first so many pools are killed, once a trial has paused or ended."""
         with said.open("w") as out, errors.open("w") as err:
             process = subprocess.Popen(
                 command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
                 stdout=out, stderr=err,
             )  # fmt: skip
-            while kills and "TrialDone" not in said.read_text():
-                assert process.poll() is None, errors.read_text()
-                time.sleep(0.01)
-            workers = [pid for pid in children(process.pid) if b"spawn_main" in command_line(pid)]
-            for pid in workers if kills else ():
-                os.kill(pid, signal.SIGKILL)
+            killed: set[int] = set()
+            for pool in range(kills):
+                while not (workers := set(trial_workers(process.pid)) - killed) or (
+                    pool == 0 and "TrialDone" not in said.read_text()
+                ):
+                    assert process.poll() is None, errors.read_text()
+                    time.sleep(0.01)
+                killed |= workers
+                for pid in workers:
+                    os.kill(pid, signal.SIGKILL)
             process.wait()
         return Ended.read(process.returncode, said, errors)
 
-    killed = run(kills=True)
-    witness.see(killed)
-    assert killed.code == 1
-    assert "a process that trained a trial was killed" in killed.errors
-    assert "Traceback" not in killed.errors
-    witness.see_last(run(kills=False))
+    gone = run(kills=3)
+    witness.see(gone)
+    assert gone.code == 1
+    assert "processes that trained trials were killed 3 times" in gone.errors
+    assert "Traceback" not in gone.errors
+    mended = run(kills=1)
+    notes = [event["text"] for event in mended.events if event["event"] == "Note"]
+    assert sum("was killed" in note for note in notes) == 1
+    assert "Traceback" not in mended.errors
+    witness.see_last(mended)
+
+
+def trial_workers(run: int) -> list[int]:
+    return [pid for pid in children(run) if b"spawn_main" in command_line(pid)]
 
 
 def test_a_killed_run_takes_its_server_along_and_is_said_to_have_crashed(tmp_path: Path) -> None:
