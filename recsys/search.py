@@ -1,10 +1,11 @@
-"""The search: new configurations asked of a surrogate, epochs spent on the most promising.
+"""The search: new configurations proposed in turns, epochs spent on the most promising.
 
 Every new trial is screened for a few epochs. Its curve is forecast to the last rung; the
 forecasts are what the surrogate (scikit-optimize, Gaussian process, expected improvement) is
-told. In between, the paused trial with the best forecast goes on for a doubling of its epochs,
-its model still warm. Swersky, Snoek and Adams, Freeze-Thaw Bayesian Optimization, 2014, is the
-idea; the forecast here is a damped straight line in the logarithm of the epochs.
+told where it is its turn (`recsys.proposals`). In between, the paused trial with the best forecast
+goes on for a doubling of its epochs, its model still warm. Swersky, Snoek and Adams, Freeze-Thaw
+Bayesian Optimization, 2014, is the idea; the forecast here is a damped straight line in the
+logarithm of the epochs.
 """
 
 from __future__ import annotations
@@ -18,12 +19,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
-from skopt import Optimizer
-from skopt.sampler import Lhs
-from threadpoolctl import threadpool_limits
 
 from recsys.crew import Crew, Here, Pending
 from recsys.progress import SearchStarted, TrialDone, tell
+from recsys.proposals import Proposer
 from recsys.space import Configuration, SearchSpace
 from recsys.stopping import (
     Converged,
@@ -95,24 +94,31 @@ class Budget:
 class Policy:
     """How epochs are spent.
 
-    The forecast's damping was chosen on curves of one seed of citeulike-a; `screen` and one
-    continuation for each new trial are untested choices. Corrected forecasts, the scale on which
-    the surrogate is told, and taking turns with random draws were chosen on splits 10 and 11 of
-    the bundled sample (160 CPU seconds, the article's space, best validation precision_at_5):
-    before, 0.383 on split 10; corrected and scaled 0.381; with a milder worst value 0.390 and
-    0.385; draws alone 0.399 and 0.410; draws and questions in turn 0.400 and 0.422; successive
-    halving at 11, 35 and 110 epochs, draws and questions in turn, 0.403 and 0.399. One study that
-    came upon the right regularisation early reached 0.435, so differences of 0.02 are chance.
-    tests/benchmarks/bench_search.py compares with the founding article.
+    The forecast's damping was chosen on curves of one seed of citeulike-a. The rest was chosen on
+    an emulator fitted to 66 full curves of split 10 of the bundled sample (the article's space):
+    best validation precision_at_5 after 120, 240, 400 and 1,200 CPU seconds, medians of five or
+    six seeds, and the seconds to 0.4127 (what the article's loop has after 1,214 on split 0),
+    median and worst.
 
-    Tried and not kept: a Gaussian process over configurations and epochs together, told whole
-    curves, in the place of forecasts and corrections. On an emulator fitted to 66 full curves of
-    split 10 (the article's space) it stood at 0.405, 0.432, 0.433 and 0.433 after 240, 400, 800
-    and 1,200 CPU seconds (median of four seeds), this policy at 0.415, 0.425, 0.434 and 0.440 (of
-    five): it knows a good region sooner and leaves it later. Improvement asked for by its cost
-    was worse than either. Of what is likely there, 3 % reaches the article's best; the value at 11
-    epochs ranks configurations like their best with a correlation of 0.67, at 20 of 0.75, at
-    35 of 0.86.
+    - questions and random draws in turn: 0.399, 0.415, 0.425, 0.440; 179, 475. On the real split
+      0 it had 0.410 in the end: a median of five seeds says little of the worst.
+    - questions alone, in the likely part of the space: 0.393, 0.395, 0.398, 0.440; 516, 752
+    - questions, random draws, steps: 0.398, 0.411, 0.437, 0.440; 254, 559 (screens of 20)
+    - Halton draws and steps, no surrogate: 0.411, 0.429, 0.439, 0.440; 151, 313
+    - the same with a question in five: 0.410, 0.435, 0.439, 0.441; 156, 247. This is kept.
+    - screens of 20 instead of 11 with these draws and steps: 0.393, 0.419, 0.429, 0.439; 190, 533;
+      screens of 35 and 62 with questions and random draws were as slow
+    - steps of 0.03 and 0.08 in the place of 0.05, twice as many steps or draws: within chance, or
+      slower in the worst
+
+    Tried before and not kept: successive halving at 11, 35 and 110 epochs (0.403 and 0.399 after
+    160 CPU seconds on splits 10 and 11, where questions and draws had 0.400 and 0.422); a Gaussian
+    process over configurations and epochs together, told whole curves, in the place of forecasts
+    and corrections (on the emulator 0.405 and 0.433 after 240 and 1,200 seconds: it knows a good
+    region sooner and leaves it later); improvement asked for by its cost, worse than either. Of
+    what is likely there, 3 % reaches the article's best; the value at 11 epochs ranks
+    configurations like their best with a correlation of 0.67, at 20 of 0.75, at 35 of 0.86.
+    tests/benchmarks/bench_search.py compares with the founding article on real data.
 
     Parameters
     ----------
@@ -121,7 +127,7 @@ class Policy:
     screen : int
         Epochs that a new trial gets before it is compared.
     initial : int
-        Trials before the surrogate speaks, spread over the space.
+        Trials before the first step and question, spread over the likely part of the space.
     plateau, share, slack : see `recsys.stopping`
     converged : Converged
     """
@@ -130,7 +136,7 @@ class Policy:
     screen: int = 11
     initial: int = 6
     plateau: Plateau = Plateau()
-    share: float = 0.5
+    share: float = 0.75
     slack: float = 0.0
     converged: Converged = Converged()
 
@@ -153,55 +159,6 @@ class Study:
     def best(self) -> TrialResult:
         """The trial with the highest precision, the first of equals."""
         return max(self.trials, key=lambda trial: (trial.precision, -trial.number))
-
-
-class Proposer:
-    """Points of the space: given ones, then spread ones, then drawn and asked for in turn.
-
-    What is drawn comes from the likely part of the space. A surrogate of forecasts is misled where
-    these err alike, as they do for strong regularisation, which pays late; draws do not believe it
-    (Hutter, Hoos and Leyton-Brown, Sequential Model-Based Optimization for General Algorithm
-    Configuration, 2011, take turns for the same reason).
-    """
-
-    def __init__(
-        self, space: SearchSpace, seed: int, first: Sequence[Configuration], initial: int
-    ) -> None:
-        self._space, self._seed = space, seed
-        given = [space.point(configuration) for configuration in first]
-        spread = max(initial - len(given), 0)
-        if spread:
-            sampler = Lhs(criterion="maximin", iterations=100)
-            given += sampler.generate(space.likely(), spread, random_state=seed)
-        self._given = given
-
-    def propose(self, told: Sequence[tuple[list[Any], float]], number: int) -> Configuration:
-        """The configuration of trial `number`; `told` are points and the values they promise."""
-        if number < len(self._given):
-            return self._space.configuration(self._given[number])
-        if (number - len(self._given)) % 2:
-            return self._space.configuration(self._draw(number))
-        # Told anew each time, for the forecasts change as curves grow; the seed goes with the
-        # number, so that a study that is resumed asks the same questions.
-        with threadpool_limits(1):
-            optimizer = Optimizer(
-                self._space.dimensions(),
-                base_estimator="GP",
-                n_initial_points=0,
-                acq_func="EI",
-                random_state=self._seed + number,
-            )
-            points = [point for point, _ in told]
-            values = np.array([value for _, value in told])
-            # Expected improvement has a least improvement, of a hundredth in whatever the values
-            # are in: in deviations it is a small step, as precision it would be a leap.
-            optimizer.tell(points, (-values / (values.std() or 1.0)).tolist())
-            return self._space.configuration(optimizer.ask())
-
-    def _draw(self, number: int) -> list[Any]:
-        generator = np.random.RandomState([self._seed, number])
-        dimensions = self._space.likely()
-        return [dimension.rvs(1, random_state=generator)[0] for dimension in dimensions]
 
 
 @dataclass
@@ -263,6 +220,11 @@ class _Search:
     def best(self) -> float:
         return max((trial.precision for trial in self.trials), default=0.0)
 
+    def _record(self) -> Configuration | None:
+        """The configuration of the best trial, the first of equals; None if none has learned."""
+        best = max(self.trials, key=lambda t: (t.precision, -t.number), default=None)
+        return best.configuration if best is not None and best.precision > 0 else None
+
     def _launch(self, converged: bool) -> bool:
         """Send a leg off: a new trial and a paused one in turn. False if there is neither.
 
@@ -287,7 +249,7 @@ class _Search:
 
     def _start(self) -> None:
         number = len(self.trials)
-        trial = TrialResult(number, self.proposer.propose(self._told(), number))
+        trial = TrialResult(number, self.proposer.propose(self._told(), number, self._record()))
         self.trials.append(trial)
         self.recorder.started(trial)
         self._send(trial, self._until(self.policy.screen))

@@ -564,7 +564,9 @@ class Delivery:
         study = Study(tuple(_as_trial(trial) for trial in entry["trials"]), entry["ended"])
         best = study.best
         epoch = best.best.epoch if best.best else 0
-        params = {f"best/{name}": v for name, v in grouped(best.configuration).items()}
+        # Tags, for a study that goes on (cut off before its stage was finished, with a budget of
+        # seconds) may find a better one, and MLflow's parameters can't be changed.
+        tags = {f"best/{name}": str(v) for name, v in grouped(best.configuration).items()}
         self._tracker.log(
             self._run_id,
             [
@@ -573,8 +575,8 @@ class Delivery:
                 ("trials", len(study.trials), 0),
                 ("seconds", sum(trial.seconds for trial in study.trials), 0),
             ],
-            params,
-            {"best_trial": str(best.number), "ended": study.ended},
+            {},
+            {"best_trial": str(best.number), "ended": study.ended, **tags},
             at=entry["at"],
         )
         with tempfile.TemporaryDirectory() as folder:

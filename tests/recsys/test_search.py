@@ -187,7 +187,7 @@ class ScriptedTraining:
 
 
 def scripted(curve: Callable[[int, int], float], trials: int) -> Study:
-    policy = Policy(max_epochs=24, screen=5, initial=trials, converged=Converged(patience=3))
+    policy = Policy(24, screen=5, initial=trials, share=0.5, converged=Converged(patience=3))
     space = SearchSpace.from_config(SPACE)
     return run_study(Scripted(curve), space, Budget(trials), policy=policy)  # type: ignore[arg-type]
 
