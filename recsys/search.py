@@ -105,7 +105,9 @@ class Policy:
     - questions alone, in the likely part of the space: 0.393, 0.395, 0.398, 0.440; 516, 752
     - questions, random draws, steps: 0.398, 0.411, 0.437, 0.440; 254, 559 (screens of 20)
     - Halton draws and steps, no surrogate: 0.411, 0.429, 0.439, 0.440; 151, 313
-    - the same with a question in five: 0.410, 0.435, 0.439, 0.441; 156, 247. This is kept.
+    - the same with a question in five: 0.410, 0.435, 0.439, 0.441; 156, 247. This is kept, with
+      the first trials from the Halton sequence as well, no more from a Latin hypercube: 0.409,
+      0.436, 0.438 (after 400 seconds it was ended); 152, 334
     - screens of 20 instead of 11 with these draws and steps: 0.393, 0.419, 0.429, 0.439; 190, 533;
       screens of 35 and 62 with questions and random draws were as slow
     - steps of 0.03 and 0.08 in the place of 0.05, twice as many steps or draws: within chance, or
