@@ -67,7 +67,7 @@ class Proposer:
         Parameters
         ----------
         told : sequence of (point, float)
-            The trials so far, and the values they promise.
+            The trials so far, and the values they promise; read where it is a question's turn.
         number : int
             All chance hangs on it and the seed, so that a study that is resumed asks the same.
         best : configuration or None

@@ -169,7 +169,12 @@ class Study:
     @property
     def best(self) -> TrialResult:
         """The trial with the highest precision, the first of equals."""
-        return max(self.trials, key=lambda trial: (trial.precision, -trial.number))
+        return max(self.trials, key=_rank)
+
+
+def _rank(trial: TrialResult) -> tuple[float, int]:
+    """What the best trial has the most of: precision, and of equals an early number."""
+    return trial.precision, -trial.number
 
 
 @dataclass
@@ -233,7 +238,7 @@ class _Search:
 
     def _record(self) -> Configuration | None:
         """The configuration of the best trial, the first of equals; None if none has learned."""
-        best = max(self.trials, key=lambda t: (t.precision, -t.number), default=None)
+        best = max(self.trials, key=_rank, default=None)
         return best.configuration if best is not None and best.precision > 0 else None
 
     def _launch(self, converged: bool) -> bool:
@@ -260,7 +265,9 @@ class _Search:
 
     def _start(self) -> None:
         number = len(self.trials)
-        trial = TrialResult(number, self.proposer.propose(self._told(), number, self._record()))
+        # What trials promise is worked out from all curves: only where it is asked for.
+        told = self._told() if self.proposer.turn(number) == "ask" else []
+        trial = TrialResult(number, self.proposer.propose(told, number, self._record()))
         self.trials.append(trial)
         self.recorder.started(trial)
         self._send(trial, self._until(self.policy.screen))

@@ -85,9 +85,14 @@ def test_more_trials_go_on_from_those_that_are_there(tmp_path: Path) -> None:
     for one, other in zip(longer.trials, short.trials, strict=False):
         both = min(len(one.curve), len(other.curve))
         assert one.curve[:both] == other.curve[:both]
+    # And none of what the shorter one measured is lost, be it more than the longer one needed.
+    tracker = Tracker.connect(f"sqlite:///{tmp_path}/mlruns/mlflow.db", "planted")
+    kept = tracker.recorded_trials("key")
+    assert [kept[s.number][1].curve[: len(s.curve)] for s in short.trials] == [
+        s.curve for s in short.trials
+    ]
     # The study's run tells of the better trial that the longer one found.
     assert longer.best.number >= 4
-    tracker = Tracker.connect(f"sqlite:///{tmp_path}/mlruns/mlflow.db", "planted")
     parent = tracker.find_study("key")
     assert parent is not None
     assert parent.data.tags["best_trial"] == str(longer.best.number)
