@@ -14,21 +14,22 @@ from threadpoolctl import threadpool_limits
 from recsys.space import Configuration, SearchSpace
 
 Turn = Literal["given", "draw", "near", "ask"]
-TURNS: tuple[Turn, ...] = ("draw", "near", "draw", "near", "ask")
-# The standard deviation of a step, as a share of each range on its scale.
-STEP = 0.05
+TURNS: tuple[Turn, ...] = ("near", "near", "draw", "near", "near", "ask")
+# The standard deviation of a step, as a share of each range on its scale: drawn between these for
+# each range apart, for nobody knows how wide the good part is, or how far off along one of them.
+STEPS = (0.015, 0.2)
 
 
 class Proposer:
-    """Given configurations, then draws, then draws, steps and questions in turn.
+    """Given configurations, then draws, then steps, draws and questions in turn.
 
     What is good takes up some hundredths of a space, and a surrogate of forecasts is misled where
-    these err alike, as they do for strong regularisation, which pays late. So two trials in five
-    are points of a Halton sequence in the likely part of the space, which leaves no gap for long;
-    two are small steps from the best trial so far, which need no forecast to climb (the local
-    search of Hutter, Hoos and Leyton-Brown, Sequential Model-Based Optimization for General
-    Algorithm Configuration, 2011, who mix in draws for the same reason); one is asked of the
-    surrogate, in the whole space.
+    these err alike, as they do for strong regularisation, which pays late. So four trials in six
+    are steps from the best trial so far, mostly small, now and then large along one range, which
+    need no forecast to climb (the local search of Hutter, Hoos and Leyton-Brown, Sequential
+    Model-Based Optimization for General Algorithm Configuration, 2011, who mix in draws lest it be
+    stuck); one is the next point of a Halton sequence in the likely part of the space, which
+    leaves no gap for long; one is asked of the surrogate, in the whole space.
 
     Parameters
     ----------
@@ -90,7 +91,10 @@ class Proposer:
     def _near(self, best: Configuration, number: int) -> list[Any]:
         """A step along every range at once; choices stay as they are, being far from each other."""
         place = np.asarray(self._whole.transform([self._space.point(best)]), float)
-        step = np.random.default_rng([self._seed, number]).normal(0, STEP, place.shape)
+        chance = np.random.default_rng([self._seed, number])
+        low, high = np.log(STEPS)
+        width = np.exp(chance.uniform(low, high, place.shape))
+        step = chance.normal(0, width, place.shape)
         return list(self._whole.inverse_transform(np.clip(place + step, 0, 1))[0])
 
     def _ask(self, told: Sequence[tuple[list[Any], float]], number: int) -> list[Any]:

@@ -146,10 +146,14 @@ class Policy:
     max_epochs: int = 260
     screen: int = 11
     initial: int = 6
-    plateau: Plateau = Plateau()
+    plateau: Plateau = Plateau(doublings=0.8)
     share: float = 0.75
-    slack: float = 0.0
+    slack: float = 0.08
     converged: Converged = Converged()
+
+    def slack_at(self, epoch: int) -> float:
+        """By how much (relative) a forecast made at an epoch may fall short of the best."""
+        return self.slack * (self.screen / epoch) ** 0.5
 
 
 @dataclass(frozen=True)
@@ -205,7 +209,6 @@ class _Search:
     flights: deque[_Flight] = field(default_factory=deque)
     # After each trial that outlived its screen: one that did not is no sign of having converged.
     best_after: list[float] = field(default_factory=list)
-    best_at: dict[int, float] = field(default_factory=dict)
     # By epoch and number of rungs measured so far: what it is made of changes with these only.
     corrections: dict[tuple[int, int], float] = field(default_factory=dict)
     thawed_last: bool = True
@@ -236,10 +239,15 @@ class _Search:
     def best(self) -> float:
         return max((trial.precision for trial in self.trials), default=0.0)
 
-    def _record(self) -> Configuration | None:
-        """The configuration of the best trial, the first of equals; None if none has learned."""
+    def _record(self) -> TrialResult | None:
+        """The best trial, the first of equals; None if none has learned."""
         best = max(self.trials, key=_rank, default=None)
-        return best.configuration if best is not None and best.precision > 0 else None
+        return best if best is not None and best.precision > 0 else None
+
+    def _record_at(self) -> dict[int, float]:
+        """What the best trial had at each rung, however well others had begun."""
+        best = self._record()
+        return dict(zip(best.epochs, best.values, strict=True)) if best is not None else {}
 
     def _launch(self, converged: bool) -> bool:
         """Send a leg off: a new trial and a paused one in turn. False if there is neither.
@@ -247,6 +255,9 @@ class _Search:
         A study that has converged starts nothing new, but it does not end while a paused trial
         promises more than its best: a rise would show that it has not converged after all.
         """
+        if (followed := self._followed()) is not None:
+            self._send(followed, self._until(2 * followed.epochs[-1]))
+            return True
         self._drop_hopeless()
         may_start = len(self.trials) < self.budget.trials and not converged
         screening = len(self.trials) < self.policy.initial
@@ -267,7 +278,9 @@ class _Search:
         number = len(self.trials)
         # What trials promise is worked out from all curves: only where it is asked for.
         told = self._told() if self.proposer.turn(number) == "ask" else []
-        trial = TrialResult(number, self.proposer.propose(told, number, self._record()))
+        best = self._record()
+        near = best.configuration if best is not None else None
+        trial = TrialResult(number, self.proposer.propose(told, number, near))
         self.trials.append(trial)
         self.recorder.started(trial)
         self._send(trial, self._until(self.policy.screen))
@@ -281,10 +294,9 @@ class _Search:
         reached = trial.curve[-1].epoch if trial.curve else 0
         ladder = tuple(e for e in rungs(self.policy.max_epochs) if reached < e <= until)
         recorded = self.recorder.recall(trial.number, trial.configuration)
-        rules: tuple[StopRule, ...] = (
-            Lagging(dict(self.best_at), self.policy.share),
-            self.policy.plateau,
-        )
+        rules: tuple[StopRule, ...] = (self.policy.plateau,)
+        if not self._is_given(trial):
+            rules = Lagging(self._record_at(), self.policy.share), *rules
         leg = Leg(
             trial,
             ladder,
@@ -303,8 +315,6 @@ class _Search:
         new = result.curve[len(flight.trial.curve) :]
         first = flight.trial.curve == ()
         self._settle(result, new)
-        for rung in new:
-            self.best_at[rung.epoch] = max(rung.precision, self.best_at.get(rung.epoch, 0.0))
         if first and result.status in ("paused", "complete"):
             self.best_after.append(self.best)
         elif self.best_after:
@@ -329,10 +339,21 @@ class _Search:
     def _drop_hopeless(self) -> None:
         policy, best = self.policy, self.best
         for trial in self._paused():
-            factor = self._correction(trial.epochs[-1])
-            rule = Hopeless(best, policy.max_epochs, policy.slack, factor)
+            epoch = trial.epochs[-1]
+            slack, factor = policy.slack_at(epoch), self._correction(epoch)
+            rule = Hopeless(best, policy.max_epochs, slack, factor)
             if reason := rule.reason(trial.epochs, trial.values):
                 self._stop(trial, reason)
+
+    def _is_given(self, trial: TrialResult) -> bool:
+        return self.proposer.turn(trial.number) == "given"
+
+    def _followed(self) -> TrialResult | None:
+        """A given trial that has paused: what did well elsewhere is trained until it stops rising.
+
+        Such configurations are strongly regularised, and behind everything else for long.
+        """
+        return next((trial for trial in self._paused() if self._is_given(trial)), None)
 
     def _stop_paused(self, reason: str) -> None:
         for trial in self._paused():

@@ -14,21 +14,12 @@ from recsys.content import Profiles
 from recsys.crew import Crew
 from recsys.mapping import choose
 from recsys.plan import Plan, parse
+from recsys.portfolio import PORTFOLIO
 from recsys.search import Budget, Forgetful, Policy, Recorded, Recorder, Study, announce, run_study
 from recsys.space import Configuration, SearchSpace
 from recsys.strategies import mapped
 from recsys.trial import Problem, Rung, TrialResult
 
-# What LightFM's users reach for first: a middling size, its own learning rate, hardly any
-# regularisation. Not tuned, but chosen knowing that such sizes had worked on citeulike-a.
-GOOD_DEFAULTS: Configuration = {
-    "no_components": 64,
-    "learning_rate": 0.05,
-    "alpha": 1e-6,
-    "user_alpha": 1e-6,
-    "item_alpha": 1e-6,
-    "max_sampled": 10,
-}
 # How far trained items may lean on their features. More than this, about half of what an item
 # with the fewest likes says, has hurt warm users on the bundled sample.
 LEANINGS = (0.0, 1.0, 2.0)
@@ -96,7 +87,7 @@ def study_strategies(
     recorder = recorder or Forgetful()
     recorder.begin()
     space = SearchSpace.from_config({"strategy": "none", **search.space})
-    first = [space.configuration(space.point(c)) for c in (GOOD_DEFAULTS, *started_from)]
+    first = [space.configuration(space.point(c)) for c in (*started_from, *PORTFOLIO.values())]
     budget = Budget(search.trials, search.seconds)
     train = partial(_search, problem, search, seed, workers, crew)
     study = train(space, budget, first, _Part(recorder, 0))

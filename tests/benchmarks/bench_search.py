@@ -27,12 +27,12 @@ from recsys.config import ARTICLE_SPACE, DEFAULT_SPACE, Article, Range, Space
 from recsys.interactions import read_interactions
 from recsys.kcore import kcore
 from recsys.metrics import precision_at_k
+from recsys.portfolio import PORTFOLIO
 from recsys.search import Budget, Forgetful, Policy, run_study
 from recsys.space import Configuration, SearchSpace
 from recsys.splits import Split, split
 from recsys.stopping import Converged
 from recsys.strategies import learn
-from recsys.study import GOOD_DEFAULTS
 from recsys.trial import Problem, Rung, TrialResult
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "likes.psv.gz"
@@ -114,11 +114,13 @@ def article(parts: Split, seed: int) -> Outcome:
     return outcome(parts, seed, clock)
 
 
-def ours(parts: Split, seed: int, space: Space, seconds: float) -> Outcome:
+def ours(parts: Split, seed: int, space: Space, seconds: float, dataset: str) -> Outcome:
+    """The pipeline's search, begun with what did well on data other than this."""
     clock = Clock(seconds)
     problem = Problem(parts.train, parts.validation, seed=seed)
     searched = SearchSpace.from_config(space)
-    first = [searched.configuration(searched.point(GOOD_DEFAULTS))]
+    elsewhere = [known for name, known in PORTFOLIO.items() if name != dataset]
+    first = [searched.configuration(searched.point(known)) for known in elsewhere]
     # Only the budget ends it: the question is what the same seconds bring.
     policy = Policy(converged=Converged(patience=10**6))
     with suppress(Spent):
@@ -162,7 +164,7 @@ def run(dataset: str, seed: int, side: str, folder: Path) -> Outcome:
         found = article(parts, seed)
     else:
         seconds = SHARE * run(dataset, seed, "article", folder).seconds
-        found = ours(parts, seed, SPACES[side], seconds)
+        found = ours(parts, seed, SPACES[side], seconds, dataset)
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found.__dict__))
     return found

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -186,10 +187,40 @@ class ScriptedTraining:
     factors = view
 
 
-def scripted(curve: Callable[[int, int], float], trials: int) -> Study:
+GIVEN: Configuration = {"no_components": 9, "learning_rate": 0.07, "alpha": 1e-5, "loss": "warp"}
+
+
+def scripted(curve: Callable[[int, int], float], trials: int, given: int = 0) -> Study:
     policy = Policy(24, screen=5, initial=trials, share=0.5, converged=Converged(patience=3))
     space = SearchSpace.from_config(SPACE)
-    return run_study(Scripted(curve), space, Budget(trials), policy=policy)  # type: ignore[arg-type]
+    first = [GIVEN] * given
+    problem: Any = Scripted(curve)
+    return run_study(problem, space, Budget(trials), policy=policy, first=first)
+
+
+def late(epoch: int) -> float:
+    """A curve that looks hopeless for half of its epochs."""
+    return 0.001 * epoch if epoch < 12 else 0.5
+
+
+def test_a_given_configuration_is_followed_where_a_drawn_one_is_ended() -> None:
+    def curve(model: int, epoch: int) -> float:
+        return 0.4 if model == 0 else late(epoch)
+
+    drawn, given = scripted(curve, trials=4), scripted(curve, trials=4, given=2)
+    assert [len(trial.curve) for trial in drawn.trials[1:]] == [1, 1, 1]
+    assert given.best.number == 1
+    assert given.best.status == "complete"
+    # The third is measured against the best one, which had begun like it: it passes its screen.
+    assert given.trials[2].epochs == [3, 4, 6]
+    assert given.trials[2].reason.startswith("forecast")
+
+
+def test_forecasts_may_be_the_further_off_the_earlier_they_are_made() -> None:
+    policy = Policy(screen=11, slack=0.08)
+    assert [policy.slack_at(epoch) for epoch in (11, 44, 99)] == pytest.approx(
+        [0.08, 0.04, 0.08 / 3]
+    )
 
 
 def test_trials_that_fail_their_screen_say_nothing_of_convergence() -> None:
@@ -221,9 +252,8 @@ def test_a_budget_of_seconds_ends_a_study() -> None:
 
 def test_first_configurations_come_first() -> None:
     space = SearchSpace.from_config(SPACE)
-    first = {"no_components": 9, "learning_rate": 0.07, "alpha": 1e-5, "loss": "warp"}
-    found = run_study(problem(), space, Budget(2), policy=POLICY, first=[first])
-    assert found.trials[0].configuration == pytest.approx(first)
+    found = run_study(problem(), space, Budget(2), policy=POLICY, first=[GIVEN])
+    assert found.trials[0].configuration == pytest.approx(GIVEN)
 
 
 def test_the_articles_loop_is_forest_minimize_with_one_number_a_trial() -> None:
