@@ -87,7 +87,7 @@ def study_strategies(
     recorder = recorder or Forgetful()
     recorder.begin()
     space = SearchSpace.from_config({"strategy": "none", **search.space})
-    first = [space.configuration(space.point(c)) for c in (*started_from, *PORTFOLIO.values())]
+    first = _first(space, (*started_from, *PORTFOLIO.values()))
     budget = Budget(search.trials, search.seconds)
     train = partial(_search, problem, search, seed, workers, crew)
     study = train(space, budget, first, _Part(recorder, 0))
@@ -100,6 +100,16 @@ def study_strategies(
                 trials += _joint(train, search, plain, len(trials), recorder)
     found = Study(tuple(trials), study.ended)
     recorder.end(found)
+    return found
+
+
+def _first(space: SearchSpace, known: Sequence[Configuration]) -> list[Configuration]:
+    """Known configurations, drawn into the space; each once: the champion may be one of ours."""
+    found: list[Configuration] = []
+    for configuration in known:
+        inside = space.configuration(space.point(configuration))
+        if inside not in found:
+            found.append(inside)
     return found
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from recsys.config import Search
+from recsys.portfolio import PORTFOLIO
 from recsys.search import Forgetful
 from recsys.strategies import Side, Sides
 from recsys.study import best_by_strategy, best_of, study_strategies, without
@@ -48,6 +49,7 @@ def problem() -> Problem:
     return Problem(train, validation, seed=1, sides=Sides(item=items()))
 
 
+GOOD = {"no_components": 24, "learning_rate": 0.06, "user_alpha": 1e-5, "item_alpha": 2e-5}
 SEARCH = Search(trials=3, max_epochs=9, batch=2, joint_trials=2)
 
 
@@ -124,3 +126,15 @@ def test_some_items_are_said_nothing_of() -> None:
     assert not left.described[[0, 47]].any()
     assert left.described[1:47].all()
     np.testing.assert_array_equal(left.rows(np.arange(1, 47)).data, profiles.data[1:47])
+
+
+def test_a_study_begins_with_the_champion_and_what_did_well_elsewhere_each_once() -> None:
+    known = dict(PORTFOLIO["citeulike-a"])
+    tried = study_strategies(
+        problem(), Search(trials=5, max_epochs=4), 1, started_from=[GOOD, known]
+    ).trials[:5]
+    wanted = [GOOD, known, PORTFOLIO["sketchfab"], PORTFOLIO["sample"]]
+    for trial, configuration in zip(tried, wanted, strict=False):
+        for name in ("no_components", "learning_rate", "user_alpha", "item_alpha"):
+            assert trial.configuration[name] == pytest.approx(configuration[name])
+    assert tried[4].configuration["learning_rate"] not in [one["learning_rate"] for one in wanted]
