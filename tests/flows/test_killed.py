@@ -17,7 +17,7 @@ from tests.planted import write_planted
 
 ARGUMENTS = [
     "train", "--likes", "in/likes.psv", "--features", "in/feats.psv", "--json-lines",
-    "--trials", "5", "--set", "search.max_epochs=100", "--set", "evaluate.als_trials=0",
+    "--trials", "5", "--set", "search.max_epochs=60", "--set", "evaluate.als_trials=0",
     "--set", "evaluate.bootstrap_samples=50", "--set", "search.batch=2",
 ]  # fmt: skip
 
