@@ -315,7 +315,7 @@ def refit(
     return learn(interactions, values, configuration["epochs"], seed, sides, threads)
 
 
-@stage(version=4, unkeyed=("versions",))
+@stage(version=5, unkeyed=("versions",))
 def fit(
     folder: Path,
     core: Stage,
@@ -333,7 +333,10 @@ def fit(
     # How much new items with few likes keep of their features was found out by serving some.
     if strength := measured.read_json("strategies.json").get("strength"):
         configuration["strength"] = strength
-    model = refit(matrix, configuration, features, seed, options.threads)
+    # Sums of products differ in their last bits with the threads that share them, and a model that
+    # is made again would be another version. LightFM's own threads are none of these.
+    with threadpool_limits(1, user_api="blas"):
+        model = refit(matrix, configuration, features, seed, options.threads)
     board = measured.read_json("leaderboard.json")
     winner = next(entry for entry in board if entry["model"] == LIGHTFM)
     about = {
@@ -347,7 +350,8 @@ def fit(
         "library_versions": dict(versions),
     }
     (folder / "bundle").mkdir()
-    bundle = _bundle(model, core, interactions, about)
+    with threadpool_limits(1, user_api="blas"):
+        bundle = _bundle(model, core, interactions, about)
     save_bundle(folder / "bundle", bundle)
     return {
         **interactions.counts(),

@@ -121,9 +121,10 @@ class Policy:
     third of the CPU seconds that the article's loop took for its own best: 0.443 for 0.413, 0.443
     for 0.432 and 0.434 for 0.429 on the sample's seeds 0, 1 and 2, where the article's best was
     reached after a 30th, a 13th and a 7th of its seconds (test precision_at_5 0.458 for 0.431,
-    0.453 for 0.435, 0.455 for 0.439); 0.186 for 0.187 on citeulike-a's seed 0 (test 0.207 for
-    0.209). There, a question in three trials in the place of one in six made no difference (split
-    10: 0.177 after 240 and 0.180 after 500).
+    0.453 for 0.435, 0.455 for 0.439). 0.186 for 0.187 and 0.198 for 0.152 on citeulike-a's seeds
+    0 and 1, the second's reached after a 57th (test 0.207 for 0.209, 0.197 for 0.150). There, a
+    question in three trials in the place of one in six made no difference (split 10: 0.177 after
+    240 and 0.180 after 500).
 
     Tried before and not kept: successive halving at 11, 35 and 110 epochs; a Gaussian process over
     configurations and epochs together, told whole curves, in the place of forecasts and

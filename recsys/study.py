@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from recsys.config import Search
 from recsys.content import Profiles
@@ -95,7 +96,8 @@ def study_strategies(
     if problem.sides is not None and problem.sides.item is not None:
         plain = best_of([trial for trial in trials if _strategy(trial) == "none"])
         if plain is not None and plain.precision > 0 and _can_map(problem, cold_items):
-            trials.append(_map(problem, plain, len(trials), cold_items, recorder))
+            with threadpool_limits(1, user_api="blas"):  # the same choice on any machine
+                trials.append(_map(problem, plain, len(trials), cold_items, recorder))
             if search.joint_trials:
                 trials += _joint(train, search, plain, len(trials), recorder)
     found = Study(tuple(trials), study.ended)

@@ -30,12 +30,16 @@ from recsys.registry import Registry
 from tests.flows.conftest import small_config
 from tests.planted import write_planted
 
-# A search that cannot find anything: two dimensions, steps too small to go anywhere.
+# A search that cannot find anything, and the same nothing whatever it starts from: two components,
+# steps too small to go anywhere.
 HOPELESS: dict[str, Any] = {
     "search.trials": 1,
     "search.max_epochs": 2,
     "search.space.no_components": 2,
     "search.space.learning_rate": 1e-4,
+    "search.space.user_alpha": 0.0,
+    "search.space.item_alpha": 0.0,
+    "search.space.max_sampled": {"low": 10, "high": 11},
 }
 
 

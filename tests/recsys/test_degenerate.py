@@ -149,7 +149,7 @@ def test_a_study_whose_trials_all_diverge_is_refused_and_says_so(tmp_path: Path)
     with pytest.raises(
         InputError, match=r"all 3 trials diverged .*smaller learning rates"
     ) as raised:
-        train(tmp_path, taste(), learning_rate=Range(low=1e5, high=9e5))
+        train(tmp_path, taste(), learning_rate=Range(low=1e5, high=9e5), alpha=0.0)
     assert "\n" not in str(raised.value)
     assert not list((tmp_path / "interim").glob("tune-*"))
 
