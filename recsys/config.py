@@ -176,6 +176,7 @@ DEFAULT_SPACE: Space = {
     "max_sampled": Range(low=5, high=100, scale="log", likely=(8, 50)),
     "loss": "warp",
     "learning_schedule": "adagrad",
+    "initialisation": "spectral",
 }
 
 # The founding article's own: one regularisation for both sides, epochs a plain dimension.

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from recsys.errors import ConfigError
 from recsys.factors import Factors, Float32
+from recsys.spectral import Spectrum
 
 Loss = Literal["warp", "bpr", "warp-kos", "logistic"]
 Schedule = Literal["adagrad", "adadelta"]
+Initialisation = Literal["random", "spectral"]
 
 # A vector this long is no representation of anything: the steps have run away, and what
 # precision such a model still shows is an accident. Sound fits stay below 100.
@@ -46,10 +48,11 @@ def _require_number(name: str, value: Any) -> None:
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """What LightFM is told, under its own names; defaults are LightFM's but for the epochs.
+    """What LightFM is told, under its own names, and what its vectors begin as.
 
-    Regularisation may be given once for both sides (`from_dict` with `alpha`) as the founding
-    article does.
+    Defaults are LightFM's. Regularisation may be given once for both sides (`from_dict` with
+    `alpha`) as the founding article does. `initialisation` is "random", LightFM's own, or
+    "spectral" (see `recsys.spectral`).
     """
 
     no_components: int = 10
@@ -63,10 +66,12 @@ class Hyperparameters:
     epsilon: float = 1e-6
     k: int = 5
     n: int = 10
+    initialisation: Initialisation = "random"
 
     def __post_init__(self) -> None:
-        for name, allowed in (("loss", get_args(Loss)), ("learning_schedule", get_args(Schedule))):
-            if getattr(self, name) not in allowed:
+        named = ("loss", Loss), ("learning_schedule", Schedule), ("initialisation", Initialisation)
+        for name, kind in named:
+            if getattr(self, name) not in (allowed := get_args(kind)):
                 raise ConfigError(
                     f"{name} {getattr(self, name)!r}",
                     f"one of {', '.join(allowed)}",
@@ -102,13 +107,23 @@ class Hyperparameters:
             )
         return cls(**{name: _plain(value) for name, value in values.items()})
 
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+    def for_lightfm(self) -> dict[str, Any]:
+        """What its constructor takes."""
+        return {name: v for name, v in asdict(self).items() if name != "initialisation"}
 
 
 def _plain(value: Any) -> Any:
     # LightFM refuses numpy integers, and JSON numpy floats.
     return value.item() if isinstance(value, np.generic) else value
+
+
+def _has_identity(features: sp.csr_matrix | None, n: int) -> bool:
+    """Whether everybody has a column of their own, before all others."""
+    if features is None:
+        return True
+    if features.shape[1] < n:
+        return False
+    return bool((features[:, :n] != sp.identity(n, format="csr")).nnz == 0)
 
 
 # What LightFM keeps of each side; the momentum is zero throughout but for adadelta.
@@ -130,7 +145,10 @@ class Training:
     threads : int
         More than one is faster and not reproducible.
     user_features, item_features : csr_matrix float32 or None
-        Rows of feature weights; None for an identity: a vector of its own for everyone.
+        Rows of feature weights; None for an identity: a vector of its own for everyone. Features
+        may follow an identity.
+    spectrum : Spectrum or None
+        Of the interactions, where it is at hand; for a spectral start.
     """
 
     def __init__(
@@ -142,13 +160,17 @@ class Training:
         threads: int = 1,
         user_features: sp.csr_matrix | None = None,
         item_features: sp.csr_matrix | None = None,
+        spectrum: Spectrum | None = None,
     ) -> None:
         self._interactions = interactions.tocoo()
         weighted = bool((interactions.data != 1).any())
         self._weights = self._interactions if weighted else None
         self._threads = threads
         self._features = {"user_features": user_features, "item_features": item_features}
-        self._model = LightFM(**hyperparameters.as_dict(), random_state=seed)
+        self._model = LightFM(**hyperparameters.for_lightfm(), random_state=seed)
+        self._spectrum: Spectrum | None = None
+        if hyperparameters.initialisation == "spectral":
+            self._spectrum = spectrum or Spectrum(interactions, seed)
         self.epoch = 0
 
     def advance(self, epochs: int) -> None:
@@ -159,6 +181,8 @@ class Training:
         DivergedError
             If the factors are not finite, or have run away. The model is of no use then.
         """
+        if self.epoch == 0 and self._spectrum is not None:
+            self._begin(self._spectrum)
         try:
             self._model.fit_partial(
                 self._interactions,
@@ -176,6 +200,22 @@ class Training:
         # The comparison is written so that NaN, which LightFM may let through, is caught as well.
         if not largest < RUNAWAY:
             raise DivergedError(f"factors of {largest:.3g} after epoch {self.epoch}")
+
+    def _begin(self, spectrum: Spectrum) -> None:
+        """Vectors of everybody's own begin as singular vectors; the rest as LightFM draws it."""
+        model, start = self._model, spectrum.start(self._model.no_components)
+        sides = {"user": start.users, "item": start.items}
+        columns = {
+            f"no_{side}_features": len(vectors) if features is None else features.shape[1]
+            for side, vectors in sides.items()
+            for features in (self._features[f"{side}_features"],)
+        }
+        model._initialize(model.no_components, **columns)
+        for side, vectors in sides.items():
+            if _has_identity(self._features[f"{side}_features"], len(vectors)):
+                own = getattr(model, f"{side}_embeddings")[: len(vectors), : vectors.shape[1]]
+                known = vectors.any(axis=1)
+                own[known] = vectors[known]
 
     def _largest(self, side: str) -> float:
         embeddings = getattr(self._model, f"{side}_embeddings")

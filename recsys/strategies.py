@@ -20,6 +20,7 @@ from recsys.idmap import IdMap
 from recsys.mapping import Mapping, fit_mapping, leaning
 from recsys.model import DivergedError, Training
 from recsys.plan import Plan, parse
+from recsys.spectral import Spectrum
 
 SIDES = ("item", "user")
 
@@ -129,6 +130,7 @@ def start(
     seed: int,
     sides: Sides | None,
     threads: int = 1,
+    spectrum: Spectrum | None = None,
 ) -> Training:
     """A model of this configuration, before its first epoch."""
     hyperparameters, plan = parse(configuration)
@@ -143,7 +145,9 @@ def start(
         for name, side in sides.named().items():
             likes = count_likes(interactions, name)
             matrices[f"{name}_features"] = side.joint_matrix(plan, likes)
-    return Training(interactions, hyperparameters, seed, threads=threads, **matrices)
+    return Training(
+        interactions, hyperparameters, seed, threads=threads, spectrum=spectrum, **matrices
+    )
 
 
 def learn(

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import scipy.sparse as sp
@@ -16,6 +17,7 @@ from recsys.factors import Factors
 from recsys.metrics import precision_at_k
 from recsys.model import DivergedError, Training
 from recsys.shelf import Memory, Shelf
+from recsys.spectral import Spectrum
 from recsys.stopping import StopRule, first_reason
 from recsys.strategies import Sides, start
 
@@ -51,7 +53,12 @@ class Problem:
         return float(precision_at_k(factors, self.validation, known=known, k=self.k).mean())
 
     def training(self, configuration: Mapping[str, Any]) -> Training:
-        return start(self.train, configuration, self.seed, self.sides)
+        return start(self.train, configuration, self.seed, self.sides, spectrum=self._spectrum)
+
+    @cached_property
+    def _spectrum(self) -> Spectrum:
+        """Shared by the trials: it is the same for all of them."""
+        return Spectrum(self.train, self.seed)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -50,9 +50,10 @@ def outline(found: Study) -> list[tuple[object, ...]]:
     ]
 
 
-def test_training_in_steps_is_training_at_once() -> None:
+@pytest.mark.parametrize("start", ["random", "spectral"])
+def test_training_in_steps_is_training_at_once(start: Literal["random", "spectral"]) -> None:
     train = problem().train
-    hyperparameters = Hyperparameters(no_components=8)
+    hyperparameters = Hyperparameters(no_components=8, initialisation=start)
     at_once, in_steps = (Training(train, hyperparameters, 3) for _ in range(2))
     at_once.advance(9)
     for epochs in (2, 3, 4):
