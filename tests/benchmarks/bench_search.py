@@ -148,7 +148,7 @@ LIKELY = {
     "alpha": Range(low=1e-6, high=1e-1, scale="log", likely=(1e-6, 1e-3)),
 }
 SPACES: dict[str, Space] = {
-    "ours": ARTICLE_SPACE | LIKELY | {"initialisation": "spectral"},
+    "ours": ARTICLE_SPACE | LIKELY,
     "ours, full space": DEFAULT_SPACE,
 }
 

@@ -19,15 +19,16 @@ from recsys.config import Config, load_config
 from tests.benchmarks.bench_search import SAMPLE, data_sets
 
 
-def configure(dataset: str, seed: int, trials: int, joint: int, interim: Path) -> Config:
+def configure(options: argparse.Namespace, dataset: str, seed: int, interim: Path) -> Config:
     folder, end = SAMPLE.parent, ".psv.gz"
     if dataset != "sample":
         folder, end = Path(os.environ["RECSYS_BENCH_DATA"]) / dataset, ".psv"
     values = {
         "data.likes": str(folder / f"likes{end}"),
         "data.features": str(folder / f"feats{end}"),
-        "search.trials": trials,
-        "search.joint_trials": joint,
+        "search.trials": options.trials,
+        "search.joint_trials": options.joint,
+        "search.max_epochs": options.max_epochs,
         "evaluate.als_trials": 1,
         "storage.interim": str(interim),
         "seed": seed,
@@ -54,13 +55,14 @@ def study(config: Config, workers: int) -> dict[str, Any]:
     }
 
 
-def run(dataset: str, seed: int, trials: int, joint: int, folder: Path) -> dict[str, Any]:
+def run(options: argparse.Namespace, dataset: str, seed: int) -> dict[str, Any]:
     """One data set and seed, or what an earlier call found: it takes long."""
+    folder = options.folder
     path = folder / f"strategies-{dataset}-{seed}.json"
     if path.exists():
         return dict(json.loads(path.read_text()))
     with tempfile.TemporaryDirectory() as interim:
-        found = study(configure(dataset, seed, trials, joint, Path(interim)), workers=2)
+        found = study(configure(options, dataset, seed, Path(interim)), workers=2)
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found))
     return found
@@ -113,10 +115,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--dataset", choices=["citeulike-a", "sample"])
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--joint", type=int, default=6)
+    parser.add_argument("--max-epochs", type=int, default=260)
     options = parser.parse_args(arguments)
     for dataset in [options.dataset] if options.dataset else data_sets():
         for seed in options.seeds:
-            found = run(dataset, seed, options.trials, options.joint, options.folder)
+            found = run(options, dataset, seed)
             print("\n".join(lines(dataset, seed, found)))
 
 
