@@ -26,6 +26,9 @@ class Plan:
         Of the regression; see `recsys.mapping`.
     leaning : float
         Trained items lean on their features like items to come, with this strength.
+    pooling : float
+        `mapped`: the share of a trained user's vector that is folded in from their likes, from 0
+        to 1.
     strength : float
         The share of features in an item to come is strength / (strength + likes).
     min_support : int
@@ -42,6 +45,7 @@ class Plan:
     penalty: float = 1.0
     bias_gain: float = 1.0
     leaning: float = 0.0
+    pooling: float = 0.0
     strength: float = 5.0
     min_support: int = 1
     normalisation: Norm | None = None

@@ -16,6 +16,7 @@ from recsys.content import Profiles, inverse_frequency, tf_idf
 from recsys.errors import InputError
 from recsys.factors import Factors
 from recsys.features import Encoded, with_identity
+from recsys.foldin import pooled
 from recsys.idmap import IdMap
 from recsys.mapping import Mapping, fit_mapping, leaning
 from recsys.model import DivergedError, Training
@@ -110,7 +111,7 @@ class Model:
     factors : Factors
         Of users and items that were trained, as they are ranked.
     own : Factors
-        The same before items lean on their features.
+        The same before items lean on their features; users already do on their likes.
     item, user : SideInformation or None
     """
 
@@ -204,8 +205,15 @@ def finish(
 
 
 def mapped(own: Factors, interactions: sp.csr_matrix, plan: Plan, sides: Sides) -> Model:
-    """Vectors for features by regression, and items leaning on theirs as the plan says."""
+    """Vectors for features by regression, items leaning on theirs, users on what they like.
+
+    Parameters
+    ----------
+    own : Factors
+        As they were trained.
+    """
     found: dict[str, SideInformation] = {}
+    own = pooled(own, interactions, plan.pooling)
     factors = own
     for name, side in sides.named().items():
         likes = count_likes(interactions, name)

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from sklearn.linear_model import Ridge
 
 from recsys.factors import Factors
-from recsys.foldin import FoldIn, learn_foldin, pool
+from recsys.foldin import FoldIn, learn_foldin, pool, pooled
 
 
 def world(n_users: int = 80, n_items: int = 50, d: int = 5, seed: int = 0):
@@ -88,3 +88,21 @@ def test_nothing_to_learn_from_gives_zero():
     factors, likes = world()
     nobody = sp.csr_matrix(likes.shape, dtype=np.float32)
     assert not learn_foldin(factors, nobody).matrix.any()
+
+
+def test_pooled_users_are_between_their_own_vector_and_the_folded_in_one() -> None:
+    likes = sp.csr_matrix(np.array([[1, 1, 0], [0, 1, 1], [0, 0, 0], [1, 0, 1]], np.float32))
+    rng = np.random.default_rng(3)
+    factors = Factors(
+        rng.normal(size=(4, 2)).astype(np.float32),
+        rng.normal(size=(3, 2)).astype(np.float32),
+        np.zeros(4, np.float32),
+        np.zeros(3, np.float32),
+    )
+    folded = learn_foldin(factors, likes).users(factors.item_factors, likes)
+    for share in (0.0, 0.25, 1.0):
+        found = pooled(factors, likes, share)
+        expected = (1 - share) * factors.user_factors + share * folded
+        expected[2] = factors.user_factors[2]  # likes nothing
+        np.testing.assert_allclose(found.user_factors, expected, rtol=1e-5, atol=1e-6)
+        assert found.item_factors is factors.item_factors

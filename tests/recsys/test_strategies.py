@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 from recsys.errors import ConfigError, InputError
 from recsys.features import Encoded
+from recsys.foldin import learn_foldin
 from recsys.plan import Plan, parse
 from recsys.strategies import Side, Sides, finish, learn, mapped, start
 
@@ -65,6 +66,21 @@ def test_features_mapped_without_leaning_leave_the_ranking_as_it_was():
     assert plain.item is None
     assert with_tags.item is not None
     assert not with_tags.item.share[:12].any()
+
+
+def test_users_lean_on_their_likes_and_items_stay_as_they_were():
+    likes, sides = world(), Sides(item=side(TAGS, 12))
+    plain = learn(likes, SIZE, 5, 1).factors
+    model = learn(likes, SIZE | {"strategy": "mapped", "pooling": 0.25}, 5, 1, sides)
+    folded = learn_foldin(plain, likes).users(plain.item_factors, likes)
+    share = np.where(np.diff(likes.indptr) > 0, 0.25, 0)[:, None]
+    assert share.min() == 0  # somebody likes nothing, and stays
+    expected = (1 - share) * plain.user_factors + share * folded
+    np.testing.assert_allclose(model.factors.user_factors, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(model.factors.item_factors, plain.item_factors)
+    np.testing.assert_array_equal(model.factors.user_biases, plain.user_biases)
+    # Newcomers' maps are learned from users as they are ranked.
+    np.testing.assert_array_equal(model.own.user_factors, model.factors.user_factors)
 
 
 def test_leaning_is_the_share_and_the_rest_is_the_items_own():

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from recsys.config import Search
+from recsys.plan import parse
 from recsys.portfolio import PORTFOLIO
 from recsys.search import Forgetful
-from recsys.strategies import Side, Sides
-from recsys.study import best_by_strategy, best_of, study_strategies, without
+from recsys.strategies import Side, Sides, mapped
+from recsys.study import POOLINGS, best_by_strategy, best_of, study_strategies, without
 from recsys.trial import Problem, Rung, TrialResult
 from tests.recsys.test_strategies import side
 from tests.recsys.test_withheld import GROUPS, ITEMS, planted
@@ -76,6 +77,24 @@ def test_the_mapped_trial_is_the_best_plain_one_and_no_worse(study: Any) -> None
     for name, value in plain.configuration.items():
         assert mapped.configuration[name] == value or name == "strategy"
     assert mapped.reason == f"trial {plain.number}, features mapped"
+
+
+def test_users_lean_on_their_likes_as_far_as_pays_on_validation() -> None:
+    """The planted groups are told by likes alone: a little training leaves room for them."""
+    asked = problem()
+    search = Search(trials=1, max_epochs=3, space={"no_components": 24, "learning_rate": 0.02})
+    chosen = study_strategies(asked, search, 1).trials[-1]
+    training = asked.training(chosen.configuration)
+    training.advance(chosen.epochs[0])
+    assert asked.sides is not None
+    reached = {}
+    for share in POOLINGS:
+        plan = replace(parse(chosen.configuration)[1], pooling=share)
+        model = mapped(training.factors(), asked.train, plan, asked.sides)
+        reached[share] = asked.precision(model.factors)
+    assert chosen.precision == max(reached.values())
+    assert chosen.configuration["pooling"] == max(reached, key=lambda share: reached[share])
+    assert len(set(reached.values())) > 1
 
 
 def test_joint_trials_start_from_the_optimum_without_features(study: Any) -> None:
