@@ -3,7 +3,8 @@
 LightFM begins with vectors drawn at random, which know nothing: most epochs of a strongly
 regularised model, the best kind there is, go into finding the coarse structure of the likes. A
 truncated singular value decomposition finds that structure at the cost of an epoch or two, and
-WARP does what it is good for, the order at the top, from there on.
+WARP does what it is good for, the order at the top, from there on. It saves epochs; what a model
+comes to in the end is much the same.
 
 References
 ----------

@@ -147,6 +147,8 @@ LIKELY = {
     "learning_rate": Range(low=1e-4, high=1.0, scale="log", likely=(0.015, 0.15)),
     "alpha": Range(low=1e-6, high=1e-1, scale="log", likely=(1e-6, 1e-3)),
 }
+# In the article's space ours begins at random, as the article's does: what is compared there is the
+# search. The pipeline's own space has a spectral start.
 SPACES: dict[str, Space] = {
     "ours": ARTICLE_SPACE | LIKELY,
     "ours, full space": DEFAULT_SPACE,
