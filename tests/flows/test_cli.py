@@ -149,7 +149,9 @@ def test_a_held_challenger_has_an_exit_code_of_its_own(recsys: Terminal) -> None
     first = ("--likes", "in/likes.psv", "--set", "tracking.model=shop")
     assert recsys.train(*first)[0] == 0
     write_planted(recsys.folder / "later", seed=8)
-    hopeless = ("--set", "search.space.learning_rate=1e-4", "--set", "search.space.no_components=2")
+    # From singular vectors even such a model would be good.
+    values = "learning_rate=1e-4", "no_components=2", "initialisation=random"
+    hopeless = [part for value in values for part in ("--set", f"search.space.{value}")]
     second = ("--likes", "later/likes.psv", "--set", "tracking.model=shop", *hopeless)
     code, out, err = recsys.train(*second)
     assert code == 7

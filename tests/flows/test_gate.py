@@ -37,6 +37,7 @@ HOPELESS: dict[str, Any] = {
     "search.max_epochs": 2,
     "search.space.no_components": 2,
     "search.space.learning_rate": 1e-4,
+    "search.space.initialisation": "random",
     "search.space.user_alpha": 0.0,
     "search.space.item_alpha": 0.0,
     "search.space.max_sampled": {"low": 10, "high": 11},
