@@ -41,10 +41,12 @@ MOST_BYTES = 2**36  # of a model that is fetched: 250 million vectors with 64 fa
 MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 ADDRESSES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
 
-HTTP_SETTINGS = {
+SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
+    # It is drawn on standard error, which is a broken pipe once a worker that read it is dead.
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 
 T = TypeVar("T")
@@ -356,13 +358,13 @@ class PatientClient:
 
 
 def settle() -> None:
-    """MLflow's own retries, unless the environment sets them.
+    """MLflow's own retries and no progress bars, unless the environment sets them.
 
     By default it tries eight times over some minutes, unseen by anybody, and waits two minutes
     for each answer. One immediate retry mends a connection that was dropped; longer outages are
     ours to ride out. A minute is enough for a slow server to answer one call.
     """
-    for name, value in HTTP_SETTINGS.items():
+    for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
 
 
