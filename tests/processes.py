@@ -24,6 +24,8 @@ SETTINGS: dict[str, Any] = {
     "search.trials": 4,
     "search.max_epochs": 40,
     "search.batch": 2,
+    # So that a search lasts long enough to be killed in, and to be cut off from its server.
+    "search.space.initialisation": "random",
     "evaluate.als_trials": 1,
     "evaluate.bootstrap_samples": 50,
     "gate.bootstrap_samples": 50,
