@@ -196,11 +196,10 @@ def _map(
     plans = [
         Plan("mapped", chosen.penalty, chosen.bias_gain, leaning=strength) for strength in LEANINGS
     ]
-    values = [
-        problem.precision(mapped(own, problem.train, plan, problem.sides).factors) for plan in plans
-    ]
-    value, plan = max(zip(values, plans, strict=True), key=lambda pair: pair[0])
-    value, plan = _pool(problem, own, plan, value)
+    leant = [mapped(own, problem.train, plan, problem.sides).factors for plan in plans]
+    values = [problem.precision(factors) for factors in leant]
+    value, plan, items = max(zip(values, plans, leant, strict=True), key=lambda found: found[0])
+    value, plan = _pool(problem, own, items, plan, value)
     configuration = {
         **plain.configuration,
         "strategy": "mapped",
@@ -219,10 +218,13 @@ def _map(
     return trial
 
 
-def _pool(problem: Problem, own: Factors, plan: Plan, value: float) -> tuple[float, Plan]:
-    """The same plan with users leaning on their likes as far as pays; `value` is that of none."""
-    assert problem.sides is not None
-    items = mapped(own, problem.train, plan, problem.sides).factors
+def _pool(
+    problem: Problem, own: Factors, items: Factors, plan: Plan, value: float
+) -> tuple[float, Plan]:
+    """The same plan with users leaning on their likes as far as pays.
+
+    `items` are the factors as the plan has them so far, `value` is their precision.
+    """
     found = [(value, plan)]
     for share in POOLINGS[1:]:
         # Item vectors come from items alone: they are the same whatever the users are.
