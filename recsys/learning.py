@@ -41,7 +41,7 @@ from recsys.withheld import learn_item_foldin, withhold
 LIGHTFM = "lightfm"
 
 
-@stage(version=6, unkeyed=("recorder", "workers", "pool", "exchange"))
+@stage(version=7, unkeyed=("recorder", "workers", "pool", "exchange"))
 def tune(
     folder: Path,
     holdouts: Stage,

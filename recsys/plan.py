@@ -27,8 +27,8 @@ class Plan:
     leaning : float
         Trained items lean on their features like items to come, with this strength.
     pooling : float
-        `mapped`: the share of a trained user's vector that is folded in from their likes, from 0
-        to 1.
+        The share of a trained user's vector that is folded in from their likes, from 0 to 1. Not
+        with `joint`.
     strength : float
         The share of features in an item to come is strength / (strength + likes).
     min_support : int

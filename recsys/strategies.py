@@ -188,6 +188,7 @@ def finish(
     plan = parse(configuration)[1]
     own = training.factors()
     if sides is None:
+        own = pooled(own, interactions, plan.pooling)
         return Model(own, own)
     if plan.strategy != "joint":
         return mapped(own, interactions, plan, sides)

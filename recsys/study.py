@@ -1,4 +1,7 @@
-"""The study: trials without features, the best of them mapped, then joint ones if asked for."""
+"""The study: trials without features, the best of them finished, then joint ones if asked for.
+
+Finished: its features mapped where there are some, its users leaning on what they like.
+"""
 
 from __future__ import annotations
 
@@ -99,13 +102,19 @@ def study_strategies(
     train = partial(_search, problem, search, seed, workers, crew)
     study = train(space, budget, first, _Part(recorder, 0))
     trials = list(study.trials)
-    if problem.sides is not None and problem.sides.item is not None:
-        plain = best_of([trial for trial in trials if _strategy(trial) == "none"])
-        if plain is not None and plain.precision > 0 and _can_map(problem, cold_items):
-            with threadpool_limits(1, user_api="blas"):  # the same choice on any machine
-                trials.append(_map(problem, plain, len(trials), cold_items, recorder))
-            if search.joint_trials:
-                trials += _joint(train, search, plain, len(trials), recorder)
+    plain = best_of(trials)
+    if plain is not None and plain.precision > 0:
+        can_map = _can_map(problem, cold_items)
+        with threadpool_limits(1, user_api="blas"):  # the same choice on any machine
+            if can_map:
+                finished = _map(problem, plain, len(trials), cold_items)
+            else:
+                finished = pool_users(problem, plain, len(trials))
+        if can_map or finished.precision > plain.precision:
+            trials.append(finished)
+            _record(finished, recorder, max(finished.precision, plain.precision))
+        if can_map and search.joint_trials:
+            trials += _joint(train, search, plain, len(trials), recorder)
     found = Study(tuple(trials), study.ended)
     recorder.end(found)
     return found
@@ -123,8 +132,8 @@ def _first(space: SearchSpace, known: Sequence[Configuration]) -> list[Configura
 
 def _can_map(problem: Problem, cold_items: Sequence[int] | NDArray[np.integer]) -> bool:
     """Whether there are two trained items with features: one to learn from, one to choose by."""
-    assert problem.sides is not None
-    assert problem.sides.item is not None
+    if problem.sides is None or problem.sides.item is None:
+        return False
     described = without(problem.sides.item.profiles(), cold_items).described
     return int(described[np.unique(problem.train.indices)].sum()) >= 2
 
@@ -179,17 +188,12 @@ def _map(
     plain: TrialResult,
     number: int,
     cold_items: Sequence[int] | NDArray[np.integer],
-    recorder: Recorder,
 ) -> TrialResult:
     """The best trial without features, its features mapped, the choices made on validation."""
     assert problem.sides is not None
     assert problem.sides.item is not None
     assert plain.best is not None
-    own = plain.factors
-    if own is None:  # recalled, not trained
-        training = problem.training(plain.configuration)
-        training.advance(plain.best.epoch)
-        own = training.factors()
+    own = _factors(problem, plain)
     chosen = choose(
         without(problem.sides.item.profiles(), cold_items), own, problem.train, seed=problem.seed
     )
@@ -209,13 +213,41 @@ def _map(
         "pooling": plan.pooling,
     }
     rung = replace(plain.best, precision=value)
-    trial = TrialResult(
-        number, configuration, (rung,), "complete", f"trial {plain.number}, features mapped"
+    reason = f"trial {plain.number}, features mapped"
+    return TrialResult(number, configuration, (rung,), "complete", reason)
+
+
+def pool_users(problem: Problem, plain: TrialResult, number: int) -> TrialResult:
+    """A trial without features, its users leaning on what they like as far as pays on validation.
+
+    `number` is that of the trial returned. Nothing is trained, unless the model is gone.
+    """
+    assert plain.best is not None
+    own = _factors(problem, plain)
+    value, plan = _pool(problem, own, own, Plan(), plain.precision)
+    return TrialResult(
+        number,
+        {**plain.configuration, "pooling": plan.pooling},
+        (replace(plain.best, precision=value),),
+        "complete",
+        f"trial {plain.number}, users leaning on what they like",
     )
+
+
+def _factors(problem: Problem, trial: TrialResult) -> Factors:
+    """The state at a trial's best rung."""
+    if trial.factors is not None:
+        return trial.factors
+    assert trial.best is not None
+    training = problem.training(trial.configuration)  # recalled, not trained
+    training.advance(trial.best.epoch)
+    return training.factors()
+
+
+def _record(trial: TrialResult, recorder: Recorder, best: float) -> None:
     recorder.started(trial)
     recorder.measured(trial, trial.curve)
-    announce(trial, max(value, plain.precision))
-    return trial
+    announce(trial, best)
 
 
 def _pool(

@@ -79,7 +79,9 @@ def test_users_lean_on_their_likes_and_items_stay_as_they_were():
     np.testing.assert_allclose(model.factors.user_factors, expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(model.factors.item_factors, plain.item_factors)
     np.testing.assert_array_equal(model.factors.user_biases, plain.user_biases)
-    # Newcomers' maps are learned from users as they are ranked.
+    # Without tags it is the same, and newcomers' maps are learned from users as they are ranked.
+    untagged = learn(likes, SIZE | {"pooling": 0.25}, 5, 1).factors
+    np.testing.assert_array_equal(untagged.user_factors, model.factors.user_factors)
     np.testing.assert_array_equal(model.own.user_factors, model.factors.user_factors)
 
 
