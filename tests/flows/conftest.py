@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+# A home of its own: what tasks keep of their results is found by content, and another run of these
+# tests, or of the pipeline by whoever runs them, has the same content.
+os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="prefect-")
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 os.environ["PREFECT_LOGGING_LEVEL"] = "CRITICAL"
 
@@ -19,8 +24,10 @@ from tests.planted import write_planted
 
 @pytest.fixture(scope="session", autouse=True)
 def prefect_server() -> Iterator[None]:
+    home = os.environ["PREFECT_HOME"]
     with prefect_test_harness(server_startup_timeout=120):
         yield
+    shutil.rmtree(home, ignore_errors=True)
 
 
 def small_config(folder: Path, **settings: object) -> Config:
