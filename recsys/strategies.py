@@ -187,11 +187,8 @@ def finish(
     """What a model in training has learned: its factors, and vectors for features."""
     plan = parse(configuration)[1]
     own = training.factors()
-    if sides is None:
-        own = pooled(own, interactions, plan.pooling)
-        return Model(own, own)
-    if plan.strategy != "joint":
-        return mapped(own, interactions, plan, sides)
+    if sides is None or plan.strategy != "joint":
+        return mapped(own, interactions, plan, sides or Sides())
     found: dict[str, SideInformation] = {}
     for name, side in sides.named().items():
         profiles = side.joint_profiles(plan)

@@ -3,10 +3,10 @@
 Both sides: the article's space, one thread, the same problem and seed, the same measuring code;
 every CPU second of training, measuring and asking the surrogate counts. The article's side is
 forest_minimize with the epochs as a plain dimension, 40 trials of one number each. Ours gets as
-many CPU seconds, in the article's space and in the full one, the pipeline's own. As in the
-pipeline, users of its best model lean on what they like as far as pays on validation; this is
-worked out anew for every new best, so that the curve says what a search ended there would return.
-Winners are refit on train and validation and scored once on the test holdout.
+many CPU seconds, and a third of them in the full space, the pipeline's own. As in the pipeline,
+users of its best model lean on what they like as far as pays on validation; this is worked out anew
+for every new best, so that the curve says what a search ended there would return. Winners are refit
+on train and validation and scored once on the test holdout.
 """
 
 from __future__ import annotations
@@ -277,7 +277,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     for dataset in datasets:
         print("\n".join(table(found, dataset)))
-    print(summary(found, datasets))
+    if len(datasets) > 1:
+        print(summary(found, datasets))
     figure(found, datasets, options.folder / "search.png")
 
 

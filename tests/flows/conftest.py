@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -21,13 +22,14 @@ from prefect.testing.utilities import prefect_test_harness
 from recsys.config import Config, load_config
 from tests.planted import write_planted
 
+# Whoever collects these tests has made one, whether they run here or not.
+atexit.register(shutil.rmtree, os.environ["PREFECT_HOME"], ignore_errors=True)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def prefect_server() -> Iterator[None]:
-    home = os.environ["PREFECT_HOME"]
     with prefect_test_harness(server_startup_timeout=120):
         yield
-    shutil.rmtree(home, ignore_errors=True)
 
 
 def small_config(folder: Path, **settings: object) -> Config:
