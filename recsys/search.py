@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from recsys.crew import Crew, Here, Pending
 from recsys.progress import SearchStarted, TrialDone, tell
@@ -465,6 +466,9 @@ def run_study(
     recorder.begin()
     tell(SearchStarted(budget.trials))
     with ExitStack() as stack:
+        # Limits of threads are the process's, not a thread's: a leg that ends lifts its own from
+        # under its neighbour, unless there is one around them all.
+        stack.enter_context(threadpool_limits(1))
         if crew is None:
             crew = Here(problem, stack.enter_context(ThreadPoolExecutor(workers)).submit)
         proposer = Proposer(space, seed, first, policy.initial)

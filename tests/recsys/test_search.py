@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Literal
 
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from recsys.article import article_study
 from recsys.config import ARTICLE_SPACE, Article, Range, Space
@@ -264,3 +265,23 @@ def test_the_articles_loop_is_forest_minimize_with_one_number_a_trial() -> None:
     assert all(len(trial.curve) <= 1 for trial in found.trials)
     again = article_study(problem(masked=False), options, 2, Forgetful())
     assert outline(found) == outline(again)
+
+
+@dataclass
+class Watchman(Forgetful):
+    """Looks, between the legs, how many threads linear algebra may take."""
+
+    allowed: set[int] = field(default_factory=set)
+
+    def measured(self, trial: TrialResult, new: Sequence[Rung]) -> None:
+        self.allowed |= {pool["num_threads"] for pool in threadpool_info()}
+
+
+def test_no_leg_that_ends_gives_its_neighbour_more_threads() -> None:
+    """They share sums in another order, and a model that began from these is another model."""
+    watchman = Watchman()
+    with threadpool_limits(2):
+        space = SearchSpace.from_config(SPACE)
+        run_study(problem(), space, Budget(4), policy=POLICY, batch=2, recorder=watchman)
+        assert watchman.allowed == {1}
+        assert 2 in {pool["num_threads"] for pool in threadpool_info()}
