@@ -14,14 +14,14 @@ from rich.console import Console
 from flows import operate
 from flows.quiet import calm
 from flows.server import served
-from recsys import cli
-from recsys.churn import summary
-from recsys.config import Config, load_config
-from recsys.errors import HELD_EXIT
-from recsys.progress import listening
-from recsys.recommender import Recommender
-from recsys.report import examples
-from recsys.terminal import Watch, answer, json_lines, leaderboard, newcomers, verdict
+from recsys.base.config import Config, load_config
+from recsys.base.errors import HELD_EXIT
+from recsys.base.events import listening
+from recsys.cli import commands as cli
+from recsys.cli.terminal import Watch, answer, json_lines, leaderboard, newcomers, verdict
+from recsys.evaluation.churn import summary
+from recsys.pipeline.report import examples
+from recsys.recommend.recommender import Recommender
 
 app = cli.app
 for command in (

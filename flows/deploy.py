@@ -22,7 +22,7 @@ from prefect.events.actions import CancelFlowRun, ChangeFlowRunState
 from prefect.exceptions import ObjectNotFound
 
 from flows.servers import reached
-from recsys.errors import ConfigError
+from recsys.base.errors import ConfigError
 
 FILE = "prefect.yaml"
 TAG = "recsys"  # of every deployment, by which the automations know their runs

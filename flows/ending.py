@@ -11,9 +11,9 @@ from prefect.flow_engine import FlowRunTimeoutError
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
-from recsys.errors import RecsysError
-from recsys.gate import ALL_THERE
-from recsys.progress import Event, StageDone, StageStarted, listening
+from recsys.base.errors import RecsysError
+from recsys.base.events import Event, StageDone, StageStarted, listening
+from recsys.evaluation.gate import ALL_THERE
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -15,7 +15,7 @@ import httpx
 import psutil
 
 from flows.deploy import deploy
-from recsys.errors import RecsysError
+from recsys.base.errors import RecsysError
 
 FOLDER = Path("data/output/up")  # logs, and what was started
 STARTED = "services.json"

@@ -7,7 +7,7 @@ from typing import Any
 
 from prefect.runtime import flow_run
 
-from recsys.config import Config
+from recsys.base.config import Config
 
 
 def about_data() -> str:

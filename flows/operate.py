@@ -14,12 +14,12 @@ from rich.console import Console
 
 from flows.quiet import calm
 from flows.server import served
-from recsys.cli import pairs
-from recsys.config import load_config
-from recsys.location import tracking_uri
-from recsys.progress import listening
-from recsys.serving import require_registry
-from recsys.terminal import Watch
+from recsys.base.config import load_config
+from recsys.base.events import listening
+from recsys.base.location import tracking_uri
+from recsys.cli.commands import pairs
+from recsys.cli.terminal import Watch
+from recsys.tracking.client import require_registry
 
 Model = Annotated[
     str, typer.Option("--model", "-m", envvar="RECSYS_MODEL", help="the registered name")
@@ -131,7 +131,7 @@ def trigger(
 def _registry(model: str) -> tuple[Any, str]:
     uri = tracking_uri()
     require_registry(uri)
-    from recsys.registry import Registry, whoami
+    from recsys.tracking.registry import Registry, whoami
 
     return Registry(uri, model), whoami()
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from recsys.config import Config
-from recsys.stages import Stage
+from recsys.base.config import Config
+from recsys.store.stages import Stage
 
 
 class Outcome(BaseModel):

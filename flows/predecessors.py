@@ -17,7 +17,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
-from recsys.locks import claim, release
+from recsys.store.locks import claim, release
 
 FOLDER = ".runs"  # of locks, in the folder for products
 FORGOTTEN = 30 * 86_400  # seconds after which a run that no server knows is nobody's business

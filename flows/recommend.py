@@ -9,8 +9,8 @@ from flows.ending import named_states
 from flows.naming import about_model
 from flows.predecessors import HOOKS
 from flows.server import served
-from recsys.config import Config
-from recsys.redaction import redact_logs
+from recsys.base.config import Config
+from recsys.base.redaction import redact_logs
 from tasks.recommend import publish
 from tasks.recommend import recommend as write
 

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import uvicorn
 
-from recsys.errors import RecsysError
-from recsys.locks import alone
+from recsys.base.errors import RecsysError
+from recsys.store.locks import alone
 
 STARTUP = 180  # seconds, on a busy machine with a fresh home
 GRACE = 5  # seconds for what is under way when the server ends

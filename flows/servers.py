@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import httpx
 
-from recsys.errors import RegistryError
+from recsys.base.errors import RegistryError
 
 LOCAL = "http://127.0.0.1:4200/api"
 

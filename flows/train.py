@@ -11,9 +11,9 @@ from flows.naming import about_data
 from flows.outcome import Outcome, outcome
 from flows.predecessors import HOOKS
 from flows.server import served
-from recsys.config import Config
-from recsys.errors import HELD_EXIT
-from recsys.redaction import redact_logs
+from recsys.base.config import Config
+from recsys.base.errors import HELD_EXIT
+from recsys.base.redaction import redact_logs
 from tasks.encode import encode
 from tasks.evaluate import evaluate
 from tasks.fit import fit

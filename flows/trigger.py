@@ -16,7 +16,7 @@ from prefect.exceptions import PrefectHTTPStatusError
 
 from flows.ending import HELD, SHRUNKEN
 from flows.servers import reached
-from recsys.errors import HELD_EXIT, ConfigError, NotFoundError
+from recsys.base.errors import HELD_EXIT, ConfigError, NotFoundError
 
 POLL = 1.0  # seconds between two looks at a run
 FAILED_EXIT, TIMEOUT_EXIT = 1, 9

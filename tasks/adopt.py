@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from recsys import learning, serving
-from recsys.config import Config
-from recsys.errors import NotFoundError
-from recsys.stages import Stage
+from recsys.base.config import Config
+from recsys.base.errors import NotFoundError
+from recsys.pipeline import learning
+from recsys.store.stages import Stage
+from recsys.tracking.client import require_registry
+from recsys.tracking.models import champion_manifest
 from tasks.caching import cached_task
 
 _adopt = cached_task(learning.adopt)
 
 
 def adopt(config: Config, core: Stage, holdouts: Stage, features: Stage) -> Stage:
-    serving.require_registry(config.tracking.uri)
-    champion = serving.champion_manifest(
-        config.tracking.uri, config.model, config.tracking.patience
-    )
+    require_registry(config.tracking.uri)
+    champion = champion_manifest(config.tracking.uri, config.model, config.tracking.patience)
     if champion is None:
         raise NotFoundError(
             f"{config.model} has no champion in {config.tracking.uri} to take over",

@@ -13,8 +13,8 @@ from prefect import task
 from prefect.context import TaskRunContext
 from prefect.logging import get_run_logger
 
-from recsys.progress import Note, StageDone, StageStarted, tell
-from recsys.stages import Stage, StageFunction, intact, load_stage, making
+from recsys.base.events import Note, StageDone, StageStarted, tell
+from recsys.store.stages import Stage, StageFunction, intact, load_stage, making
 
 P = ParamSpec("P")
 

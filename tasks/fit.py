@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from recsys import learning
-from recsys.config import Config
-from recsys.stages import Stage
-from recsys.tracking import library_versions
+from recsys.base.config import Config
+from recsys.pipeline import learning
+from recsys.store.stages import Stage
+from recsys.tracking.runs import library_versions
 from tasks.caching import cached_task
 
 _fit = cached_task(learning.fit)

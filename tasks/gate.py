@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from recsys import gating
+from recsys.base.config import Config
 from recsys.bundle import bundle_digest, load_bundle
-from recsys.config import Config
-from recsys.registry import BUNDLE, Registry
-from recsys.stages import Stage
+from recsys.pipeline import gating
+from recsys.store.stages import Stage
+from recsys.tracking.registry import BUNDLE, Registry
 from tasks.caching import cached_task
 
 _gate = cached_task(gating.gate)

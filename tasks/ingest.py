@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recsys import datasets, preparation
-from recsys.config import Config, Data
-from recsys.progress import Download, tell
-from recsys.stages import Stage
+from recsys.base.config import Config, Data
+from recsys.base.events import Download, tell
+from recsys.data import datasets
+from recsys.pipeline import preparation
+from recsys.store.stages import Stage
 from tasks.caching import cached_task
 
 _ingest = cached_task(preparation.ingest, retries=3)

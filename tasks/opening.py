@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from recsys.config import Config
-from recsys.redaction import redacted
-from recsys.stages import Stage
-from recsys.tracking import Fingerprinted, Opened, Tracker, flat
+from recsys.base.config import Config
+from recsys.base.redaction import redacted
+from recsys.store.stages import Stage
+from recsys.tracking.runs import Fingerprinted, Opened, Tracker, flat
 
 
 def opened(config: Config, key: str, core: Stage, kind: str) -> Opened:

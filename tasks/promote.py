@@ -10,12 +10,12 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
-from recsys.config import Config
-from recsys.progress import StageDone, StageStarted, tell
-from recsys.redaction import redacted
-from recsys.registry import PROMOTED, ROLLED_BACK, Registry, whoami
-from recsys.serving import CHAMPION
-from recsys.stages import Stage
+from recsys.base.config import Config
+from recsys.base.events import StageDone, StageStarted, tell
+from recsys.base.redaction import redacted
+from recsys.store.stages import Stage
+from recsys.tracking.models import CHAMPION
+from recsys.tracking.registry import PROMOTED, ROLLED_BACK, Registry, whoami
 
 ANNOUNCED = "announced"  # which event of a version automations have been told
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recsys import batch
-from recsys.config import Config
-from recsys.errors import NotFoundError
-from recsys.redaction import redacted
-from recsys.registry import BUNDLE, Registry
-from recsys.serving import CHAMPION, require_registry
-from recsys.stages import Stage
+from recsys.base.config import Config
+from recsys.base.errors import NotFoundError
+from recsys.base.redaction import redacted
+from recsys.pipeline import batch
+from recsys.store.stages import Stage
+from recsys.tracking.client import require_registry
+from recsys.tracking.models import CHAMPION
+from recsys.tracking.registry import BUNDLE, Registry
 from tasks.caching import cached_task
 
 _recommend = cached_task(batch.recommend)

@@ -10,14 +10,14 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from recsys import serving
+from recsys.base.config import Config
+from recsys.base.events import StageDone, StageStarted, tell
 from recsys.bundle import bundle_digest, load_bundle
-from recsys.config import Config
-from recsys.gate import Verdict
-from recsys.progress import StageDone, StageStarted, tell
-from recsys.registry import BUNDLE, JUDGED_AGAINST, Registry
-from recsys.stages import Stage
-from recsys.tracking import Tracker, clear_faults
+from recsys.evaluation.gate import Verdict
+from recsys.serving import pyfunc
+from recsys.store.stages import Stage
+from recsys.tracking.registry import BUNDLE, JUDGED_AGAINST, Registry
+from recsys.tracking.runs import Tracker, clear_faults
 from tasks.opening import connected, opened
 
 TAGGED = ("precision_at_5", "recall_at_10", "ndcg_at_10", "map_at_10", "auc", "coverage_at_10")
@@ -42,7 +42,7 @@ def _register(
         if not known:
             run_id = _log(config, tracker, core, tuned, measured)
             tags = _tags(manifest, digest)
-            number = serving.register(
+            number = pyfunc.register(
                 tracking.uri, run_id, config.model, bundle, tags, tracking.patience
             )
         registry.challenge(number)

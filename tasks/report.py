@@ -13,11 +13,11 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
-from recsys.config import Config
-from recsys.progress import StageDone, StageStarted, tell
-from recsys.registry import Registry
-from recsys.report import Link, Report, build, write
-from recsys.stages import Stage
+from recsys.base.config import Config
+from recsys.base.events import StageDone, StageStarted, tell
+from recsys.pipeline.report import Link, Report, build, write
+from recsys.store.stages import Stage
+from recsys.tracking.registry import Registry
 from tasks.opening import connected
 
 

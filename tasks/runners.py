@@ -16,10 +16,10 @@ from prefect.context import TaskRunContext
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 
-from recsys.config import Search
-from recsys.crew import Pending
-from recsys.errors import ConfigError, RecsysError
-from recsys.progress import Note, tell
+from recsys.base.config import Search
+from recsys.base.errors import ConfigError, RecsysError
+from recsys.base.events import Note, tell
+from recsys.tuning.workers import Pending
 from tasks.caching import worth_retrying
 
 A = TypeVar("A")

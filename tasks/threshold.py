@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from recsys import preparation
-from recsys.config import Config
-from recsys.stages import Stage
+from recsys.base.config import Config
+from recsys.pipeline import preparation
+from recsys.store.stages import Stage
 from tasks.caching import cached_task
 
 _threshold = cached_task(preparation.threshold)

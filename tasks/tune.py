@@ -10,12 +10,13 @@ from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from recsys import learning, serving
-from recsys.config import Config
-from recsys.journal import Journal
-from recsys.progress import Event, SearchStarted, TrialDone, listening
-from recsys.stages import Stage
-from recsys.tracking import StudyRecorder
+from recsys.base.config import Config
+from recsys.base.events import Event, SearchStarted, TrialDone, listening
+from recsys.pipeline import learning
+from recsys.store.journal import Journal
+from recsys.store.stages import Stage
+from recsys.tracking.models import champion_manifest
+from recsys.tracking.runs import StudyRecorder
 from tasks.caching import cached_task
 from tasks.opening import connected, opened
 from tasks.runners import hired
@@ -27,7 +28,7 @@ def tune(config: Config, core: Stage, holdouts: Stage, features: Stage) -> Stage
     search = config.article if config.protocol == "article" else config.search
     tracking = config.tracking
     tracker = connected(config)  # first: it makes the database where there is none
-    champion = serving.champion_manifest(tracking.uri, config.model, tracking.patience)
+    champion = champion_manifest(tracking.uri, config.model, tracking.patience)
     first = learning.warm_start(champion, core.digest)
     key = learning.tune.key(holdouts, features, search, config.seed, first)
     recorder = StudyRecorder(

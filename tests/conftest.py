@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from recsys import preparation
-from recsys.config import Data, Encode, Split, Threshold
-from recsys.stages import Stage
+from recsys.base.config import Data, Encode, Split, Threshold
+from recsys.pipeline import preparation
+from recsys.store.stages import Stage
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = Data(

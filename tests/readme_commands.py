@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from recsys.settings import as_toml
+from recsys.base.settings import as_toml
 
 ROOT = Path(__file__).parent.parent
 UI = "http://127.0.0.1:5000"

@@ -26,8 +26,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from tests.processes import Ended, Run, planted_folder
-from tests.tracking_server import Server, tracking_server
+from tests.fixtures.processes import Ended, Run, planted_folder
+from tests.fixtures.tracking_server import Server, tracking_server
 
 STAGES = 10
 LEGS = 9
@@ -140,7 +140,7 @@ def kill_worker(folder: Path, generator: random.Random, witness: Witness) -> lis
     A run whose worker is gone goes on: the next one waits for it.
     """
     # Imported here, for Prefect reads its settings then.
-    from tests.worker import alive, ask_for_run, begun, children, kill, start_worker, state
+    from tests.fixtures.worker import alive, ask_for_run, begun, children, kill, start_worker, state
 
     worker = start_worker()
     run_id = ask_for_run(folder)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys.interactions import read_interactions
+from recsys.data.interactions import read_interactions
 from tests.conftest import ROOT
 from tests.fuzz import targets
 from tests.fuzz.__main__ import NAMES, parsed

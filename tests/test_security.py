@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from recsys.base.errors import InputError
 from recsys.bundle import load_bundle
-from recsys.checksums import checksum, seal
-from recsys.errors import InputError
-from recsys.stages import Stage, load_stage, stage
-from tests.recsys.test_bundle import bundle
+from recsys.store.checksums import checksum, seal
+from recsys.store.stages import Stage, load_stage, stage
 from tests.test_arrows import files
+from tests.test_bundle import bundle
 
 PACKAGE = [path for part in ("recsys", "tasks", "flows") for path in files(part)]
 # What runs code that it reads, or turns bytes into any object they name.

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recsys.bundle import Bundle, SideInformation
-from recsys.ranking import Int32, Int64
+from recsys.bundle import Bundle
+from recsys.models.side import SideInformation
+from recsys.ranking.topk import Int32, Int64
 
 HUES = 11
 OTHER = HUES

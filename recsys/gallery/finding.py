@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from recsys.queries.source import Source
-from recsys.spelling import closest
+from recsys.base.spelling import closest
+from recsys.recommend.queries.source import Source
 
 KINDS = ("item", "tag", "user")
 LONGEST_QUERY = 200

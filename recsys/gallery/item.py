@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from recsys.errors import RecsysError
+from recsys.base.errors import RecsysError
 from recsys.gallery.cards import Card, Chip, Desk, Part, Person, beside
-from recsys.queries.filters import Filters
-from recsys.queries.likeness import vocabulary
-from recsys.queries.newcomers import item_subject
+from recsys.recommend.queries.filters import Filters
+from recsys.recommend.queries.likeness import vocabulary
+from recsys.recommend.queries.newcomers import item_subject
 
 LISTED, SUGGESTED, PEOPLE = 12, 12, 10
 _CHANGED = 8

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recsys.errors import InputError
+from recsys.base.errors import InputError
 from recsys.gallery.cards import Card, Desk, Part
 from recsys.gallery.showing import counted
 

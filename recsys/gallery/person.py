@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from recsys.gallery.cards import Card, Desk
 from recsys.gallery.showing import tidy
-from recsys.queries.explanation import Explanation
+from recsys.recommend.queries.explanation import Explanation
 
 LIKED, RECOMMENDED, NEAREST = 24, 12, 3
 

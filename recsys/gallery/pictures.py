@@ -9,11 +9,11 @@ from urllib.parse import quote, urlsplit
 
 import pyarrow.compute as pc
 
-from recsys.config import Config
-from recsys.errors import ConfigError, InputError
+from recsys.base.config import Config
+from recsys.base.errors import ConfigError, InputError
+from recsys.data.tables import TextFormat, read_table
 from recsys.gallery.addresses import Addresses
 from recsys.gallery.sketchfab import Sketchfab
-from recsys.tables import TextFormat, read_table
 
 SKETCHFAB = "sketchfab"
 _MOST_HOSTS = 20

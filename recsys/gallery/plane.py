@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from recsys.factors import Float32
-from recsys.queries.source import Source
-from recsys.ranking import Int32
+from recsys.ranking.factors import Float32
+from recsys.ranking.topk import Int32
+from recsys.recommend.queries.source import Source
 
 MOST_ITEMS = 25_000
 """The most liked ones are on the map; more points are not seen apart."""

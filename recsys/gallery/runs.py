@@ -10,8 +10,8 @@ from typing import Any
 from urllib.parse import quote
 
 from recsys.gallery.shelf import Opened
-from recsys.registry import PROMOTED, Version
-from recsys.tracking import StudyRun
+from recsys.tracking.registry import PROMOTED, Version
+from recsys.tracking.runs import StudyRun
 
 MODELS = (("lightfm", "this model"), ("als", "ALS"), ("popularity", "popularity"))
 ROWS = (

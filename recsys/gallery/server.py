@@ -8,8 +8,8 @@ from pathlib import Path
 
 import uvicorn
 
-from recsys.config import Config
-from recsys.errors import ConfigError
+from recsys.base.config import Config
+from recsys.base.errors import ConfigError
 from recsys.gallery.pictures import pictures
 from recsys.gallery.shelf import Shelf
 from recsys.gallery.site import Site

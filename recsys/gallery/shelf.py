@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from recsys.base.errors import NotFoundError
+from recsys.base.location import tracking_uri
 from recsys.bundle import bundle_digest
-from recsys.champion import Champion
-from recsys.errors import NotFoundError
 from recsys.gallery.colours import Colours, colours
 from recsys.gallery.finding import Finder
 from recsys.gallery.tiles import Tiles
-from recsys.location import tracking_uri
-from recsys.queries.source import Source
-from recsys.recommender import Recommender
-from recsys.registry import Registry, Version
+from recsys.recommend.queries.source import Source
+from recsys.recommend.recommender import Recommender
+from recsys.serving.champion import Champion
+from recsys.serving.loading import load
+from recsys.tracking.registry import Registry, Version
 
 _KEPT = 3  # versions that stay open beside the champion
 
@@ -88,7 +89,7 @@ class Shelf:
         folder = Path(model)
         self.registry: Registry | None = None
         if "/" in model or (folder / "manifest.json").is_file():
-            self._first = Opened("", Recommender.load(model))
+            self._first = Opened("", load(model))
         else:
             self.registry = Registry(self.uri, model)
             self._champion = Champion(model, self.uri, every)

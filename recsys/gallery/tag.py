@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from recsys.errors import InputError, RecsysError
+from recsys.base.errors import InputError, RecsysError
 from recsys.gallery.cards import Chip, Desk, Part
 from recsys.gallery.showing import counted
-from recsys.queries.filters import Filters
-from recsys.queries.likeness import vocabulary
-from recsys.queries.words import Words
+from recsys.recommend.queries.filters import Filters
+from recsys.recommend.queries.likeness import vocabulary
+from recsys.recommend.queries.words import Words
 
 LISTED, NEIGHBOURS = 24, 16
 MOST_TAGS = 12

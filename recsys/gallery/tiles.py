@@ -11,9 +11,9 @@ from functools import cached_property
 
 import numpy as np
 
-from recsys.factors import Float32
-from recsys.queries.source import Source
-from recsys.ranking import IntArray
+from recsys.ranking.factors import Float32
+from recsys.ranking.topk import IntArray
+from recsys.recommend.queries.source import Source
 
 COLUMNS, ROWS = 6, 4
 WIDTH, HEIGHT = 120, 80

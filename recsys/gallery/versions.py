@@ -8,14 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from recsys.churn import churn
-from recsys.errors import RecsysError
+from recsys.base.errors import RecsysError
+from recsys.evaluation.churn import churn
 from recsys.gallery.cards import Card, Chip, Desk, beside
 from recsys.gallery.shelf import Opened
 from recsys.gallery.showing import tidy
-from recsys.queries.answers import Answer
-from recsys.queries.filters import Filters
-from recsys.recommender import Recommender
+from recsys.recommend.queries.answers import Answer
+from recsys.recommend.queries.filters import Filters
+from recsys.recommend.recommender import Recommender
 
 LISTED = 10
 _USERS = 150  # whose lists are compared: a page is no report, and should not wait for one
@@ -85,7 +85,7 @@ class Churns:
         self._known: OrderedDict[tuple[str, str], dict[str, Any]] = OrderedDict()
 
     def between(self, a: Opened, b: Opened) -> dict[str, Any]:
-        """What :func:`recsys.churn.churn` says, for users spread evenly over all."""
+        """What :func:`recsys.evaluation.churn.churn` says, for users spread evenly over all."""
         key = a.digest, b.digest
         with self._lock:
             if key not in self._known:

@@ -14,9 +14,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from recsys.baselines import tune_als
-from recsys.metrics import bootstrap_interval, paired_bootstrap, precision_at_k
-from recsys.strategies import learn
+from recsys.models.strategies import learn
+from recsys.ranking.metrics import bootstrap_interval, paired_bootstrap, precision_at_k
+from recsys.tuning.als import tune_als
 from tests.benchmarks.bench_search import data_sets, load, run
 
 

@@ -24,10 +24,11 @@ from time import perf_counter
 import numpy as np
 import pyarrow as pa
 
-from recsys import batch, ranking
 from recsys.bundle import Bundle, Seen, load_bundle, save_bundle
-from recsys.factors import Factors
-from recsys.idmap import IdMap
+from recsys.data.idmap import IdMap
+from recsys.pipeline import batch
+from recsys.ranking import topk as ranking
+from recsys.ranking.factors import Factors
 
 N_USERS, N_ITEMS, N_COMPONENTS, N_KNOWN = 15_274, 25_655, 100, 25
 ROWS = 2_560  # of a product at once

@@ -30,8 +30,8 @@ from recsys.gallery.plane import lay_out
 from recsys.gallery.shelf import Shelf
 from recsys.gallery.site import Site
 from recsys.gallery.versions import LISTED, Churns, compare
-from recsys.queries.filters import Filters
-from recsys.recommender import Recommender
+from recsys.recommend.queries.filters import Filters
+from recsys.recommend.recommender import Recommender
 from tests.benchmarks import bench_queries
 
 N_USERS, N_ITEMS = 62_583, 28_806

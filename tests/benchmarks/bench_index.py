@@ -20,9 +20,9 @@ import numpy as np
 import pyarrow as pa
 
 from recsys.bundle import Bundle, Seen, save_bundle
-from recsys.factors import Factors
-from recsys.idmap import IdMap
-from recsys.recommender import Recommender
+from recsys.data.idmap import IdMap
+from recsys.ranking.factors import Factors
+from recsys.recommend.recommender import Recommender
 
 N_USERS, N_COMPONENTS, N_CENTRES, N_ASKED = 1_000, 64, 2_000, 200
 

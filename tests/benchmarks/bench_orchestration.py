@@ -42,7 +42,7 @@ LONG = ("tune", "evaluate", "fit")  # the stages that train, the same work on al
 SETTINGS = """
 import json, sys, time
 from pathlib import Path
-from recsys.config import load_config
+from recsys.base.config import load_config
 folder = Path(sys.argv[1])
 interim = folder / "interim"
 config = load_config(None, {
@@ -54,7 +54,8 @@ spent = {}
 BARE = (
     SETTINGS
     + """
-from recsys import learning, preparation
+from recsys.pipeline import learning
+from recsys.pipeline import preparation
 workers = config.search.workers
 
 def timed(stage, *args, **options):
@@ -77,7 +78,7 @@ FLOW = (
     SETTINGS
     + """
 from flows.train import train
-from recsys.progress import StageDone, listening
+from recsys.base.events import StageDone, listening
 
 def listen(event):
     if isinstance(event, StageDone):

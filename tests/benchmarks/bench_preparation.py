@@ -28,8 +28,9 @@ import pyarrow.csv as pacsv
 import scipy.sparse as sp
 from sklearn.feature_extraction import DictVectorizer
 
-from recsys import preparation, products
-from recsys.config import Data, Encode, Split, Threshold
+from recsys.base.config import Data, Encode, Split, Threshold
+from recsys.data import files as products
+from recsys.pipeline import preparation
 
 
 @dataclass(frozen=True)

@@ -22,14 +22,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from recsys.bundle import Bundle, Seen, SideInformation, Vocabulary, save_bundle
-from recsys.content import Profiles
-from recsys.factors import Factors
-from recsys.foldin import FoldIn
-from recsys.idmap import IdMap
-from recsys.mapping import Mapping
-from recsys.queries.filters import Filters
-from recsys.recommender import Recommender
+from recsys.bundle import Bundle, Seen, save_bundle
+from recsys.data.idmap import IdMap
+from recsys.models.content import Profiles
+from recsys.models.foldin import FoldIn
+from recsys.models.mapping import Mapping
+from recsys.models.side import SideInformation, Vocabulary
+from recsys.ranking.factors import Factors
+from recsys.recommend.queries.filters import Filters
+from recsys.recommend.recommender import Recommender
 
 N_USERS, N_ITEMS, N_COMPONENTS, N_FEATURES = 15_274, 25_655, 100, 20_352
 N_LIKES, N_TAGS, N_BATCH = 35, 10, 1_000

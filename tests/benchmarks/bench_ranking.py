@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from recsys import ranking
-from recsys.factors import Factors
-from recsys.metrics import evaluate, precision_at_k
-from recsys.ranking import top_k
+from recsys.ranking import topk as ranking
+from recsys.ranking.factors import Factors
+from recsys.ranking.metrics import evaluate, precision_at_k
+from recsys.ranking.topk import top_k
 
 N_USERS, N_ITEMS, N_COMPONENTS, N_HELD_OUT, N_KNOWN = 3_054, 25_655, 100, 5, 25
 N_TAGS = 10  # features an item has, beside its own identity

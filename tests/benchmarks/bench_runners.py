@@ -39,9 +39,9 @@ def measure(runner: str, workers: int, trials: int, epochs: int, interim: Path) 
     """One study in this process; what it took."""
     from prefect import flow
 
-    from recsys import learning
-    from recsys.config import Search
-    from recsys.progress import TrialDone, listening
+    from recsys.base.config import Search
+    from recsys.base.events import TrialDone, listening
+    from recsys.pipeline import learning
     from tasks.runners import hired
     from tests.conftest import SAMPLE, prepare
 
@@ -79,7 +79,7 @@ def measure(runner: str, workers: int, trials: int, epochs: int, interim: Path) 
 
 
 def _legs(kept: list[Any]) -> Any:
-    from recsys.progress import TrialDone
+    from recsys.base.events import TrialDone
 
     return lambda event: kept.append(event) if isinstance(event, TrialDone) else None
 

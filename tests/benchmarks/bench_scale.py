@@ -19,8 +19,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from recsys import config, gating, learning, preparation
-from recsys.stages import Stage, StageFunction
+from recsys.base import config
+from recsys.pipeline import gating, learning, preparation
+from recsys.store.stages import Stage, StageFunction
 from tests.benchmarks.bench_preparation import Shape, generate
 
 LIMIT = 12.0  # GB

@@ -23,19 +23,19 @@ from statistics import median
 
 import numpy as np
 
-from recsys.article import article_study
-from recsys.config import ARTICLE_SPACE, DEFAULT_SPACE, Article, Range, Space
-from recsys.interactions import read_interactions
-from recsys.kcore import kcore
-from recsys.metrics import precision_at_k
-from recsys.portfolio import PORTFOLIO
-from recsys.search import Budget, Forgetful, Policy, run_study
-from recsys.space import Configuration, SearchSpace
-from recsys.splits import Split, split
-from recsys.stopping import Converged
-from recsys.strategies import learn
-from recsys.study import pool_users
-from recsys.trial import Problem, Rung, TrialResult
+from recsys.base.config import ARTICLE_SPACE, DEFAULT_SPACE, Article, Range, Space
+from recsys.data.interactions import read_interactions
+from recsys.data.kcore import kcore
+from recsys.data.splits import Split, split
+from recsys.models.strategies import learn
+from recsys.ranking.metrics import precision_at_k
+from recsys.tuning.article import article_study
+from recsys.tuning.portfolio import PORTFOLIO
+from recsys.tuning.search import Budget, Forgetful, Policy, run_study
+from recsys.tuning.space import Configuration, SearchSpace
+from recsys.tuning.stopping import Converged
+from recsys.tuning.study import pool_users
+from recsys.tuning.trials import Problem, Rung, TrialResult
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "likes.psv.gz"
 SEEDS = (0, 1, 2)

@@ -21,12 +21,12 @@ import httpx
 import numpy as np
 import pyarrow as pa
 
-from recsys import serving
 from recsys.bundle import Bundle, Seen, save_bundle
-from recsys.factors import Factors
-from recsys.idmap import IdMap
-from recsys.registry import Registry
-from recsys.tracking import Opened, Tracker
+from recsys.data.idmap import IdMap
+from recsys.ranking.factors import Factors
+from recsys.serving import pyfunc
+from recsys.tracking.registry import Registry
+from recsys.tracking.runs import Opened, Tracker
 
 CONNECTIONS = (1, 8, 64)
 USERS, ITEMS, COMPONENTS, LIKES = 20_000, 23_000, 64, 20
@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[2]
 # A raw application, without a framework: nothing but uvicorn is measured.
 BARE = """
 import socket, sys, uvicorn
-from recsys.server import TimedProtocol
+from recsys.serving.http import TimedProtocol
 body = b"x" * int(sys.argv[1])
 head = [(b"content-length", str(len(body)).encode()), (b"content-type", b"application/json")]
 async def app(scope, receive, send):
@@ -148,7 +148,7 @@ def main() -> None:
         script.write_text(SCRIPT.format(last=USERS - 1), encoding="utf-8")
         uri = f"sqlite:///{folder}/mlflow.db"
         run_id = Tracker.connect(uri, "load").open_study(Opened("k", "load", {}))
-        number = serving.register(uri, run_id, "load", bundle(folder / "bundle"), {})
+        number = pyfunc.register(uri, run_id, "load", bundle(folder / "bundle"), {})
         Registry(uri, "load").promote(number, by="bench", why="to be measured")
         serve = ("-m", "recsys.cli", "serve", "--model", "load", "--port", "0")
         print(f"{USERS:,} users, {ITEMS:,} items, {COMPONENTS} components; recommend, n = 10")

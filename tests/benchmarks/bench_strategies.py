@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recsys import learning, preparation
-from recsys.config import Config, load_config
+from recsys.base.config import Config, load_config
+from recsys.pipeline import learning, preparation
 from tests.benchmarks.bench_search import SAMPLE, data_sets
 
 

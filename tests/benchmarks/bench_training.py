@@ -18,8 +18,8 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.sparse as sp
 
-from recsys.metrics import precision_at_k
-from recsys.model import Hyperparameters, Training
+from recsys.models.lightfm import Hyperparameters, Training
+from recsys.ranking.metrics import precision_at_k
 
 
 def generated(interactions: int, seed: int = 0) -> sp.csr_matrix:

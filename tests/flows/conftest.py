@@ -19,8 +19,8 @@ os.environ["PREFECT_LOGGING_LEVEL"] = "CRITICAL"
 
 from prefect.testing.utilities import prefect_test_harness
 
-from recsys.config import Config, load_config
-from tests.planted import write_planted
+from recsys.base.config import Config, load_config
+from tests.fixtures.planted import write_planted
 
 # Whoever collects these tests has made one, whether they run here or not.
 atexit.register(shutil.rmtree, os.environ["PREFECT_HOME"], ignore_errors=True)

@@ -11,7 +11,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from flows.cli import main
-from tests.planted import write_planted
+from tests.fixtures.planted import write_planted
 
 SMALL = [
     "--trials", "2", "--set", "search.max_epochs=6", "--set", "evaluate.als_trials=0",

@@ -22,7 +22,7 @@ import pytest
 
 from flows.deploy import automations
 from tests.conftest import ROOT
-from tests.planted import write_planted
+from tests.fixtures.planted import write_planted
 
 PROGRAM = [sys.executable, "-c", "from flows.cli import main; main()"]
 

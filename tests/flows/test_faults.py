@@ -17,13 +17,13 @@ import pytest
 from mlflow.tracking import MlflowClient
 from prefect.settings import PREFECT_API_URL
 
-from recsys.errors import InputError
-from recsys.stages import intact, load_stage
+from recsys.base.errors import InputError
+from recsys.store.stages import intact, load_stage
 from tests.conftest import ROOT
-from tests.processes import ARGUMENTS, Ended, Run, planted_folder
+from tests.fixtures.processes import ARGUMENTS, Ended, Run, planted_folder
+from tests.fixtures.tracking_server import Line, Server, tracking_server
+from tests.fixtures.worker import children
 from tests.soak import Point, Witness, kill_runs, kill_worker, through, undisturbed
-from tests.tracking_server import Line, Server, tracking_server
-from tests.worker import children
 
 
 @pytest.fixture(scope="module", autouse=True)

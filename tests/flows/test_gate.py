@@ -24,11 +24,11 @@ from prefect.client.schemas.filters import (
 from prefect.settings import PREFECT_API_URL
 
 from flows.train import Outcome, train
-from recsys.config import Config, Data
-from recsys.progress import StageDone, listening
-from recsys.registry import Registry
+from recsys.base.config import Config, Data
+from recsys.base.events import StageDone, listening
+from recsys.tracking.registry import Registry
+from tests.fixtures.planted import write_planted
 from tests.flows.conftest import small_config
-from tests.planted import write_planted
 
 # A search that cannot find anything, and the same nothing whatever it starts from: two components,
 # steps too small to go anywhere.

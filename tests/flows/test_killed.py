@@ -13,7 +13,7 @@ from typing import Any
 from prefect.settings import PREFECT_API_URL
 
 from tests.conftest import ROOT
-from tests.planted import write_planted
+from tests.fixtures.planted import write_planted
 
 ARGUMENTS = [
     "train", "--likes", "in/likes.psv", "--features", "in/feats.psv", "--json-lines",

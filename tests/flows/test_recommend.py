@@ -8,13 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.recommend import recommend
-from recsys import serving
-from recsys.config import load_config
-from recsys.errors import NotFoundError, RegistryError
-from recsys.progress import Event, StageDone, listening
-from recsys.registry import Registry
-from recsys.tracking import Opened, Tracker
-from tests.recsys.test_bundle import bundle
+from recsys.base.config import load_config
+from recsys.base.errors import NotFoundError, RegistryError
+from recsys.base.events import Event, StageDone, listening
+from recsys.serving import pyfunc
+from recsys.tracking.registry import Registry
+from recsys.tracking.runs import Opened, Tracker
+from tests.test_bundle import bundle
 
 
 def test_lists_follow_the_champion(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_lists_follow_the_champion(tmp_path: Path) -> None:
     for number in ("1", "2"):
         (tmp_path / number).mkdir()
         folder = bundle(tmp_path / number / "bundle")
-        assert serving.register(uri, run_id, "fruit", folder, {"bundle": "same"}) == number
+        assert pyfunc.register(uri, run_id, "fruit", folder, {"bundle": "same"}) == number
     registry.promote("1", by="ann", why="x")
 
     first = recommend(config)

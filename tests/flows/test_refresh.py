@@ -12,12 +12,12 @@ from prefect.client.orchestration import get_client
 
 from flows.refresh import refresh
 from flows.train import train
+from recsys.base.config import Config, Data
+from recsys.base.errors import InputError, RegistryError
+from recsys.base.events import StageDone, TrialDone, listening
 from recsys.bundle import load_bundle
-from recsys.config import Config, Data
-from recsys.errors import InputError, RegistryError
-from recsys.progress import StageDone, TrialDone, listening
+from tests.fixtures.planted import write_planted
 from tests.flows.conftest import small_config
-from tests.planted import write_planted
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,13 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.context import FlowRunContext
 
-from recsys import learning
-from recsys.config import Data, Search
-from recsys.errors import ConfigError
-from recsys.stages import Stage
+from recsys.base.config import Data, Search
+from recsys.base.errors import ConfigError
+from recsys.pipeline import learning
+from recsys.store.stages import Stage
 from tasks.runners import hired, task_runner
 from tests.conftest import Prepared, prepare
-from tests.planted import write_planted
+from tests.fixtures.planted import write_planted
 
 SEARCH = Search(trials=4, max_epochs=24, batch=3)
 INTEGRATIONS = {"dask": "prefect_dask", "ray": "prefect_ray"}

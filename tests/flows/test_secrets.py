@@ -19,7 +19,7 @@ import pytest
 from prefect.client.orchestration import get_client
 
 from flows.train import train
-from recsys.recommender import Recommender
+from recsys.recommend.recommender import Recommender
 from tests.flows.conftest import small_config
 
 SECRET = "hunter2hunter2"  # noqa: S105

@@ -15,10 +15,10 @@ import boto3
 import psycopg
 from mlflow.tracking import MlflowClient
 
-from recsys.champion import Champion
+from recsys.serving.champion import Champion
 from tests.conftest import ROOT
-from tests.planted import write_planted
-from tests.servers import postgres, prefect_server, s3
+from tests.fixtures.planted import write_planted
+from tests.fixtures.servers import postgres, prefect_server, s3
 
 ARGUMENTS = [
     "train", "--likes", "in/likes.psv", "--features", "in/feats.psv", "--json",

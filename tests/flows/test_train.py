@@ -9,12 +9,12 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from flows.train import Outcome, train
-from recsys.config import Config, Data
-from recsys.progress import Event, StageDone, TrialDone, listening
-from recsys.recommender import Recommender
-from recsys.serving import download
+from recsys.base.config import Config, Data
+from recsys.base.events import Event, StageDone, TrialDone, listening
+from recsys.recommend.recommender import Recommender
+from recsys.tracking.models import download
+from tests.fixtures.planted import write_planted
 from tests.flows.conftest import small_config
-from tests.planted import write_planted
 
 STAGES = [
     "ingest", "threshold", "split", "encode", "tune", "evaluate", "fit",

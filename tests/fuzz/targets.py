@@ -17,18 +17,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recsys.cli import pairs
-from recsys.config import Config, load_config
-from recsys.errors import RecsysError
-from recsys.features import FeatureColumns, read_features
-from recsys.idmap import IdMap
-from recsys.interactions import InteractionColumns, read_interactions
-from recsys.queries.questions import MOST, answer_all, read_questions
-from recsys.recommender import Recommender
-from recsys.server import RefusedError, _records, _saying
-from recsys.space import SearchSpace
-from recsys.tables import TextFormat
-from tests.recsys.test_bundle import bundle
+from recsys.base.config import Config, load_config
+from recsys.base.errors import RecsysError
+from recsys.cli.commands import pairs
+from recsys.data.features import FeatureColumns, read_features
+from recsys.data.idmap import IdMap
+from recsys.data.interactions import InteractionColumns, read_interactions
+from recsys.data.tables import TextFormat
+from recsys.recommend.recommender import Recommender
+from recsys.serving.http import RefusedError, _records, _saying
+from recsys.serving.questions import MOST, answer_all, read_questions
+from recsys.tuning.space import SearchSpace
+from tests.test_bundle import bundle
 
 Target = Callable[[bytes], None]
 

@@ -1,0 +1,1 @@
+"""Foundations: errors, configuration, events, retries, redaction; no subject of recommending."""

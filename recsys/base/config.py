@@ -1,0 +1,488 @@
+"""Configuration: what may be set, its defaults, and the TOML file it is read from."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from recsys.base.errors import ConfigError
+from recsys.base.location import tracking_uri
+from recsys.base.redaction import redacted
+
+LOCAL_UI = "http://127.0.0.1:5000"
+Share = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[int, Field(ge=1, lt=2**31)]
+Samples = Annotated[int, Field(ge=1, le=100_000)]
+Column = Annotated[str, Field(min_length=1)]
+Location = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
+Margin = Annotated[float, Field(ge=0)]
+Character = Annotated[str, Field(min_length=1, max_length=1)]
+
+
+def _safe_name(name: str) -> str:
+    if not name.strip(" .") or unsafe(name):
+        raise ValueError("a name of letters, digits, spaces and _ . + - @, with no path in it")
+    return name
+
+
+# Names become folders, parts of addresses and of MLflow's filter expressions.
+Name = Annotated[str, Field(max_length=200), AfterValidator(_safe_name)]
+# Whatever is written of a configuration (MLflow's parameters, Prefect's, files) is JSON: what must
+# not be read there is never in it. Python's own values stay whole, for they have to be used.
+Address = Annotated[Location, PlainSerializer(redacted, return_type=str, when_used="json")]
+
+
+def unsafe(name: str) -> set[str]:
+    """The characters that a name must not have."""
+    return {letter for letter in name if not (letter.isalnum() or letter in " _.+-@")}
+
+
+class Section(BaseModel):
+    """A frozen part of the configuration; unknown names are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Data(Section):
+    """Where the likes and features are, and what their columns are called."""
+
+    likes: Address = Field(description="file, folder or URL of the interactions")
+    features: Address | None = Field(None, description="item features: item, type, value")
+    user_features: Address | None = Field(None, description="user features: user, type, value")
+    delimiter: Character = Field("|", description="between the fields of a text file")
+    quote: Character | None = Field('"', description="'' if there is none")
+    escape: Character | None = Field("\\", description="'' if there is none")
+    encoding: str = "utf-8"
+    user_column: Column = "uid"
+    item_column: Column = "mid"
+    name_column: Column | None = Field("modelname", description="the item's name in the likes")
+    weight_column: Column | None = None
+    timestamp_column: Column | None = None
+    feature_item_column: Column | None = Field(None, description="by default item_column")
+    feature_user_column: Column | None = Field(None, description="by default user_column")
+    feature_type_column: Column = "type"
+    feature_value_column: Column = "value"
+    feature_weight_column: Column | None = None
+
+    @field_validator("quote", "escape", mode="before")
+    @classmethod
+    def _none(cls, mark: Any) -> Any:
+        """TOML has no null."""
+        return None if mark == "" else mark
+
+    @model_validator(mode="after")
+    def _tell_apart(self) -> Data:
+        marks = [mark for mark in (self.delimiter, self.quote, self.escape) if mark]
+        if len(set(marks)) < len(marks):
+            raise ValueError(
+                "marks that differ: delimiter, quote, escape (a doubled quote is read too)"
+            )
+        if any(not mark.isascii() or mark in "\0\r\n" for mark in marks):
+            raise ValueError("delimiter, quote and escape of ASCII and no line break")
+        if self.user_column == self.item_column:
+            raise ValueError(f"two columns, not {self.user_column!r} for users and items")
+        return self
+
+
+class Threshold(Section):
+    """The k-core: repeated until every user and item has its minimum."""
+
+    user_min: Positive = 5
+    item_min: Positive = 5
+
+
+class Split(Section):
+    """What is held out."""
+
+    method: Literal["random", "last"] = Field("random", description="'last' goes by timestamp")
+    holdouts: Literal["validation and test", "one"] = "validation and test"
+    n: Positive = Field(5, description="interactions held out of each chosen user")
+    share: Share = Field(0.2, description="of all users, for each holdout")
+    cold_share: Share = Field(0.1, description="of the items with features")
+
+
+class Encode(Section):
+    """How features become numbers."""
+
+    min_support: Positive = Field(1, description="items a feature must be on")
+    normalisation: Literal["none", "l1", "l2"] = "l2"
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    identity: bool = Field(True, description="a column of its own for every item and user")
+
+
+class Range(Section):
+    """A dimension of the search: the numbers from `low` to `high`.
+
+    Whole numbers on both ends make it a dimension of whole numbers. `when` names other
+    dimensions and the values they must have for this one to matter.
+    """
+
+    low: float | int
+    high: float | int
+    scale: Literal["linear", "log"] = "linear"
+    likely: tuple[float | int, float | int] | None = Field(
+        None, description="where the first trials are drawn from; the whole range if not given"
+    )
+    when: dict[str, str | float | int | list[str]] | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Range:
+        if not self.low < self.high:
+            raise ValueError(f"low ({self.low}) must be below high ({self.high})")
+        if self.likely and not self.low <= self.likely[0] < self.likely[1] <= self.high:
+            raise ValueError(f"likely {self.likely} must lie within {self.low} and {self.high}")
+        if self.scale == "log" and self.low <= 0:
+            raise ValueError("a logarithmic range must be positive")
+        return self
+
+
+class Choice(Section):
+    """A dimension of the search: one of several values."""
+
+    values: Annotated[list[str], Field(min_length=2)]
+    when: dict[str, str | float | int | list[str]] | None = None
+
+    @field_validator("values")
+    @classmethod
+    def _once_each(cls, values: list[str]) -> list[str]:
+        if len(set(values)) < len(values):
+            raise ValueError("values that differ")
+        return values
+
+
+Dimension = Range | Choice | bool | int | float | str
+Space = dict[str, Dimension]
+
+# The likely parts were drawn with learning curves of citeulike-a and of the bundled sample in
+# view: on those two data sets they are tuned, and a comparison there flatters them.
+DEFAULT_SPACE: Space = {
+    "no_components": Range(low=16, high=256, scale="log", likely=(48, 192)),
+    "learning_rate": Range(low=0.005, high=0.3, scale="log", likely=(0.02, 0.1)),
+    "user_alpha": Range(low=1e-7, high=1e-3, scale="log", likely=(1e-7, 3e-4)),
+    "item_alpha": Range(low=1e-7, high=1e-3, scale="log", likely=(1e-7, 3e-4)),
+    "max_sampled": Range(low=5, high=100, scale="log", likely=(8, 50)),
+    "loss": "warp",
+    "learning_schedule": "adagrad",
+    "initialisation": "spectral",
+}
+
+# The founding article's own: one regularisation for both sides, epochs a plain dimension.
+ARTICLE_SPACE: Space = {
+    "no_components": Range(low=20, high=200),
+    "learning_rate": Range(low=1e-4, high=1.0, scale="log"),
+    "alpha": Range(low=1e-6, high=1e-1, scale="log"),
+    "max_sampled": 10,
+    "loss": "warp",
+    "learning_schedule": "adagrad",
+}
+
+ARTICLE_FEATURE_SPACE: Space = {
+    "no_components": Range(low=20, high=200),
+    "learning_rate": Range(low=1e-3, high=1.0, scale="log"),
+    "item_alpha": Range(low=1e-5, high=1e-3, scale="log"),
+    "user_alpha_scale": Range(low=1e-3, high=1.0, scale="log"),
+    "max_sampled": 10,
+    "loss": "warp",
+    "learning_schedule": "adagrad",
+}
+
+
+# How features take part when they are trained jointly; each was on the founding article's list of
+# experiments. Searched beside the dimensions of `search.space`.
+JOINT_SPACE: Space = {
+    "feature_weight": Range(low=0.1, high=3.0, scale="log"),
+    "features_below": Range(low=10, high=1000, scale="log"),
+    "min_support": Range(low=1, high=20, scale="log"),
+    "normalisation": Choice(values=["l2", "l1"]),
+}
+
+
+class Search(Section):
+    """The hyper-parameter search."""
+
+    # Who trains, and where, changes nothing of what is found.
+    unkeyed: ClassVar[frozenset[str]] = frozenset({"workers", "runner", "cluster", "exchange"})
+
+    trials: Samples = Field(30, description="configurations tried, at most")
+    seconds: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="no new trial after so many seconds of wall time"
+    )
+    max_epochs: Positive = 260
+    batch: Positive = Field(
+        4, description="trials under way at once, whoever trains them; part of what a study is"
+    )
+    workers: Positive = Field(2, description="how many train them, one trial and one core each")
+    runner: Literal["threads", "processes", "dask", "ray"] = Field(
+        "threads", description="what they are: threads, processes, dask or ray"
+    )
+    cluster: Address | None = Field(
+        None, description="address of a Dask or Ray cluster; by default one for the run is started"
+    )
+    exchange: Address | None = Field(
+        None, description="folder or URL that a cluster's workers reach; by default storage.interim"
+    )
+    space: Space = Field(
+        default_factory=lambda: dict(DEFAULT_SPACE), description="names left out keep the default"
+    )
+    joint_trials: Annotated[int, Field(ge=0)] = Field(
+        0, description="with features trained jointly, after the others; each takes far longer"
+    )
+    joint_space: Space = Field(
+        default_factory=lambda: dict(JOINT_SPACE), description="their dimensions besides"
+    )
+
+    @field_validator("space")
+    @classmethod
+    def _completed(cls, space: Space) -> Space:
+        """One dimension can be set without writing the others again."""
+        replaced = {"alpha": {"user_alpha", "item_alpha"}, "user_alpha_scale": {"user_alpha"}}
+        gone = set().union(*(names for name, names in replaced.items() if name in space))
+        return {n: d for n, d in DEFAULT_SPACE.items() if n not in gone} | space
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Search:
+        if self.cluster is not None and self.runner not in ("dask", "ray"):
+            raise ValueError(f"cluster is for the runners dask and ray, not {self.runner}")
+        return self
+
+    @field_validator("joint_space")
+    @classmethod
+    def _joint_completed(cls, space: Space) -> Space:
+        return JOINT_SPACE | space
+
+
+class Article(Section):
+    """The founding article's searches, for `protocol = "article"`."""
+
+    calls: Samples = Field(250, description="trials without features")
+    feature_calls: Annotated[int, Field(ge=0)] = Field(
+        50, description="trials with features, the first at the best of those without"
+    )
+    space: Space = Field(default_factory=lambda: dict(ARTICLE_SPACE))
+    feature_space: Space = Field(default_factory=lambda: dict(ARTICLE_FEATURE_SPACE))
+    max_epochs: Positive = 260
+
+
+class Evaluate(Section):
+    """What is measured on the test holdout."""
+
+    ks: list[Positive] = [5, 10, 20]
+    bootstrap_samples: Samples = 1000
+    als_trials: Annotated[int, Field(ge=0)] = Field(4, description="0 leaves ALS out")
+    withheld: bool = Field(
+        True, description="one more fit, without the cold items and some users, to serve them"
+    )
+
+
+class Fit(Section):
+    """The final fit on all interactions."""
+
+    threads: Positive = Field(1, description="more than one is faster and not reproducible")
+
+
+class Gate(Section):
+    """What a challenger has to show before it becomes champion."""
+
+    level: Share = Field(0.95, description="of the bootstrap intervals below")
+    bootstrap_samples: Samples = 1000
+    popularity_margin: Margin = Field(
+        0.0, description="precision_at_5 by which the whole interval must beat popularity"
+    )
+    champion_margin: Margin = Field(
+        0.0, description="precision_at_5 by which the whole interval may be below the champion"
+    )
+    coverage: Share = Field(
+        0.01, description="of the items that lists could show, the share that some list shows"
+    )
+    alike: Share = Field(0.8, description="share of a list that two users may have in common")
+    shrink: Share = Field(
+        0.2, description="share of the champion's users, items or likes that may be missing"
+    )
+
+
+class Batch(Section):
+    """What `recsys batch` writes: items for every user, items like every item."""
+
+    n: Positive = Field(20, description="items a list")
+    folder: Location = "data/output/batch"
+    workers: Positive = Field(2, description="threads that rank")
+
+
+class Gallery(Section):
+    """What `recsys gallery` shows beside the model: pictures of items."""
+
+    pictures: str | None = Field(
+        None, description='URL of an item\'s picture with {id} in it, or "sketchfab"'
+    )
+    table: str | None = Field(None, description="an item table with a column of such URLs")
+    item_column: str = Field("mid", description="of that table")
+    column: str | None = Field(None, description="of that table, with the URLs")
+    folder: str = Field("data/output/gallery", description="where maps and pictures are kept")
+
+
+class Tracking(Section):
+    """MLflow: where runs go and what the registered model is called."""
+
+    uri: Address = Field(
+        default_factory=tracking_uri,
+        description="a database or a server's address; without it what MLFLOW_TRACKING_URI says",
+    )
+    artifacts: Address | None = Field(
+        None, description="folder or URL (s3://bucket/path) of new experiments' files"
+    )
+    experiment: Name | None = Field(None, description="by default named after the data set")
+    model: Name | None = Field(None, description="by default named after the data set")
+    ui: str | None = Field(None, description="where people open MLflow, for links to it")
+    patience: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        120.0, description="seconds that a server which does not answer is waited for"
+    )
+
+    @property
+    def page(self) -> str:
+        """Where people open MLflow: what was set, the server itself, or what `make ui` serves."""
+        served = self.uri if self.uri.startswith(("http://", "https://")) else LOCAL_UI
+        return redacted(self.ui or served).rstrip("/")
+
+
+class Storage(Section):
+    """Where stages keep their products."""
+
+    interim: Location = "data/interim"
+
+
+class Config(Section):
+    """Everything a training run can be told."""
+
+    dataset: Name = Field("sample", description="a named data set; `data` goes before it")
+    data: Data | None = Field(None, description="your own files instead of a named data set")
+    protocol: Literal["standard", "article"] = "standard"
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 2016
+    threshold: Threshold = Threshold()
+    split: Split = Split()
+    encode: Encode = Encode()
+    search: Search = Search()
+    article: Article = Article()
+    evaluate: Evaluate = Evaluate()
+    fit: Fit = Fit()
+    gate: Gate = Gate()
+    batch: Batch = Batch()
+    gallery: Gallery = Gallery()
+    tracking: Tracking = Tracking()
+    storage: Storage = Storage()
+
+    @property
+    def title(self) -> str:
+        """What the run is about: the data set's name, or that of the likes file."""
+        if self.data is None:
+            return self.dataset
+        # An address may end in a query, with a key in it.
+        path = re.split("[?#]", self.data.likes)[0] if "://" in self.data.likes else self.data.likes
+        stem = Path(path).name.split(".")[0]
+        forbidden = unsafe(stem)
+        return "".join("-" if letter in forbidden else letter for letter in stem).strip() or "likes"
+
+    @property
+    def experiment(self) -> str:
+        """The MLflow experiment: one a data set, so that its nights can be compared."""
+        return self.tracking.experiment or self.title
+
+    @property
+    def model(self) -> str:
+        """The name in the registry."""
+        return self.tracking.model or self.title
+
+    def effective(self) -> Config:
+        """The configuration with a protocol's prescriptions written out."""
+        if self.protocol == "standard":
+            return self
+        return self.model_copy(
+            update={
+                "split": self.split.model_copy(update={"holdouts": "one", "method": "random"}),
+                "encode": self.encode.model_copy(
+                    update={"normalisation": "none", "min_support": 1, "weight": 1.0}
+                ),
+            }
+        )
+
+
+def load_config(path: Path | None, overrides: dict[str, Any] | None = None) -> Config:
+    """Read a TOML file and apply overrides given as dotted names.
+
+    Parameters
+    ----------
+    path : Path or None
+        None for the defaults.
+    overrides : dict
+        Such as {"search.trials": 40}; they go before the file.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing, is not TOML, or a value is not allowed; names the first fault.
+    """
+    values = {} if path is None else _read_toml(path)
+    for name, value in (overrides or {}).items():
+        _assign(values, name.split("."), value)
+    try:
+        return Config.model_validate(values)
+    except ValidationError as fault:
+        raise _explain(fault, str(path or "the options")) from fault
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as fault:
+        raise ConfigError(
+            f"{path} cannot be read ({fault.strerror})", "a TOML file", "check the path"
+        ) from fault
+    except RecursionError as fault:
+        raise ConfigError(f"{path} is nested too deeply", "a TOML file", "mend it") from fault
+    except ValueError as fault:  # no TOML, no UTF-8, or a number of thousands of digits
+        raise ConfigError(f"{path} is not TOML ({fault})", "a TOML file", "mend it") from fault
+
+
+def _assign(values: dict[str, Any], names: list[str], value: Any) -> None:
+    for name in names[:-1]:
+        values = values.setdefault(name, {})
+        if not isinstance(values, dict):
+            raise ConfigError(
+                f"{'.'.join(names)} reaches into {name}, which is a value",
+                "a section",
+                "see the configuration reference in the README",
+            )
+    values[names[-1]] = value
+
+
+BRANCHES = ("Range", "Choice", "bool", "int", "float", "str")
+BESIDE_THE_POINT = ("missing", "extra_forbidden", "model_type")
+
+
+def _explain(fault: ValidationError, source: str) -> ConfigError:
+    found_faults = fault.errors(include_url=False)
+    # A dimension that is a wrong choice is no range either, which is said first and helps nobody.
+    telling = [one for one in found_faults if one["type"] not in BESIDE_THE_POINT]
+    first = (telling or found_faults)[0]
+    # Pydantic names the branches of a union too; a person looks for the names in the file.
+    parts = [str(part) for part in first["loc"] if "[" not in str(part)]
+    where = ".".join(part for part in parts if part not in BRANCHES) or "the configuration"
+    found = "" if isinstance(first["input"], dict) else f" (found {first['input']!r})"
+    said = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    return ConfigError(
+        f"{source}: {where}{found}",
+        said[0].lower() + said[1:],
+        "see the configuration reference in the README",
+    )

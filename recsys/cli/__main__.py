@@ -1,0 +1,5 @@
+"""`python -m recsys.cli`: the library's commands, without those that start flows."""
+
+from recsys.cli.commands import main
+
+main()

@@ -1,0 +1,126 @@
+"""Columns of a read table as checked arrays: which rows are usable, numbers, moments, codes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from recsys.data.idmap import IdMap
+from recsys.data.tables import Source
+
+TICKS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}  # of a unit in a second
+# The years that can be written down: 1 to 9999.
+EARLIEST, LATEST = (
+    np.datetime64(year, "s").astype(np.int64).item() for year in ("0001-01-01", "+10000-01-01")
+)
+
+Check = Callable[[pa.ChunkedArray], NDArray[np.bool_]]
+
+
+def valid_rows(
+    table: pa.Table, checks: Mapping[str, tuple[str, Check]]
+) -> tuple[NDArray[np.bool_], dict[str, int]]:
+    """Which rows pass every check, and how many fall to each (the first that they fail).
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+    checks : mapping
+        Column name to the reason given for a row that fails, and the check; columns that the
+        table does not have are passed over.
+    """
+    keep = np.ones(table.num_rows, dtype=bool)
+    rejected: dict[str, int] = {}
+    for column, (reason, check) in checks.items():
+        if column not in table.column_names:
+            continue
+        bad = keep & ~check(table.column(column))
+        rejected[reason] = int(bad.sum())
+        keep &= ~bad
+    return keep, rejected
+
+
+def present(column: pa.ChunkedArray) -> NDArray[np.bool_]:
+    """Where a text column has something in it."""
+    empty = pc.or_kleene(pc.is_null(column), pc.equal(column.cast(pa.string()), ""))
+    return ~np.asarray(pc.fill_null(empty, True))
+
+
+def positive(column: pa.ChunkedArray) -> NDArray[np.bool_]:
+    """Where a column has a positive number that float32 can hold, without loss of its sign."""
+    number = numbers(column)
+    bounds = np.finfo(np.float32)
+    return np.isfinite(number) & (number >= bounds.tiny) & (number < bounds.max)
+
+
+def dated(column: pa.ChunkedArray) -> NDArray[np.bool_]:
+    """Where a column has a readable timestamp."""
+    return np.isfinite(seconds(column))
+
+
+def numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    """A column as float64, NaN where it is no number; a moment or a span of time is none."""
+    if pa.types.is_temporal(column.type):
+        return np.full(len(column), np.nan)
+    return pd.to_numeric(column.to_pandas(), errors="coerce").to_numpy(np.float64)
+
+
+def seconds(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    """Timestamps as numbers: dates become seconds since 1970, numbers stay what they are.
+
+    NaN where there is neither, or a date outside of the years 1 to 9999.
+    """
+    if pa.types.is_date(column.type):
+        column = column.cast(pa.timestamp("s"))
+    if pa.types.is_timestamp(column.type):
+        ticks = column.cast(pa.int64()).to_numpy().astype(np.float64)
+        elapsed = ticks / TICKS[column.type.unit]
+    elif pa.types.is_temporal(column.type):
+        return np.full(len(column), np.nan)
+    else:
+        number = numbers(column)
+        # One stray number must not make a column of dates unreadable, nor the other way round.
+        if 2 * np.isfinite(number).sum() >= present(column).sum():
+            return np.where(np.abs(number) < 2**62, number, np.nan)
+        elapsed = _parsed(pd.Series(column.to_pandas()).astype("string"))
+    return np.where((elapsed >= EARLIEST) & (elapsed < LATEST), elapsed, np.nan)
+
+
+def _parsed(written: pd.Series) -> NDArray[np.float64]:
+    """Seconds since 1970 of dates as people write them."""
+    # "now" and "today" would be read too, as another moment every night.
+    written = written.where(written.str.contains(r"\d", na=False))
+    parsed = pd.to_datetime(written, errors="coerce", utc=True, format="mixed")
+    # Counted in the resolution that pandas chose: in nanoseconds the year 1 does not exist.
+    ticks = parsed.dt.tz_localize(None).to_numpy().astype("datetime64[us]")
+    return np.where(np.isnat(ticks), np.nan, ticks.astype(np.int64) / TICKS["us"])
+
+
+def sorted_codes(column: pa.ChunkedArray, kind: str) -> tuple[NDArray[np.int32], IdMap]:
+    """Indices (int32) of a dictionary-encoded column into its values, used ones only, sorted."""
+    encoded = column.combine_chunks()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.chunk(0)
+    codes = encoded.indices.to_numpy(zero_copy_only=False)
+    used = np.flatnonzero(np.bincount(codes, minlength=len(encoded.dictionary)))
+    values = encoded.dictionary.take(pa.array(used))
+    order = pc.sort_indices(values).to_numpy()
+    rank = np.full(len(encoded.dictionary), -1, dtype=np.int32)
+    rank[used[order]] = np.arange(len(used), dtype=np.int32)
+    return rank[codes], IdMap(values.take(pa.array(order)), kind)
+
+
+def label(source: Source) -> str:
+    """What a message calls a source."""
+    return "the DataFrame" if isinstance(source, pd.DataFrame) else str(source)
+
+
+def reasons(rejected: dict[str, int]) -> str:
+    """Rejected rows by reason, for a message."""
+    named = [f"{reason}: {count:,}" for reason, count in rejected.items() if count]
+    return ", ".join(named) or "no rows"

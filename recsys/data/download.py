@@ -1,0 +1,454 @@
+"""Verified download: one file by HTTP, resumed when it breaks, kept only if its digest is right."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import httpx
+
+from recsys.base.errors import DownloadError
+
+if sys.platform != "win32":
+    import fcntl
+
+Progress = Callable[[int, "int | None"], None]
+"""Told the bytes on disk so far and the bytes in all (None when the server doesn't say)."""
+
+Algorithm = Literal["git-blob", "sha256", "md5"]
+
+_CHUNK = 1 << 20
+_LONGEST_DELAY = 30.0
+# Request Timeout, Too Early and Too Many Requests are the 4xx answers that ask to be tried again.
+_TRANSIENT_STATUS = frozenset({408, 425, 429})
+
+
+@dataclass(frozen=True)
+class Digest:
+    """What a file's content must hash to.
+
+    Parameters
+    ----------
+    algorithm : {"git-blob", "sha256", "md5"}
+        "git-blob" is the id git gives a file: SHA-1 over a line with its size and the content.
+    value : str
+        Lower-case hexadecimal.
+    """
+
+    algorithm: Algorithm
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.algorithm} {self.value}"
+
+
+@dataclass(frozen=True)
+class FetchPolicy:
+    """How long and how often to try, and how much to accept.
+
+    Parameters
+    ----------
+    timeout : float
+        Seconds without a byte (or without a connection) after which an attempt is given up.
+    attempts : int
+        Attempts in all, the first included.
+    backoff : float
+        Seconds before the second attempt; doubled before each further one, up to 30.
+    deadline : float
+        Seconds for everything together: a server that drips bytes never trips `timeout`.
+    max_bytes : int
+        The largest file accepted when its exact size isn't known beforehand.
+
+    Raises
+    ------
+    ValueError
+        If a number is not positive (`backoff` may be 0).
+    """
+
+    timeout: float = 30.0
+    attempts: int = 4
+    backoff: float = 0.5
+    deadline: float = 3600.0
+    max_bytes: int = 200 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        if min(self.timeout, self.attempts, self.deadline, self.max_bytes) <= 0 or self.backoff < 0:
+            raise ValueError(f"every limit of a FetchPolicy must be positive: {self}")
+
+    def delay(self, attempt: int, asked: float = 0.0) -> float:
+        """Seconds to wait after failed attempt number `attempt` (from 0); `asked` by the server."""
+        return min(max(self.backoff * 2.0**attempt, asked), _LONGEST_DELAY)
+
+
+DEFAULT_POLICY = FetchPolicy()
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """One file to be fetched: its address and what makes it the right one.
+
+    Parameters
+    ----------
+    url : str
+    digest : Digest
+    size : int, optional
+        Exact number of bytes, when it is known.
+    """
+
+    url: str
+    digest: Digest
+    size: int | None = None
+
+
+def part_path(target: Path) -> Path:
+    """Where the bytes of `target` gather until they are complete and verified."""
+    return target.with_name(target.name + ".part")
+
+
+def digest_of(path: Path, algorithm: Algorithm) -> Digest:
+    """Hash a file's content.
+
+    Parameters
+    ----------
+    path : Path
+    algorithm : {"git-blob", "sha256", "md5"}
+
+    Returns
+    -------
+    Digest
+
+    Raises
+    ------
+    OSError
+        If the file can't be read.
+    """
+    with path.open("rb") as handle:
+        return Digest(algorithm, _hash(handle, algorithm))
+
+
+def fetch(
+    remote: RemoteFile,
+    target: Path,
+    *,
+    policy: FetchPolicy = DEFAULT_POLICY,
+    progress: Progress | None = None,
+) -> Path:
+    """Give `target` with the right content, downloading it only when it isn't there.
+
+    Bytes gather in ``<target>.part``, which a broken or killed download leaves behind and the next
+    one goes on from. `target` itself appears whole and verified or not at all. Of several processes
+    that want the same file one downloads and the others wait for it.
+
+    Parameters
+    ----------
+    remote : RemoteFile
+    target : Path
+        Its folder is made when missing. A file already there is verified and never replaced.
+    policy : FetchPolicy
+    progress : callable, optional
+        Called as ``progress(done, total)`` after each piece received.
+
+    Returns
+    -------
+    Path
+        `target`.
+
+    Raises
+    ------
+    DownloadError
+        If the server can't be reached, answers with an error, sends something else than the
+        expected content, or the folder can't be written.
+    """
+    try:
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with _own_part(target) as part:
+                if part is not None:
+                    return _Download(remote, target, part, policy, progress).run()
+        return _verified(remote, target)
+    except OSError as error:
+        raise DownloadError(
+            f"{error.filename or target} can't be written or read ({error.strerror or error})",
+            f"a folder for {target.name} with room and the right to write",
+            "mend that and run again",
+        ) from error
+
+
+class _TransientError(Exception):
+    """A fault that another attempt may not meet."""
+
+    def __init__(self, reason: str, retry_after: float = 0.0) -> None:
+        super().__init__(reason)
+        self.reason, self.retry_after = reason, retry_after
+
+
+@dataclass
+class _Download:
+    """One download in progress; this process owns `part` while it lasts."""
+
+    remote: RemoteFile
+    target: Path
+    part: BinaryIO
+    policy: FetchPolicy
+    progress: Progress | None
+    etag: str | None = None
+    resumed: bool = False
+    started: float = field(default_factory=time.monotonic)
+
+    def run(self) -> Path:
+        # A process killed between the last byte and the rename leaves a part that is complete.
+        if self._done() and self._is_right():
+            return self._keep()
+        self._receive_all()
+        if not self._is_right() and self.resumed:
+            # The beginning may be of another version of the file than the rest.
+            self._restart()
+            self._receive_all()
+        if not self._is_right():
+            raise self._wrong_content()
+        return self._keep()
+
+    def _receive_all(self) -> None:
+        with httpx.Client(timeout=self.policy.timeout, follow_redirects=True) as client:
+            for attempt in range(self.policy.attempts):
+                try:
+                    self._receive(client)
+                    break
+                except _TransientError as fault:
+                    delay = self.policy.delay(attempt, fault.retry_after)
+                    last = attempt + 1 == self.policy.attempts
+                    if last or self._elapsed() + delay > self.policy.deadline:
+                        raise self._gave_up(fault, attempt + 1) from fault
+                    time.sleep(delay)
+
+    def _receive(self, client: httpx.Client) -> None:
+        """Ask for what is missing and append it, or start over if the server sends everything."""
+        try:
+            with client.stream("GET", self.remote.url, headers=self._headers()) as response:
+                total = self._begin(response)
+                # Raw bytes as they come: what is counted, resumed and hashed is what was sent.
+                for piece in response.iter_raw():
+                    self._append(piece, total)
+        except (httpx.TimeoutException, httpx.NetworkError, httpx.ProtocolError) as error:
+            raise _TransientError(_reason(error, self.policy)) from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self._refused(f"failed ({error})") from error
+
+    def _headers(self) -> dict[str, str]:
+        # Compression on the way would make lengths and ranges mean something else.
+        headers = {"Accept-Encoding": "identity"}
+        if self._done():
+            headers["Range"] = f"bytes={self._done()}-"
+            if self.etag:
+                headers["If-Range"] = self.etag
+        return headers
+
+    def _begin(self, response: httpx.Response) -> int | None:
+        """Judge the answer's head; returns the size of the whole file, if it is told."""
+        self._check_status(response)
+        start, total = _extent(response)
+        etag = _strong_etag(response)
+        changed = self.etag is not None and etag != self.etag
+        if response.status_code == 206 and (start != self._done() or changed):
+            self._restart()
+            raise _TransientError("the file changed or the server sent another part than asked for")
+        if response.status_code == 206:
+            self.resumed = True
+        else:
+            self._restart()
+        self.etag = etag
+        self._check_size(total)
+        return total
+
+    def _check_status(self, response: httpx.Response) -> None:
+        status = response.status_code
+        if status in (200, 206):
+            return
+        answer = f"answered {status} {response.reason_phrase}".rstrip()
+        if status == 416 and self._done():
+            self._restart()
+            raise _TransientError(answer)
+        if status >= 500 or status in _TRANSIENT_STATUS:
+            raise _TransientError(answer, _retry_after(response))
+        raise self._refused(answer)
+
+    def _append(self, piece: bytes, total: int | None) -> None:
+        self.part.write(piece)
+        done = self._done()
+        self._check_size(done)
+        if self.progress is not None:
+            self.progress(done, total)
+        if self._elapsed() > self.policy.deadline:
+            raise self._gave_up(_TransientError("too slow"), None)
+
+    def _check_size(self, size: int | None) -> None:
+        limit = self.remote.size or self.policy.max_bytes
+        if size is None or size <= limit:
+            return
+        self._discard()
+        raise DownloadError(
+            f"{self.remote.url} is larger than it may be ({size:,} bytes or more)",
+            f"{'exactly' if self.remote.size else 'at most'} {limit:,} bytes",
+            f"nothing was kept; {_by_hand(self.remote, self.target)}",
+        )
+
+    def _done(self) -> int:
+        return self.part.seek(0, os.SEEK_END)
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self.started
+
+    def _restart(self) -> None:
+        self.part.truncate(0)
+        self.etag, self.resumed = None, False
+
+    def _is_right(self) -> bool:
+        return self._found() == self.remote.digest
+
+    def _found(self) -> Digest:
+        self.part.seek(0)
+        algorithm = self.remote.digest.algorithm
+        return Digest(algorithm, _hash(self.part, algorithm))
+
+    def _keep(self) -> Path:
+        self.part.flush()
+        os.fsync(self.part.fileno())
+        if sys.platform == "win32":
+            # An open file can't be renamed there.
+            self.part.close()
+        return part_path(self.target).replace(self.target)
+
+    def _discard(self) -> None:
+        with suppress(FileNotFoundError):
+            part_path(self.target).unlink()
+
+    def _wrong_content(self) -> DownloadError:
+        found, size = self._found(), self._done()
+        self._discard()
+        return DownloadError(
+            f"{self.remote.url} has other content ({found}, {size:,} bytes)",
+            str(self.remote.digest),
+            f"nothing was kept; {_by_hand(self.remote, self.target)}",
+        )
+
+    def _refused(self, answer: str) -> DownloadError:
+        return DownloadError(
+            f"{self.remote.url} {answer}",
+            f"the file {self.target.name}",
+            _by_hand(self.remote, self.target),
+        )
+
+    def _gave_up(self, fault: _TransientError, attempts: int | None) -> DownloadError:
+        tried = f"{attempts} attempts" if attempts else f"{self.policy.deadline:g} s"
+        if self._done():
+            kept = f"the first {self._done():,} bytes are kept: run again to go on from there"
+        else:
+            self._discard()
+            kept = "check the network or the proxy and run again"
+        return DownloadError(
+            f"{self.remote.url} could not be fetched in {tried} ({fault.reason})",
+            f"the file {self.target.name}",
+            f"{kept}, or {_by_hand(self.remote, self.target)}",
+        )
+
+
+@contextmanager
+def _own_part(target: Path) -> Generator[BinaryIO | None]:
+    """Open and lock the part file; None when another process has completed `target` meanwhile.
+
+    The lock is on the part file itself, so a killed process leaves nothing else behind and the
+    system frees its lock.
+    """
+    path = part_path(target)
+    while True:
+        with path.open("a+b") as part:
+            _lock(part)
+            mine = _is_at(part, path)
+            if target.exists():
+                if mine:
+                    path.unlink()
+                yield None
+                return
+            if mine:
+                yield part
+                return
+        # The one waited for threw its part away: begin with a fresh one.
+
+
+def _lock(handle: BinaryIO) -> None:
+    # Windows goes without: there a second downloader ends in an error, never in a wrong file.
+    if sys.platform != "win32":
+        fcntl.flock(handle, fcntl.LOCK_EX)
+
+
+def _is_at(handle: BinaryIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _verified(remote: RemoteFile, target: Path) -> Path:
+    found = digest_of(target, remote.digest.algorithm)
+    if found != remote.digest:
+        raise DownloadError(
+            f"{target} has other content ({found}, {target.stat().st_size:,} bytes)",
+            str(remote.digest),
+            f"move it away and run again to download it from {remote.url}",
+        )
+    return target
+
+
+def _hash(handle: BinaryIO, algorithm: Algorithm) -> str:
+    if algorithm == "git-blob":
+        digest = hashlib.sha1(usedforsecurity=False)
+        digest.update(b"blob %d\0" % os.fstat(handle.fileno()).st_size)
+    else:
+        digest = hashlib.new(algorithm, usedforsecurity=False)
+    while piece := handle.read(_CHUNK):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _extent(response: httpx.Response) -> tuple[int, int | None]:
+    """First byte of the answer within the file, and the file's size if told."""
+    if response.status_code == 206:
+        unit_range, _, size = response.headers.get("Content-Range", "").partition("/")
+        start = unit_range.removeprefix("bytes ").partition("-")[0]
+        return (int(start) if start.isdecimal() else -1), _number(size)
+    return 0, _number(response.headers.get("Content-Length", ""))
+
+
+def _strong_etag(response: httpx.Response) -> str | None:
+    # A weak one may name two files with different bytes, so it can't vouch for a resumption.
+    etag = response.headers.get("ETag", "")
+    return etag if etag.startswith('"') else None
+
+
+def _retry_after(response: httpx.Response) -> float:
+    return float(_number(response.headers.get("Retry-After", "")) or 0)
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdecimal() else None
+
+
+def _reason(error: httpx.TransportError, policy: FetchPolicy) -> str:
+    if isinstance(error, httpx.ConnectTimeout):
+        return f"no connection within {policy.timeout:g} s"
+    if isinstance(error, httpx.TimeoutException):
+        return f"nothing received for {policy.timeout:g} s"
+    if isinstance(error, httpx.ConnectError):
+        return f"no connection: {error}"
+    return f"the connection broke: {error}"
+
+
+def _by_hand(remote: RemoteFile, target: Path) -> str:
+    return f"download {remote.url} by hand and put it at {target}"

@@ -1,0 +1,76 @@
+"""The frozen id map: external ids on one side, 0..n-1 on the other, one owner for both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from recsys.base.errors import NotFoundError
+from recsys.base.spelling import closest
+
+
+@dataclass(frozen=True)
+class IdMap:
+    """External string ids in index order.
+
+    Parameters
+    ----------
+    ids : pyarrow string array (n,)
+        Distinct ids; the position of an id is its index.
+    kind : str
+        What the ids name ("user", "item", "tag"), for messages.
+    """
+
+    ids: pa.Array
+    kind: str
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        return {value: position for position, value in enumerate(self.ids.to_pylist())}
+
+    def __contains__(self, external: object) -> bool:
+        return str(external) in self._index
+
+    def id(self, index: int) -> str:
+        """The external id at an index."""
+        return str(self.ids[int(index)].as_py())
+
+    def index(self, external: object) -> int:
+        """The index of one external id (compared as text).
+
+        Raises
+        ------
+        NotFoundError
+            If the id is unknown; names the closest known ids.
+        """
+        found = self._index.get(str(external))
+        if found is None:
+            raise self._unknown(str(external))
+        return found
+
+    def indices(self, externals: Sequence[object]) -> NDArray[np.int32]:
+        """Indices (int32) of several external ids; raises as `index` does."""
+        return np.array([self.index(external) for external in externals], dtype=np.int32)
+
+    def take(self, indices: NDArray[np.integer]) -> list[str]:
+        """External ids at several indices."""
+        return [str(value) for value in self.ids.take(pa.array(indices)).to_pylist()]
+
+    def select(self, indices: NDArray[np.integer]) -> IdMap:
+        """A new map of a part of the ids, in the order of `indices`."""
+        return IdMap(self.ids.take(pa.array(indices)), self.kind)
+
+    def _unknown(self, external: str) -> NotFoundError:
+        close = closest(external, self.ids)
+        hint = f"did you mean {', '.join(close)}?" if close else "check the spelling"
+        return NotFoundError(
+            f"no {self.kind} {external!r}", f"one of {len(self):,} known {self.kind}s", hint
+        )

@@ -1,0 +1,119 @@
+"""The k-core: users and items with too few interactions dropped until nothing changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.base.errors import InputError
+from recsys.data.interactions import Interactions
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one pass removed and what it left."""
+
+    users_removed: int
+    items_removed: int
+    interactions_removed: int
+    users: int
+    items: int
+    interactions: int
+
+
+@dataclass(frozen=True)
+class Core:
+    """The interactions of the core, re-indexed, and how it came about.
+
+    Parameters
+    ----------
+    interactions : Interactions
+    users, items : int32
+        The core's users and items as indices of the interactions before.
+    ledger : tuple of Pass
+        One entry a pass, the last of which removed nothing.
+    """
+
+    interactions: Interactions
+    users: NDArray[np.int32]
+    items: NDArray[np.int32]
+    ledger: tuple[Pass, ...]
+
+
+def sparsity(users: int, items: int, interactions: int) -> float:
+    """Share of the matrix that is filled, in percent, as the founding article prints it."""
+    return 100.0 * interactions / (users * items) if users and items else 0.0
+
+
+def kcore(interactions: Interactions, user_min: int, item_min: int) -> Core:
+    """Keep users with at least `user_min` and items with at least `item_min` interactions.
+
+    Each pass drops items, then users, that fall short; passes repeat until one removes nothing.
+    The result, the largest such part, does not depend on the order of the removals.
+
+    Raises
+    ------
+    InputError
+        If nothing is left.
+    """
+    user, item = interactions.user, interactions.item
+    kept = np.ones(len(user), dtype=bool)
+    ledger: list[Pass] = []
+    left = (len(interactions.users), len(interactions.items), len(interactions))
+    while True:
+        for side, minimum in ((item, item_min), (user, user_min)):
+            counts = np.bincount(side[kept], minlength=1)
+            kept &= (counts >= minimum)[np.minimum(side, len(counts) - 1)] & (side < len(counts))
+        now = (_distinct(user[kept]), _distinct(item[kept]), int(kept.sum()))
+        ledger.append(Pass(left[0] - now[0], left[1] - now[1], left[2] - now[2], *now))
+        if now[2] == left[2]:
+            break
+        left = now
+    if not left[2]:
+        raise _nothing_left(interactions, user_min, item_min)
+    return _restrict(interactions, kept, tuple(ledger))
+
+
+def _distinct(indices: NDArray[np.int32]) -> int:
+    """How many different indices there are; counting is faster than sorting."""
+    return int(np.count_nonzero(np.bincount(indices, minlength=1)))
+
+
+def _renumbered(indices: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """The indices that occur, ascending, and each index's place among them."""
+    occurring = np.flatnonzero(np.bincount(indices)).astype(np.int32)
+    place = np.zeros(occurring[-1] + 1, dtype=np.int32)
+    place[occurring] = np.arange(len(occurring), dtype=np.int32)
+    return occurring, place[indices]
+
+
+def _restrict(
+    interactions: Interactions, kept: NDArray[np.bool_], ledger: tuple[Pass, ...]
+) -> Core:
+    # Indices keep their order, so the pairs stay sorted.
+    users, user = _renumbered(interactions.user[kept])
+    items, item = _renumbered(interactions.item[kept])
+    weight, timestamp = interactions.weight, interactions.timestamp
+    core = Interactions(
+        user,
+        item,
+        None if weight is None else weight[kept],
+        None if timestamp is None else timestamp[kept],
+        interactions.users.select(users),
+        interactions.items.select(items),
+    )
+    return Core(core, users, items, ledger)
+
+
+def _nothing_left(interactions: Interactions, user_min: int, item_min: int) -> InputError:
+    busiest = int(np.bincount(interactions.user).max())
+    liked = int(np.bincount(interactions.item).max())
+    return InputError(
+        f"no interaction of {len(interactions):,} is left after dropping users with fewer than "
+        f"{user_min} and items with fewer than {item_min} (the busiest user has {busiest:,}, the "
+        f"most liked item {liked:,})",
+        "a core with users and items in it",
+        "lower threshold.user_min or threshold.item_min, or bring more data",
+    )

@@ -1,0 +1,178 @@
+"""Holdouts: which interactions the model never sees, and what they are kept for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from recsys.base.errors import InputError
+from recsys.data.interactions import Interactions, csr_from_pairs
+
+Int32 = NDArray[np.int32]
+
+# Below this many held-out users a mean precision says nothing: its standard error would exceed it.
+FEWEST_USERS = 10
+
+
+@dataclass(frozen=True)
+class Split:
+    """Disjoint parts of one interaction matrix, all of its shape (n_users, n_items).
+
+    Parameters
+    ----------
+    train, validation, test : csr_matrix float32
+        No (user, item) pair is in two of them; their sum is the whole. The users of `validation`
+        and `test` are disjoint; `test` is empty where one holdout was asked for.
+    cold_items : int32
+        Items with features whose interactions a fit of its own withholds.
+    """
+
+    train: sp.csr_matrix
+    validation: sp.csr_matrix
+    test: sp.csr_matrix
+    cold_items: Int32
+
+    def refit_train(self) -> sp.csr_matrix:
+        """Train and validation together: what a test measurement may know."""
+        return (self.train + self.validation).tocsr()
+
+    def final(self) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+        """What a final measurement trains on, and what it measures on.
+
+        Train and validation, and test; where there is one holdout only, train, and validation,
+        although the search has seen it.
+        """
+        if self.test.nnz == 0:
+            return self.train, self.validation
+        return self.refit_train(), self.test
+
+
+def split(
+    interactions: Interactions,
+    *,
+    n: int = 5,
+    share: float = 0.2,
+    by_time: bool = False,
+    one_holdout: bool = False,
+    with_features: NDArray[np.bool_] | None = None,
+    cold_share: float = 0.1,
+    seed: int = 0,
+) -> Split:
+    """Hold out `n` interactions each of a share of the users.
+
+    As in the founding article, `share` counts all users and the held-out users are drawn from
+    those with at least 2n interactions, so that they keep at least n. Where fewer are eligible
+    than both holdouts want, the eligible are halved between them.
+
+    Parameters
+    ----------
+    interactions : Interactions
+    n : int
+        Interactions held out of each chosen user.
+    share : float
+        Share of all users that goes to validation, and again to test.
+    by_time : bool
+        Hold out each user's last n by timestamp instead of n at random.
+    one_holdout : bool
+        Validation only, as the founding article does.
+    with_features : bool (n_items,) or None
+        Items that have features; cold items are drawn from them.
+    cold_share : float
+        Share of these items that become cold items.
+    seed : int
+
+    Raises
+    ------
+    InputError
+        If too few users are eligible, or there is no timestamp to go by.
+    """
+    if by_time and interactions.timestamp is None:
+        raise InputError(
+            "the interactions have no timestamp",
+            "one, to hold out the last interactions",
+            "name the column in data.timestamp_column or set split.method to 'random'",
+        )
+    generator = np.random.default_rng(seed)
+    holdouts = 1 if one_holdout else 2
+    chosen = _choose_users(interactions, n, share, holdouts, generator)
+    order = _order(interactions, by_time, generator)
+    held = [_held_out(interactions, users, order, n) for users in chosen]
+    if one_holdout:
+        held.append(np.zeros(len(interactions), dtype=bool))
+    train = ~np.logical_or.reduce(held)
+    return Split(
+        train=_part(interactions, train),
+        validation=_part(interactions, held[0]),
+        test=_part(interactions, held[1]),
+        cold_items=_choose_cold(interactions, with_features, cold_share, generator),
+    )
+
+
+def _choose_users(
+    interactions: Interactions, n: int, share: float, holdouts: int, generator: np.random.Generator
+) -> list[Int32]:
+    counts = np.bincount(interactions.user, minlength=len(interactions.users))
+    eligible = np.flatnonzero(counts >= 2 * n).astype(np.int32)
+    wanted = int(share * len(interactions.users))
+    size = min(wanted, len(eligible) // holdouts)
+    if size < min(FEWEST_USERS, max(wanted, 1)):
+        raise InputError(
+            f"{len(eligible):,} of {len(interactions.users):,} users have the {2 * n} "
+            f"interactions needed to hold out {n}",
+            f"at least {holdouts * FEWEST_USERS} such users",
+            "lower split.n, raise threshold.user_min no higher than 2n, or bring more data",
+        )
+    drawn = generator.permutation(eligible)
+    return [np.sort(drawn[i * size : (i + 1) * size]) for i in range(holdouts)]
+
+
+def _order(
+    interactions: Interactions, by_time: bool, generator: np.random.Generator
+) -> NDArray[np.float64]:
+    """The order in which a user's interactions are held out, smallest first."""
+    if not by_time:
+        return generator.random(len(interactions))
+    assert interactions.timestamp is not None
+    return -interactions.timestamp.astype(np.float64)
+
+
+def _held_out(
+    interactions: Interactions, users: Int32, order: NDArray[np.float64], n: int
+) -> NDArray[np.bool_]:
+    """The first n rows of each of the users."""
+    chosen = np.zeros(len(interactions.users), dtype=bool)
+    chosen[users] = True
+    rows = np.flatnonzero(chosen[interactions.user])
+    user = interactions.user[rows]
+    rows = rows[np.lexsort((order[rows], user))]
+    # Sorted by user: a row's place among its user's is its distance from the user's first.
+    place = np.arange(len(rows)) - np.searchsorted(user, user)
+    held = np.zeros(len(interactions), dtype=bool)
+    held[rows[place < n]] = True
+    return held
+
+
+def _part(interactions: Interactions, rows: NDArray[np.bool_]) -> sp.csr_matrix:
+    weight = interactions.weight
+    return csr_from_pairs(
+        interactions.user[rows],
+        interactions.item[rows],
+        None if weight is None else weight[rows],
+        (len(interactions.users), len(interactions.items)),
+    )
+
+
+def _choose_cold(
+    interactions: Interactions,
+    with_features: NDArray[np.bool_] | None,
+    share: float,
+    generator: np.random.Generator,
+) -> Int32:
+    if with_features is None:
+        return np.empty(0, dtype=np.int32)
+    known = np.flatnonzero(with_features[: len(interactions.items)])
+    size = int(share * len(known))
+    return np.sort(generator.choice(known, size=size, replace=False)).astype(np.int32)

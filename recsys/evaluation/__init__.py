@@ -1,0 +1,1 @@
+"""Evaluation: holdouts compared, cold start, tags, lists and churn, the gate."""

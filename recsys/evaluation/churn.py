@@ -1,0 +1,210 @@
+"""Churn: how much of what users see changes when one model takes another's place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from recsys.bundle import Bundle
+from recsys.data.idmap import IdMap
+from recsys.evaluation.lists import overlap, some, top_lists
+from recsys.ranking.metrics import percentiles
+from recsys.ranking.topk import Int64, IntArray
+
+SHOWN = 3  # items named a user, of those that came and those that went
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A user whose list changed much: the best of the items that went, and of those that came."""
+
+    user: str
+    overlap: float
+    went: tuple[str, ...]
+    came: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Churn:
+    """Lists of the users that both models know, before and after.
+
+    Parameters
+    ----------
+    n : int
+        Length of the lists.
+    users : int
+        How many users were compared.
+    overlap : float or None
+        Mean Jaccard index of their two lists; None without users in common.
+    coverage : (float, float)
+        Share of its trained items that each model shows to any of them.
+    popularity : (float, float)
+        Mean popularity percentile of what each shows, both by the likes of the new model's data;
+        an item that is no longer there counts as 0.
+    new_users, gone_users, new_items, gone_items : int
+        Users, and trained items, that only one model knows.
+    most_changed : tuple of Changed
+    """
+
+    n: int
+    users: int
+    overlap: float | None
+    coverage: tuple[float, float]
+    popularity: tuple[float, float]
+    new_users: int
+    gone_users: int
+    new_items: int
+    gone_items: int
+    most_changed: tuple[Changed, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def churn(
+    before: Bundle, after: Bundle, *, n: int = 10, most: int = 10, users: int = 10_000
+) -> Churn:
+    """Compare what two models show, their users and items matched by their own ids.
+
+    Parameters
+    ----------
+    before, after : Bundle
+    n : int
+        Length of the lists.
+    most : int
+        How many of the users most changed are named.
+    users : int
+        At most so many users are compared, spread evenly over those in common.
+    """
+    there = _places(after.users, before.users)
+    common = np.flatnonzero(there >= 0)
+    here = common[some(len(common), users)]
+    old = top_lists(before, there[here], n).items
+    new = top_lists(after, here, n).items
+    item_there = _places(before.items, after.items)
+    # An item that is gone gets an index that no item of the new model has.
+    gone = np.arange(len(before.items)) + len(after.items)
+    translated = np.where(old >= 0, np.where(item_there >= 0, item_there, gone)[old], -1)
+    shared = overlap(translated, new)
+    popular = _popularity(after, len(before.items))
+    kept_items = int(np.count_nonzero(_trained_places(before, after) >= 0))
+    lists = _Lists(before, after, here, old, translated, new)
+    return Churn(
+        n,
+        len(here),
+        float(shared.mean()) if len(here) else None,
+        (_coverage(old, before.trained), _coverage(new, after.trained)),
+        (_mean_of(popular, translated), _mean_of(popular, new)),
+        new_users=len(after.users) - len(common),
+        gone_users=len(before.users) - len(common),
+        new_items=after.trained - kept_items,
+        gone_items=before.trained - kept_items,
+        most_changed=tuple(lists.changed(row, shared) for row in lists.order(shared)[:most]),
+    )
+
+
+def markdown(report: Mapping[str, Any], champion: str) -> str:
+    """A churn report (as `Churn.as_dict` gives it) for a person.
+
+    Parameters
+    ----------
+    report : mapping
+    champion : str
+        The version compared with.
+    """
+    lines = [f"## Against version {champion}", "", summary(report), ""]
+    if report["most_changed"]:
+        lines += ["| user | overlap | went | came |", "| --- | ---: | --- | --- |"]
+    for changed in report["most_changed"]:
+        went, came = (_plain(", ".join(changed[part])) for part in ("went", "came"))
+        lines.append(f"| {_plain(changed['user'])} | {changed['overlap']:.2f} | {went} | {came} |")
+    return "\n".join(lines)
+
+
+def summary(report: Mapping[str, Any]) -> str:
+    """A churn report in a sentence or two."""
+    moved = ", ".join(
+        f"{report[f'{when}_{what}']:,} {what} {said}"
+        for what in ("users", "items")
+        for when, said in (("new", "new"), ("gone", "gone"))
+    )
+    if report["overlap"] is None:
+        return f"No user in common; {moved}."
+    coverage, popularity = report["coverage"], report["popularity"]
+    return (
+        f"Top {report['n']} of {report['users']:,} users overlap by {report['overlap']:.2f}; "
+        f"coverage {coverage[0]:.3f} to {coverage[1]:.3f}, "
+        f"popularity percentile {popularity[0]:.3f} to {popularity[1]:.3f}; {moved}."
+    )
+
+
+@dataclass(frozen=True)
+class _Lists:
+    """Lists of the users compared; `translated` are the old ones by the new model's indices."""
+
+    before: Bundle
+    after: Bundle
+    users: Int64
+    old: IntArray
+    translated: IntArray
+    new: IntArray
+
+    def order(self, shared: NDArray[np.float64]) -> Int64:
+        """Rows, the least overlap first; of equals, the user with the most likes."""
+        likes = np.diff(self.after.seen.indptr)[self.users]
+        return np.lexsort((self.users, -likes, shared))
+
+    def changed(self, row: int, shared: NDArray[np.float64]) -> Changed:
+        old, new = self.translated[row], self.new[row]
+        went = self.old[row][(old >= 0) & ~np.isin(old, new)][:SHOWN]
+        came = new[(new >= 0) & ~np.isin(new, old)][:SHOWN]
+        return Changed(
+            self.after.users.id(self.users[row]),
+            float(shared[row]),
+            tuple(_name(self.before, item) for item in went),
+            tuple(_name(self.after, item) for item in came),
+        )
+
+
+def _places(ids: IdMap, other: IdMap) -> Int64:
+    """Where each id is in the other map, -1 where it is not."""
+    found = pc.index_in(ids.ids, value_set=other.ids)
+    return np.asarray(pc.fill_null(found, -1), dtype=np.int64)
+
+
+def _trained_places(one: Bundle, other: Bundle) -> Int64:
+    """Where each trained item is among the other's trained items, -1 where it is not."""
+    found = _places(one.items, other.items)[: one.trained]
+    return np.where(found < other.trained, found, -1)
+
+
+def _popularity(after: Bundle, n_gone: int) -> NDArray[np.float64]:
+    """Percentiles by item index, and zeros for untrained items and those that are gone."""
+    likes = np.bincount(after.seen.indices, minlength=len(after.items))[: after.trained]
+    rest = len(after.items) - after.trained + n_gone
+    return np.concatenate((percentiles(likes), np.zeros(rest)))
+
+
+def _coverage(lists: IntArray, trained: int) -> float:
+    return len(np.unique(lists[lists >= 0])) / max(1, trained)
+
+
+def _mean_of(values: NDArray[np.float64], lists: IntArray) -> float:
+    shown = lists[lists >= 0]
+    return float(values[shown].mean()) if len(shown) else 0.0
+
+
+def _name(bundle: Bundle, item: int) -> str:
+    name: pa.Scalar | None = None if bundle.names is None else bundle.names[int(item)]
+    return (name.as_py() if name is not None else None) or bundle.items.id(item)
+
+
+def _plain(text: str) -> str:
+    """Text that cannot end a table's cell."""
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,224 @@
+"""Comparison: every strategy tried, on warm users, cold items, new users and hidden tags."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from recsys.evaluation.holdouts import HEADLINE, Estimate
+from recsys.evaluation.tag_suggestion import measure_suggestions
+from recsys.evaluation.withheld import (
+    ContentTable,
+    Float64,
+    Withheld,
+    best_strength,
+    blend_sweep,
+    cold_factors,
+    estimates,
+    measure_foldin,
+    per_user,
+    shuffled,
+)
+from recsys.models.mapping import fit_mapping
+from recsys.models.plan import parse
+from recsys.models.popularity import popularity
+from recsys.models.strategies import Model, Sides, count_likes, learn, mapped
+from recsys.ranking.factors import Factors
+from recsys.ranking.metrics import bootstrap_interval, paired_bootstrap, precision_at_k
+
+Submit = Callable[..., "Future[dict[str, Fitted]]"]
+Tried = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A strategy's model and the CPU seconds that it took."""
+
+    model: Model
+    seconds: float
+
+
+class Fits:
+    """The strategies in training: identity-only ones share a model, joint ones have their own.
+
+    Parameters
+    ----------
+    tried : mapping of str to mapping
+        `configuration` and `epochs` of the best trial of each strategy.
+    interactions : csr_matrix float32 (n_users, n_items)
+    sides : Sides or None
+    seed : int
+    submit : callable
+        Runs a function with arguments, now or side by side with others.
+    """
+
+    def __init__(
+        self,
+        tried: Tried,
+        interactions: sp.csr_matrix,
+        sides: Sides | None,
+        seed: int,
+        submit: Submit,
+    ) -> None:
+        arguments = interactions, sides, seed
+        plain = {name: trial for name, trial in tried.items() if name != "joint"}
+        joint = {name: trial for name, trial in tried.items() if name == "joint"}
+        self._futures = [submit(_fit, part, *arguments) for part in (plain, joint) if part]
+
+    def results(self) -> dict[str, Fitted]:
+        """Wait for all; raises what a fit raised."""
+        found: dict[str, Fitted] = {}
+        for future in self._futures:
+            found |= future.result()
+        return found
+
+
+def _fit(
+    tried: Tried, interactions: sp.csr_matrix, sides: Sides | None, seed: int
+) -> dict[str, Fitted]:
+    """One training, and what each strategy makes of it."""
+    start = time.thread_time()
+    name, trial = next(iter(tried.items()))
+    model = learn(interactions, trial["configuration"], trial["epochs"], seed, sides)
+    found = {name: Fitted(model, time.thread_time() - start)}
+    for other, also in tried.items():
+        if other != name:
+            assert sides is not None, "nothing is mapped without features"
+            again = time.thread_time()
+            plan = parse(also["configuration"])[1]
+            made = mapped(model.own, interactions, plan, sides)
+            seconds = found[name].seconds + time.thread_time() - again
+            found[other] = Fitted(made, seconds)
+    return found
+
+
+def warm(
+    fitted: Mapping[str, Fitted],
+    heldout: sp.csr_matrix,
+    known: sp.csr_matrix,
+    *,
+    seed: int,
+    samples: int,
+) -> dict[str, Any]:
+    """Precision at 5 of each strategy, and how far it is above the one without features."""
+    values = {
+        name: precision_at_k(entry.model.factors, heldout, known=known, k=5)
+        for name, entry in fitted.items()
+    }
+    rows: dict[str, Any] = {}
+    for name, own in values.items():
+        rows[name] = {HEADLINE: _interval(own, seed, samples)}
+        if name != "none" and "none" in values:
+            difference = paired_bootstrap(own, values["none"], seed, samples=samples)
+            rows[name]["above_none"] = Estimate.of(difference).as_dict()
+    return rows
+
+
+def _interval(values: Float64, seed: int, samples: int) -> dict[str, float | None]:
+    return Estimate.of(bootstrap_interval(values, seed, samples=samples)).as_dict()
+
+
+def cold(
+    fitted: Mapping[str, Fitted], tried: Tried, held: Withheld, *, seed: int, samples: int
+) -> dict[str, Any]:
+    """Cold items ranked from features alone, beside content, popularity and shuffled features.
+
+    Returns
+    -------
+    dict
+        `items`, `users`, `models` (metrics with intervals by name) and `above_content` (the
+        paired difference of precision at 5, by strategy).
+    """
+    scorers: dict[str, Any] = {}
+    for name, entry in fitted.items():
+        information = entry.model.item
+        assert information is not None
+        rows = information.profiles.rows(held.cold)
+        scorers[name] = cold_factors(entry.model.factors, information.mapping, rows)
+    chief = "mapped" if "mapped" in fitted else "none"
+    if chief in fitted:
+        scorers |= _controls(fitted[chief].model, tried[chief], held, seed)
+    measured = {name: per_user(scorer, held.items) for name, scorer in scorers.items()}
+    differences = {
+        name: Estimate.of(
+            paired_bootstrap(
+                measured[name][HEADLINE], measured["content"][HEADLINE], seed, samples=samples
+            )
+        ).as_dict()
+        for name in fitted
+        if "content" in measured
+    }
+    return {
+        "items": len(held.cold),
+        "users": int((np.diff(held.items.indptr) > 0).sum()),
+        "models": {name: estimates(values, seed, samples) for name, values in measured.items()},
+        "above_content": differences,
+    }
+
+
+def _controls(model: Model, trial: Mapping[str, Any], held: Withheld, seed: int) -> dict[str, Any]:
+    """Content without a model, numbers of likes (there are none), and features dealt by chance."""
+    assert model.item is not None
+    profiles = model.item.profiles
+    plan = parse(trial["configuration"])[1]
+    dealt = shuffled(profiles, seed)
+    liked = np.flatnonzero(count_likes(held.train, "item"))
+    mapping = fit_mapping(dealt, model.own, liked, plan.penalty, plan.bias_gain)
+    popular = popularity(held.train)
+    return {
+        "content": ContentTable(profiles, held.train, profiles.rows(held.cold)),
+        "popularity": Factors(
+            popular.user_factors,
+            popular.item_factors[held.cold],
+            popular.user_biases,
+            popular.item_biases[held.cold],
+        ),
+        "shuffled": cold_factors(model.factors, mapping, dealt.rows(held.cold)),
+    }
+
+
+def compare(
+    fitted: Mapping[str, Fitted],
+    away: Mapping[str, Fitted],
+    tried: Tried,
+    held: Withheld,
+    heldout: sp.csr_matrix,
+    known: sp.csr_matrix,
+    *,
+    seed: int,
+    samples: int,
+) -> dict[str, Any]:
+    """Everything that features and fold-in are good for, as JSON has it.
+
+    Parameters
+    ----------
+    fitted, away : mapping of str to Fitted
+        Trained on `known`, and on what is left of it in `held`.
+    tried : mapping
+        See `Fits`.
+    held : Withheld
+    heldout, known : csr_matrix (n_users, n_items)
+    seed, samples : int
+        Of the bootstrap.
+    """
+    chief = next(name for name in ("mapped", "none", "joint") if name in away)
+    model, refit = away[chief].model, fitted[chief].model
+    found: dict[str, Any] = {
+        "warm": warm(fitted, heldout, known, seed=seed, samples=samples),
+        "foldin": measure_foldin(model, refit.factors, held, known, seed, samples),
+    }
+    if model.item is not None and len(held.cold):
+        found["cold"] = cold(away, tried, held, seed=seed, samples=samples)
+        found["blend"] = blend_sweep(model, held, seed)
+        found["strength"] = best_strength(found["blend"])
+    if refit.item is not None:
+        own = refit.own.item_factors
+        if (asked := measure_suggestions(refit.item, own, seed)) is not None:
+            found["suggestion"] = asked
+    return found

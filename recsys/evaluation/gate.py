@@ -1,0 +1,210 @@
+"""The gate: whether a challenger may become champion, judged from numbers alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.base.config import Gate
+from recsys.ranking.metrics import Interval, paired_bootstrap
+
+Float64 = NDArray[np.float64]
+SIZES = ("users", "items", "interactions")
+NO_CHAMPION = "no champion yet"
+ALL_THERE = "data all there"  # the condition that tells of shrunken data
+
+
+@dataclass(frozen=True)
+class Check:
+    """One condition.
+
+    Parameters
+    ----------
+    name : str
+    passed : bool
+    found, wanted : str
+        What was measured and what was asked for, ready for a person.
+    """
+
+    name: str
+    passed: bool
+    found: str
+    wanted: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """All conditions; the challenger passes if each does."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        return all(check.passed for check in self.checks)
+
+    @property
+    def reasons(self) -> list[str]:
+        """The failed conditions, a sentence each; empty for a challenger that passes."""
+        return [
+            f"{check.name}: {check.found}, wanted {check.wanted}"
+            for check in self.checks
+            if not check.passed
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"passed": self.passed, "checks": [asdict(check) for check in self.checks]}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Verdict:
+        """From what `as_dict` gave."""
+        return cls(tuple(Check(**check) for check in values["checks"]))
+
+    def markdown(self) -> str:
+        """The conditions as a table."""
+        lines = ["| | check | found | wanted |", "| --- | --- | --- | --- |"]
+        for check in self.checks:
+            mark = "passed" if check.passed else "**failed**"
+            lines.append(f"| {mark} | {check.name} | {check.found} | {check.wanted} |")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a challenger is judged by.
+
+    Parameters
+    ----------
+    own, popularity : float64 (n,)
+        precision_at_5 of the test users, of the challenger's configuration and of popularity.
+    champion : float64 (n,) or None
+        That of the champion's configuration, refit on the same data; None if there is none.
+    missing : str
+        Why there is none.
+    finite : bool
+        Whether all numbers of the challenger are finite.
+    reach : float
+        Share of the items that its lists could show which some list shows.
+    alike : float
+        Share of a list that two users have in common.
+    counts : mapping
+        Users, items and interactions it was made from.
+    champion_counts : mapping or None
+        Those the champion was made from.
+    """
+
+    own: Float64
+    popularity: Float64
+    champion: Float64 | None
+    missing: str
+    finite: bool
+    reach: float
+    alike: float
+    counts: Mapping[str, int]
+    champion_counts: Mapping[str, int] | None
+
+
+def judge(evidence: Evidence, limits: Gate, seed: int) -> Verdict:
+    """Every condition on the evidence.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    limits : Gate
+    seed : int
+        Of the bootstrap.
+
+    Raises
+    ------
+    ValueError
+        If the scores are not of the same users, or there are none.
+    """
+    return Verdict(
+        (
+            beats_popularity(evidence.own, evidence.popularity, limits, seed),
+            no_worse(evidence.own, evidence.champion, limits, seed, evidence.missing),
+            Check("finite numbers", evidence.finite, "all" if evidence.finite else "not", "all"),
+            Check(
+                "coverage",
+                evidence.reach >= limits.coverage,
+                f"{evidence.reach:.2%} of what lists could show",
+                f"at least {limits.coverage:.2%}",
+            ),
+            Check(
+                "variety",
+                evidence.alike <= limits.alike,
+                f"two users share {evidence.alike:.0%} of a list",
+                f"at most {limits.alike:.0%}",
+            ),
+            not_shrunken(evidence.counts, evidence.champion_counts, limits),
+        )
+    )
+
+
+def beats_popularity(own: Float64, popularity: Float64, limits: Gate, seed: int) -> Check:
+    """Whether the challenger is clearly ahead of giving everybody the most liked items.
+
+    Parameters
+    ----------
+    own, popularity : float64 (n,)
+        precision_at_5 of the same users.
+    limits : Gate
+    seed : int
+    """
+    ahead = _difference(own, popularity, limits, seed)
+    return Check(
+        "beats popularity",
+        ahead.low > limits.popularity_margin,
+        _said(ahead, len(own)),
+        f"lower end above {limits.popularity_margin:g}",
+    )
+
+
+def no_worse(
+    own: Float64, champion: Float64 | None, limits: Gate, seed: int, missing: str = NO_CHAMPION
+) -> Check:
+    """Whether the challenger is not significantly worse than the champion.
+
+    Parameters
+    ----------
+    own : float64 (n,)
+    champion : float64 (n,) or None
+        precision_at_5 of the same users; None if there is no champion to be compared with.
+    limits : Gate
+    seed : int
+    missing : str
+        Why there is none.
+    """
+    name = "no worse than the champion"
+    wanted = f"upper end at least {0 - limits.champion_margin:g}"
+    if champion is None:
+        return Check(name, True, missing, wanted)
+    ahead = _difference(own, champion, limits, seed)
+    return Check(name, ahead.high >= -limits.champion_margin, _said(ahead, len(own)), wanted)
+
+
+def not_shrunken(
+    counts: Mapping[str, int], champion_counts: Mapping[str, int] | None, limits: Gate
+) -> Check:
+    """Whether most of the data the champion was made from is still there.
+
+    Half a delivery trains well and measures well: only its size gives it away.
+    """
+    name, wanted = ALL_THERE, f"at most {limits.shrink:.0%} fewer"
+    if champion_counts is None:
+        return Check(name, True, NO_CHAMPION, wanted)
+    change = {size: counts[size] / max(1, champion_counts[size]) - 1 for size in SIZES}
+    passed = all(part >= -limits.shrink for part in change.values())
+    found = ", ".join(f"{size} {part:+.1%}" for size, part in change.items())
+    return Check(name, passed, found, wanted)
+
+
+def _difference(own: Float64, other: Float64, limits: Gate, seed: int) -> Interval:
+    return paired_bootstrap(own, other, seed, limits.bootstrap_samples, limits.level)
+
+
+def _said(ahead: Interval, users: int) -> str:
+    return f"ahead by {ahead.mean:+.4f} ({ahead.low:+.4f} to {ahead.high:+.4f}), {users:,} users"

@@ -1,0 +1,135 @@
+"""Evaluation: models measured once on a holdout, with intervals, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from recsys.ranking.factors import Factors
+from recsys.ranking.metrics import (
+    Evaluation,
+    Interval,
+    bootstrap_interval,
+    evaluate,
+    paired_bootstrap,
+)
+
+HEADLINE = "precision_at_5"
+# What is shown of a holdout, in this order: how a person reads it, and its name in the figures.
+MEASURED = (
+    ("precision at 5", "precision_at_5"),
+    ("recall at 10", "recall_at_10"),
+    ("ndcg at 10", "ndcg_at_10"),
+    ("map at 10", "map_at_10"),
+    ("auc", "auc"),
+    ("coverage at 10", "coverage_at_10"),
+    ("precision at 5, likes left in", "precision_at_5_unmasked"),
+)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over users with its bootstrap interval; no interval for a figure of the whole list."""
+
+    mean: float
+    low: float | None = None
+    high: float | None = None
+
+    @staticmethod
+    def of(interval: Interval) -> Estimate:
+        return Estimate(interval.mean, interval.low, interval.high)
+
+    def as_dict(self) -> dict[str, float | None]:
+        return {"mean": self.mean, "low": self.low, "high": self.high}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One model on one holdout.
+
+    Parameters
+    ----------
+    estimates : dict of str to Estimate
+        Metric names, also with the suffix `_unmasked`.
+    evaluation : Evaluation
+        Masked per-user figures, for paired comparison.
+    """
+
+    estimates: dict[str, Estimate]
+    evaluation: Evaluation
+
+
+def measure(
+    factors: Factors,
+    heldout: sp.csr_matrix,
+    known: sp.csr_matrix,
+    *,
+    ks: Sequence[int] = (5, 10, 20),
+    samples: int = 1000,
+    seed: int = 0,
+) -> Measured:
+    """Measure a model on held-out interactions.
+
+    Parameters
+    ----------
+    factors : Factors
+    heldout, known : csr_matrix (n_users, n_items)
+        `known` is what the model was trained on; it is left out of the ranking, and in it for
+        the `_unmasked` variants, which is how the founding article measures.
+    ks : sequence of int
+    samples : int
+        Bootstrap resamples of the users.
+    seed : int
+    """
+    masked = evaluate(factors, heldout, known=known, ks=ks)
+    unmasked = evaluate(factors, heldout, known=None, ks=ks)
+    estimates = _estimates(masked.per_user, samples, seed)
+    estimates |= {name: Estimate(value) for name, value in masked.catalogue.items()}
+    for name, values in unmasked.per_user.items():
+        estimates[f"{name}_unmasked"] = Estimate(float(values.mean()))
+    return Measured(estimates, masked)
+
+
+def _estimates(
+    per_user: Mapping[str, NDArray[np.float64]], samples: int, seed: int
+) -> dict[str, Estimate]:
+    return {
+        name: Estimate.of(bootstrap_interval(values, seed, samples=samples))
+        for name, values in per_user.items()
+    }
+
+
+def differences(
+    measured: Mapping[str, Measured], winner: str, *, samples: int = 1000, seed: int = 0
+) -> dict[str, Estimate]:
+    """The winner's headline metric minus each other model's, paired by user."""
+    own = measured[winner].evaluation.per_user[HEADLINE]
+    return {
+        name: Estimate.of(
+            paired_bootstrap(own, other.evaluation.per_user[HEADLINE], seed, samples=samples)
+        )
+        for name, other in measured.items()
+        if name != winner
+    }
+
+
+def as_leaderboard(
+    measured: Mapping[str, Measured], compared: Mapping[str, Estimate]
+) -> list[dict[str, Any]]:
+    """One entry a model, best first, ready for JSON."""
+    return sorted(
+        (
+            {
+                "model": name,
+                "metrics": {metric: est.as_dict() for metric, est in entry.estimates.items()},
+                "behind_by": compared[name].as_dict() if name in compared else None,
+            }
+            for name, entry in measured.items()
+        ),
+        key=lambda entry: -entry["metrics"][HEADLINE]["mean"],
+    )

@@ -1,0 +1,99 @@
+"""Lists: what a model shows many users at once, and what the lists say of it together."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.bundle import Bundle
+from recsys.ranking.topk import Int32, Int64, IntArray, TopK, top_k
+
+Float64 = NDArray[np.float64]
+
+
+def top_lists(
+    bundle: Bundle, users: IntArray, n: int, *, masked: bool = True, threads: int = 1
+) -> TopK:
+    """The n best trained items of each user.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    users : int (m,)
+        User indices.
+    n : int
+    masked : bool
+        Leave out what the user has liked.
+    threads : int
+        Blocks of users ranked side by side.
+
+    Returns
+    -------
+    TopK
+        Items and scores, (m, n) each, padded with -1 where fewer items are left.
+    """
+    factors = bundle.factors
+    everything = bundle.trained == factors.n_items
+    return top_k(
+        factors,
+        users,
+        n,
+        known=bundle.seen if masked else None,
+        candidates=None if everything else np.arange(bundle.trained),
+        threads=threads,
+    )
+
+
+def some(n: int, most: int) -> Int64:
+    """Indices 0..n-1, or so many of them that lie evenly between the first and the last."""
+    return np.arange(n) if n <= most else np.linspace(0, n - 1, most).astype(np.int64)
+
+
+def reach(lists: Int32, n_items: int) -> float:
+    """The share of the items which some list shows, of those that the lists could show.
+
+    Unlike coverage, it does not sink because few users of a large catalogue are looked at.
+
+    Parameters
+    ----------
+    lists : int32 (n_users, n)
+        Item indices, padded with -1.
+    n_items : int
+    """
+    shown = lists[lists >= 0]
+    return len(np.unique(shown)) / max(1, min(n_items, len(shown)))
+
+
+def alike(lists: Int32, n_items: int) -> float:
+    """The share of a list that two users have in common, on average over all pairs; 1 at most.
+
+    Parameters
+    ----------
+    lists : int32 (n_users, n)
+        Item indices, padded with -1.
+    n_items : int
+    """
+    users, shown = len(lists), lists[lists >= 0]
+    if users < 2 or not len(shown):
+        return 0.0
+    times = np.bincount(shown, minlength=n_items).astype(np.float64)
+    return float((times * (times - 1)).sum() / ((users - 1) * len(shown)))
+
+
+def overlap(one: IntArray, other: IntArray) -> Float64:
+    """Jaccard's index of two lists of each user: items in both, of the items in either.
+
+    Parameters
+    ----------
+    one, other : int (n_users, n), int (n_users, m)
+        Item indices without repetition, padded with -1.
+
+    Returns
+    -------
+    float64 (n_users,)
+        1 where both lists are empty.
+    """
+    equal = (one[:, :, None] == other[:, None, :]) & (other >= 0)[:, None, :]
+    both = np.count_nonzero(equal, axis=(1, 2))
+    either = np.count_nonzero(one >= 0, axis=1) + np.count_nonzero(other >= 0, axis=1) - both
+    return np.where(either > 0, both / np.maximum(1, either), 1.0)

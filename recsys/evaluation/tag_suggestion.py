@@ -1,0 +1,119 @@
+"""Suggestion: tags hidden from items and asked for again, by neighbours and by two baselines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from recsys.models.content import Profiles, suggest_features
+from recsys.models.side import SideInformation
+from recsys.models.strategies import as_matrix
+from recsys.ranking.factors import Float32
+
+ITEMS = 1000  # asked about, at most
+AMONG = 10
+
+
+def measure_suggestions(
+    information: SideInformation,
+    item_factors: Float32,
+    seed: int,
+    kind: str | None = None,
+    items: int = ITEMS,
+) -> dict[str, Any] | None:
+    """The share of hidden features found among the first 10 suggestions, recall_at_10.
+
+    Parameters
+    ----------
+    information : SideInformation
+    item_factors : float32 (n_trained, d)
+        Vectors that were trained without features: they must not know what is hidden.
+    seed : int
+    kind : str or None
+        Only features of this type are hidden; by default the type with most features.
+    items : int
+        Asked about, at most.
+
+    Returns
+    -------
+    dict or None
+        `items`, `type`, `neighbours`, `co_occurrence`, `popularity`; None if no item has a
+        feature to hide and another to go by.
+    """
+    words, profiles = information.vocabulary, information.profiles
+    n = len(item_factors)
+    trained = profiles.rows(np.arange(n))
+    types = np.asarray(words.types)
+    kind = kind or _commonest(types)
+    cases = _hidden(trained, types == kind, seed, items)
+    if not cases:
+        return None
+    present = as_matrix(trained)
+    present.data = np.ones_like(present.data)
+    support = np.asarray(present.sum(axis=0)).ravel()
+    together = (present.T @ present).tocsr()
+    lengths = np.linalg.norm(item_factors, axis=1, keepdims=True)
+    directions = (item_factors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+    wrong = types != kind
+    found = {"neighbours": 0, "co_occurrence": 0, "popularity": 0}
+    for item, hidden in cases:
+        own = trained.indices[trained.indptr[item] : trained.indptr[item + 1]]
+        left = own[own != hidden]
+        scores = {
+            "neighbours": suggest_features(
+                trained, left, item_factors[item], directions, leave_out=item
+            ),
+            "co_occurrence": _given(together, support, left, own),
+            "popularity": support - np.isin(np.arange(len(support)), own),
+        }
+        for name, values in scores.items():
+            found[name] += _among_first(values.astype(np.float64), hidden, left, wrong)
+    return {
+        "items": len(cases),
+        "type": kind,
+        **{name: hits / len(cases) for name, hits in found.items()},
+    }
+
+
+def _commonest(types: NDArray[Any]) -> str:
+    names, counts = np.unique(types.astype(str), return_counts=True)
+    return str(names[np.argmax(counts)])
+
+
+def _hidden(
+    profiles: Profiles, wanted: NDArray[np.bool_], seed: int, most: int
+) -> list[tuple[int, int]]:
+    """(item, feature) pairs, one for each item drawn; the item keeps at least one feature."""
+    generator = np.random.default_rng([seed, 7])
+    cases: list[tuple[int, int]] = []
+    for item in generator.permutation(profiles.n_items):
+        own = profiles.indices[profiles.indptr[item] : profiles.indptr[item + 1]]
+        ours = own[wanted[own]]
+        if len(own) >= 2 and len(ours):
+            cases.append((int(item), int(generator.choice(ours))))
+        if len(cases) == most:
+            break
+    return cases
+
+
+def _given(
+    together: sp.csr_matrix, support: NDArray[Any], left: NDArray[Any], own: NDArray[Any]
+) -> NDArray[Any]:
+    """The sum over the item's features of how often another goes with each; itself not counted."""
+    rows = together[left].toarray()
+    rows[:, own] -= 1
+    others = np.maximum(support[left] - 1, 1)
+    return np.asarray((rows / others[:, None]).sum(axis=0))
+
+
+def _among_first(
+    scores: NDArray[np.float64], hidden: int, left: NDArray[Any], wrong: NDArray[np.bool_]
+) -> bool:
+    """Whether the hidden feature is among the first, equal scores counted against it."""
+    scores = np.where(wrong, -np.inf, scores)
+    scores[left] = -np.inf
+    value = scores[hidden]
+    return bool(np.isfinite(value) and np.count_nonzero(scores >= value) <= AMONG)

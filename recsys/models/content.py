@@ -1,0 +1,287 @@
+"""Content: items as tf-idf profiles of their features, and tags suggested by items alike.
+
+The weights that a mapping learns from, and what speaks for a tag. NumPy alone.
+
+References
+----------
+.. [1] G. Salton and C. Buckley, Term-weighting approaches in automatic text retrieval,
+   Information Processing and Management 24 (1988): tf-idf weights, vectors of length one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.ranking.factors import Float32
+from recsys.ranking.topk import Int64, IntArray, Rows, flatten
+
+NEIGHBOURS = 100
+SHARPNESS = 3  # near neighbours count for more: the cube of their likeness
+COMPANY = 0.1  # weight of co-occurrence; it decides where few neighbours vote
+
+BoolArray = NDArray[np.bool_]
+
+
+class Weighted(Rows, Protocol):
+    """Compressed sparse rows with values; ``scipy.sparse.csr_array`` is one."""
+
+    @property
+    def data(self) -> NDArray[Any]: ...
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """Items as weighted features, tf-idf vectors of length one as a rule, in compressed rows.
+
+    Parameters
+    ----------
+    indptr : int64 (n_items + 1,)
+    indices : int32 (m,)
+        Features.
+    data : float32 (m,)
+    idf : float32 (n_features,)
+        Weights of the features, for items still to come.
+    norm : {"l2", "l1", "none"}
+        What is one in every row: its length, the sum of its weights, or nothing in particular.
+    """
+
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    data: Float32
+    idf: Float32
+    norm: str = "l2"
+
+    @property
+    def n_items(self) -> int:
+        return len(self.indptr) - 1
+
+    @property
+    def n_features(self) -> int:
+        return len(self.idf)
+
+    @property
+    def described(self) -> BoolArray:
+        """Which items have a feature: bool (n_items,)."""
+        return np.diff(self.indptr) > 0
+
+    def weigh(self, features: IntArray, values: NDArray[Any] | None = None) -> Float32:
+        """Weights of one item's features, as its row would have them: float32 (n,).
+
+        Parameters
+        ----------
+        features : int (n,)
+            Each once.
+        values : float (n,), optional
+            Ones by default.
+        """
+        weights = self.idf[features]
+        if values is not None:
+            weights = weights * np.asarray(values, np.float32)
+        if self.norm == "none":
+            return weights
+        length = float(np.linalg.norm(weights, 2 if self.norm == "l2" else 1))
+        return weights / np.float32(length) if length else weights
+
+    def cosines(self, vector: Float32) -> Float32:
+        """Cosine of each item to a vector of length one; 0 without features: float32 (n_items,)."""
+        return row_sums(self.data * vector[self.indices], self.indptr)
+
+    def rows(self, items: IntArray) -> Profiles:
+        """Some of the items, in the order given."""
+        entries, _ = flatten(self, items)
+        counts = np.diff(self.indptr)[items]
+        indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        return Profiles(indptr, self.indices[entries], self.data[entries], self.idf, self.norm)
+
+
+def tf_idf(features: Weighted, idf: Float32) -> Profiles:
+    """Rows of feature values as tf-idf vectors of length one [1]_.
+
+    Parameters
+    ----------
+    features : csr_matrix float32 (n_items, n_features)
+        Values as they are given, not normalised.
+    idf : float32 (n_features,)
+        See :func:`inverse_frequency`.
+    """
+    indptr = np.asarray(features.indptr, np.int64)
+    indices = np.asarray(features.indices, np.int32)
+    weights = np.asarray(features.data, np.float32) * idf[indices]
+    lengths = np.sqrt(row_sums(weights * weights, indptr))
+    lengths[lengths == 0] = 1
+    return Profiles(indptr, indices, weights / np.repeat(lengths, np.diff(indptr)), idf)
+
+
+def inverse_frequency(features: Rows, n_features: int, counted: IntArray | None = None) -> Float32:
+    """log((1 + n) / (1 + items with the feature)) + 1, as scikit-learn has it.
+
+    Parameters
+    ----------
+    features : Rows (n_items rows)
+    n_features : int
+    counted : int array, optional
+        The items that count; all by default.
+
+    Returns
+    -------
+    float32 (n_features,)
+    """
+    items = np.arange(len(features.indptr) - 1) if counted is None else counted
+    entries, _ = flatten(features, items)
+    support = np.bincount(features.indices[entries], minlength=n_features)
+    return np.asarray(np.log((1 + len(items)) / (1 + support)) + 1, np.float32)
+
+
+def row_sums(values: Float32, indptr: IntArray) -> Float32:
+    """Sums of the values of each row, 0 for an empty one: float32 (n_rows,)."""
+    filled = np.flatnonzero(np.diff(indptr))
+    sums = np.zeros(len(indptr) - 1, np.float32)
+    if len(filled):  # an empty row between two filled ones adds nothing to either
+        sums[filled] = np.add.reduceat(values, indptr[filled])
+    return sums
+
+
+def suggest_features(
+    profiles: Profiles,
+    features: IntArray,
+    vector: Float32 | None = None,
+    directions: Float32 | None = None,
+    *,
+    neighbours: int = NEIGHBOURS,
+    leave_out: int | None = None,
+) -> Float32:
+    """How well each feature would suit an item, by the items most like it and by what goes with it.
+
+    Two counts, each scaled to a greatest value of one, are added with weights 1 and 1/10. The
+    votes of the nearest items: likeness is the mean of two cosines, of features and of vectors (of
+    features alone where the item has no vector, of vectors alone where it has no features), and
+    its cube is the vote. And co-occurrence: the sum over the item's features of the share of items
+    with it that have the other as well. Votes find more where tags are many and fine,
+    co-occurrence where they are few; together they are as good as the better one, or better
+    (`recsys.evaluation.tag_suggestion`).
+
+    Parameters
+    ----------
+    profiles : Profiles
+    features : int (n,)
+        Those the item has.
+    vector : float32 (d,), optional
+        The item's vector.
+    directions : float32 (n_items, d), optional
+        Item vectors of length one; needed with `vector`.
+    neighbours : int
+    leave_out : int, optional
+        The item itself, where it is one of the catalogue.
+
+    Returns
+    -------
+    float32 (n_features,)
+        -inf for a feature the item has, 0 for one that no neighbour has.
+    """
+    cosines: Float32 | None = None
+    length = 0.0 if vector is None else float(np.linalg.norm(vector))
+    if vector is not None and directions is not None and length:
+        cosines = directions @ (vector / np.float32(length))
+    alike = likeness(profiles, features, cosines)
+    if leave_out is not None:
+        alike[leave_out] = 0
+    found = votes(profiles, nearest(alike, neighbours), alike)[0]
+    return with_company(profiles, found, features, leave_out)
+
+
+def with_company(
+    profiles: Profiles, counted: Float32, features: IntArray, leave_out: int | None
+) -> Float32:
+    """Votes and co-occurrence together, see `suggest_features`: float32 (n_features,).
+
+    Parameters
+    ----------
+    profiles : Profiles
+    counted : float32 (n_features,)
+        The votes of the nearest items.
+    features : int (n,)
+        Those the item has; they come out as -inf.
+    leave_out : int or None
+    """
+    scores = _scaled(counted, features)
+    scores += np.float32(COMPANY) * _scaled(_company(profiles, features, leave_out), features)
+    scores[features] = -np.inf
+    return scores
+
+
+def _scaled(counts: NDArray[Any], features: IntArray) -> Float32:
+    """With a greatest value of one among the features that the item does not have."""
+    scaled: Float32 = counts.astype(np.float32)
+    scaled[features] = 0
+    most = scaled.max(initial=0)
+    return scaled / most if most else scaled
+
+
+def _company(profiles: Profiles, features: IntArray, leave_out: int | None) -> NDArray[Any]:
+    """How often each feature goes with these: the sum of shares, float64 (n_features,)."""
+    n = profiles.n_features
+    support = np.bincount(profiles.indices, minlength=n).astype(np.float64)
+    if leave_out is not None:
+        own = profiles.indices[profiles.indptr[leave_out] : profiles.indptr[leave_out + 1]]
+        support[own] -= 1
+    each = np.zeros(n)
+    each[features] = 1 / np.maximum(support[features], 1)
+    weights = row_sums(each[profiles.indices].astype(np.float32), profiles.indptr)
+    if leave_out is not None:
+        weights[leave_out] = 0
+    chosen = np.flatnonzero(weights)
+    entries, owners = flatten(profiles, chosen)
+    return np.bincount(profiles.indices[entries], weights[chosen][owners], minlength=n)
+
+
+def likeness(profiles: Profiles, features: IntArray, cosines: Float32 | None) -> Float32:
+    """How much each item is like one: the mean of the cosines of features and of vectors.
+
+    Parameters
+    ----------
+    profiles : Profiles
+    features : int (n,)
+        Those the item has; without any, vectors count alone.
+    cosines : float32 (n_items,) or None
+        Of the vectors; without them, features count alone.
+
+    Returns
+    -------
+    float32 (n_items,)
+        At least 0, and 0 for items without a feature, which have none to suggest.
+    """
+    parts = [] if cosines is None else [cosines]
+    if len(features):
+        own = np.zeros(profiles.n_features, np.float32)
+        own[features] = profiles.weigh(features)
+        parts.append(profiles.cosines(own))
+    if not parts:
+        return np.zeros(profiles.n_items, np.float32)
+    mean: Float32 = np.mean([np.maximum(part, 0) for part in parts], axis=0, dtype=np.float32)
+    return mean * profiles.described
+
+
+def nearest(alike: Float32, neighbours: int = NEIGHBOURS) -> Int64:
+    """The items that are most alike, in no order: int64 (at most neighbours,)."""
+    count = min(neighbours, len(alike))
+    return np.argpartition(-alike, count - 1)[:count] if count else np.empty(0, np.int64)
+
+
+def votes(profiles: Profiles, items: IntArray, alike: Float32) -> tuple[Float32, Int64]:
+    """The votes of some items for the features they have, each the cube of its likeness.
+
+    Returns
+    -------
+    votes : float32 (n_features,)
+    voters : int64 (n_features,)
+        How many items, like it at all, gave them.
+    """
+    voting = items[alike[items] > 0]
+    entries, owners = flatten(profiles, voting)
+    chosen, n = profiles.indices[entries], profiles.n_features
+    counted = np.bincount(chosen, alike[voting][owners] ** SHARPNESS, minlength=n)
+    return counted.astype(np.float32), np.bincount(chosen, minlength=n)

@@ -1,0 +1,308 @@
+"""The model: LightFM in, plain factor matrices out, trained a few epochs at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
+
+import numpy as np
+import scipy.sparse as sp
+from lightfm import LightFM
+from numpy.typing import NDArray
+
+from recsys.base.errors import ConfigError
+from recsys.models.spectral import Spectrum
+from recsys.ranking.factors import Factors, Float32
+
+Loss = Literal["warp", "bpr", "warp-kos", "logistic"]
+Schedule = Literal["adagrad", "adadelta"]
+Initialisation = Literal["random", "spectral"]
+
+# A vector this long is no representation of anything: the steps have run away, and what
+# precision such a model still shows is an accident. Sound fits stay below 100.
+RUNAWAY = 1e4
+
+
+# Least and largest value that LightFM, or the memory of a machine, has a use for.
+WHOLE = {"no_components": (1, 10_000), "max_sampled": (1, 1_000_000), "k": (1, 1_000_000)}
+WHOLE |= {"n": (1, 1_000_000)}
+REAL = {"learning_rate": (1e-12, 1e30), "user_alpha": (0.0, 1e6), "item_alpha": (0.0, 1e6)}
+REAL |= {"rho": (0.0, 1.0), "epsilon": (0.0, 1e6)}
+
+
+class DivergedError(Exception):
+    """Training ran away: factors are not finite, or far too large."""
+
+
+def _require_number(name: str, value: Any) -> None:
+    low, high = WHOLE[name] if name in WHOLE else REAL[name]
+    kinds = int if name in WHOLE else int | float
+    # Not a number compares as neither, so it is refused too.
+    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
+        kind = "a whole number" if name in WHOLE else "a number"
+        raise ConfigError(
+            f"{name} {value!r}", f"{kind} from {low:g} to {high:g}", "mend it in search.space"
+        )
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """What LightFM is told, under its own names, and what its vectors begin as.
+
+    Defaults are LightFM's. Regularisation may be given once for both sides (`from_dict` with
+    `alpha`) as the founding article does. `initialisation` is "random", LightFM's own, or
+    "spectral" (see `recsys.models.spectral`).
+    """
+
+    no_components: int = 10
+    learning_rate: float = 0.05
+    user_alpha: float = 0.0
+    item_alpha: float = 0.0
+    max_sampled: int = 10
+    loss: Loss = "warp"
+    learning_schedule: Schedule = "adagrad"
+    rho: float = 0.95
+    epsilon: float = 1e-6
+    k: int = 5
+    n: int = 10
+    initialisation: Initialisation = "random"
+
+    def __post_init__(self) -> None:
+        named = ("loss", Loss), ("learning_schedule", Schedule), ("initialisation", Initialisation)
+        for name, kind in named:
+            if getattr(self, name) not in (allowed := get_args(kind)):
+                raise ConfigError(
+                    f"{name} {getattr(self, name)!r}",
+                    f"one of {', '.join(allowed)}",
+                    "mend it in search.space",
+                )
+        for entry in fields(self):
+            if isinstance(entry.default, int | float):
+                _require_number(entry.name, getattr(self, entry.name))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Hyperparameters:
+        """From a search's configuration, plain Python numbers whatever they come as.
+
+        `alpha` stands for both regularisations, `user_alpha_scale` for the ratio of the user's
+        to the item's.
+
+        Raises
+        ------
+        ConfigError
+            If a name is none of LightFM's, or a loss or schedule is unknown.
+        """
+        values = dict(values)
+        if "alpha" in values:
+            values["user_alpha"] = values["item_alpha"] = values.pop("alpha")
+        if "user_alpha_scale" in values:
+            values["user_alpha"] = values.pop("user_alpha_scale") * values.get("item_alpha", 0)
+        known = {entry.name for entry in fields(cls)}
+        if unknown := set(values) - known:
+            raise ConfigError(
+                f"no hyper-parameter {sorted(unknown)[0]!r}",
+                f"one of {', '.join(sorted(known | {'alpha', 'user_alpha_scale'}))}",
+                "rename it in search.space",
+            )
+        return cls(**{name: _plain(value) for name, value in values.items()})
+
+    def for_lightfm(self) -> dict[str, Any]:
+        """What its constructor takes."""
+        return {name: v for name, v in asdict(self).items() if name != "initialisation"}
+
+
+def _plain(value: Any) -> Any:
+    # LightFM refuses numpy integers, and JSON numpy floats.
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _has_identity(features: sp.csr_matrix | None, n: int) -> bool:
+    """Whether everybody has a column of their own, before all others."""
+    if features is None:
+        return True
+    if features.shape[1] < n:
+        return False
+    return bool((features[:, :n] != sp.identity(n, format="csr")).nnz == 0)
+
+
+# What LightFM keeps of each side; the momentum is zero throughout but for adadelta.
+PARTS = ("embeddings", "embedding_gradients", "biases", "bias_gradients")
+MOMENTUM = ("embedding_momentum", "bias_momentum")
+
+
+class Training:
+    """One LightFM model in training.
+
+    `advance` in steps gives exactly what one `fit` of as many epochs gives, with one thread.
+
+    Parameters
+    ----------
+    interactions : csr_matrix float32 (n_users, n_items)
+        Values other than one are used as sample weights.
+    hyperparameters : Hyperparameters
+    seed : int
+    threads : int
+        More than one is faster and not reproducible.
+    user_features, item_features : csr_matrix float32 or None
+        Rows of feature weights; None for an identity: a vector of its own for everyone. Features
+        may follow an identity.
+    spectrum : Spectrum or None
+        Of the interactions, where it is at hand; for a spectral start.
+    """
+
+    def __init__(
+        self,
+        interactions: sp.csr_matrix,
+        hyperparameters: Hyperparameters,
+        seed: int,
+        *,
+        threads: int = 1,
+        user_features: sp.csr_matrix | None = None,
+        item_features: sp.csr_matrix | None = None,
+        spectrum: Spectrum | None = None,
+    ) -> None:
+        self._interactions = interactions.tocoo()
+        weighted = bool((interactions.data != 1).any())
+        self._weights = self._interactions if weighted else None
+        self._threads = threads
+        self._features = {"user_features": user_features, "item_features": item_features}
+        self._model = LightFM(**hyperparameters.for_lightfm(), random_state=seed)
+        self._spectrum: Spectrum | None = None
+        if hyperparameters.initialisation == "spectral":
+            self._spectrum = spectrum or Spectrum(interactions, seed)
+        self.epoch = 0
+
+    def advance(self, epochs: int) -> None:
+        """Train `epochs` more epochs.
+
+        Raises
+        ------
+        DivergedError
+            If the factors are not finite, or have run away. The model is of no use then.
+        """
+        if self.epoch == 0 and self._spectrum is not None:
+            self._begin(self._spectrum)
+        try:
+            self._model.fit_partial(
+                self._interactions,
+                sample_weight=self._weights,
+                epochs=epochs,
+                num_threads=self._threads,
+                **self._features,
+            )
+        except ValueError as fault:
+            if "finite" not in str(fault):
+                raise
+            raise DivergedError(f"not finite after epoch {self.epoch + epochs}") from fault
+        self.epoch += epochs
+        largest = max(self._largest("user"), self._largest("item"))
+        # The comparison is written so that NaN, which LightFM may let through, is caught as well.
+        if not largest < RUNAWAY:
+            raise DivergedError(f"factors of {largest:.3g} after epoch {self.epoch}")
+
+    def _begin(self, spectrum: Spectrum) -> None:
+        """Vectors of everybody's own begin as singular vectors; the rest as LightFM draws it."""
+        model, start = self._model, spectrum.start(self._model.no_components)
+        sides = {"user": start.users, "item": start.items}
+        columns = {
+            f"no_{side}_features": len(vectors) if features is None else features.shape[1]
+            for side, vectors in sides.items()
+            for features in (self._features[f"{side}_features"],)
+        }
+        model._initialize(model.no_components, **columns)
+        for side, vectors in sides.items():
+            if _has_identity(self._features[f"{side}_features"], len(vectors)):
+                own = getattr(model, f"{side}_embeddings")[: len(vectors), : vectors.shape[1]]
+                known = vectors.any(axis=1)
+                own[known] = vectors[known]
+
+    def _largest(self, side: str) -> float:
+        embeddings = getattr(self._model, f"{side}_embeddings")
+        biases = getattr(self._model, f"{side}_biases")
+        return float(max(np.abs(embeddings).max(), np.abs(biases).max()))
+
+    @property
+    def bytes(self) -> int:
+        """Memory that the model holds: vectors, and two accumulators of the optimiser for each."""
+        model = self._model
+        if self.epoch == 0:
+            return 0
+        return int(3 * (model.user_embeddings.nbytes + model.item_embeddings.nbytes))
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """All that training goes on from, as arrays by name; not copied, good until `advance`.
+
+        Vectors and biases of both sides with their accumulators (float32), the number of epochs
+        (int64), and the state of the random generator (uint32 (624,), and three numbers).
+        """
+        generator = self._model.random_state.get_state(legacy=False)
+        numbers = generator["state"]["pos"], generator["has_gauss"], generator["gauss"]
+        parts = {name: getattr(self._model, name) for name in self._parts()}
+        return {
+            "epoch": np.array(self.epoch),
+            "key": generator["state"]["key"],
+            "numbers": np.array(numbers, np.float64),
+            **parts,
+        }
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what `state` returned, of the same configuration on the same interactions.
+
+        One epoch after it is, to the last bit, what it would have been without it.
+        """
+        position, has_gauss, gauss = state["numbers"].tolist()
+        # The old form: those of NumPy's types that know a dictionary do not know its shape.
+        self._model.random_state.set_state(
+            ("MT19937", state["key"], int(position), int(has_gauss), gauss)
+        )
+        for name in self._parts():
+            setattr(self._model, name, state[name])
+        for side in ("user", "item") if not self._has_momentum else ():
+            for name, like in zip(MOMENTUM, ("embeddings", "biases"), strict=True):
+                setattr(self._model, f"{side}_{name}", np.zeros_like(state[f"{side}_{like}"]))
+        self.epoch = int(state["epoch"])
+
+    @property
+    def _has_momentum(self) -> bool:
+        return bool(self._model.learning_schedule == "adadelta")
+
+    def _parts(self) -> list[str]:
+        parts = PARTS + (MOMENTUM if self._has_momentum else ())
+        return [f"{side}_{part}" for side in ("user", "item") for part in parts]
+
+    def factors(self) -> Factors:
+        """A copy of the representations (float32), features summed into them."""
+        user_biases, user_factors = self._representation("user")
+        item_biases, item_factors = self._representation("item")
+        return Factors(user_factors, item_factors, user_biases, item_biases)
+
+    def _representation(self, side: str) -> tuple[Any, Any]:
+        features = self._features[f"{side}_features"]
+        if features is None:
+            biases = getattr(self._model, f"{side}_biases")
+            return biases.copy(), getattr(self._model, f"{side}_embeddings").copy()
+        biases, embeddings = getattr(self._model, f"get_{side}_representations")(features)
+        return np.ascontiguousarray(biases, np.float32), np.ascontiguousarray(
+            embeddings, np.float32
+        )
+
+    def feature_vectors(self, side: str, count: int) -> tuple[Float32, Float32]:
+        """Copies of the vectors, float32 (count, d), and biases of the last columns of features.
+
+        They stand behind the identity block of "user" or "item".
+        """
+        embeddings = getattr(self._model, f"{side}_embeddings")[-count:]
+        return embeddings.copy(), getattr(self._model, f"{side}_biases")[-count:].copy()
+
+    def view(self) -> Factors:
+        """The representations as they are now, not copied where there is nothing to sum.
+
+        Good until the next `advance`, which changes them in place; for measuring between rungs.
+        """
+        if any(matrix is not None for matrix in self._features.values()):
+            return self.factors()
+        model = self._model
+        return Factors(
+            model.user_embeddings, model.item_embeddings, model.user_biases, model.item_biases
+        )

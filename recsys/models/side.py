@@ -1,0 +1,63 @@
+"""Side information: what a trained model keeps of the features of its items, or of its users."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from recsys.data.idmap import IdMap
+from recsys.models.content import Profiles
+from recsys.models.mapping import Mapping as FeatureMapping
+from recsys.ranking.factors import Float32
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The features a model knows.
+
+    Parameters
+    ----------
+    features : IdMap
+        Names, such as `tag_anime`, sorted.
+    types, values : pyarrow string arrays (n_features,)
+        `tag` and `anime`.
+    support : int32 (n_features,)
+        How many trained items (or users) have it.
+    """
+
+    features: IdMap
+    types: pa.Array
+    values: pa.Array
+    support: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class SideInformation:
+    """What the features of items (or of users) say.
+
+    A vector in the bundle's factors is `share` times what the features give, plus a part of its
+    own: all of it where nobody was there to learn from, a part of it that shrinks with the number
+    of likes where the model leans on features, all of it and an own part besides where both were
+    trained together.
+
+    Parameters
+    ----------
+    vocabulary : Vocabulary
+    profiles : Profiles (n rows, n_features)
+        A row for each vector of that side.
+    mapping : recsys.models.mapping.Mapping
+        A vector and a bias for each feature.
+    share : float32 (n,)
+    strength : float
+        For items (users) still to come: their share with so many likes is
+        strength / (strength + likes), and 1 without likes.
+    """
+
+    vocabulary: Vocabulary
+    profiles: Profiles
+    mapping: FeatureMapping
+    share: Float32
+    strength: float

@@ -1,0 +1,260 @@
+"""Strategies: models trained without features, with them, or with features mapped afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as Dictionary
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from sklearn.preprocessing import normalize
+
+from recsys.base.errors import InputError
+from recsys.data.features import Encoded, with_identity
+from recsys.data.idmap import IdMap
+from recsys.models.content import Profiles, inverse_frequency, tf_idf
+from recsys.models.foldin import pooled
+from recsys.models.lightfm import DivergedError, Training
+from recsys.models.mapping import Mapping, fit_mapping, leaning
+from recsys.models.plan import Plan, parse
+from recsys.models.side import SideInformation, Vocabulary
+from recsys.models.spectral import Spectrum
+from recsys.ranking.factors import Factors
+
+SIDES = ("item", "user")
+
+
+@dataclass(frozen=True)
+class Side:
+    """The encoded features of items, or of users.
+
+    Parameters
+    ----------
+    encoded : Encoded
+        A row for each item of the catalogue; behind the `trained` ones those that are known by
+        their features alone.
+    trained : int
+    identity : bool
+        Whether everybody has a column of their own beside the features when they train together.
+    normalisation : {"l2", "l1", "none"}
+        Of the encoded rows, before their weight.
+    weight : float
+    """
+
+    encoded: Encoded
+    trained: int
+    identity: bool = True
+    normalisation: str = "l2"
+    weight: float = 1.0
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        encoded = self.encoded
+        names = IdMap(encoded.names, "feature")
+        return Vocabulary(names, encoded.types, encoded.values, encoded.support)
+
+    def profiles(self) -> Profiles:
+        """tf-idf of the whole catalogue, frequencies counted over what is trained."""
+        matrix = self.encoded.matrix
+        counted = np.arange(self.trained)
+        return tf_idf(matrix, inverse_frequency(matrix, matrix.shape[1], counted))
+
+    def joint_profiles(self, plan: Plan) -> Profiles:
+        """The rows of features that train together with an identity, without their weight."""
+        norm = plan.normalisation or self.normalisation
+        kept = (self.encoded.support >= plan.min_support).astype(np.float32)
+        matrix = (self.encoded.matrix @ sp.diags(kept)).tocsr()
+        matrix.eliminate_zeros()
+        if norm != "none":
+            matrix = normalize(matrix, norm=norm)
+        indptr, indices = matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32)
+        return Profiles(indptr, indices, matrix.data.astype(np.float32), kept, norm)
+
+    def share(self, plan: Plan, likes: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Who has features in joint training: float32 (n_catalogue,) of zeros and ones."""
+        share = np.ones(self.encoded.matrix.shape[0], np.float32)
+        if plan.features_below is not None:
+            share[: self.trained][likes >= plan.features_below] = 0
+        return share
+
+    def joint_matrix(self, plan: Plan, likes: NDArray[np.integer]) -> sp.csr_matrix:
+        """Identity block and weighted features of what is trained, as LightFM takes them."""
+        rows = as_matrix(self.joint_profiles(plan))[: self.trained]
+        weights = self.share(plan, likes)[: self.trained] * self.joint_weight(plan)
+        matrix = (sp.diags(weights.astype(np.float32)) @ rows).tocsr()
+        return with_identity(matrix) if self.identity else matrix
+
+    def joint_weight(self, plan: Plan) -> float:
+        return plan.feature_weight * self.weight
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Features of both sides; None where there are none."""
+
+    item: Side | None = None
+    user: Side | None = None
+
+    def named(self) -> dict[str, Side]:
+        both = {"item": self.item, "user": self.user}
+        return {name: side for name, side in both.items() if side is not None}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model, and what it has learned of features.
+
+    Parameters
+    ----------
+    factors : Factors
+        Of users and items that were trained, as they are ranked.
+    own : Factors
+        The same before items lean on their features; users already do on their likes.
+    item, user : SideInformation or None
+    """
+
+    factors: Factors
+    own: Factors
+    item: SideInformation | None = None
+    user: SideInformation | None = None
+
+    def catalogue(self) -> Factors:
+        """With the items (and users) behind the trained ones, from their features alone."""
+        return extended(self.factors, self.item)
+
+
+def start(
+    interactions: sp.csr_matrix,
+    configuration: Dictionary[str, Any],
+    seed: int,
+    sides: Sides | None,
+    threads: int = 1,
+    spectrum: Spectrum | None = None,
+) -> Training:
+    """A model of this configuration, before its first epoch."""
+    hyperparameters, plan = parse(configuration)
+    matrices: dict[str, sp.csr_matrix] = {}
+    if plan.strategy == "joint":
+        if sides is None or not sides.named():
+            raise InputError(
+                "a joint model without features",
+                "features of items or users",
+                "give data.features, or take the strategy none",
+            )
+        for name, side in sides.named().items():
+            likes = count_likes(interactions, name)
+            matrices[f"{name}_features"] = side.joint_matrix(plan, likes)
+    return Training(
+        interactions, hyperparameters, seed, threads=threads, spectrum=spectrum, **matrices
+    )
+
+
+def learn(
+    interactions: sp.csr_matrix,
+    configuration: Dictionary[str, Any],
+    epochs: int,
+    seed: int,
+    sides: Sides | None = None,
+    threads: int = 1,
+) -> Model:
+    """Train for so many epochs and learn what the features say.
+
+    Raises
+    ------
+    InputError
+        If the model diverges.
+    """
+    training = start(interactions, configuration, seed, sides, threads)
+    try:
+        training.advance(epochs)
+        return finish(training, interactions, configuration, sides)
+    except DivergedError as fault:
+        raise InputError(
+            f"the configuration diverged when fitted on other data ({fault})",
+            "factors that stay finite",
+            "narrow search.space to smaller learning rates and train again",
+        ) from fault
+
+
+def finish(
+    training: Training,
+    interactions: sp.csr_matrix,
+    configuration: Dictionary[str, Any],
+    sides: Sides | None,
+) -> Model:
+    """What a model in training has learned: its factors, and vectors for features."""
+    plan = parse(configuration)[1]
+    own = training.factors()
+    if sides is None or plan.strategy != "joint":
+        return mapped(own, interactions, plan, sides or Sides())
+    found: dict[str, SideInformation] = {}
+    for name, side in sides.named().items():
+        profiles = side.joint_profiles(plan)
+        vectors, biases = training.feature_vectors(name, side.encoded.matrix.shape[1])
+        weight = np.float32(side.joint_weight(plan))
+        # A feature that no row had was never trained: its vector is where chance put it.
+        weights = weight * (np.bincount(profiles.indices, minlength=len(biases)) > 0)
+        mapping = Mapping(vectors * weights[:, None], biases * weights, 0.0)
+        share = side.share(plan, count_likes(interactions, name))
+        found[name] = SideInformation(side.vocabulary, profiles, mapping, share, plan.strength)
+    return Model(own, own, **found)
+
+
+def mapped(own: Factors, interactions: sp.csr_matrix, plan: Plan, sides: Sides) -> Model:
+    """Vectors for features by regression, items leaning on theirs, users on what they like.
+
+    Parameters
+    ----------
+    own : Factors
+        As they were trained.
+    """
+    found: dict[str, SideInformation] = {}
+    own = pooled(own, interactions, plan.pooling)
+    factors = own
+    for name, side in sides.named().items():
+        likes = count_likes(interactions, name)
+        profiles = side.profiles()
+        turned = own if name == "item" else swapped(own)
+        mapping = fit_mapping(profiles, turned, np.flatnonzero(likes), plan.penalty, plan.bias_gain)
+        strength = plan.leaning if name == "item" else 0.0
+        if strength:
+            factors = leaning(own, mapping, profiles, likes, strength)
+        share = np.ones(profiles.n_items, np.float32)
+        share[: side.trained] = strength / np.maximum(strength + likes, 1e-9)
+        share[~profiles.described] = 0
+        found[name] = SideInformation(side.vocabulary, profiles, mapping, share, plan.strength)
+    return Model(factors, own, **found)
+
+
+def extended(factors: Factors, item: SideInformation | None) -> Factors:
+    """Factors of the whole catalogue: behind the trained items, those known by features alone."""
+    if item is None or item.profiles.n_items <= factors.n_items:
+        return factors
+    behind = item.profiles.rows(np.arange(factors.n_items, item.profiles.n_items))
+    vectors, biases = item.mapping.vectors(behind)
+    return replace(
+        factors,
+        item_factors=np.vstack([factors.item_factors, vectors]).astype(np.float32),
+        item_biases=np.concatenate([factors.item_biases, biases]).astype(np.float32),
+    )
+
+
+def swapped(factors: Factors) -> Factors:
+    """Users in the place of items, and items in that of users."""
+    return Factors(
+        factors.item_factors, factors.user_factors, factors.item_biases, factors.user_biases
+    )
+
+
+def count_likes(interactions: sp.csr_matrix, side: str) -> NDArray[np.int64]:
+    """How many interactions each item (or user) has."""
+    if side == "user":
+        return np.diff(interactions.indptr).astype(np.int64)
+    return np.bincount(interactions.indices, minlength=interactions.shape[1])
+
+
+def as_matrix(profiles: Profiles) -> sp.csr_matrix:
+    parts = profiles.data, profiles.indices, profiles.indptr
+    return sp.csr_matrix(parts, shape=(profiles.n_items, profiles.n_features))

@@ -1,0 +1,1 @@
+"""The pipeline: the bodies of the stages, batches, and the report."""

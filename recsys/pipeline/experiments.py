@@ -1,0 +1,69 @@
+"""Experiments beside the nightly run: a learning curve, prepared, drawn and logged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from recsys.base.config import Config, Data
+from recsys.base.errors import ConfigError
+from recsys.data import datasets
+from recsys.data import files as products
+from recsys.models.lightfm import DivergedError
+from recsys.pipeline import preparation
+from recsys.store.stages import Stage
+from recsys.tracking.runs import Tracker
+from recsys.tuning.curve import CurvePoint, draw, learning_curve
+from recsys.tuning.trials import Problem
+
+
+def prepare_holdouts(config: Config) -> Stage:
+    """Ingest, threshold and split, without any server."""
+    interim = Path(config.storage.interim)
+    data = config.data or Data.model_validate(datasets.locate(config.dataset).as_config())
+    ingested = preparation.ingest(interim, data, preparation.sources_of(data))
+    core = preparation.threshold(interim, ingested, config.threshold)
+    return preparation.split(interim, ingested, core, config.split, config.seed)
+
+
+def log_curve(
+    config: Config, configuration: Mapping[str, Any], epochs: Sequence[int]
+) -> tuple[list[CurvePoint], Path]:
+    """A configuration's learning curve as one MLflow run, and the figure's path.
+
+    Raises
+    ------
+    ConfigError
+        If there is no epoch to measure at, or the configuration diverges.
+    RecsysError
+        As preparing and tracking do.
+    """
+    if not epochs:
+        raise ConfigError("no epoch to measure at", "every at most epochs", "lower --every")
+    config = config.effective()
+    parts = products.load_split(Path(prepare_holdouts(config).path))
+    masked = config.protocol == "standard"
+    problem = Problem(parts.train, parts.validation, seed=config.seed, masked=masked)
+    try:
+        points = learning_curve(problem, configuration, epochs)
+    except DivergedError as fault:
+        raise ConfigError(
+            f"this configuration diverged ({fault})",
+            "factors that stay finite",
+            "lower its learning rate",
+        ) from fault
+    tracker = Tracker.connect(config.tracking.uri, config.experiment, config.tracking.artifacts)
+    figure = Path("data/output/curve.png")
+    draw(points, problem.k, figure)
+    curves = [("curve/train_precision_at_5", p.train, p.epoch) for p in points]
+    curves += [("curve/precision_at_5", p.validation, p.epoch) for p in points]
+    best = max(point.validation for point in points)
+    tracker.log_run(
+        f"learning curve, seed {config.seed}",
+        {"kind": "curve"},
+        configuration,
+        [*curves, ("val/precision_at_5", best, 0)],
+        [figure],
+    )
+    return points, figure

@@ -1,0 +1,160 @@
+"""The stage that judges: evidence for and against a challenger, its verdict, and the churn."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from recsys.base import config
+from recsys.base.errors import RecsysError
+from recsys.bundle import Bundle, load_bundle
+from recsys.data import files as products
+from recsys.evaluation.churn import churn, markdown
+from recsys.evaluation.gate import NO_CHAMPION, Evidence, Float64, Verdict, judge
+from recsys.evaluation.lists import alike, reach, some, top_lists
+from recsys.pipeline.learning import LIGHTFM, refit
+from recsys.ranking.metrics import precision_at_k
+from recsys.ranking.topk import Int32
+from recsys.store.stages import Counts, Stage, stage
+
+LOOKED_AT = 5_000  # users whose lists are looked at for coverage and variety
+
+
+@stage(version=1, unkeyed=("champion_bundle",))
+def gate(
+    folder: Path,
+    holdouts: Stage,
+    features: Stage,
+    measured: Stage,
+    fitted: Stage,
+    champion: Mapping[str, str] | None,
+    options: config.Gate,
+    seed: int,
+    champion_bundle: Path | None = None,
+) -> Counts:
+    """Judge the fitted bundle against popularity and the reigning champion.
+
+    `champion` names the champion (its version and the digest of its bundle), `champion_bundle` is
+    where it lies. Its configuration is refit on what today's winner was refit on, and measured on
+    the same holdout: the champion itself has seen these likes, or others.
+    """
+    challenger = load_bundle(fitted.file("bundle"))
+    rival = None if champion_bundle is None else load_bundle(champion_bundle)
+    scores = _Scores.read(measured.file("per_user.parquet"))
+    against, missing = None, NO_CHAMPION
+    if rival is not None:
+        against, missing = _compared(challenger, rival, scores, holdouts, features, seed)
+    verdict = judge(_evidence(challenger, rival, scores, against, missing), options, seed)
+    _save_scores(folder, challenger, scores, against)
+    report = None
+    if rival is not None:
+        report = churn(rival, challenger).as_dict()
+        _write(folder / "churn.json", report)
+    about = {**verdict.as_dict(), "champion": champion, "holdout": measured.counts["holdout"]}
+    _write(folder / "verdict.json", about)
+    text = as_text(verdict, report, champion)
+    (folder / "verdict.md").write_text(text, encoding="utf-8")
+    return {
+        "passed": verdict.passed,
+        "reasons": verdict.reasons,
+        "champion": champion["version"] if champion else None,
+        "overlap": report["overlap"] if report else None,
+    }
+
+
+def as_text(
+    verdict: Verdict, report: Mapping[str, Any] | None, champion: Mapping[str, str] | None
+) -> str:
+    """Verdict and churn in Markdown, for MLflow, Prefect and whoever opens the folder."""
+    parts = [verdict.markdown()]
+    if report is not None and champion is not None:
+        parts.append(markdown(report, champion["version"]))
+    return "\n\n".join(parts) + "\n"
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """precision_at_5 of the test users, as the evaluation left it."""
+
+    users: Int32
+    own: Float64
+    popularity: Float64
+
+    @staticmethod
+    def read(path: Path) -> _Scores:
+        table = pq.read_table(path)
+        users, own, popularity = (
+            table.column(name).to_numpy() for name in ("user", LIGHTFM, "popularity")
+        )
+        return _Scores(users, own, popularity)
+
+
+def _compared(
+    challenger: Bundle,
+    rival: Bundle,
+    scores: _Scores,
+    holdouts: Stage,
+    features: Stage,
+    seed: int,
+) -> tuple[Float64 | None, str]:
+    """Scores of the champion's configuration on today's data, or why there are none."""
+    configuration = rival.manifest["configuration"]
+    if configuration == challenger.manifest["configuration"]:
+        # The same configuration, data and seed: what a refit would give is there already.
+        return scores.own, ""
+    known, heldout = products.load_split(Path(holdouts.path)).final()
+    try:
+        factors = refit(known, configuration, features, seed).factors
+    except RecsysError as fault:
+        return None, f"its configuration cannot be trained on today's data ({fault.found})"
+    found = precision_at_k(factors, heldout, known, 5)
+    assert len(found) == len(scores.users), "both were measured on the same holdout"
+    return found, ""
+
+
+def _evidence(
+    challenger: Bundle,
+    rival: Bundle | None,
+    scores: _Scores,
+    against: Float64 | None,
+    missing: str,
+) -> Evidence:
+    users = some(len(challenger.users), LOOKED_AT)
+    # A tenth of a small catalogue at most: longer lists would be alike by themselves.
+    n = max(1, min(10, challenger.trained // 10))
+    shown = top_lists(challenger, users, n).items
+    # Masking alone makes equal lists differ; what the model would show everybody does not.
+    unmasked = top_lists(challenger, users, n, masked=False).items
+    return Evidence(
+        scores.own,
+        scores.popularity,
+        against,
+        missing,
+        challenger.factors.finite(),
+        reach(shown, challenger.trained),
+        alike(unmasked, challenger.trained),
+        challenger.manifest["counts"],
+        None if rival is None else rival.manifest["counts"],
+    )
+
+
+def _save_scores(
+    folder: Path, challenger: Bundle, scores: _Scores, against: Float64 | None
+) -> None:
+    products.write_columns(
+        folder / "per_user.parquet",
+        user=challenger.users.ids.take(np.asarray(scores.users)),
+        challenger=scores.own,
+        popularity=scores.popularity,
+        champion=against,
+    )
+
+
+def _write(path: Path, values: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(values, indent=1, ensure_ascii=False), encoding="utf-8")

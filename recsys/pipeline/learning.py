@@ -1,0 +1,385 @@
+"""The stages that learn: tune, evaluate, fit, each from folder to folder."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import scipy.sparse as sp
+from threadpoolctl import threadpool_limits
+
+from recsys.base import config
+from recsys.base.errors import InputError
+from recsys.bundle import Bundle, Seen, save_bundle
+from recsys.data import files as products
+from recsys.data.idmap import IdMap
+from recsys.data.interactions import Interactions
+from recsys.evaluation.comparison import Fits, compare
+from recsys.evaluation.holdouts import HEADLINE, Measured, as_leaderboard, differences, measure
+from recsys.evaluation.withheld import learn_item_foldin, withhold
+from recsys.models.foldin import learn_foldin
+from recsys.models.plan import PLAN_NAMES, parse
+from recsys.models.popularity import popularity
+from recsys.models.strategies import Model, learn
+from recsys.pipeline.preparation import load_core
+from recsys.ranking.factors import Factors
+from recsys.store.exchange import Exchange
+from recsys.store.stages import Counts, Stage, stage
+from recsys.tuning.als import tune_als
+from recsys.tuning.article import article_study
+from recsys.tuning.problems import load_problem, load_sides
+from recsys.tuning.search import Forgetful, Recorder
+from recsys.tuning.space import Configuration
+from recsys.tuning.study import best_by_strategy, best_of, study_strategies
+from recsys.tuning.trials import Problem, TrialResult
+from recsys.tuning.workers import Bench, Crew, Elsewhere, Here, Pool
+
+LIGHTFM = "lightfm"
+
+
+@stage(version=7, unkeyed=("recorder", "workers", "pool", "exchange"))
+def tune(
+    folder: Path,
+    holdouts: Stage,
+    features: Stage,
+    search: config.Search | config.Article,
+    seed: int,
+    started_from: Sequence[Configuration] = (),
+    workers: int = 1,
+    recorder: Recorder | None = None,
+    pool: Pool | None = None,
+    exchange: str | None = None,
+) -> Counts:
+    """Search hyper-parameters on the validation holdout, our way or the founding article's.
+
+    `started_from` are configurations that did well before, on other data; they are tried early.
+    So many `workers` are threads of this process, unless a `pool` is given: legs of trials run
+    there. Where that is other processes, they read the stages and leave their models in a folder
+    or at a URL, `exchange`; by default below the interim folder. The article's searches make one
+    trial after the other, in this process.
+    """
+    if isinstance(search, config.Article):
+        problem = load_problem(holdouts, features, seed, masked=False)
+        study = article_study(problem, search, seed, recorder or Forgetful())
+    else:
+        problem = load_problem(holdouts, features, seed)
+        with _crew(pool, problem, holdouts, features, exchange or str(folder.resolve())) as crew:
+            study = study_strategies(
+                problem,
+                search,
+                seed,
+                started_from=started_from,
+                cold_items=products.load_cold_items(Path(holdouts.path)),
+                workers=workers,
+                crew=crew,
+                recorder=recorder,
+            )
+    best = best_of(study.trials)
+    if best is None or best.best is None or best.precision == 0.0:
+        raise _nothing_learned(study.trials)
+    outcome = {
+        "configuration": best.configuration,
+        "epochs": best.best.epoch,
+        "precision_at_5": best.precision,
+        "trial": best.number,
+        "ended": study.ended,
+        "trials": [_as_dict(trial) for trial in study.trials],
+    }
+    _save_json(folder / "study.json", outcome)
+    return {
+        "trials": len(study.trials),
+        "precision_at_5": best.precision,
+        "epochs": best.best.epoch,
+        "configuration": best.configuration,
+        "strategies": {
+            name: {"configuration": trial.configuration, "epochs": trial.best.epoch}
+            for name, trial in best_by_strategy(study.trials).items()
+            if trial.best is not None
+        },
+        "ended": study.ended,
+        "started_from": list(started_from),
+    }
+
+
+def _nothing_learned(trials: Sequence[TrialResult]) -> InputError:
+    diverged = sum(trial.status == "diverged" for trial in trials)
+    if diverged == len(trials):
+        return InputError(
+            f"all {diverged} trials diverged (such as: {trials[0].reason})",
+            "a trial whose numbers stay finite",
+            "narrow search.space to smaller learning rates",
+        )
+    said = f", {diverged} of them diverged" if diverged else ""
+    return InputError(
+        f"none of {len(trials)} trials learned anything (best precision_at_5 is 0{said})",
+        "a trial that ranks some held-out item among the first 5",
+        "make more trials, or check that the likes are not random",
+    )
+
+
+def adoptable(champion: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a champion's manifest, the configuration to refit: `epochs` is among it.
+
+    How much items to come keep of their features is found out anew on the data of the day.
+    """
+    return {name: v for name, v in champion["configuration"].items() if name != "strength"}
+
+
+@stage(version=1)
+def adopt(
+    folder: Path,
+    holdouts: Stage,
+    features: Stage,
+    adopted: Mapping[str, Any],
+    started_from: Sequence[Configuration],
+    seed: int,
+) -> Counts:
+    """The champion's configuration in the place of a search's winner; nothing is trained.
+
+    `adopted` see `adoptable`. Holdouts, features and seed are what it will be fitted on: they name
+    the product. `started_from` is handed on to the next search.
+    """
+    configuration = {name: value for name, value in adopted.items() if name != "epochs"}
+    epochs = adopted["epochs"]
+    strategy = parse(configuration)[1].strategy
+    tried = {strategy: {"configuration": configuration, "epochs": epochs}}
+    if strategy == "mapped":
+        plain = {name: v for name, v in configuration.items() if name not in PLAN_NAMES}
+        tried = {
+            "none": {"configuration": {"strategy": "none", **plain}, "epochs": epochs},
+            **tried,
+        }
+    _save_json(folder / "study.json", {"configuration": configuration, "epochs": epochs})
+    return {
+        "configuration": configuration,
+        "epochs": epochs,
+        "strategies": tried,
+        "started_from": list(started_from),
+    }
+
+
+def warm_start(champion: Mapping[str, Any] | None, data_fingerprint: str) -> list[Configuration]:
+    """The configurations a search starts from, given the champion's manifest.
+
+    On new data that is the champion's own configuration. On the data the champion was made from
+    it is what its own search started from: the same search, which need not be made again.
+    """
+    if champion is None:
+        return []
+    if champion["data_fingerprint"] == data_fingerprint:
+        return list(champion["started_from"])
+    left_out = PLAN_NAMES | {"epochs"}
+    return [{n: v for n, v in champion["configuration"].items() if n not in left_out}]
+
+
+def _as_dict(trial: TrialResult) -> dict[str, Any]:
+    return {
+        "number": trial.number,
+        "configuration": trial.configuration,
+        "status": trial.status,
+        "reason": trial.reason,
+        "precision_at_5": trial.precision,
+        # Seconds differ from run to run; the product must not, so they stay in the tracking.
+        "curve": list(zip(trial.epochs, trial.values, strict=True)),
+    }
+
+
+@contextmanager
+def _crew(
+    pool: Pool | None, problem: Problem, holdouts: Stage, features: Stage, exchange: str
+) -> Iterator[Crew | None]:
+    """Who trains a study's legs in a pool; models that it left lying about are cleared away."""
+    if pool is None or pool.here:
+        yield None if pool is None else Here(problem, pool.submit)
+        return
+    place = Exchange(exchange)
+    models = place.below(f"models-{uuid.uuid4().hex}")
+    bench = Bench(place.give(holdouts), place.give(features), problem.seed, models)
+    try:
+        yield Elsewhere(bench, pool.submit)
+    finally:
+        models.clear()
+
+
+@stage(version=2, unkeyed=("workers",))
+def evaluate(
+    folder: Path,
+    holdouts: Stage,
+    features: Stage,
+    tuned: Stage,
+    options: config.Evaluate,
+    seed: int,
+    workers: int = 1,
+) -> Counts:
+    """Refit winner and baselines on train and validation; measure each once on the test holdout.
+
+    Where there is one holdout only (the founding article's protocol), they are fitted on train
+    and measured on it, although the search has seen it; the counts say which. What features are
+    good for is measured beside it, for each strategy that was tried (`strategies.json`).
+    """
+    parts = products.load_split(Path(holdouts.path))
+    known, heldout = parts.final()
+    sides = load_sides(features, known.shape)
+    tried = tuned.counts["strategies"]
+    held = withhold(known, heldout, parts.cold_items, seed) if options.withheld else None
+    configurations: dict[str, Any] = {LIGHTFM: _configuration(tuned)}
+    models: dict[str, Factors] = {"popularity": popularity(known)}
+    # All train on one thread each and let the interpreter's lock go: side by side they take
+    # as long as the longest one.
+    with ThreadPoolExecutor(workers) as pool, threadpool_limits(1):
+        fits = Fits(tried, known, sides, seed, pool.submit)
+        away = None if held is None else Fits(tried, held.train, sides, seed, pool.submit)
+        if options.als_trials:
+            als = tune_als(parts.train, parts.validation, trials=options.als_trials, seed=seed)[0]
+            models["als"] = als.fit(known, seed)
+            configurations["als"] = asdict(als)
+        fitted = fits.results()
+        served = None if away is None else away.results()
+    winner = parse(tuned.counts["configuration"])[1].strategy
+    models[LIGHTFM] = fitted[winner].model.factors
+    measured = {
+        name: measure(
+            factors,
+            heldout,
+            known,
+            ks=sorted({5, *options.ks}),
+            samples=options.bootstrap_samples,
+            seed=seed,
+        )
+        for name, factors in models.items()
+    }
+    compared = differences(measured, LIGHTFM, samples=options.bootstrap_samples, seed=seed)
+    board = as_leaderboard(measured, compared)
+    for entry in board:
+        entry["configuration"] = configurations.get(entry["model"], {})
+    _save_json(folder / "leaderboard.json", board)
+    _save_per_user(folder, measured)
+    found: dict[str, Any] = {"winner": winner}
+    if held is not None and served is not None:
+        samples = options.bootstrap_samples
+        found |= compare(fitted, served, tried, held, heldout, known, seed=seed, samples=samples)
+    _save_json(folder / "strategies.json", found)
+    headline = {entry["model"]: entry["metrics"][HEADLINE]["mean"] for entry in board}
+    return {
+        "holdout": "validation" if parts.test.nnz == 0 else "test",
+        **headline,
+        # Beside the product, whose files must be the same from run to run.
+        "seconds": {name: round(entry.seconds, 1) for name, entry in fitted.items()},
+    }
+
+
+def _save_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1), encoding="utf-8")
+
+
+def _save_per_user(folder: Path, measured: Mapping[str, Measured]) -> None:
+    users = measured[LIGHTFM].evaluation.users
+    columns = {name: entry.evaluation.per_user[HEADLINE] for name, entry in measured.items()}
+    products.write_columns(folder / "per_user.parquet", user=users, **columns)
+
+
+def _configuration(tuned: Stage) -> dict[str, Any]:
+    return {**tuned.counts["configuration"], "epochs": tuned.counts["epochs"]}
+
+
+def refit(
+    interactions: sp.csr_matrix,
+    configuration: Mapping[str, Any],
+    features: Stage,
+    seed: int,
+    threads: int = 1,
+) -> Model:
+    """Train a configuration, whoever found it and when, on these interactions.
+
+    Parameters
+    ----------
+    interactions : csr_matrix (n_users, n_items)
+    configuration : mapping
+        Hyper-parameters and the plan for features, the number of `epochs` among them.
+    features : Stage
+        Of `encode`.
+    seed : int
+    threads : int
+
+    Raises
+    ------
+    InputError
+        If training diverges.
+    """
+    values = {name: value for name, value in configuration.items() if name != "epochs"}
+    sides = load_sides(features, interactions.shape)
+    return learn(interactions, values, configuration["epochs"], seed, sides, threads)
+
+
+@stage(version=5, unkeyed=("versions",))
+def fit(
+    folder: Path,
+    core: Stage,
+    features: Stage,
+    tuned: Stage,
+    measured: Stage,
+    options: config.Fit,
+    seed: int,
+    versions: Mapping[str, str],
+) -> Counts:
+    """Train the winner's configuration on all interactions and write the portable bundle."""
+    interactions = load_core(core)
+    matrix = interactions.matrix()
+    configuration = _configuration(tuned)
+    # How much new items with few likes keep of their features was found out by serving some.
+    if strength := measured.read_json("strategies.json").get("strength"):
+        configuration["strength"] = strength
+    # Sums of products differ in their last bits with the threads that share them, and a model that
+    # is made again would be another version. LightFM's own threads are none of these.
+    with threadpool_limits(1, user_api="blas"):
+        model = refit(matrix, configuration, features, seed, options.threads)
+    board = measured.read_json("leaderboard.json")
+    winner = next(entry for entry in board if entry["model"] == LIGHTFM)
+    about = {
+        "data_fingerprint": core.digest,
+        "configuration": configuration,
+        "started_from": tuned.counts["started_from"],
+        "seed": seed,
+        "counts": interactions.counts(),
+        "metrics": winner["metrics"],
+        "holdout": measured.counts["holdout"],
+        "library_versions": dict(versions),
+    }
+    (folder / "bundle").mkdir()
+    with threadpool_limits(1, user_api="blas"):
+        bundle = _bundle(model, core, interactions, about)
+    save_bundle(folder / "bundle", bundle)
+    return {
+        **interactions.counts(),
+        "components": model.factors.n_components,
+        "catalogue": len(bundle.items),
+    }
+
+
+def _bundle(
+    model: Model, core: Stage, interactions: Interactions, about: Mapping[str, Any]
+) -> Bundle:
+    """The model with the whole catalogue, as far as its features are known, and the fold-ins."""
+    matrix = interactions.matrix()
+    factors = model.catalogue()
+    catalogue = Path(core.path) / "catalogue.parquet"
+    names = products.load_names(catalogue)
+    return Bundle(
+        factors,
+        interactions.users,
+        IdMap(products.load_ids(catalogue, "item").ids.slice(0, factors.n_items), "item"),
+        None if names is None else names.slice(0, factors.n_items),
+        Seen(matrix.indptr, matrix.indices),
+        about,
+        trained=model.factors.n_items,
+        item_features=model.item,
+        user_features=model.user,
+        user_foldin=learn_foldin(model.factors, matrix),
+        item_foldin=learn_item_foldin(model.own, matrix),
+    )

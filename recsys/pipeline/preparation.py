@@ -1,0 +1,215 @@
+"""The stages that prepare data: ingest, threshold, split, encode, each from folder to folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys.base import config
+from recsys.base.errors import InputError
+from recsys.data import files as products
+from recsys.data.features import FeatureColumns, read_features
+from recsys.data.features import encode as encode_features
+from recsys.data.idmap import IdMap
+from recsys.data.interactions import InteractionColumns, Interactions, read_interactions
+from recsys.data.kcore import Core, kcore, sparsity
+from recsys.data.splits import split as split_interactions
+from recsys.data.tables import TextFormat, fingerprint
+from recsys.store.stages import Counts, Stage, stage
+
+SOURCES = ("likes", "features", "user_features")
+
+
+def sources_of(data: config.Data) -> dict[str, str]:
+    """What is read, by content: fingerprints of the files, and how they are to be read.
+
+    Raises
+    ------
+    InputError
+        If a file is missing.
+    """
+    named = {role: getattr(data, role) for role in SOURCES}
+    found = {role: fingerprint(source) for role, source in named.items() if source}
+    return found | {"format": data.model_dump_json(exclude=set(SOURCES))}
+
+
+@stage(version=2, unkeyed=("data",))
+def ingest(folder: Path, data: config.Data, sources: dict[str, str]) -> Counts:
+    """Read, check and deduplicate the likes and the features; give everything an index.
+
+    `sources` (see `sources_of`) names the product by content: a file that only moved is not read
+    again.
+    """
+    text = TextFormat(data.delimiter, data.quote, data.escape, data.encoding)
+    interactions, names, rejected = read_interactions(data.likes, _like_columns(data), text)
+    counts: dict[str, object] = {**interactions.counts(), "rejected": {"likes": rejected}}
+    for ids in (interactions.users, interactions.items):
+        if alike := look_alikes(ids):
+            counts[f"{ids.kind}s_that_differ_in_case_or_space"] = alike
+    products.save_interactions(folder, interactions)
+    products.write_columns(folder / "items.parquet", id=interactions.items.ids, name=names)
+    for side, source, owners in (
+        ("item", data.features, interactions.items),
+        ("user", data.user_features, interactions.users),
+    ):
+        if source:
+            _ingest_features(folder, data, side, source, owners, counts)
+    counts["sources"] = {role: sources[role] for role in SOURCES if role in sources}
+    return counts
+
+
+def look_alikes(ids: IdMap) -> int:
+    """How many ids are another one but for case and white space; they count as different."""
+    return len(ids) - len(pc.unique(pc.utf8_lower(pc.utf8_trim_whitespace(ids.ids))))
+
+
+def _like_columns(data: config.Data) -> InteractionColumns:
+    return InteractionColumns(
+        data.user_column,
+        data.item_column,
+        data.name_column,
+        data.weight_column,
+        data.timestamp_column,
+    )
+
+
+def _owner_column(data: config.Data, side: str) -> str:
+    """What a feature file calls its owners; what the likes call them, unless said otherwise."""
+    if side == "item":
+        return data.feature_item_column or data.item_column
+    return data.feature_user_column or data.user_column
+
+
+def _ingest_features(
+    folder: Path, data: config.Data, side: str, source: str, owners: IdMap, counts: dict
+) -> None:
+    columns = FeatureColumns(
+        _owner_column(data, side),
+        data.feature_type_column,
+        data.feature_value_column,
+        data.feature_weight_column,
+    )
+    text = TextFormat(data.delimiter, data.quote, data.escape, data.encoding)
+    features, rejected = read_features(source, columns, text, side)
+    known = int(pc.sum(pc.is_in(features.owners.ids, value_set=owners.ids)).as_py())
+    if not known:
+        raise InputError(
+            f"none of the {len(features.owners):,} {side}s in {source} (such as "
+            f"{features.owners.id(0)!r}) is among the {len(owners):,} {side}s of the likes (such "
+            f"as {owners.id(0)!r})",
+            f"features of known {side}s",
+            "check that both files use the same ids, or leave the features out",
+        )
+    products.save_features(folder, side, features)
+    counts["rejected"][f"{side} features"] = rejected
+    counts[f"{side}s_with_features"] = known
+    counts[f"{side}_features"] = len(features.names)
+    counts[f"{side}_feature_pairs"] = len(features)
+
+
+@stage(version=1)
+def threshold(folder: Path, data: Stage, minimums: config.Threshold) -> Counts:
+    """Keep the k-core; items cut here stay in the catalogue, behind the core's, by their tags."""
+    ingested = Path(data.path)
+    items = products.load_ids(ingested / "items.parquet", "item")
+    interactions = products.load_interactions(ingested, items)
+    core = kcore(interactions, minimums.user_min, minimums.item_min)
+    products.save_interactions(folder, core.interactions)
+    ids, names = _catalogue(ingested, items, core)
+    products.write_columns(folder / "catalogue.parquet", id=ids, name=names)
+    ledger = [asdict(entry) for entry in core.ledger]
+    (folder / "ledger.json").write_text(json.dumps(ledger, indent=1), encoding="utf-8")
+    start, end = interactions.counts(), core.interactions.counts()
+    return {
+        **end,
+        "catalogue": len(ids),
+        "passes": len(ledger),
+        "start": {**start, "sparsity": round(sparsity(**start), 4)},
+        "end": {**end, "sparsity": round(sparsity(**end), 4)},
+    }
+
+
+def _catalogue(ingested: Path, items: IdMap, core: Core) -> tuple[pa.Array, pa.Array | None]:
+    """Ids and names: the core's items, then those cut, then those that only have features."""
+    cut = np.setdiff1d(np.arange(len(items), dtype=np.int32), core.items)
+    order = pa.array(np.concatenate((core.items, cut)))
+    ids = [items.ids.take(order)]
+    all_names = products.load_names(ingested / "items.parquet")
+    names = None if all_names is None else [all_names.take(order)]
+    features = products.load_features(ingested, "item")
+    if features is not None:
+        known = pc.is_in(features.owners.ids, value_set=items.ids)
+        unliked = features.owners.ids.filter(pc.invert(known))
+        ids.append(unliked)
+        if names is not None:
+            names.append(unliked)
+    return pa.concat_arrays(ids), None if names is None else pa.concat_arrays(names)
+
+
+@stage(version=1)
+def split(folder: Path, data: Stage, core: Stage, holdout: config.Split, seed: int) -> Counts:
+    """Hold interactions out for validation and test, and choose the cold items."""
+    interactions = load_core(core)
+    features = products.load_features(Path(data.path), "item")
+    with_features = None
+    if features is not None:
+        with_features = np.asarray(pc.is_in(interactions.items.ids, value_set=features.owners.ids))
+    parts = split_interactions(
+        interactions,
+        n=holdout.n,
+        share=holdout.share,
+        by_time=holdout.method == "last",
+        one_holdout=holdout.holdouts == "one",
+        with_features=with_features,
+        cold_share=holdout.cold_share,
+        seed=seed,
+    )
+    products.save_split(folder, parts)
+    return {
+        "train": parts.train.nnz,
+        "validation": parts.validation.nnz,
+        "validation_users": int((np.diff(parts.validation.indptr) > 0).sum()),
+        "test": parts.test.nnz,
+        "test_users": int((np.diff(parts.test.indptr) > 0).sum()),
+        "cold_items": len(parts.cold_items),
+    }
+
+
+def load_core(core: Stage) -> Interactions:
+    """The thresholded interactions; the first items of the catalogue are theirs."""
+    folder = Path(core.path)
+    catalogue = products.load_ids(folder / "catalogue.parquet", "item")
+    items = IdMap(catalogue.ids.slice(0, core.counts["items"]), "item")
+    return products.load_interactions(folder, items)
+
+
+@stage(version=2)
+def encode(folder: Path, data: Stage, core: Stage, options: config.Encode) -> Counts:
+    """Features as sparse matrices, one row for each item of the catalogue and each user."""
+    counts: dict[str, object] = options.model_dump(exclude={"min_support"})
+    owners = {
+        "item": products.load_ids(Path(core.path) / "catalogue.parquet", "item"),
+        "user": products.load_ids(Path(core.path) / "users.parquet", "user"),
+    }
+    for side, ids in owners.items():
+        features = products.load_features(Path(data.path), side)
+        if features is None:
+            continue
+        encoded = encode_features(
+            features,
+            ids,
+            counted=core.counts[f"{side}s"],
+            min_support=options.min_support,
+            normalisation=options.normalisation,
+            weight=options.weight,
+        )
+        products.save_encoded(folder, side, encoded)
+        counts[f"{side}_features"] = encoded.matrix.shape[1]
+        counts[f"{side}_feature_pairs"] = int(encoded.matrix.nnz)
+        counts[f"core_{side}_feature_pairs"] = int(encoded.matrix.indptr[core.counts[f"{side}s"]])
+    return counts

@@ -1,0 +1,327 @@
+"""The report of a training run: what came in, what was learned, what was decided, on one page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, select_autoescape
+
+from recsys.evaluation.churn import summary
+from recsys.evaluation.holdouts import MEASURED
+from recsys.recommend.queries.answers import Answer
+from recsys.recommend.queries.filters import Filters
+from recsys.recommend.recommender import Recommender
+from recsys.store.stages import Stage
+from recsys.tuning.figures import learning_curves_svg
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells under named columns."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report: a heading, sentences, tables with captions, a picture as SVG."""
+
+    title: str
+    text: tuple[str, ...] = ()
+    tables: tuple[tuple[str, Table], ...] = ()
+    svg: str = ""
+
+
+@dataclass(frozen=True)
+class Link:
+    """Where more is to be seen."""
+
+    label: str
+    address: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a person reads in the morning.
+
+    Parameters
+    ----------
+    title : str
+    verdict : str
+        In one sentence.
+    held : bool
+        Whether the version was held back.
+    sections : tuple of Section
+    links : tuple of Link
+    """
+
+    title: str
+    verdict: str
+    held: bool
+    sections: tuple[Section, ...]
+    links: tuple[Link, ...] = field(default=())
+
+    def markdown(self) -> str:
+        """As Markdown, for Prefect; the picture is left to the page."""
+        parts = [f"# {_plain(self.title)}", f"**{_plain(self.verdict)}**"]
+        parts += [" · ".join(f"[{link.label}]({link.address})" for link in self.links)]
+        for section in self.sections:
+            parts.append(f"## {section.title}")
+            parts += [_plain(sentence) for sentence in section.text]
+            for caption, table in section.tables:
+                parts += [f"**{_plain(caption)}**"] if caption else []
+                parts.append(_as_markdown(table))
+        return "\n\n".join(part for part in parts if part) + "\n"
+
+    def html(self) -> str:
+        """As one page that needs nothing else: styles and picture are in it, no script is."""
+        return _PAGES.get_template("report.html").render(report=self)
+
+
+_PAGES = Environment(
+    loader=PackageLoader("recsys.pipeline", "pages"),
+    autoescape=select_autoescape(),
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def build(
+    title: str,
+    model: str,
+    version: str,
+    held: Sequence[str],
+    stages: Mapping[str, Stage],
+    links: Sequence[Link] = (),
+) -> Report:
+    """Gather the report from the products of the stages.
+
+    Parameters
+    ----------
+    title : str
+        The data set and the day.
+    model, version : str
+        What was registered.
+    held : sequence of str
+        Why the version is not champion; empty where it is.
+    stages : mapping of str to Stage
+        By name: `ingest` to `gate`, with `tune` or `adopt`.
+    links : sequence of Link
+    """
+    verdict = f"{model} version {version} is champion."
+    if held:
+        verdict = f"{model} version {version} was held: {'; '.join(held)}."
+    sections = (
+        _result(stages["evaluate"]),
+        _gate(stages["gate"]),
+        _newcomers(stages["evaluate"]),
+        _search(stages),
+        _data(stages),
+        _answers(Recommender.load(stages["fit"].file("bundle"))),
+    )
+    kept = tuple(section for section in sections if section is not None)
+    return Report(title, verdict, bool(held), kept, tuple(links))
+
+
+def _result(measured: Stage) -> Section:
+    board = measured.read_json("leaderboard.json")
+    rows: list[tuple[str, ...]] = []
+    for label, name in MEASURED:
+        entries = [entry["metrics"].get(name) for entry in board]
+        if any(entries):
+            rows.append((label, *(_estimate(entry) for entry in entries)))
+    ahead = [entry.get("behind_by") for entry in board]
+    if any(ahead):
+        rows.insert(1, ("LightFM ahead by", *(_estimate(entry, "+.4f") for entry in ahead)))
+    columns = ("", *(entry["model"] for entry in board))
+    held_out = measured.counts["holdout"]
+    text = (
+        f"Measured once on the {held_out} holdout, known likes left out of the ranking; "
+        "in brackets the 95 % bootstrap interval over users."
+    )
+    return Section("How good it is", (text,), (("", Table(columns, tuple(rows))),))
+
+
+def _estimate(entry: Mapping[str, float] | None, style: str = ".4f") -> str:
+    if entry is None:
+        return ""
+    mean = f"{entry['mean']:{style}}"
+    if entry.get("low") is None:
+        return mean
+    return f"{mean} ({entry['low']:{style}}..{entry['high']:{style}})"
+
+
+def _gate(verdict: Stage) -> Section:
+    judged = verdict.read_json("verdict.json")
+    rows = tuple(
+        ("passed" if check["passed"] else "FAILED", check["name"], check["found"], check["wanted"])
+        for check in judged["checks"]
+    )
+    tables = [("", Table(("", "condition", "found", "wanted"), rows))]
+    text: list[str] = []
+    if verdict.file("churn.json").exists():
+        churn = verdict.read_json("churn.json")
+        text.append(f"Against version {judged['champion']['version']}: {summary(churn)}")
+        changed = tuple(
+            (
+                entry["user"],
+                f"{entry['overlap']:.2f}",
+                ", ".join(entry["went"]),
+                ", ".join(entry["came"]),
+            )
+            for entry in churn["most_changed"][:5]
+        )
+        if changed:
+            columns = ("user", "overlap", "went", "came")
+            tables.append(("for whom most changes", Table(columns, changed)))
+    return Section("What the gate found", tuple(text), tuple(tables))
+
+
+def _newcomers(measured: Stage) -> Section | None:
+    compared = measured.read_json("strategies.json")
+    rows: list[tuple[str, ...]] = []
+    if cold := compared.get("cold"):
+        rows += [
+            (f"{cold['items']:,} cold items, ranked by {name}", _estimate(entry["precision_at_5"]))
+            for name, entry in cold["models"].items()
+        ]
+    if foldin := compared.get("foldin"):
+        rows.append((f"{foldin['users']:,} new users, by some likes", f"{foldin['foldin']:.4f}"))
+        rows.append(("the same users, trained", f"{foldin['trained']:.4f}"))
+    tables = [("precision at 5", Table(("", ""), tuple(rows)))] if rows else []
+    if asked := compared.get("suggestion"):
+        found = tuple(
+            (name.replace("_", "-"), f"{value:.4f}")
+            for name, value in asked.items()
+            if isinstance(value, float)
+        )
+        caption = f"one {asked['type']} hidden from {asked['items']:,} items: recall at 10"
+        tables.append((caption, Table(("", ""), found)))
+    return Section("Never seen before", (), tuple(tables)) if tables else None
+
+
+def _search(stages: Mapping[str, Stage]) -> Section:
+    tuned = stages.get("tune")
+    if tuned is None:
+        adopted = stages["adopt"].counts
+        text = f"No search: the champion's configuration, {adopted['epochs']} epochs."
+        table = _configuration(adopted["configuration"])
+        return Section("What was trained", (text,), (("", table),))
+    study = tuned.read_json("study.json")
+    text = (
+        f"{len(study['trials'])} trials; trial {study['trial']} won with "
+        f"{study['precision_at_5']:.4f} on validation after {study['epochs']} epochs. "
+        f"Ended: {study['ended']}."
+    )
+    curves = {trial["number"]: trial["curve"] for trial in study["trials"] if trial["curve"]}
+    return Section(
+        "What the search found",
+        (text,),
+        (("the winner", _configuration(study["configuration"])), ("the best trials", _best(study))),
+        learning_curves_svg(curves, study["trial"]),
+    )
+
+
+def _configuration(configuration: Mapping[str, Any]) -> Table:
+    return Table(tuple(configuration), (tuple(_short(value) for value in configuration.values()),))
+
+
+def _best(study: Mapping[str, Any], most: int = 5) -> Table:
+    trials = sorted(study["trials"], key=lambda t: (-t["precision_at_5"], t["number"]))[:most]
+    rows = tuple(
+        (
+            str(trial["number"]),
+            f"{trial['precision_at_5']:.4f}",
+            str(trial["curve"][-1][0] if trial["curve"] else 0),
+            trial["reason"],
+        )
+        for trial in trials
+    )
+    return Table(("trial", "validation precision at 5", "epochs", "why it ended"), rows)
+
+
+def _data(stages: Mapping[str, Stage]) -> Section:
+    ingested, core, holdouts = stages["ingest"].counts, stages["threshold"], stages["split"].counts
+    start, end = core.counts["start"], core.counts["end"]
+    rows = [("as it came", *(_short(start[size]) for size in _SIZES), f"{start['sparsity']:.3f} %")]
+    for place, entry in enumerate(core.read_json("ledger.json"), start=1):
+        rows.append((f"after pass {place}", *(_short(entry[size]) for size in _SIZES), ""))
+    rows.append(("core", *(_short(end[size]) for size in _SIZES), f"{end['sparsity']:.3f} %"))
+    tables = [("the k-core", Table(("", *_SIZES, "filled"), tuple(rows)))]
+    reasons = tuple(
+        (part, reason, _short(count))
+        for part, counted in ingested.get("rejected", {}).items()
+        for reason, count in counted.items()
+        if count
+    )
+    if reasons:
+        tables.append(("rows left out", Table(("file", "reason", "rows"), reasons)))
+    text = (
+        f"{holdouts['train']:,} likes to learn from, {holdouts['validation']:,} of "
+        f"{holdouts['validation_users']:,} users for validation, {holdouts['test']:,} of "
+        f"{holdouts['test_users']:,} users for the test. Fingerprint {core.digest}."
+    )
+    return Section("What came in", (text,), tuple(tables))
+
+
+_SIZES = ("users", "items", "interactions")
+
+
+def _answers(recommender: Recommender) -> Section:
+    tables = tuple(
+        (title, Table(("id", "name", "why"), tuple((r.id, r.name, r.reason) for r in rows)))
+        for title, rows in examples(recommender)
+    )
+    return Section("What it answers", (), tables)
+
+
+def examples(recommender: Recommender) -> Iterator[tuple[str, Answer]]:
+    """A few questions, as the command line asks them, about users and items that are typical."""
+    likes = recommender.seen.indptr[1:] - recommender.seen.indptr[:-1]
+    # Somebody typical: neither a newcomer nor the busiest.
+    user = recommender.users.id(int(likes.argsort(kind="stable")[len(likes) // 2]))
+    yield f"recsys recommend {user}", recommender.recommend(user, 5)
+    # Not the very first: what everybody likes is like nothing in particular.
+    # In a small catalogue the sixty hold some that nobody likes.
+    liked = min(60, recommender.bundle.trained)
+    for item in recommender.popular(liked)[19::40]:
+        # Items known by tags alone are many, and those with the same tags all alike.
+        found = recommender.similar_items(item.id, 5, Filters(include_untrained=False))
+        yield f"recsys similar {item.id} --trained", found
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, bool | str):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4g}"
+
+
+def _as_markdown(table: Table) -> str:
+    lines = [
+        f"| {' | '.join(map(_plain, row))} |"
+        for row in (table.columns, tuple("---" for _ in table.columns), *table.rows)
+    ]
+    return "\n".join(lines)
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    kept = "".join(f"\\{letter}" if letter in _MARKUP else letter for letter in text)
+    return " ".join(kept.replace("<", "&lt;").split())
+
+
+_MARKUP = frozenset("\\`*[]|")
+
+
+def write(report: Report, folder: Path, name: str) -> list[Path]:
+    """The report as NAME.html and NAME.md in a folder; returns their paths."""
+    paths = [folder / f"{name}.{kind}" for kind in ("html", "md")]
+    for path, text in zip(paths, (report.html(), report.markdown()), strict=True):
+        path.write_text(text, encoding="utf-8")
+    return paths

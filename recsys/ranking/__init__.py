@@ -1,0 +1,1 @@
+"""Ranking: factor matrices, exact top-k over a catalogue, metrics."""

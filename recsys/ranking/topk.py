@@ -1,0 +1,660 @@
+"""Exact top-k over a whole catalogue, for any number of users, in bounded memory; numpy alone.
+
+How one block of users is ranked:
+
+1. The scores of all items are laid out items x users and filled tile by tile with one float32
+   matrix product, biases folded in as two more components. A tile is still in cache when the
+   user's known items are masked in it and the maximum of every group of neighbouring items is
+   taken, so everything after the product costs a small part of it.
+2. The k best items of a user lie in the k groups whose best items are best. Proof: an item of
+   any other group is beaten by the best item of each of these k groups. Groups are ranges of
+   item indices in ascending order, so this holds too when equal scores are ordered by index.
+3. Those k groups are gathered and ordered exactly.
+
+Group maxima also show, for nothing, whether a block holds a NaN or an infinity.
+
+Measured in processor time against the bare float32 product into an array that is already there,
+3,054 users x 25,655 items x 100 factors, one thread (``tests/benchmarks/bench_ranking.py``):
+precision_at_5 1.4 times, top 5 1.4, all metrics at three k 1.7, with auc 2.4; implicit's top-k 2.4,
+RecTools' ranker 2.6, irspack's evaluator 2.9, LightFM's precision_at_k 23.
+What lost: the layout users x items (the pass 1.2 to 1.5 times as long), biases added after the
+product (+0.1), blocks of 256 users (+0.05), sorting each user's scores to count for auc (+6).
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import queue
+import threading
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.ranking.factors import Factors, Float32
+
+Int32 = NDArray[np.int32]
+Int64 = NDArray[np.int64]
+IntArray = NDArray[np.integer[Any]]
+
+BLOCK_BYTES = 128 * 2**20
+"""Default bound on the score buffers of one call, all threads together."""
+
+UNRANKED = np.int64(2**31 - 1)
+"""Rank of an item that is masked or whose score is not finite: worse than any other."""
+
+_USERS_PER_BLOCK = 640  # fewer slow the product down; with more a tile leaves the cache
+_TILE = 1024  # items per product, at most
+_STEADY = 1_000_000  # multiply-adds above which OpenBLAS leaves its kernels for small matrices
+_GATHER_BYTES = 8 * 2**20
+
+
+class Rows(Protocol):
+    """The two arrays of a compressed sparse row matrix; ``scipy.sparse.csr_array`` has them."""
+
+    @property
+    def indptr(self) -> IntArray: ...
+
+    @property
+    def indices(self) -> IntArray: ...
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """Anything that scores every item for some users."""
+
+    @property
+    def n_items(self) -> int: ...
+
+    def score(self, users: IntArray) -> Float32:
+        """Scores, float32 (len(users), n_items); higher is better."""
+        ...
+
+
+@dataclass(frozen=True)
+class TopK:
+    """The best items of each user, best first.
+
+    Parameters
+    ----------
+    items : int32 (n_users, k)
+        Item indices; -1 where a user has fewer than k items that can be recommended.
+    scores : float32 (n_users, k)
+        Their scores; -inf where ``items`` is -1.
+    """
+
+    items: Int32
+    scores: Float32
+
+
+@dataclass(frozen=True)
+class Block:
+    """Scores of the whole catalogue for a few users, masked, with their group maxima.
+
+    Parameters
+    ----------
+    rows : int64 (b,)
+        Which of the users given to :func:`sweep` these are.
+    scores : float32 (n_groups * group, >= b)
+        One column a user, -inf where an item is masked, not finite or padding. Columns from b on
+        belong to nobody.
+    maxima : float32 (n_groups, >= b)
+    group : int
+        Neighbouring items in a group.
+    """
+
+    rows: Int64
+    scores: Float32
+    maxima: Float32
+    group: int
+
+    def largest(self, k: int) -> tuple[Int64, Float32]:
+        """The k best positions of each user and their scores, equal scores by position.
+
+        Returns
+        -------
+        positions : int64 (b, min(k, len(scores)))
+        scores : float32, same shape
+            -inf where nothing is left to recommend.
+        """
+        return self._largest(np.arange(len(self.rows)), k)
+
+    def _largest(self, users: Int64, k: int) -> tuple[Int64, Float32]:
+        depth = min(k, len(self.scores))
+        wanted = min(depth, len(self.maxima))
+        step = max(1, _GATHER_BYTES // (16 * wanted * self.group))
+        parts = [
+            self._gather(users[start : start + step], depth, wanted)
+            for start in range(0, max(1, len(users)), step)
+        ]
+        positions = np.concatenate([part[0] for part in parts])
+        return positions, np.concatenate([part[1] for part in parts])
+
+    def _gather(self, users: Int64, depth: int, wanted: int) -> tuple[Int64, Float32]:
+        # Ascending groups keep candidates in item order, which _best relies on for equal scores.
+        groups = np.sort(_best(self.maxima.T[users], wanted), axis=1)
+        positions = groups[:, :, None] * self.group + np.arange(self.group)
+        positions = positions.reshape(len(groups), wanted * self.group)
+        candidates = self.scores[positions, users[:, None]]
+        best = _best(candidates, depth)
+        return np.take_along_axis(positions, best, 1), np.take_along_axis(candidates, best, 1)
+
+    def hits(self, positions: Int64, owners: Int64, k: int) -> NDArray[np.bool_]:
+        """Whether each item is among the k best of its user, equal scores counting against it.
+
+        An item is a hit exactly when it beats the (k + 1)-th largest score of its user: then at
+        most k items, itself among them, score as much. The (k + 1)-th largest group maximum is a
+        lower bound of that score, and settles most items without looking into a group.
+
+        Parameters
+        ----------
+        positions, owners : int64 (m,)
+            Items, as positions in the block, and the columns of their users, ascending.
+        """
+        scores = self.scores[positions, owners]
+        if k >= len(self.scores):
+            return scores > -np.inf
+        if k >= len(self.maxima):
+            return scores > self.largest(k + 1)[1][owners, k]
+        bound = np.partition(self.maxima.T, len(self.maxima) - k - 1, axis=1)[:, -k - 1]
+        hits = scores > bound[owners]
+        hopeful = np.unique(owners[hits])
+        last = np.full(len(self.rows), np.inf, np.float32)
+        last[hopeful] = self._largest(hopeful, k + 1)[1][:, k]
+        return scores > last[owners]
+
+    def ranks(self, positions: Int64, owners: Int64) -> Int64:
+        """How many other items of its user score at least as much as each item.
+
+        Parameters
+        ----------
+        positions, owners : int64 (m,)
+            As in :meth:`hits`.
+
+        Returns
+        -------
+        int64 (m,)
+            :data:`UNRANKED` for an item that is masked or whose score is not finite.
+        """
+        scores = self.scores[positions, owners]
+        counts = np.bincount(owners, minlength=len(self.rows))
+        turns = np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
+        thresholds = np.full((counts.max(initial=0), self.scores.shape[1]), np.inf, np.float32)
+        ranked = scores > -np.inf
+        thresholds[turns[ranked], owners[ranked]] = scores[ranked]
+        reached = self._at_least(thresholds)[turns, owners]
+        return np.where(ranked, reached - 1, UNRANKED)
+
+    def _at_least(self, thresholds: Float32) -> Int64:
+        """How many scores of each user reach its thresholds, none -inf: (n, b) of both."""
+        # Eight items a line, since long inner loops run faster; 64 lines stay in the cache, and
+        # a count of them fits eight bits.
+        lines = self.scores.reshape(-1, 8 * self.scores.shape[1])
+        wide = np.tile(thresholds, (1, 8))
+        totals = np.zeros(wide.shape, np.int64)
+        for start in range(0, len(lines), 64):
+            chunk = lines[start : start + 64]
+            for total, threshold in zip(totals, wide, strict=True):
+                reached = np.greater_equal(chunk, threshold).view(np.uint8)
+                total += np.add.reduce(reached, axis=0, dtype=np.uint8)
+        return totals.reshape(len(thresholds), 8, -1).sum(axis=1)
+
+
+def top_k(
+    scorer: Factors | Scorer,
+    users: IntArray,
+    k: int,
+    *,
+    known: Rows | None = None,
+    candidates: IntArray | None = None,
+    threads: int = 1,
+    block_bytes: int = BLOCK_BYTES,
+) -> TopK:
+    """The exact k best items of each user.
+
+    Scores that are not finite are never recommended. Equal scores are ordered by item index.
+
+    Parameters
+    ----------
+    scorer : Factors or Scorer
+    users : int (n,)
+        User indices, in any order, repeated or not.
+    k : int
+        At least 1; may exceed the catalogue, the rest is padded.
+    known : Rows, optional
+        Items to leave out, a row for each user index.
+    candidates : int array, optional
+        Rank these items only. All by default.
+    threads : int
+        Blocks of users ranked side by side. BLAS itself is held to one thread meanwhile, where
+        threadpoolctl is installed; otherwise its own setting stands.
+    block_bytes : int
+        Bound on the score buffers, all threads together (one user's scores at least).
+
+    Returns
+    -------
+    TopK
+
+    Raises
+    ------
+    ValueError
+        If ``k`` or ``threads`` is below 1, or an index lies outside its range.
+    """
+    if k < 1:
+        raise ValueError(f"k must be at least 1, not {k}")
+    pool = pool_of(scorer.n_items, candidates)
+    items = np.full((len(users), k), -1, np.int32)
+    scores = np.full((len(users), k), -np.inf, np.float32)
+
+    def keep(block: Block) -> None:
+        positions, values = block.largest(k)
+        found = items_at(positions, values, pool)
+        items[block.rows, : found.shape[1]] = found
+        scores[block.rows, : found.shape[1]] = values
+
+    sweep(
+        scorer, users, keep, depth=k, known=known, candidates=pool,
+        threads=threads, block_bytes=block_bytes,
+    )  # fmt: skip
+    return TopK(items, scores)
+
+
+def items_at(positions: Int64, scores: Float32, candidates: Int64 | None) -> Int64:
+    """Item indices at positions of a block; -1 where the score says there is none."""
+    if candidates is not None and len(candidates):
+        positions = candidates[np.minimum(positions, len(candidates) - 1)]
+    return np.where(scores > -np.inf, positions, -1)
+
+
+def sweep(
+    scorer: Factors | Scorer,
+    users: IntArray,
+    visit: Callable[[Block], None],
+    *,
+    depth: int,
+    known: Rows | None = None,
+    candidates: Int64 | None = None,
+    threads: int = 1,
+    block_bytes: int = BLOCK_BYTES,
+) -> None:
+    """Score all items for all users, block by block, and show each block to ``visit`` once.
+
+    Parameters
+    ----------
+    visit : callable
+        Takes a :class:`Block`, whose arrays are reused afterwards. Called from several threads
+        when ``threads`` is above 1, for disjoint rows.
+    depth : int
+        How many items a visitor will ask for, roughly: sets the size of the groups.
+    candidates : int64 array, optional
+        Ascending and without repetition. Positions in a block count these.
+
+    Others are those of :func:`top_k`.
+    """
+    if threads < 1:
+        raise ValueError(f"threads must be at least 1, not {threads}")
+    users = np.asarray(users)
+    _check_users(users, scorer, known)
+    n_items = scorer.n_items if candidates is None else len(candidates)
+    shape = _Shape.of(n_items, depth, block_bytes // threads, scorer)
+    mask = None if known is None else _Mask(known, scorer.n_items, candidates)
+    blocks = [
+        np.arange(start, min(start + shape.columns, len(users)))
+        for start in range(0, len(users), shape.columns)
+    ]
+    # A copy of the catalogue pays when several blocks use it.
+    copy_bytes = block_bytes // 2 if len(blocks) > 1 else 0
+    buffers: queue.SimpleQueue[_Buffer] = queue.SimpleQueue()
+
+    def work(rows: Int64) -> None:
+        buffer = buffers.get()
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):  # a diverged model is no surprise
+                visit(buffer.fill(source, rows, users[rows], mask))
+        finally:
+            buffers.put(buffer)
+
+    with ExitStack() as stack:
+        stack.enter_context(_one_blas_thread())
+        source = _source(scorer, candidates, shape, copy_bytes, stack)
+        workers = min(threads, len(blocks))
+        for _ in range(workers):
+            buffers.put(_Buffer.of(shape, len(users), stack))
+        if workers <= 1:
+            for rows in blocks:
+                work(rows)
+            return
+        executor = stack.enter_context(ThreadPoolExecutor(workers))
+        for _ in executor.map(work, blocks):
+            pass
+
+
+def flatten(rows: Rows, users: IntArray) -> tuple[Int64, Int64]:
+    """Where the entries of some rows are stored, row after row, and whose they are.
+
+    Returns
+    -------
+    entries : int64 (m,)
+        Positions in ``rows.indices``.
+    owners : int64 (m,)
+        Positions in ``users``.
+    """
+    starts = np.asarray(rows.indptr[users], np.int64)
+    counts = np.asarray(rows.indptr[users + 1], np.int64) - starts
+    owners = np.repeat(np.arange(len(users)), counts)
+    firsts = np.cumsum(counts) - counts
+    return np.arange(len(owners)) + np.repeat(starts - firsts, counts), owners
+
+
+def _best(values: Float32, k: int) -> Int64:
+    """Columns of the k largest values of each row, best first, equal values by column.
+
+    A value and its column are packed in one integer that orders as the pair does: the bits of a
+    float32, read as an integer, order as the float once those of a negative number are flipped.
+    """
+    n_columns = values.shape[1]
+    bits: Int32 = np.add(values, 0, dtype=np.float32).view(np.int32)  # and -0 becomes +0
+    ordered: Int32 = np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits)
+    keys: Int64 = np.left_shift(ordered, 32, dtype=np.int64)
+    columns: Int64 = np.arange(n_columns - 1, -1, -1, dtype=np.int64)
+    np.bitwise_or(keys, columns, out=keys)
+    if k < n_columns:
+        keys.partition(n_columns - k, axis=1)
+    best = np.sort(keys[:, n_columns - k :], axis=1)[:, ::-1]
+    return n_columns - 1 - (best & 0xFFFFFFFF)
+
+
+def pool_of(n_items: int, candidates: IntArray | None) -> Int64 | None:
+    """Candidates ascending and without repetition; None for the whole catalogue."""
+    if candidates is None:
+        return None
+    pool = np.unique(np.asarray(candidates))
+    if len(pool) and not (pool[0] >= 0 and pool[-1] < n_items):
+        raise ValueError(f"candidates must lie in 0..{n_items - 1}")
+    return pool.astype(np.int64)
+
+
+def _check_users(users: IntArray, scorer: Factors | Scorer, known: Rows | None) -> None:
+    limits = [] if known is None else [len(known.indptr) - 1]
+    if isinstance(scorer, Factors):
+        limits.append(scorer.n_users)
+    if len(users) and (users.min() < 0 or any(users.max() >= limit for limit in limits)):
+        raise ValueError(f"users must lie in 0..{min(limits, default=0) - 1}")
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """Sizes of the blocks of one sweep.
+
+    All products of a sweep have the same shape, whatever the number of users and items, since
+    OpenBLAS treats small matrices, single rows and remainders apart. With some of its kernels one
+    score then comes from the same additions in the same order wherever it stands; with others
+    (Haswell's, which AMD's EPYC uses) the order goes with the place in the tile, and the last bit
+    of a score with it.
+    """
+
+    n_items: int
+    group: int  # items in a group
+    tile: int  # items in a tile, a multiple of the group
+    columns: int  # users in a block, at most
+    least: int  # columns in a block, at least
+
+    @staticmethod
+    def of(n_items: int, depth: int, block_bytes: int, scorer: Factors | Scorer) -> _Shape:
+        # Work after the product is one step a group and one a candidate: least at the root.
+        ideal = np.log2(np.sqrt(max(1, n_items) / (depth + 1)))
+        group = 2 ** int(np.clip(round(ideal), 4, 7))
+        whole = max(group, -(-n_items // group) * group)
+        # The tile that leaves the least of itself empty.
+        tile = min(range(group, _TILE + 1, group), key=lambda size: (-whole % size, -size))
+        tile = whole if whole <= _TILE else max(tile, _TILE // 2)
+        column = 4 * -(-whole // tile) * tile
+        if not isinstance(scorer, Factors):  # its own scores stand beside ours
+            columns = int(np.clip(block_bytes // (2 * column), 1, _USERS_PER_BLOCK))
+            return _Shape(n_items, group, tile, columns, 1)
+        least = _round_up(-(-_STEADY // (tile * (scorer.n_components + 2))), 16)
+        columns = int(np.clip(block_bytes // column, 1, max(least, _USERS_PER_BLOCK)))
+        columns = columns if columns < 16 else columns // 16 * 16
+        return _Shape(n_items, group, tile, columns, min(least, columns))
+
+    @property
+    def n_rows(self) -> int:
+        return max(1, -(-self.n_items // self.tile)) * self.tile
+
+    def width(self, n_users: int) -> int:
+        """Columns that hold so many users."""
+        if self.least == 1:
+            return min(n_users, self.columns)
+        return min(self.columns, _round_up(max(n_users, self.least), 16))
+
+
+def _round_up(number: int, step: int) -> int:
+    return -(-number // step) * step
+
+
+_Fill = Callable[[int, Float32], None]
+"""Fills a tile, float32 (tile, width), with the scores of the items from an index on."""
+
+_Source = Callable[[IntArray, int], _Fill]
+"""Takes the users of a block and its width."""
+
+
+def _source(
+    scorer: Factors | Scorer,
+    pool: Int64 | None,
+    shape: _Shape,
+    copy_bytes: int,
+    stack: ExitStack,
+) -> _Source:
+    if isinstance(scorer, Factors):
+        return _factor_source(scorer, pool, shape, copy_bytes, stack)
+    return _scorer_source(scorer, pool)
+
+
+def _scorer_source(scorer: Scorer, pool: Int64 | None) -> _Source:
+    def opened(users: IntArray, _: int) -> _Fill:
+        scores = scorer.score(users)
+        if scores.shape != (len(users), scorer.n_items):
+            expected = (len(users), scorer.n_items)
+            raise ValueError(f"the scorer gave scores of shape {scores.shape}, not {expected}")
+
+        def fill(start: int, out: Float32) -> None:
+            stop = start + len(out)
+            part = scores[:, start:stop] if pool is None else scores[:, pool[start:stop]]
+            out[: part.shape[1]] = part.T
+
+        return fill
+
+    return opened
+
+
+def _factor_source(
+    factors: Factors, pool: Int64 | None, shape: _Shape, copy_bytes: int, stack: ExitStack
+) -> _Source:
+    d = factors.n_components + 2
+
+    def items(start: int, out: Float32) -> Float32:
+        stop = start + len(out)
+        chosen = slice(start, stop) if pool is None else pool[start:stop]
+        biases = factors.item_biases[chosen]
+        return _fold(factors.item_factors[chosen], biases, np.ones_like(biases), out)
+
+    # Otherwise the catalogue is folded tile by tile, again for each block.
+    fits = 4 * shape.n_rows * d <= copy_bytes
+    whole = items(0, stack.enter_context(_borrowed((shape.n_rows, d)))) if fits else None
+
+    def opened(users: IntArray, width: int) -> _Fill:
+        biases = factors.user_biases[users]
+        ones = np.ones_like(biases)
+        vectors = factors.user_factors[users]
+        columns = _fold(vectors, ones, biases, np.empty((width, d), np.float32)).T
+
+        def fill(start: int, out: Float32) -> None:
+            if whole is None:
+                tile = items(start, np.empty((len(out), d), np.float32))
+            else:
+                tile = whole[start : start + len(out)]
+            np.matmul(tile, columns, out=out)
+
+        return fill
+
+    return opened
+
+
+def _fold(vectors: Float32, first: Float32, second: Float32, out: Float32) -> Float32:
+    """Vectors after two more components, and zeros after the last of them."""
+    n = len(vectors)
+    out[:n, 0], out[:n, 1], out[:n, 2:] = first, second, vectors
+    out[n:] = 0
+    return out
+
+
+@dataclass(frozen=True)
+class _Buffer:
+    """Memory of one worker, used for block after block."""
+
+    shape: _Shape
+    scores: Float32
+    maxima: Float32
+
+    @staticmethod
+    def of(shape: _Shape, n_users: int, stack: ExitStack) -> _Buffer:
+        size = shape.n_rows * shape.width(n_users)
+        scores = stack.enter_context(_borrowed((size,)))
+        return _Buffer(shape, scores, np.empty(size // shape.group, np.float32))
+
+    def fill(self, source: _Source, rows: Int64, users: IntArray, mask: _Mask | None) -> Block:
+        width, group, tile = self.shape.width(len(users)), self.shape.group, self.shape.tile
+        scores = self.scores[: self.shape.n_rows * width].reshape(-1, width)
+        maxima = self.maxima[: len(scores) // group * width].reshape(-1, width)
+        fill = source(users, width)
+        masked = np.empty(0, np.int64) if mask is None else mask.flat(users, width)
+        bounds = np.searchsorted(masked, np.arange(0, len(scores) + 1, tile) * width)
+        for i, start in enumerate(range(0, len(scores), tile)):
+            part = scores[start : start + tile]
+            fill(start, part)
+            scores.reshape(-1)[masked[bounds[i] : bounds[i + 1]]] = -np.inf
+            part[max(0, self.shape.n_items - start) :] = -np.inf
+            _reduce(
+                part.reshape(-1, group, width), maxima[start // group : (start + tile) // group]
+            )
+        return Block(rows, scores, maxima, group)
+
+
+def _reduce(scores: Float32, out: Float32) -> None:
+    """Maxima of the groups of a tile; what is not finite becomes -inf, in ``scores`` too."""
+    scores.max(axis=1, out=out)
+    if not bool((out < np.inf).all()):  # false for a NaN, which a maximum passes on
+        scores[~np.isfinite(scores)] = -np.inf
+        scores.max(axis=1, out=out)
+
+
+class _Memory:
+    """Large arrays kept from one call to the next.
+
+    Where the machine takes free memory back, as virtual ones do, the pages of a new array can
+    cost as much time as the product that fills them.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._lock = limit, threading.Lock()
+        self._kept: list[Float32] = []
+
+    @contextmanager
+    def borrow(self, shape: tuple[int, ...]) -> Generator[Float32]:
+        """An array with anything in it, ours until the context ends."""
+        size = math.prod(shape)
+        array = self._take(size)
+        try:
+            yield array[:size].reshape(shape)
+        finally:
+            self._give(array)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._kept.clear()
+
+    def _take(self, size: int) -> Float32:
+        with self._lock:
+            fitting = [i for i, array in enumerate(self._kept) if len(array) >= size]
+            if fitting:
+                return self._kept.pop(min(fitting, key=lambda i: len(self._kept[i])))
+            self._kept.clear()  # too small for this call: not to stand beside a larger one
+        return np.empty(size, np.float32)
+
+    def _give(self, array: Float32) -> None:
+        with self._lock:
+            if sum(kept.nbytes for kept in self._kept) + array.nbytes <= self._limit:
+                self._kept.append(array)
+
+
+_memory = _Memory(limit=BLOCK_BYTES * 3 // 2)
+_borrowed = _memory.borrow
+
+
+class _Mask:
+    """Known items as ascending flat positions in a block of items x users."""
+
+    def __init__(self, known: Rows, n_items: int, pool: Int64 | None) -> None:
+        self._known, self._n_items = known, n_items
+        self._place: Int64 | None = None
+        if pool is not None:
+            self._place = np.full(n_items, -1)
+            self._place[pool] = np.arange(len(pool))
+
+    def flat(self, users: IntArray, width: int) -> Int64:
+        entries, owners = flatten(self._known, users)
+        items = np.asarray(self._known.indices[entries], np.int64)
+        if len(items) and not (items.min() >= 0 and items.max() < self._n_items):
+            raise ValueError(f"known items must lie in 0..{self._n_items - 1}")
+        if self._place is not None:
+            items = self._place[items]
+            items, owners = items[items >= 0], owners[items >= 0]
+        return np.sort(items * width + owners)
+
+
+class _BlasLimit:
+    """Holds BLAS to one thread while at least one caller asks for it.
+
+    The setting belongs to the process: calls that overlap in time share it, and only the last
+    one out puts it back.
+    """
+
+    def __init__(self, controller: Any) -> None:
+        self._controller, self._lock = controller, threading.Lock()
+        self._callers, self._limit = 0, nullcontext()
+
+    @contextmanager
+    def __call__(self) -> Generator[None]:
+        with self._lock:
+            if self._callers == 0:
+                self._limit = self._controller.limit(limits=1, user_api="blas")
+                self._limit.__enter__()
+            self._callers += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._callers -= 1
+                if self._callers == 0:
+                    self._limit.__exit__(None, None, None)
+
+
+@cache
+def _blas_limit() -> _BlasLimit | None:
+    try:
+        threadpoolctl = importlib.import_module("threadpoolctl")
+    except ImportError:  # the serving bundle ranks with numpy alone
+        return None
+    return _BlasLimit(threadpoolctl.ThreadpoolController())
+
+
+def _one_blas_thread() -> Any:
+    limit = _blas_limit()
+    return nullcontext() if limit is None else limit()

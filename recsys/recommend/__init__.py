@@ -1,0 +1,1 @@
+"""Recommending: the questions that a trained model answers; NumPy and PyArrow alone."""

@@ -1,0 +1,140 @@
+"""Explanation: a score taken apart into what adds up to it, and the liked items that are nearest.
+
+A score is a sum of products, so nothing has to be estimated: an item's vector is its own part plus
+a share of what its features say, and the user's vector is multiplied with each of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from recsys.ranking.factors import Float32
+from recsys.recommend.queries.answers import Ranked
+from recsys.recommend.queries.people import rows
+from recsys.recommend.queries.selection import best, inverse_lengths
+from recsys.recommend.queries.source import Source, side_of
+
+
+@dataclass(frozen=True)
+class Part:
+    """One summand of a score.
+
+    Parameters
+    ----------
+    kind : {"user", "item", "feature"}
+        The user as such; the item beyond its features; one feature of the item.
+    id, name : str
+    vector : float
+        From the user's vector and the part's.
+    bias : float
+        Whoever the user is; for the user, whatever the item is.
+    """
+
+    kind: str
+    id: str
+    name: str
+    vector: float
+    bias: float
+
+    @property
+    def value(self) -> float:
+        return self.vector + self.bias
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a user has a score for an item.
+
+    Parameters
+    ----------
+    user, item, name : str
+    score : float
+        The sum of the parts.
+    parts : tuple of Part
+        The user, the item itself, then its features, those that matter most first.
+    nearest : tuple of Ranked
+        Items the user likes, by cosine to the item; none that points away from it.
+    """
+
+    user: str
+    item: str
+    name: str
+    score: float
+    parts: tuple[Part, ...]
+    nearest: tuple[Ranked, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, with each part's `value`."""
+        parts = [{**asdict(part), "value": part.value} for part in self.parts]
+        return {**asdict(self), "parts": parts, "nearest": [row.as_dict() for row in self.nearest]}
+
+    def to_frame(self) -> Any:
+        """The parts as a DataFrame (kind, id, name, vector, bias, value); needs pandas."""
+        import pandas as pd
+
+        return pd.DataFrame(self.as_dict()["parts"])
+
+
+def explain(source: Source, user: object, item: object, n: int) -> Explanation:
+    """Take the score of a user for an item apart; n nearest liked items.
+
+    Raises
+    ------
+    NotFoundError
+        If the user or the item is unknown.
+    """
+    bundle, factors = source.bundle, source.factors
+    u, i = bundle.users.index(user), bundle.items.index(item)
+    liking, name = factors.user_factors[u], source.names(np.array([i]))[0]
+    user_bias, item_bias = float(factors.user_biases[u]), float(factors.item_biases[i])
+    score = float(factors.item_factors[i] @ liking) + item_bias + user_bias
+    shared, shared_bias, features = _features(source, u, i)
+    own = Part(
+        "item",
+        bundle.items.id(i),
+        name,
+        float((factors.item_factors[i] - shared) @ liking),
+        item_bias - shared_bias,
+    )
+    person = Part("user", bundle.users.id(u), bundle.users.id(u), 0.0, user_bias)
+    parts = (person, own, *features)
+    return Explanation(person.id, own.id, name, score, parts, _nearest(source, u, i, n))
+
+
+def _features(source: Source, user: int, item: int) -> tuple[Float32, float, tuple[Part, ...]]:
+    """What the item's vector and bias have from features, and the part of each feature."""
+    side, words = source.bundle.item_features, source.words
+    features, weights = side_of(side, item)
+    if side is None or words is None or not len(features):
+        return np.zeros_like(source.vectors[item]), 0.0, ()
+    mapping, share = side.mapping, float(side.share[item])
+    mapped, mapped_bias = mapping.vector(features, weights)
+    vectors = weights[:, None] * mapping.feature_factors[features]
+    # Mapped vectors are scaled to one length; each feature's part is scaled with them.
+    length = float(np.linalg.norm(vectors.sum(axis=0)))
+    scale = share * float(np.linalg.norm(mapped)) / length if length else 0.0
+    products = scale * (vectors @ source.factors.user_factors[user])
+    biases = share * weights * mapping.feature_biases[features]
+    order = np.argsort(-np.abs(products + biases), kind="stable")
+    parts = tuple(
+        Part("feature", name, value, float(products[place]), float(biases[place]))
+        for name, value, place in zip(
+            words.names(features[order]), words.values(features[order]), order, strict=True
+        )
+    )
+    return mapped * np.float32(share), share * mapped_bias, parts
+
+
+def _nearest(source: Source, user: int, item: int, n: int) -> tuple[Ranked, ...]:
+    liked = source.bundle.seen.of(user)
+    liked = liked[liked != item]
+    vector = source.vectors[item]
+    cosines = (source.vectors[liked] @ vector) * source.inverse_lengths[liked]
+    cosines *= inverse_lengths(vector[None])[0]
+    cosines[cosines <= 0] = -np.inf
+    found = best(cosines, n)
+    reasons = ["liked"] * len(found)
+    return rows(source, liked[found], cosines[found], reasons)

@@ -1,0 +1,112 @@
+"""Filters: what an answer may consist of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from recsys.base.errors import InputError
+from recsys.data.idmap import IdMap
+from recsys.models.content import BoolArray
+from recsys.models.side import SideInformation
+from recsys.recommend.queries.source import Source, carriers
+from recsys.recommend.queries.words import Feature, Words, listed, shortened
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What an answer may consist of; by default anything new to the asker.
+
+    Parameters
+    ----------
+    must, must_not : sequence of feature
+        Features that every row of the answer has, all of them, or does not have, none of them.
+    exclude : sequence
+        Ids to leave out.
+    include_seen : bool
+        Also what the user likes already; for an audience, those who like the item already.
+    include_untrained : bool or None
+        Also items known by their features alone. By default not for users, whose lists are
+        measured on trained items, but for everything that goes by likeness.
+    """
+
+    must: Sequence[Feature] = ()
+    must_not: Sequence[Feature] = ()
+    exclude: Sequence[object] = ()
+    include_seen: bool = False
+    include_untrained: bool | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("must", "must_not", "exclude"):
+            if isinstance(getattr(self, name), str):
+                raise InputError(
+                    f"{name} = {getattr(self, name)!r}", "a list", "put it into square brackets"
+                )
+
+
+ANY = Filters()
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """Which rows may be answered.
+
+    Parameters
+    ----------
+    mask : bool (n,) or None
+        None where all of them may.
+    notes : tuple of str
+    """
+
+    mask: BoolArray | None
+    notes: tuple[str, ...] = ()
+
+
+def allowed_items(source: Source, filters: Filters) -> Allowed:
+    """The items that features and ids let pass; trained or not and seen or not are not in it.
+
+    Raises
+    ------
+    NotFoundError
+        If a feature to be had is unknown.
+    InputError
+        If the model knows no features and some are asked for.
+    """
+    return _allowed(filters, source.bundle.items, source.bundle.item_features, source.words)
+
+
+def allowed_users(source: Source, filters: Filters) -> Allowed:
+    """The same for users."""
+    return _allowed(filters, source.bundle.users, source.bundle.user_features, source.user_words)
+
+
+def _allowed(
+    filters: Filters, ids: IdMap, side: SideInformation | None, words: Words | None
+) -> Allowed:
+    if not (filters.must or filters.must_not or filters.exclude):
+        return Allowed(None)
+    mask = np.ones(len(ids), bool)
+    notes: list[str] = []
+    strange = [str(other) for other in filters.exclude if other not in ids]
+    if strange:
+        what = listed(f"unknown {ids.kind}", len(strange))
+        notes.append(f"{what} to leave out: {shortened(strange, len(strange))}")
+    mask[[ids.index(known) for known in filters.exclude if known in ids]] = False
+    if filters.must or filters.must_not:
+        if side is None or words is None:
+            raise InputError(
+                f"a filter by features of {ids.kind}s, of which this model knows none",
+                f"a model trained with {ids.kind} features",
+                "leave the filter out, or train with features",
+            )
+        # An unknown feature that must be there is no slip to pass over: nothing has it.
+        for feature in filters.must:
+            mask &= carriers(side.profiles, words.find(feature))
+        known, unknown = words.known(filters.must_not)
+        for index in known:
+            mask &= ~carriers(side.profiles, index)
+        if unknown:
+            notes.append(words.note(unknown))
+    return Allowed(mask, tuple(notes))

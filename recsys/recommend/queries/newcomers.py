@@ -1,0 +1,278 @@
+"""Newcomers: vectors for items and users that the model was not trained on, without a refit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.base.errors import InputError
+from recsys.data.idmap import IdMap
+from recsys.models.side import SideInformation
+from recsys.ranking.factors import Float32
+from recsys.ranking.topk import IntArray
+from recsys.recommend.queries.source import Source
+from recsys.recommend.queries.words import Feature, Words, listed, shortened
+
+
+def _nothing() -> NDArray[np.int32]:
+    return np.empty(0, np.int32)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An item that is asked about, of the catalogue or new.
+
+    Parameters
+    ----------
+    title : str
+        For people.
+    vector : float32 (d,)
+    bias : float
+    features : int32 (n,)
+    likers : int (m,)
+        Users who like a new one; those of an item of the catalogue are in the bundle.
+    index : int or None
+        None for a new one.
+    notes : tuple of str
+    """
+
+    title: str
+    vector: Float32
+    bias: float
+    features: IntArray
+    likers: IntArray
+    index: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Taste:
+    """A user for whom items are sought, known or new.
+
+    Parameters
+    ----------
+    vector : float32 (d,) or None
+        None where nothing is known.
+    bias : float
+    liked : int (n,)
+        Items, to be left out and to give reasons.
+    tags : int32 (m,)
+        Item features liked.
+    features : int32 (l,)
+        The user's own.
+    cosine : bool
+        Whether the vector is a mean of directions, good for likeness only.
+    notes : tuple of str
+    """
+
+    vector: Float32 | None
+    bias: float
+    liked: IntArray
+    tags: IntArray = field(default_factory=_nothing)
+    features: IntArray = field(default_factory=_nothing)
+    cosine: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def item_subject(source: Source, item: object) -> Subject:
+    """An item of the catalogue.
+
+    Raises
+    ------
+    NotFoundError
+        If it is unknown.
+    """
+    index = source.bundle.items.index(item)
+    return Subject(
+        source.names(np.array([index]))[0],
+        source.vectors[index],
+        float(source.factors.item_biases[index]),
+        source.features_of(index),
+        _nothing(),
+        index,
+    )
+
+
+def new_item(
+    source: Source, features: Sequence[Feature] = (), liked_by: Sequence[object] = ()
+) -> Subject:
+    """An item still to come: from its features, from users who like it, or blended.
+
+    The share of the features is strength / (strength + likes), as in training. The bias is that
+    of the features; it moves the scores of all users alike.
+
+    Parameters
+    ----------
+    features : sequence of feature
+    liked_by : sequence
+        User ids.
+
+    Raises
+    ------
+    NotFoundError
+        If features are all there is, and none is known.
+    InputError
+        If nothing is known of it.
+    """
+    _require_list("features", features)
+    _require_list("liked_by", liked_by)
+    notes: list[str] = []
+    side = source.bundle.item_features
+    known, weights = _features(side, source.words, features, notes, "item")
+    users = _ids(source.bundle.users, liked_by, notes)
+    own: Float32 | None = None
+    if len(users) and source.bundle.item_foldin is not None:
+        own = source.bundle.item_foldin.user(source.factors.user_factors, users)
+    elif len(users):
+        notes.append("this model cannot learn from who likes a new item: likes ignored")
+    mapped, bias = _mapped(side, known, weights)
+    if own is None and not mapped.any():
+        raise _nothing_known(source, features, liked_by, len(known))
+    vector = _blend(mapped, own, side, len(users))
+    title = ", ".join(source.words.names(known)) if source.words and len(known) else "a new item"
+    return Subject(title, vector, bias, known, users, notes=tuple(notes))
+
+
+def _nothing_known(
+    source: Source, features: Sequence[Feature], liked_by: Sequence[object], n_known: int
+) -> Exception:
+    if features and not liked_by and source.words is not None and n_known == 0:
+        return source.words.unknown(features)
+    found = "a new item without a known feature or a known user who likes it"
+    if n_known:
+        found = "a new item whose features are on no trained item"
+    if source.bundle.item_features is None and features:
+        found += " (this model knows no item features)"
+    return InputError(found, "at least one that says something", "give it features or likes")
+
+
+def known_taste(source: Source, user: object) -> Taste:
+    """A user of the training.
+
+    Raises
+    ------
+    NotFoundError
+        If the user is unknown.
+    """
+    index = source.bundle.users.index(user)
+    factors = source.factors
+    return Taste(
+        factors.user_factors[index], float(factors.user_biases[index]), source.bundle.seen.of(index)
+    )
+
+
+def new_taste(
+    source: Source,
+    liked: Sequence[object] = (),
+    tags: Sequence[Feature] = (),
+    features: Sequence[Feature] = (),
+) -> Taste:
+    """Somebody never seen: from items liked, from tags liked, from features of their own.
+
+    Likes are folded in; a tag counts as one more item, with the tag's vector. Features of the
+    user take the share strength / (strength + likes), as in training.
+    """
+    for name, given in (("liked", liked), ("tags", tags), ("features", features)):
+        _require_list(name, given)
+    notes: list[str] = []
+    bundle = source.bundle
+    items = _ids(bundle.items, liked, notes)
+    liked_tags, _ = _features(bundle.item_features, source.words, tags, notes, "item")
+    own_features, weights = _features(
+        bundle.user_features, source.user_words, features, notes, "user"
+    )
+    vectors = _liked_vectors(source, items, liked_tags, notes)
+    mapped, bias = _mapped(bundle.user_features, own_features, weights)
+    taste = Taste(None, bias, items, liked_tags, own_features)
+    if not len(vectors) and not mapped.any():
+        why = "nothing is known of this user" if not notes else "nothing else is known of this user"
+        return replace(taste, notes=(*notes, f"{why}: by popularity"))
+    own: Float32 | None = None
+    if len(vectors) and bundle.user_foldin is not None:
+        own = bundle.user_foldin.user(vectors, np.arange(len(vectors)))
+    elif len(vectors):
+        if not mapped.any():
+            lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+            notes.append("this model has no fold-in: by likeness to what is liked")
+            mean = (vectors / lengths).mean(axis=0, dtype=np.float32)
+            return replace(taste, vector=mean, cosine=True, notes=tuple(notes))
+        notes.append("this model has no fold-in: by the user's features, likes ignored")
+    vector = _blend(mapped, own, bundle.user_features, len(vectors))
+    return replace(taste, vector=vector, notes=tuple(notes))
+
+
+def _liked_vectors(source: Source, items: IntArray, tags: IntArray, notes: list[str]) -> Float32:
+    """Vectors of items and tags liked, those left out that have none: float32 (n, d)."""
+    vectors = source.vectors[items]
+    side = source.bundle.item_features
+    if side is not None and len(tags):
+        one = np.ones(1, np.float32)
+        of_tags = [side.mapping.vector(np.array([tag]), one)[0] for tag in tags]
+        vectors = np.vstack([vectors, *of_tags])
+    with_direction = vectors.any(axis=1)
+    if not with_direction.all():
+        count = int((~with_direction).sum())
+        notes.append(f"{count:,} of what is liked has no likes or known features: it says nothing")
+    return vectors[with_direction]
+
+
+def _mapped(
+    side: SideInformation | None, features: IntArray, weights: Float32
+) -> tuple[Float32, float]:
+    """Vector and bias of features; zeros of any length for none."""
+    if side is None or not len(features):
+        return np.zeros(1, np.float32), 0.0
+    return side.mapping.vector(features, weights)
+
+
+def _blend(
+    mapped: Float32, own: Float32 | None, side: SideInformation | None, likes: int
+) -> Float32:
+    """What features say and what likes say, by the number of likes; one of them may be missing."""
+    if own is None:
+        return mapped
+    if side is None or not mapped.any():
+        return own
+    total = side.strength + likes
+    share = np.float32(side.strength / total if total > 0 else 1)
+    return own + share * (mapped - own)
+
+
+def _features(
+    side: SideInformation | None,
+    words: Words | None,
+    features: Sequence[Feature],
+    notes: list[str],
+    kind: str,
+) -> tuple[NDArray[np.int32], Float32]:
+    """Known features and their weights; of the others, a note."""
+    nothing = np.empty(0, np.int32), np.empty(0, np.float32)
+    if not len(features):
+        return nothing
+    if side is None or words is None:
+        ignored = listed("feature", len(features))
+        notes.append(f"this model knows no {kind} features: {ignored} ignored")
+        return nothing
+    known, unknown = words.known(features)
+    if unknown:
+        notes.append(words.note(unknown))
+    return known, side.profiles.weigh(known)
+
+
+def _ids(ids: IdMap, given: Sequence[object], notes: list[str]) -> NDArray[np.int32]:
+    """Known ids, each once in the order given; of the others, a note."""
+    distinct = dict.fromkeys(map(str, given))
+    known = [external for external in distinct if external in ids]
+    unknown = [external for external in distinct if external not in ids]
+    if unknown:
+        what = listed(f"unknown {ids.kind}", len(unknown))
+        notes.append(f"{what} ignored: {shortened(unknown, len(unknown))}")
+    return ids.indices(known)
+
+
+def _require_list(name: str, given: object) -> None:
+    if isinstance(given, str):
+        raise InputError(f"{name} = {given!r}", "a list", "put it into square brackets")

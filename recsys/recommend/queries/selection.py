@@ -1,0 +1,38 @@
+"""Selection: scores of a whole catalogue for one question, and the best of them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from recsys.ranking.factors import Float32
+from recsys.ranking.topk import Int64
+
+
+def products(matrix: Float32, vector: Float32) -> Float32:
+    """The inner product of every row with a vector: float32 (n,).
+
+    Each row is summed by itself in one order, so equal rows score equally wherever they stand;
+    a matrix-vector product sums rows in groups, and the last ones otherwise.
+    """
+    return np.vecdot(matrix, vector)
+
+
+def inverse_lengths(vectors: Float32) -> Float32:
+    """One over the length of every row, 0 for a row without a direction: float32 (n,)."""
+    lengths = np.sqrt(np.vecdot(vectors, vectors))
+    return np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+
+
+def best(scores: Float32, n: int) -> Int64:
+    """Where the n largest scores are, best first, equal ones by index: int64 (at most n,).
+
+    A score that is not finite is never among them.
+    """
+    scores = np.where(np.isfinite(scores), scores, np.float32(-np.inf))
+    found = np.arange(len(scores))
+    if n < len(scores):
+        bound = np.partition(scores, len(scores) - n)[len(scores) - n]
+        found = np.flatnonzero(scores >= bound)
+    found = found[scores[found] > -np.inf]
+    order = np.argsort(-scores[found], kind="stable")
+    return found[order[:n]].astype(np.int64)

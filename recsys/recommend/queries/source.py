@@ -1,0 +1,134 @@
+"""The source of answers: a bundle and what is derived from it, once, when first needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from recsys.bundle import Bundle, Seen
+from recsys.models.content import BoolArray, Profiles
+from recsys.models.side import SideInformation
+from recsys.ranking.factors import Factors, Float32
+from recsys.ranking.topk import Int64, IntArray
+from recsys.recommend.queries.selection import inverse_lengths
+from recsys.recommend.queries.words import Words
+
+
+@dataclass(frozen=True)
+class Source:
+    """A bundle, ready to be asked.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    """
+
+    bundle: Bundle
+
+    @property
+    def factors(self) -> Factors:
+        return self.bundle.factors
+
+    @property
+    def vectors(self) -> Float32:
+        """Item vectors, float32 (n_items, d)."""
+        return self.bundle.factors.item_factors
+
+    @cached_property
+    def trained(self) -> Factors:
+        """The factors with trained items alone."""
+        factors, n = self.factors, self.bundle.trained
+        return Factors(
+            factors.user_factors, factors.item_factors[:n],
+            factors.user_biases, factors.item_biases[:n],
+        )  # fmt: skip
+
+    @cached_property
+    def inverse_lengths(self) -> Float32:
+        """One over the length of every item's vector, 0 for none: float32 (n_items,).
+
+        Cosines are products of vectors as they are, scaled by these: no copy of the catalogue.
+        """
+        return inverse_lengths(self.vectors)
+
+    @cached_property
+    def inverse_feature_lengths(self) -> Float32:
+        """The same for the vectors of item features: float32 (n_features,)."""
+        side = self.bundle.item_features
+        return (
+            np.empty(0, np.float32)
+            if side is None
+            else inverse_lengths(side.mapping.feature_factors)
+        )
+
+    @cached_property
+    def likes(self) -> NDArray[np.int64]:
+        """How many users like each item: int64 (n_items,)."""
+        return np.bincount(self.bundle.seen.indices, minlength=len(self.bundle.items))
+
+    @cached_property
+    def likers(self) -> Seen:
+        """Who likes each item: the rows of all items."""
+        indptr = np.concatenate([[0], np.cumsum(self.likes)])
+        order = np.argsort(self.bundle.seen.indices, kind="stable")
+        return Seen(indptr, self._users_at(order).astype(np.int32))
+
+    def likers_of(self, item: int) -> Int64:
+        """Who likes one item, found without the rows of all the others: int64 (n,)."""
+        return self._users_at(np.flatnonzero(self.bundle.seen.indices == item))
+
+    def _users_at(self, entries: Int64) -> Int64:
+        return np.searchsorted(self.bundle.seen.indptr, entries, side="right") - 1
+
+    @cached_property
+    def words(self) -> Words | None:
+        """The vocabulary of item features."""
+        side = self.bundle.item_features
+        return None if side is None else Words(side.vocabulary)
+
+    @cached_property
+    def user_words(self) -> Words | None:
+        side = self.bundle.user_features
+        return None if side is None else Words(side.vocabulary)
+
+    def features_of(self, item: int) -> NDArray[np.int32]:
+        """The features of an item of the catalogue: int32 (n,)."""
+        side = self.bundle.item_features
+        if side is None:
+            return np.empty(0, np.int32)
+        indptr = side.profiles.indptr
+        return side.profiles.indices[indptr[item] : indptr[item + 1]]
+
+    def ids(self, items: IntArray) -> list[str]:
+        return self.bundle.items.take(np.asarray(items))
+
+    def names(self, items: IntArray) -> list[str]:
+        """Names of items; the id where there is none."""
+        return self.ids_and_names(items)[1]
+
+    def ids_and_names(self, items: IntArray) -> tuple[list[str], list[str]]:
+        ids = self.ids(items)
+        if self.bundle.names is None:
+            return ids, ids
+        names = self.bundle.names.take(pa.array(np.asarray(items))).to_pylist()
+        return ids, [name or external for name, external in zip(names, ids, strict=True)]
+
+
+def carriers(profiles: Profiles, feature: int) -> BoolArray:
+    """Which rows have a feature: bool (n,)."""
+    entries = np.flatnonzero(profiles.indices == feature)
+    mask = np.zeros(profiles.n_items, bool)
+    mask[np.searchsorted(profiles.indptr, entries, side="right") - 1] = True
+    return mask
+
+
+def side_of(side: SideInformation | None, row: int) -> tuple[NDArray[np.int32], Float32]:
+    """Features, int32 (n,), and their weights, float32 (n,), of one row; none without a side."""
+    if side is None:
+        return np.empty(0, np.int32), np.empty(0, np.float32)
+    start, stop = side.profiles.indptr[row : row + 2]
+    return side.profiles.indices[start:stop], side.profiles.data[start:stop]

@@ -1,0 +1,431 @@
+"""The recommender: the questions that a trained model answers.
+
+Loading and asking need NumPy and PyArrow only: no LightFM, no MLflow, nothing of the training.
+Each question has a room in `recsys.recommend.queries`; here they have one face.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recsys.base.errors import InputError, NotFoundError
+from recsys.bundle import Bundle, Seen, load_bundle
+from recsys.data.idmap import IdMap
+from recsys.ranking.factors import Factors
+from recsys.recommend.index import FOLDER, Index, build_index, load_index
+from recsys.recommend.queries import audience, explanation, likeness, people, suggestions
+from recsys.recommend.queries.answers import Answer, complete
+from recsys.recommend.queries.explanation import Explanation
+from recsys.recommend.queries.filters import ANY, Filters
+from recsys.recommend.queries.likeness import Tags
+from recsys.recommend.queries.newcomers import (
+    Subject,
+    item_subject,
+    known_taste,
+    new_item,
+    new_taste,
+)
+from recsys.recommend.queries.selection import best
+from recsys.recommend.queries.source import Source
+from recsys.recommend.queries.words import Feature
+
+
+@dataclass(frozen=True)
+class Recommender:
+    """Answers for one trained model.
+
+    All questions take `n`, how many rows at most, and most take `filters`; those ending in `_many`
+    take many users or items at once and return a list of answers, in the same order. Ids are
+    compared as text. Features are named `tag_anime`, or ("tag", "anime"), or plain `anime` where
+    one type alone has that value.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    folder : Path or None
+        Where the bundle is, beside which an approximate index may have been built.
+    """
+
+    bundle: Bundle
+    folder: Path | None = None
+
+    @classmethod
+    def load(cls, where: str | Path) -> Recommender:
+        """Open a bundle, memory-mapped.
+
+        Parameters
+        ----------
+        where : str or Path
+            A folder; `recsys.load` opens models of an MLflow registry as well.
+
+        Raises
+        ------
+        InputError
+            If the folder is no bundle, a file of it is damaged, or its schema is a newer one.
+        """
+        return cls(load_bundle(Path(where)), Path(where))
+
+    @property
+    def factors(self) -> Factors:
+        return self.bundle.factors
+
+    @property
+    def users(self) -> IdMap:
+        return self.bundle.users
+
+    @property
+    def items(self) -> IdMap:
+        return self.bundle.items
+
+    @property
+    def seen(self) -> Seen:
+        return self.bundle.seen
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        return self.bundle.manifest
+
+    @cached_property
+    def source(self) -> Source:
+        return Source(self.bundle)
+
+    @cached_property
+    def index(self) -> Index:
+        """The approximate index, for `approximate=True`.
+
+        Raises
+        ------
+        NotFoundError
+            If none was built.
+        InputError
+            If it is damaged, or that of another bundle.
+        ConfigError
+            If faiss is not installed.
+        """
+        return load_index(self.bundle, self._index_folder)
+
+    def build_index(self, folder: str | Path | None = None) -> Index:
+        """Build the approximate index, by default where `approximate=True` looks for it.
+
+        Raises
+        ------
+        ConfigError
+            If faiss is not installed.
+        """
+        where = self._index_folder if folder is None else Path(folder)
+        return build_index(self.bundle, where)
+
+    @property
+    def _index_folder(self) -> Path:
+        if self.folder is None:
+            raise NotFoundError(
+                "a bundle that is in no folder", "a folder for its index", "save and load it"
+            )
+        return self.folder / FOLDER
+
+    def name(self, index: int) -> str:
+        """The item's name; its id where it has none."""
+        return self.source.names(np.array([index]))[0]
+
+    def recommend(
+        self, user: object, n: int = 10, filters: Filters = ANY, *, approximate: bool = False
+    ) -> Answer:
+        """The n items a user is most likely to like, by score: inner product and both biases.
+
+        The reason of a row is the liked item whose vector is nearest.
+
+        Parameters
+        ----------
+        user : object
+            An id.
+        n : int
+        filters : Filters
+        approximate : bool
+            Of what the index finds, which has to be built; see :mod:`recsys.recommend.index`.
+
+        Returns
+        -------
+        Answer
+
+        Raises
+        ------
+        NotFoundError
+            If the user, or a feature that must be there, is unknown.
+        InputError
+            If n is below 1.
+        """
+        _require_positive(n)
+        index = self.index if approximate else None
+        return complete(
+            people.recommend(self.source, known_taste(self.source, user), n, filters, index), n
+        )
+
+    def recommend_many(
+        self, users: Sequence[object], n: int = 10, filters: Filters = ANY
+    ) -> list[Answer]:
+        """As `recommend`, for many users."""
+        _require_positive(n)
+        tastes = [known_taste(self.source, user) for user in users]
+        answers = people.recommend_many(self.source, tastes, n, filters)
+        return [complete(found, n) for found in answers]
+
+    def recommend_for(
+        self,
+        liked: Sequence[object] = (),
+        n: int = 10,
+        filters: Filters = ANY,
+        *,
+        tags: Sequence[Feature] = (),
+        features: Sequence[Feature] = (),
+    ) -> Answer:
+        """The n items somebody never seen is most likely to like; popular ones if nothing is known.
+
+        What is unknown is ignored and named in the answer's notes; so is going by popularity.
+
+        Parameters
+        ----------
+        liked : sequence
+            Item ids.
+        n : int
+        filters : Filters
+        tags : sequence of feature
+            Item features this user likes.
+        features : sequence of feature
+            Features of the user, where the model knows such.
+        """
+        _require_positive(n)
+        taste = new_taste(self.source, liked, tags, features)
+        return complete(people.recommend(self.source, taste, n, filters), n)
+
+    def recommend_for_many(
+        self, liked: Sequence[Sequence[object]], n: int = 10, filters: Filters = ANY
+    ) -> list[Answer]:
+        """As `recommend_for`, for many lists of liked items."""
+        _require_positive(n)
+        tastes = [new_taste(self.source, items) for items in liked]
+        answers = people.recommend_many(self.source, tastes, n, filters)
+        return [complete(found, n) for found in answers]
+
+    def similar_items(
+        self,
+        item: object = None,
+        n: int = 10,
+        filters: Filters = ANY,
+        *,
+        features: Sequence[Feature] = (),
+        liked_by: Sequence[object] = (),
+        approximate: bool = False,
+    ) -> Answer:
+        """The n items whose vectors have the highest cosine to an item's, biases left out.
+
+        The reason of a row is the rarest features both have.
+
+        Parameters
+        ----------
+        item : object
+            The id of an item of the catalogue; None for a new one, of which is known
+        features, liked_by : sequence
+            what features it has, and the ids of users who like it.
+        approximate : bool
+            Of what the index finds, which has to be built; see :mod:`recsys.recommend.index`.
+
+        Raises
+        ------
+        NotFoundError
+            If the item, or all of a new item's features, are unknown.
+        InputError
+            If nothing is known that gives the item a direction.
+        """
+        _require_positive(n)
+        subject = self._subject(item, features, liked_by)
+        index = self.index if approximate else None
+        return complete(likeness.similar_items(self.source, subject, n, filters, index), n)
+
+    def similar_items_many(
+        self, items: Sequence[object], n: int = 10, filters: Filters = ANY
+    ) -> list[Answer]:
+        """As `similar_items`, for many items of the catalogue."""
+        _require_positive(n)
+        subjects = [item_subject(self.source, item) for item in items]
+        return [
+            complete(found, n)
+            for found in likeness.similar_items_many(self.source, subjects, n, filters)
+        ]
+
+    def items_for_tag(self, tags: Tags, n: int = 10, filters: Filters = ANY) -> Answer:
+        """The n items with the highest cosine to a tag, having it or not; the reason says which.
+
+        Parameters
+        ----------
+        tags : feature, sequence of feature, or mapping of feature to weight
+            With several, their vectors (of length one) are added up; a negative weight turns one
+            round.
+
+        Raises
+        ------
+        NotFoundError
+            If no tag is known.
+        InputError
+            If the model has no features, or the tags have no direction or cancel each other out.
+        """
+        _require_positive(n)
+        return complete(likeness.items_for_tag(self.source, tags, n, filters), n)
+
+    def items_for_tag_many(
+        self, tags: Sequence[Tags], n: int = 10, filters: Filters = ANY
+    ) -> list[Answer]:
+        """As `items_for_tag`, for many questions."""
+        return [self.items_for_tag(one, n, filters) for one in tags]
+
+    def similar_tags(
+        self, tag: Feature, n: int = 10, *, kind: str | None = None, exclude: Sequence[Feature] = ()
+    ) -> Answer:
+        """The n tags with the highest cosine to a tag, of one type if `kind` is given.
+
+        Raises
+        ------
+        NotFoundError
+            If the tag or the type is unknown.
+        InputError
+            If the model has no features, or the tag is on no trained item.
+        """
+        _require_positive(n)
+        return complete(likeness.similar_tags(self.source, tag, n, kind, exclude), n)
+
+    def similar_tags_many(
+        self,
+        tags: Sequence[Feature],
+        n: int = 10,
+        *,
+        kind: str | None = None,
+        exclude: Sequence[Feature] = (),
+    ) -> list[Answer]:
+        """As `similar_tags`, for many tags."""
+        return [self.similar_tags(tag, n, kind=kind, exclude=exclude) for tag in tags]
+
+    def suggest_tags(
+        self,
+        item: object = None,
+        n: int = 10,
+        *,
+        features: Sequence[Feature] = (),
+        liked_by: Sequence[object] = (),
+        kind: str | None = None,
+        exclude: Sequence[Feature] = (),
+    ) -> Answer:
+        """The n tags that suit an item best, of those it has not, by the votes of items like it.
+
+        Parameters
+        ----------
+        item, features, liked_by
+            As for :meth:`similar_items`.
+        n : int
+        kind : str, optional
+            A type of features.
+        exclude : sequence of feature
+        """
+        _require_positive(n)
+        subject = self._subject(item, features, liked_by)
+        return complete(suggestions.suggest_tags(self.source, subject, n, kind, exclude), n)
+
+    def suggest_tags_many(
+        self,
+        items: Sequence[object],
+        n: int = 10,
+        *,
+        kind: str | None = None,
+        exclude: Sequence[Feature] = (),
+    ) -> list[Answer]:
+        """As `suggest_tags`, for many items of the catalogue."""
+        return [self.suggest_tags(item, n, kind=kind, exclude=exclude) for item in items]
+
+    def audience(
+        self,
+        item: object = None,
+        n: int = 10,
+        filters: Filters = ANY,
+        *,
+        features: Sequence[Feature] = (),
+        liked_by: Sequence[object] = (),
+    ) -> Answer:
+        """The n users who are most likely to like an item and do not yet.
+
+        The reason of a row is what the user likes that is nearest. Filters count for users.
+
+        Parameters
+        ----------
+        item, features, liked_by
+            As for :meth:`similar_items`.
+        n : int
+        filters : Filters
+        """
+        _require_positive(n)
+        subject = self._subject(item, features, liked_by)
+        return complete(audience.audience(self.source, subject, n, filters), n)
+
+    def audience_many(
+        self, items: Sequence[object], n: int = 10, filters: Filters = ANY
+    ) -> list[Answer]:
+        """As `audience`, for many items of the catalogue."""
+        _require_positive(n)
+        subjects = [item_subject(self.source, item) for item in items]
+        return [
+            complete(found, n)
+            for found in audience.audience_many(self.source, subjects, n, filters)
+        ]
+
+    def explain(self, user: object, item: object, n: int = 5) -> Explanation:
+        """A user's score for an item taken apart exactly, and the n nearest liked items.
+
+        Raises
+        ------
+        NotFoundError
+            If the user or the item is unknown.
+        """
+        _require_positive(n)
+        return explanation.explain(self.source, user, item, n)
+
+    def explain_many(self, pairs: Sequence[tuple[object, object]], n: int = 5) -> list[Explanation]:
+        """As `explain`, for many pairs of user and item."""
+        return [self.explain(user, item, n) for user, item in pairs]
+
+    def liked(self, user: object) -> Answer:
+        """What the user has liked, by the model's score."""
+        index, factors = self.users.index(user), self.factors
+        items = self.seen.of(index)
+        scores = factors.item_factors[items] @ factors.user_factors[index]
+        scores = scores + factors.item_biases[items] + factors.user_biases[index]
+        order = np.argsort(-scores, kind="stable")
+        reasons = [""] * len(items)
+        return Answer(people.rows(self.source, items[order], scores[order], reasons))
+
+    def popular(self, n: int = 10) -> Answer:
+        """The n most liked items with their numbers of likes."""
+        likes = self.source.likes.astype(np.float32)
+        items = best(likes, n)
+        reasons = [people.popularity(self.source, item) for item in items]
+        return Answer(people.rows(self.source, items, likes[items], reasons))
+
+    def _subject(
+        self, item: object, features: Sequence[Feature], liked_by: Sequence[object]
+    ) -> Subject:
+        if item is None:
+            return new_item(self.source, features, liked_by)
+        if features or liked_by:
+            raise InputError(
+                f"item {item!r} with features or likes",
+                "an item of the catalogue, or what is known of a new one",
+                "give one of them",
+            )
+        return item_subject(self.source, item)
+
+
+def _require_positive(n: int) -> None:
+    if n < 1:
+        raise InputError(f"n = {n}", "at least 1", "ask for more")

@@ -1,0 +1,1 @@
+"""Serving: the registered model for programs, over MLflow or HTTP."""

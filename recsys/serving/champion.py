@@ -1,0 +1,95 @@
+"""The champion as a long-running reader sees it: asked often, looked up now and then."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from recsys.base.errors import NotFoundError, RecsysError
+from recsys.base.location import tracking_uri
+from recsys.base.redaction import redacted
+from recsys.bundle import load_bundle
+from recsys.recommend.recommender import Recommender
+from recsys.tracking.client import require_registry
+from recsys.tracking.models import champion_version, download
+
+_log = logging.getLogger(__name__)
+
+
+class Champion:
+    """Answers with the model that the alias `champion` points at, without restarts.
+
+    One thread at a time looks whether the alias has moved; the others go on with the model that is
+    there, and so does everybody while the registry does not answer.
+
+    Parameters
+    ----------
+    name : str
+        The registered model.
+    uri : str or None
+        The registry; by default MLFLOW_TRACKING_URI, or the project's own database.
+    every : float
+        Seconds between two looks at the alias, at least.
+
+    Examples
+    --------
+    >>> champion = Champion("sample")  # doctest: +SKIP
+    >>> champion.current().recommend("blender", n=5)  # doctest: +SKIP
+    """
+
+    def __init__(self, name: str, uri: str | None = None, every: float = 30.0) -> None:
+        self._name, self._every = name, every
+        self._uri = uri or tracking_uri()
+        self._lock = threading.Lock()
+        self._held: tuple[str, Recommender] | None = None
+        self._looked = 0.0
+
+    @property
+    def version(self) -> str | None:
+        """The version that answers; None before the first question."""
+        return None if self._held is None else self._held[0]
+
+    def current(self) -> Recommender:
+        """The champion's recommender, the same object until the champion changes.
+
+        Raises
+        ------
+        NotFoundError, RegistryError
+            If there is no champion, or the registry does not answer, and there never was one.
+        """
+        return self.current_version()[1]
+
+    def current_version(self) -> tuple[str, Recommender]:
+        """The champion's version and its recommender; see `current`."""
+        held = self._held
+        if held is None:
+            with self._lock:
+                return self._look()
+        if time.monotonic() - self._looked >= self._every and self._lock.acquire(blocking=False):
+            try:
+                return self._look()
+            except RecsysError as fault:
+                _log.warning("still version %s of %s: %s", held[0], self._name, fault)
+            finally:
+                self._lock.release()
+        return held
+
+    def _look(self) -> tuple[str, Recommender]:
+        held = self._held
+        if held is not None and time.monotonic() - self._looked < self._every:
+            return held  # somebody else looked while we waited
+        self._looked = time.monotonic()
+        require_registry(self._uri)
+        found = champion_version(self._uri, self._name)
+        if found is None:
+            raise NotFoundError(
+                f"{self._name} has no champion in {redacted(self._uri)}",
+                "a version with the alias champion",
+                "train first (recsys train), or promote a version",
+            )
+        if held is None or held[0] != found[0]:
+            address = f"models:/{self._name}/{found[0]}"
+            held = found[0], Recommender(load_bundle(download(address, self._uri)))
+            self._held = held
+        return held

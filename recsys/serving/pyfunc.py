@@ -1,0 +1,171 @@
+"""Serving: the bundle as a registered MLflow model, found by alias, asked by any program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import set_model
+from mlflow.models.model import ModelInfo
+from mlflow.models.signature import ModelSignature
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types.schema import Array
+
+from recsys.base.errors import InputError, RecsysError
+from recsys.recommend.recommender import Recommender
+from recsys.serving.questions import answer_all, read_questions
+from recsys.tracking.client import PatientClient, registry_at
+
+TEXT = DataType.string
+TEXTS = Array(DataType.string)
+OPTIONAL: dict[str, DataType | Array] = {
+    "id": TEXT,
+    "item": TEXT,
+    "liked": TEXTS,
+    "liked_by": TEXTS,
+    "tags": TEXTS,
+    "weights": Array(DataType.double),
+    "features": TEXTS,
+    "type": TEXT,
+    "must": TEXTS,
+    "must_not": TEXTS,
+    "exclude": TEXTS,
+    "include_seen": DataType.boolean,
+    "include_untrained": DataType.boolean,
+    "n": DataType.long,
+}
+
+SIGNATURE = ModelSignature(
+    inputs=Schema(
+        [
+            ColSpec(TEXT, "query"),
+            *(ColSpec(kind, name, required=False) for name, kind in OPTIONAL.items()),
+        ]
+    ),
+    outputs=Schema(
+        [
+            ColSpec(DataType.long, "row"),
+            ColSpec(TEXT, "id"),
+            ColSpec(TEXT, "name"),
+            ColSpec(DataType.double, "score"),
+            ColSpec(TEXT, "reason"),
+            ColSpec(TEXT, "notes"),
+        ]
+    ),
+)
+
+
+class ServedRecommender(PythonModel):
+    """Answers a table of questions with a table of answers, `row` telling whose they are."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        self._recommender = Recommender.load(context.artifacts["bundle"])
+
+    def predict(
+        self,
+        context: PythonModelContext | None,
+        model_input: pd.DataFrame,
+        params: dict[str, Any] | None = None,
+    ) -> pd.DataFrame:
+        """Answer every row; see :mod:`recsys.serving.questions` for what a row may ask.
+
+        Several rows of one table have the same columns; null where a question has no use for one.
+        """
+        try:
+            questions = read_questions(model_input.to_dict("records"), _saying)
+        except InputError as fault:
+            raise MlflowException.invalid_parameter_value(str(fault)) from fault
+        rows: list[dict[str, Any]] = []
+        for position, found in enumerate(answer_all(self._recommender, questions, _saying)):
+            notes = "; ".join(found.notes)
+            rows += [{"row": position, **row.as_dict(), "notes": notes} for row in found]
+        columns = ["row", "id", "name", "score", "reason", "notes"]
+        return pd.DataFrame(rows, columns=columns).astype({"row": "int64", "score": "float64"})
+
+
+@contextmanager
+def _saying(position: int) -> Iterator[None]:
+    """A fault of the asker's, with the row it is in."""
+    try:
+        yield
+    except RecsysError as fault:
+        raise MlflowException.invalid_parameter_value(f"row {position}: {fault}") from fault
+
+
+def register(
+    uri: str,
+    run_id: str,
+    model: str,
+    bundle: Path,
+    tags: Mapping[str, str],
+    patience: float = 0.0,
+) -> str:
+    """Log a bundle as a model of a run, register it and return the new version.
+
+    Parameters
+    ----------
+    uri, run_id, model : str
+    bundle : Path
+    tags : mapping
+        Of the version.
+    patience : float
+        Seconds that a server which does not answer is waited for.
+
+    Raises
+    ------
+    RegistryError
+        If the registry does not answer.
+    """
+    package = Path(__file__).resolve().parents[1]
+    requirements = [f"{name}=={version(name)}" for name in ("mlflow", "numpy", "pandas", "pyarrow")]
+    client = PatientClient(uri, patience)
+    example = _example(bundle)
+
+    def log() -> ModelInfo:
+        # Again from the start if it is cut off: a model that was logged in part is nobody's.
+        with mlflow.start_run(run_id=run_id):
+            return mlflow.pyfunc.log_model(
+                name="recommender",
+                python_model=str(package / "serving" / "pyfunc.py"),
+                artifacts={"bundle": str(bundle)},
+                code_paths=[str(package)],
+                signature=SIGNATURE,
+                input_example=example,
+                pip_requirements=requirements,
+            )
+
+    def create(info: ModelInfo) -> ModelVersion:
+        # An earlier attempt may have arrived although its answer got lost.
+        found = client.once.search_model_versions(f"name = '{model}' and run_id = '{run_id}'")
+        if same := [entry for entry in found if entry.model_id == info.model_id]:
+            return same[0]
+        if not client.once.search_registered_models(f"name = '{model}'"):
+            client.once.create_registered_model(model)
+        told = {name: value[:5000] for name, value in tags.items()}
+        return client.once.create_model_version(
+            model, info.model_uri, run_id, tags=told, model_id=info.model_id
+        )
+
+    with registry_at(uri):
+        info = client.patiently(log)
+        made = client.patiently(partial(create, info))
+    return str(made.version)
+
+
+def _example(bundle: Path) -> pd.DataFrame:
+    """A question for whoever looks at the model in MLflow: what is like the most liked item."""
+    most_liked = Recommender.load(bundle).popular(1)[0]
+    return pd.DataFrame([{"query": "similar", "id": most_liked.id, "n": 5}])
+
+
+# MLflow runs this file to make the model ("models from code"): nothing is pickled.
+set_model(ServedRecommender())

@@ -1,0 +1,1 @@
+"""Products on disk: stages, checksums, locks, the journal, exchange between processes."""

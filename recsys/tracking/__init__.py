@@ -1,0 +1,1 @@
+"""Tracking: MLflow runs of studies and trials, and the model registry."""

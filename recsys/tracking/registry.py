@@ -1,0 +1,287 @@
+"""The registry: versions of one model, and which of them is challenger, champion, previous.
+
+Every move of `champion` is one write, so a reader finds the old champion or the new one. The
+writes around it are ordered so that a move which is cut off between any two leaves a champion,
+and is completed by making it again.
+"""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from recsys.base.disk import writing
+from recsys.base.errors import NotFoundError
+from recsys.base.redaction import redacted
+from recsys.store.locks import alone
+from recsys.tracking.client import MISSING, PatientClient
+from recsys.tracking.models import CHAMPION, download
+from recsys.tracking.runs import clear_faults
+
+CHALLENGER, PREVIOUS = "challenger", "previous"
+BUNDLE, JUDGED_AGAINST = "bundle", "judged_against"
+PROMOTED, ROLLED_BACK, ROLLED_BACK_TO = "promoted", "rolled_back", "rolled_back_to"
+TAG_LENGTH = 5000  # MLflow's limit
+
+
+def whoami() -> str:
+    """The name of the user that this process runs as."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a number without a name
+        return "unknown"
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered version.
+
+    Parameters
+    ----------
+    number : str
+    run_id : str
+        The run that made it.
+    tags : dict of str to str
+    """
+
+    number: str
+    run_id: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+
+    @staticmethod
+    def of(found: ModelVersion) -> Version:
+        return Version(str(found.version), str(found.run_id), dict(found.tags))
+
+
+@dataclass(frozen=True)
+class Registry:
+    """One registered model.
+
+    Parameters
+    ----------
+    uri : str
+        MLflow's registry.
+    model : str
+        The registered name.
+    patience : float
+        Seconds that a server which does not answer is waited for.
+    """
+
+    uri: str
+    model: str
+    patience: float = 0.0
+
+    @cached_property
+    def _client(self) -> PatientClient:
+        return PatientClient(self.uri, self.patience)
+
+    @contextmanager
+    def alone(self, otherwise: Path) -> Iterator[None]:
+        """Hold the registry against other runs: to look and then move is not one write.
+
+        The lock lies beside a local database; for a server, which has none to offer, in the folder
+        `otherwise`, which is there: runs that share that folder exclude one another.
+        """
+        local = self.uri.removeprefix("sqlite:///")
+        folder = otherwise if local == self.uri else Path(local).resolve().parent
+        with ExitStack() as stack:
+            with writing("the lock of the registry", folder):
+                stack.enter_context(alone(folder / ".registry.lock"))
+            yield
+
+    def at(self, alias: str) -> Version | None:
+        """The version an alias points at; None where there is none.
+
+        Raises
+        ------
+        RegistryError
+            If the registry does not answer. So do all others.
+        """
+        with clear_faults(self.uri):
+            try:
+                return Version.of(self._client.get_model_version_by_alias(self.model, alias))
+            except MlflowException as fault:
+                if fault.error_code in MISSING:
+                    return None
+                raise
+
+    def version(self, number: str) -> Version:
+        """A version by its number.
+
+        Raises
+        ------
+        NotFoundError
+            If there is none.
+        """
+        with clear_faults(self.uri):
+            try:
+                return Version.of(self._client.get_model_version(self.model, number))
+            except MlflowException as fault:
+                if fault.error_code not in MISSING:
+                    raise
+                raise NotFoundError(
+                    f"no version {number} of {self.model} in {redacted(self.uri)}",
+                    "a registered version",
+                    "see the Models page of the MLflow UI for those there are",
+                ) from fault
+
+    def versions(self) -> list[Version]:
+        """All versions, newest first."""
+        with clear_faults(self.uri):
+            found = self._client.search_model_versions(f"name = '{self.model}'", max_results=1000)
+        return sorted(map(Version.of, found), key=lambda version: -int(version.number))
+
+    def aliases(self) -> dict[str, str]:
+        """Aliases and the numbers of the versions they point at."""
+        with clear_faults(self.uri):
+            try:
+                found = self._client.get_registered_model(self.model).aliases
+            except MlflowException as fault:
+                if fault.error_code in MISSING:
+                    return {}
+                raise
+        return {str(alias): str(number) for alias, number in found.items()}
+
+    def find(self, digest: str) -> Version | None:
+        """The newest version of a bundle, by the bundle's digest; None if it is not registered."""
+        return self._newest(BUNDLE, digest)
+
+    def rival(self, digest: str) -> Version | None:
+        """The version that a bundle has to measure up to; None if there is none.
+
+        That is the champion. Where the bundle is the champion's own, it is what that was judged
+        against when it came: the same night again ends in the same verdict.
+        """
+        champion = self.at(CHAMPION)
+        if champion is None or champion.tags.get(BUNDLE) != digest:
+            return champion
+        before = champion.tags.get(JUDGED_AGAINST)
+        if before is None:
+            return champion
+        try:
+            return self.version(before) if before else None
+        except NotFoundError:  # deleted since
+            return champion
+
+    def tag(self, number: str, tags: Mapping[str, str]) -> None:
+        """Set tags of a version."""
+        with clear_faults(self.uri):
+            for name, value in tags.items():
+                self._client.set_model_version_tag(self.model, number, name, value[:TAG_LENGTH])
+
+    def describe(self, number: str, text: str) -> None:
+        """Say what a version is, as Markdown for its page in MLflow; the first words are kept."""
+        with clear_faults(self.uri):
+            if not self._client.get_model_version(self.model, number).description:
+                self._client.update_model_version(self.model, number, text)
+
+    def challenge(self, number: str) -> None:
+        """Point `challenger` at a version."""
+        self._point(CHALLENGER, number)
+
+    def bundle(self, number: str) -> Path:
+        """The bundle's folder of a version; fetched if the registry is elsewhere."""
+        return download(f"models:/{self.model}/{number}", self.uri, self.patience)
+
+    def promote(self, number: str, *, by: str, why: str) -> Version | None:
+        """Make a version champion, and the champion before it `previous`.
+
+        Returns
+        -------
+        Version or None
+            The champion before it.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such version.
+        """
+        version, champion = self.version(number), self.at(CHAMPION)
+        if champion is not None and champion.number != number:
+            # First: cut off after it, `previous` and `champion` are the same, and nothing is lost.
+            self._point(PREVIOUS, champion.number)
+        self._point(CHAMPION, number)
+        self.tag(number, _signed(PROMOTED, by, why))
+        with clear_faults(self.uri):
+            for name in version.tags:
+                if name.startswith(ROLLED_BACK):
+                    self._client.delete_model_version_tag(self.model, number, name)
+        return champion
+
+    def rollback(self, *, by: str, why: str) -> tuple[Version, Version]:
+        """Make `previous` champion again, and the champion `previous`.
+
+        Done twice it does not undo itself: a version that was rolled back comes back by
+        `promote` only.
+
+        Returns
+        -------
+        fallen, restored : Version
+
+        Raises
+        ------
+        NotFoundError
+            If there is no previous champion, or it was rolled back itself.
+        """
+        champion, previous = self.at(CHAMPION), self.at(PREVIOUS)
+        fallen = self._cut_off(champion, previous)
+        if fallen is not None and champion is not None:
+            restored = champion
+        else:
+            fallen, restored = self._rolled(champion, previous)
+            # First, for it names both: cut off anywhere after it, the rest is done next time.
+            told = {**_signed(ROLLED_BACK, by, why), ROLLED_BACK_TO: restored.number}
+            self.tag(fallen.number, told)
+            self._point(CHAMPION, restored.number)
+        self._point(PREVIOUS, fallen.number)
+        self.tag(restored.number, _signed(PROMOTED, by, f"back from {fallen.number}: {why}"))
+        return fallen, restored
+
+    def _rolled(
+        self, champion: Version | None, previous: Version | None
+    ) -> tuple[Version, Version]:
+        """The champion and the version before it, if that can be gone back to."""
+        found = None
+        if champion is None:
+            found = f"{self.model} has no champion in {redacted(self.uri)}"
+        elif previous is None or previous.number == champion.number:
+            found = f"{self.model} has no champion before version {champion.number}"
+        elif ROLLED_BACK in previous.tags:
+            found = f"version {previous.number} of {self.model} was rolled back itself"
+        if found or champion is None or previous is None:
+            raise NotFoundError(
+                str(found), "a champion to go back to", "use recsys promote VERSION"
+            )
+        return champion, previous
+
+    def _cut_off(self, champion: Version | None, previous: Version | None) -> Version | None:
+        """The version a rollback took the place from without saying so in `previous`."""
+        if champion is None or previous is None or champion.number != previous.number:
+            return None
+        return self._newest(ROLLED_BACK_TO, champion.number)
+
+    def _newest(self, tag: str, value: str) -> Version | None:
+        with clear_faults(self.uri):
+            found = self._client.search_model_versions(
+                f"name = '{self.model}' and tags.`{tag}` = '{value}'"
+            )
+        versions = sorted((Version.of(entry) for entry in found), key=lambda v: int(v.number))
+        return versions[-1] if versions else None
+
+    def _point(self, alias: str, number: str) -> None:
+        with clear_faults(self.uri):
+            self._client.set_registered_model_alias(self.model, alias, number)
+
+
+def _signed(what: str, by: str, why: str) -> dict[str, str]:
+    """What was done to a version: when, by whom, why."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return {what: now, f"{what}_by": by, f"{what}_why": why}

@@ -1,0 +1,1 @@
+"""Tuning: search space, proposals, trials, stopping, the study and who trains it."""

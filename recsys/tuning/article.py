@@ -1,0 +1,106 @@
+"""The founding article's protocol: forest_minimize, one full training and one number a trial.
+
+Rosenthal, Learning to Rank Sketchfab Models with LightFM, 2016. Its first search has no
+features; its second has, and was meant to start from the best of the first, which it does here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from skopt import forest_minimize
+from skopt.space import Integer
+
+from recsys.base.config import Article
+from recsys.base.events import SearchStarted, tell
+from recsys.tuning.search import Recorder, Study, announce
+from recsys.tuning.space import Configuration, SearchSpace
+from recsys.tuning.trials import Leg, Problem, TrialResult, Workshop
+
+
+def article_study(
+    problem: Problem,
+    options: Article,
+    seed: int,
+    recorder: Recorder,
+) -> Study:
+    """Both searches of the article as one study, numbered through.
+
+    Parameters
+    ----------
+    problem : Problem
+        With `masked=False` as the article measures. Without features of items there is no second
+        search.
+    options : Article
+    seed : int
+    recorder : Recorder
+    """
+    recorder.begin()
+    has_features = problem.sides is not None and problem.sides.item is not None
+    with_features = has_features and options.feature_calls > 0
+    total = options.calls + (options.feature_calls if with_features else 0)
+    tell(SearchStarted(total))
+    trials: list[TrialResult] = []
+    plain = SearchSpace.from_config({**options.space, "strategy": "none"})
+    _search(problem, plain, options.max_epochs, options.calls, seed, recorder, trials, None)
+    if with_features:
+        best = max(trials, key=lambda trial: trial.precision)
+        space = SearchSpace.from_config({**options.feature_space, "strategy": "joint"})
+        first = [*space.point(_as_feature_start(best.configuration)), _epochs(best)]
+        calls = options.feature_calls
+        _search(problem, space, options.max_epochs, calls, seed, recorder, trials, first)
+    study = Study(tuple(trials), f"{total} trials are made, as in the founding article")
+    recorder.end(study)
+    return study
+
+
+def _as_feature_start(best: Configuration) -> Configuration:
+    """The first search's optimum in the second's terms: both sides regularised alike."""
+    start = dict(best)
+    start["item_alpha"] = start.pop("alpha", 1e-5)
+    return {**start, "user_alpha_scale": 1.0}
+
+
+def _epochs(trial: TrialResult) -> int:
+    return trial.best.epoch if trial.best else 1
+
+
+def _search(
+    problem: Problem,
+    space: SearchSpace,
+    max_epochs: int,
+    calls: int,
+    seed: int,
+    recorder: Recorder,
+    trials: list[TrialResult],
+    first: Sequence[Any] | None,
+) -> None:
+    """One forest_minimize; its trials are appended to `trials`."""
+    workshop = Workshop(problem)
+
+    def objective(point: Sequence[Any]) -> float:
+        configuration = space.configuration(point[:-1])
+        number, epochs = len(trials), int(point[-1])
+        trial = TrialResult(number, configuration)
+        recorded = recorder.recall(number, configuration)
+        recorder.started(trial)
+        leg = Leg(trial, (epochs,), (), epochs, recorded.curve, recorded.diverged)
+        result = workshop.run(leg)
+        trials.append(result)
+        recorder.measured(result, result.curve)
+        announce(result, max(trial.precision for trial in trials))
+        # A diverged trial counts as the worst there is, where the article let it read as 1.
+        return -result.precision
+
+    dimensions = [*space.dimensions(), Integer(1, max_epochs, name="epochs")]
+    start = None if first is None else [list(first)]
+    initial = min(10, max(calls - (0 if start is None else 1), 0))
+    forest_minimize(
+        objective,
+        dimensions,
+        n_calls=calls,
+        n_initial_points=initial,
+        x0=start,
+        random_state=seed,
+    )

@@ -1,0 +1,38 @@
+"""Problems: what a study tunes on, read from its stages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from recsys.data import files as products
+from recsys.models.strategies import Side, Sides
+from recsys.store.stages import Stage
+from recsys.tuning.trials import Problem
+
+
+def load_problem(holdouts: Stage, features: Stage, seed: int, masked: bool = True) -> Problem:
+    """What a study tunes on, read from its stages."""
+    parts = products.load_split(Path(holdouts.path))
+    sides = load_sides(features, parts.train.shape)
+    return Problem(parts.train, parts.validation, seed=seed, masked=masked, sides=sides)
+
+
+def load_sides(features: Stage, shape: tuple[int, int]) -> Sides | None:
+    """The encoded features of both sides; None where there are none.
+
+    Parameters
+    ----------
+    features : Stage
+        Of `encode`.
+    shape : (int, int)
+        Users and items that are trained; they lead the encoded rows.
+    """
+    found: dict[str, Side] = {}
+    for name, trained in zip(("user", "item"), shape, strict=True):
+        encoded = products.load_encoded(Path(features.path), name)
+        if encoded is not None:
+            counts = features.counts
+            found[name] = Side(
+                encoded, trained, counts["identity"], counts["normalisation"], counts["weight"]
+            )
+    return Sides(**found) if found else None

@@ -1,0 +1,163 @@
+"""The search space: validated data turned into scikit-optimize dimensions and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import skopt.space as sk
+
+from recsys.base.config import Choice, Range, Space
+from recsys.base.errors import ConfigError
+from recsys.models.plan import parse
+
+Configuration = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """The dimensions to search and the values that stay fixed.
+
+    Parameters
+    ----------
+    searched : dict of str to Range or Choice
+        In alphabetical order, so that the same space asks the same questions however it is
+        written down.
+    fixed : dict of str to value
+    """
+
+    searched: dict[str, Range | Choice]
+    fixed: Configuration
+
+    @classmethod
+    def from_config(cls, space: Space) -> SearchSpace:
+        """Split a configured space into what is searched and what is fixed.
+
+        Raises
+        ------
+        ConfigError
+            If nothing is to be searched, a name is no hyper-parameter, a value is none that can be
+            trained with, or a condition names no dimension.
+        """
+        searched = {
+            name: dimension
+            for name, dimension in sorted(space.items())
+            if isinstance(dimension, Range | Choice)
+        }
+        fixed = {name: value for name, value in space.items() if name not in searched}
+        if not searched:
+            raise ConfigError(
+                "search.space has fixed values only",
+                "at least one range or choice",
+                "give one of its names a low and a high",
+            )
+        if "user_alpha_scale" in space and not {"alpha", "item_alpha"} & set(space):
+            raise ConfigError(
+                "search.space has user_alpha_scale without what it scales",
+                "item_alpha beside it",
+                "add item_alpha, or search user_alpha itself",
+            )
+        made = cls(searched, fixed)
+        made._require_sound()
+        return made
+
+    def _require_sound(self) -> None:
+        """Every end of a range and every choice is a value that can be trained with."""
+        parse(self.configuration(self.middle()))
+        for place, (name, dimension) in enumerate(self.searched.items()):
+            if strange := set(dimension.when or {}) - {*self.searched, *self.fixed}:
+                raise ConfigError(
+                    f"search.space.{name} has a condition on {min(strange)}",
+                    "the name of another dimension",
+                    "rename it in `when`",
+                )
+            for value in _extremes(dimension):
+                point = self.middle()
+                point[place] = value
+                # As if its condition were met: otherwise nobody would look at the value.
+                parse({**self.configuration(point), name: _plain(dimension, value)})
+
+    def dimensions(self) -> list[sk.Dimension]:
+        """The searched dimensions as scikit-optimize has them."""
+        return [_dimension(name, dimension) for name, dimension in self.searched.items()]
+
+    def likely(self) -> list[sk.Dimension]:
+        """The part of each dimension from which the first trials are drawn."""
+        return [
+            _dimension(name, dimension, dimension.likely if isinstance(dimension, Range) else None)
+            for name, dimension in self.searched.items()
+        ]
+
+    def configuration(self, point: Sequence[Any]) -> Configuration:
+        """Hyper-parameters of a point; dimensions whose condition is not met are left out."""
+        values = dict(self.fixed)
+        for (name, dimension), value in zip(self.searched.items(), point, strict=True):
+            values[name] = _plain(dimension, value)
+        inactive = [
+            name
+            for name, dimension in self.searched.items()
+            if not _met(dimension.when or {}, values)
+        ]
+        return {name: value for name, value in values.items() if name not in inactive}
+
+    def point(self, configuration: Mapping[str, Any]) -> list[Any]:
+        """The point of a configuration, drawn into the ranges; what it lacks is the middle."""
+        middle = dict(zip(self.searched, self.middle(), strict=True))
+        return [
+            _inside(dimension, configuration.get(name, middle[name]))
+            for name, dimension in self.searched.items()
+        ]
+
+    def middle(self) -> list[Any]:
+        """The centre of every range, on its scale; the first value of every choice."""
+        return [_middle(dimension) for dimension in self.searched.values()]
+
+
+def _dimension(
+    name: str, dimension: Range | Choice, bounds: tuple[float | int, float | int] | None = None
+) -> sk.Dimension:
+    if isinstance(dimension, Choice):
+        return sk.Categorical(dimension.values, name=name)
+    prior = "log-uniform" if dimension.scale == "log" else "uniform"
+    kind = sk.Integer if _whole(dimension) else sk.Real
+    # Normalised, so that every dimension weighs the same in a surrogate's distances.
+    low, high = bounds or (dimension.low, dimension.high)
+    return kind(low, high, prior=prior, transform="normalize", name=name)
+
+
+def _whole(dimension: Range) -> bool:
+    return isinstance(dimension.low, int) and isinstance(dimension.high, int)
+
+
+def _plain(dimension: Range | Choice, value: Any) -> Any:
+    if isinstance(dimension, Choice):
+        return str(value)
+    return int(value) if _whole(dimension) else float(value)
+
+
+def _met(condition: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
+    return all(
+        values.get(name) in (wanted if isinstance(wanted, list) else [wanted])
+        for name, wanted in condition.items()
+    )
+
+
+def _inside(dimension: Range | Choice, value: Any) -> Any:
+    if isinstance(dimension, Choice):
+        return value if value in dimension.values else dimension.values[0]
+    return _plain(dimension, min(max(value, dimension.low), dimension.high))
+
+
+def _extremes(dimension: Range | Choice) -> Sequence[Any]:
+    if isinstance(dimension, Choice):
+        return dimension.values
+    return dimension.low, dimension.high
+
+
+def _middle(dimension: Range | Choice) -> Any:
+    if isinstance(dimension, Choice):
+        return dimension.values[0]
+    if dimension.scale == "log":
+        return _plain(dimension, (dimension.low * dimension.high) ** 0.5)
+    return _plain(dimension, (dimension.low + dimension.high) / 2)

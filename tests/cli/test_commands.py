@@ -1,0 +1,122 @@
+"""Questions in the terminal: tables a person reads, JSON a program reads, one line for a fault."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recsys.cli import commands as cli
+from tests.test_bundle import bundle
+
+
+class Terminal:
+    """Runs the library's command line in this process, on a bundle."""
+
+    def __init__(
+        self, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self.model, self.monkeypatch, self.capsys = str(model), monkeypatch, capsys
+
+    def __call__(self, *arguments: str) -> tuple[int, str, str]:
+        self.monkeypatch.setattr(sys, "argv", ["recsys", *arguments, "--model", self.model])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        captured = self.capsys.readouterr()
+        return int(ended.value.code or 0), captured.out, captured.err
+
+    def rows(self, *arguments: str) -> list[dict[str, Any]]:
+        code, out, err = self(*arguments, "--json")
+        assert code == 0, err
+        return json.loads(out)
+
+    def ids(self, *arguments: str) -> list[str]:
+        return [row["id"] for row in self.rows(*arguments)]
+
+
+@pytest.fixture
+def recsys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Terminal:
+    monkeypatch.setenv("COLUMNS", "120")
+    return Terminal(bundle(tmp_path / "bundle", features=True), monkeypatch, capsys)
+
+
+def test_recommend(recsys: Terminal) -> None:
+    first = {"id": "b", "name": "b", "score": 1.75, "reason": "like Apple"}
+    assert recsys.rows("recommend", "ann", "-n", "1") == [first]
+    assert recsys.ids("recommend", "ann", "--include-untrained") == ["b", "d", "e", "c"]
+    assert recsys.ids("recommend", "ann", "--include-seen", "--must", "red") == ["a", "b"]
+    assert recsys.ids("recommend", "ann", "--must-not", "red", "--exclude", "c") == ["d"]
+
+
+def test_recommend_for_somebody_new(recsys: Terminal) -> None:
+    assert recsys.ids("recommend", "--liked", "a") == ["b", "d", "c"]
+    assert recsys.ids("recommend", "--liked", "a", "--liked", "b", "--tag", "green")[0] == "c"
+    assert recsys.ids("recommend", "--feature", "country_de")[0] == "c"
+    code, out, err = recsys("recommend", "--liked", "zzz", "--json")
+    assert (code, json.loads(out)[0]["reason"]) == (0, "1 like")
+    assert "note: 1 unknown item ignored: zzz" in err
+    assert "by popularity" in err
+    assert "by popularity" in recsys("recommend")[1]
+    code, _, err = recsys("recommend", "ann", "--liked", "a")
+    assert (code, "give one of them" in err) == (2, True)
+
+
+def test_similar(recsys: Terminal) -> None:
+    code, out, _ = recsys("similar", "a")
+    assert code == 0
+    for said in ("like Apple", "both tag_red", "Cherry", "0.995"):
+        assert said in out
+    assert recsys.ids("similar", "--tag", "green") == ["c", "e", "b", "a"]
+    assert recsys.ids("similar", "--tag", "green", "--trained") == ["c", "b", "a"]
+    assert recsys.ids("tag", "green", "--trained") == ["c", "b", "a"]
+    assert recsys.ids("similar", "--liked-by", "ann")[0] == "a"
+    code, _, err = recsys("similar")
+    assert (code, "new item" in err) == (3, True)
+
+
+def test_tag(recsys: Terminal) -> None:
+    code, out, _ = recsys("tag", "red")
+    assert (code, "has tag_red" in out, "not tag_red" in out) == (0, True, True)
+    weighted = {row["id"]: row["score"] for row in recsys.rows("tag", "red=3", "green=4")}
+    assert weighted["a"] == pytest.approx(0.6)
+    against = {row["id"]: row["score"] for row in recsys.rows("tag", "tag_red=-1")}
+    assert against["a"] == pytest.approx(-1)
+    code, _, err = recsys("tag", "redd")
+    assert (code, "did you mean tag_red" in err) == (4, True)
+    code, _, err = recsys("tag", "color=blue")
+    assert (code, "'color=blue'" in err) == (4, True)
+
+
+def test_tags_for_items_and_for_tags(recsys: Terminal) -> None:
+    assert recsys.ids("suggest-tags", "b") == ["tag_sweet", "tag_green"]
+    assert recsys.ids("suggest-tags", "b", "--exclude", "tag_sweet") == ["tag_green"]
+    assert recsys.rows("suggest-tags", "b", "--type", "kind") == []
+    assert recsys.ids("suggest-tags", "--tag", "red")[0] == "tag_sweet"
+    assert recsys.ids("similar-tags", "red") == ["tag_sweet", "tag_green"]
+
+
+def test_audience(recsys: Terminal) -> None:
+    assert recsys.ids("audience", "c") == ["ann"]
+    assert recsys.ids("audience", "--tag", "green") == ["bob", "ann"]
+
+
+def test_explain(recsys: Terminal) -> None:
+    code, out, _ = recsys("explain", "ann", "b")
+    assert code == 0
+    for said in ("b for ann: 1.750", "the user", "the item itself", "tag_red", "Apple (1.00)"):
+        assert said in out
+    code, out, _ = recsys("explain", "ann", "a", "--json")
+    found = json.loads(out)
+    assert sum(part["value"] for part in found["parts"]) == pytest.approx(found["score"])
+
+
+def test_unknown_ids_name_the_closest(recsys: Terminal) -> None:
+    code, out, err = recsys("recommend", "anne")
+    assert (code, out) == (4, "")
+    assert "did you mean ann" in err
+    assert len(err.splitlines()) == 1

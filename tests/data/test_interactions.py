@@ -1,0 +1,279 @@
+"""Reading likes: every route gives the same, every rejected row is counted, every fault is said."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recsys.base.errors import InputError
+from recsys.data.interactions import InteractionColumns, Interactions, read_interactions
+from recsys.data.tables import Source, TextFormat, fingerprint
+
+NAMES = ['say "hi"', "a|b", "back\\slash", "tilt — brush"]
+FRAME = pd.DataFrame(
+    {
+        "modelname": [NAMES[0], NAMES[1], NAMES[0], NAMES[2], NAMES[3]],
+        "mid": ["m1", "m2", "m1", "m0", "m3"],
+        "uid": ["7", "7", "10", "10", "2"],
+    }
+)
+
+
+def text(delimiter: str = "|", end: str = "\n") -> str:
+    def field(value: str) -> str:
+        for special in ("\\", delimiter, '"'):
+            value = value.replace(special, "\\" + special)
+        return value
+
+    rows = [FRAME.columns, *FRAME.itertuples(index=False)]
+    return end.join(delimiter.join(field(value) for value in row) for row in rows) + end
+
+
+def plain(folder: Path) -> Source:
+    path = folder / "likes.psv"
+    path.write_bytes(text().encode())
+    return path
+
+
+def windows(folder: Path) -> Source:
+    path = folder / "likes.psv"
+    path.write_bytes(text(end="\r\n").encode())
+    return str(path)
+
+
+def gzipped(folder: Path) -> Source:
+    path = folder / "likes.psv.gz"
+    path.write_bytes(gzip.compress(text().encode()))
+    return path
+
+
+def bzipped(folder: Path) -> Source:
+    path = folder / "likes.psv.bz2"
+    path.write_bytes(bz2.compress(text().encode()))
+    return path
+
+
+def zstandard(folder: Path) -> Source:
+    path = folder / "likes.psv.zst"
+    with pa.output_stream(path, compression="zstd") as stream:
+        stream.write(text().encode())
+    return path
+
+
+def parquet(folder: Path) -> Source:
+    path = folder / "likes.parquet"
+    FRAME.to_parquet(path)
+    return path
+
+
+def parquet_with_numbers(folder: Path) -> Source:
+    path = folder / "likes.parquet"
+    FRAME.astype({"uid": "int64"}).to_parquet(path)
+    return path
+
+
+def parquet_folder(folder: Path) -> Source:
+    for part, rows in enumerate((FRAME[:2], FRAME[2:])):
+        pq.write_table(pa.Table.from_pandas(rows), folder / f"part-{part}.parquet")
+    return folder
+
+
+def memory(folder: Path) -> Source:
+    url = f"memory://{folder.name}/likes.psv"
+    with fsspec.open(url, "wb") as stream:
+        stream.write(text().encode())
+    return url
+
+
+def data_frame(folder: Path) -> Source:
+    return FRAME
+
+
+def data_frame_with_numbers(folder: Path) -> Source:
+    # As pandas gives integers with gaps.
+    return FRAME.assign(uid=FRAME.uid.astype("float64"))
+
+
+ROUTES = [
+    plain, windows, gzipped, bzipped, zstandard, parquet, parquet_with_numbers, parquet_folder,
+    memory, data_frame, data_frame_with_numbers,
+]  # fmt: skip
+
+
+def pairs(found: Interactions) -> list[tuple[str, str]]:
+    return [
+        (found.users.id(u), found.items.id(i)) for u, i in zip(found.user, found.item, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_every_route_gives_the_same(route: Callable[[Path], Source], tmp_path: Path) -> None:
+    found, names, rejected = read_interactions(route(tmp_path))
+    # Ids are text: "10" sorts before "2" before "7".
+    assert found.users.ids.to_pylist() == ["10", "2", "7"]
+    assert found.items.ids.to_pylist() == ["m0", "m1", "m2", "m3"]
+    assert pairs(found) == [("10", "m0"), ("10", "m1"), ("2", "m3"), ("7", "m1"), ("7", "m2")]
+    assert names is not None
+    assert names.to_pylist() == [NAMES[2], NAMES[0], NAMES[1], NAMES[3]]
+    assert rejected == {}
+    assert found.user.dtype == found.item.dtype == np.int32
+
+
+def test_another_delimiter_is_a_setting(tmp_path: Path) -> None:
+    path = tmp_path / "likes.csv"
+    path.write_text(text(","), encoding="utf-8")
+    found, _, _ = read_interactions(path, text=TextFormat(delimiter=","))
+    assert len(found) == 5
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=60))
+def test_duplicates_count_once_and_rows_may_come_in_any_order(rows: list[tuple[int, int]]) -> None:
+    frame = pd.DataFrame(rows, columns=["uid", "mid"])
+    columns = InteractionColumns(name=None)
+    found, _, rejected = read_interactions(frame, columns)
+    distinct = frame.astype(str).drop_duplicates().sort_values(["uid", "mid"])
+    assert pairs(found) == list(distinct.itertuples(index=False, name=None))
+    assert rejected.get("duplicate", 0) == len(rows) - len(distinct)
+    again = read_interactions(frame.sample(frac=1, random_state=1), columns)[0]
+    assert (again.user == found.user).all()
+    assert (again.item == found.item).all()
+
+
+def test_every_rejected_row_is_counted_by_its_reason(tmp_path: Path) -> None:
+    path = tmp_path / "likes.psv"
+    path.write_text(
+        "uid|mid|w|t\n1|a|1|5\n1|a|2|6\n|b|1|5\n2||1|5\n2|b|-1|5\n2|b|nan|5\n2|b|inf|5\n"
+        "2|b|x|5\n2|b|1|soon\n2|b|1\n2|b|0.5|7\n",
+        encoding="utf-8",
+    )
+    columns = InteractionColumns(name=None, weight="w", timestamp="t")
+    found, _, rejected = read_interactions(path, columns)
+    assert rejected == {
+        "wrong number of fields": 1,
+        "no user": 1,
+        "no item": 1,
+        "weight not a positive number": 4,
+        "unreadable timestamp": 1,
+        "duplicate": 1,
+    }
+    assert found.weight is not None
+    assert found.timestamp is not None
+    # Of duplicates the first row counts.
+    assert found.weight.tolist() == [1.0, 0.5]
+    assert found.timestamp.tolist() == [5, 7]
+
+
+def test_dates_become_seconds() -> None:
+    frame = pd.DataFrame({"uid": ["1", "2"], "mid": "a", "t": ["1970-01-02", "1970-01-01T00:01Z"]})
+    columns = InteractionColumns(name=None, timestamp="t")
+    found, _, _ = read_interactions(frame, columns)
+    assert found.timestamp is not None
+    assert found.timestamp.tolist() == [86_400, 60]
+
+
+FAULTS = {
+    "missing": (None, "no file or folder"),
+    "empty": (b"", "is empty"),
+    "header only": (b"modelname|mid|uid\n", "0 rows and none is usable"),
+    "no such column": (b"modelname|item|uid\nx|a|1\n", "has the columns modelname, item, uid"),
+    "other delimiter": (b"modelname,mid,uid\nx,a,1\n", "a column uid and a column mid"),
+    "not text": (b"modelname|mid|uid\nx|\xff\xfe|1\n", "utf-8 text"),
+    "twice": (b"modelname|mid|mid|uid\nx|a|b|1\n", "more than one column mid"),
+    "nothing in it": (b"modelname|mid|uid\nx||\ny||\n", r"no user: 2"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_faulty_file_is_one_clear_error(fault: str, tmp_path: Path) -> None:
+    content, said = FAULTS[fault]
+    path = tmp_path / "likes.psv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=said) as raised:
+        read_interactions(path)
+    assert "likes.psv" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_parquet_file_that_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "likes.parquet"
+    path.write_bytes(text().encode())
+    with pytest.raises(InputError, match="cannot be read as Parquet"):
+        read_interactions(path)
+
+
+def test_the_fingerprint_is_of_the_content(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x")
+    (tmp_path / "b").write_bytes(b"x")
+    (tmp_path / "c").write_bytes(b"y")
+    first, same, other = (fingerprint(tmp_path / name) for name in "abc")
+    assert first == same != other
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=40))
+def test_of_duplicates_the_first_row_gives_weight_and_timestamp(
+    rows: list[tuple[int, int]],
+) -> None:
+    frame = pd.DataFrame(rows, columns=["uid", "mid"])
+    frame["w"] = np.arange(len(rows)) + 1.0
+    frame["t"] = 1_000 - np.arange(len(rows))
+    columns = InteractionColumns(name=None, weight="w", timestamp="t")
+    found = read_interactions(frame, columns)[0]
+    first = frame.drop_duplicates(["uid", "mid"]).sort_values(["uid", "mid"])
+    assert found.weight is not None
+    assert found.timestamp is not None
+    assert found.weight.tolist() == first.w.tolist()
+    assert found.timestamp.tolist() == first.t.tolist()
+    assert found.matrix().dtype == np.float32
+    assert found.matrix().sum() == first.w.sum()
+
+
+@pytest.mark.parametrize(
+    ("stamps", "expected", "unreadable"),
+    [
+        (["2020-01-01", "2021-01-01", "0", ""], [1_577_836_800, 1_609_459_200], 2),
+        (["5", "2021-01-01", "7", ""], [5, 7], 2),
+        ([5, 7, None, None], [5, 7], 2),
+        (pd.to_datetime(["1970-01-02", None, "1970-01-01", None]), [86_400, 0], 2),
+        ([1e300, 7.9, -3.0, np.inf], [7, -3], 2),
+    ],
+)  # fmt: skip
+def test_timestamps_are_what_most_of_them_are(
+    stamps: object, expected: list[int], unreadable: int
+) -> None:
+    frame = pd.DataFrame({"uid": ["1", "2", "3", "4"], "mid": "a", "t": stamps})
+    columns = InteractionColumns(name=None, timestamp="t")
+    found, _, rejected = read_interactions(frame, columns)
+    assert found.timestamp is not None
+    assert found.timestamp.tolist() == expected
+    assert rejected == {"unreadable timestamp": unreadable}
+
+
+def test_an_item_is_called_by_its_first_name_and_may_have_none() -> None:
+    rows = [("b", "1", "late"), ("a", "1", None), ("b", "2", "later"), ("a", "2", "ignored")]
+    frame = pd.DataFrame(rows, columns=["mid", "uid", "modelname"])
+    names = read_interactions(frame)[1]
+    assert names is not None
+    assert names.to_pylist() == ["", "late"]
+    assert read_interactions(frame, InteractionColumns(name=None))[1] is None
+
+
+def test_all_duplicates_are_one_interaction(tmp_path: Path) -> None:
+    path = tmp_path / "likes.psv"
+    path.write_text("modelname|mid|uid\n" + "x|a|1\n" * 50, encoding="utf-8")
+    found, _, rejected = read_interactions(path)
+    assert found.counts() == {"users": 1, "items": 1, "interactions": 1}
+    assert rejected == {"duplicate": 49}

@@ -1,0 +1,353 @@
+"""The gallery's pages: exact contents of a small model, whatever its names, and refusals."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from starlette.testclient import TestClient
+
+from recsys.bundle import load_bundle, save_bundle
+from recsys.data.idmap import IdMap
+from recsys.gallery.addresses import Addresses
+from recsys.gallery.cards import Desk
+from recsys.gallery.newcomer import newcomer_page
+from recsys.gallery.person import parts_of, user_page
+from recsys.gallery.pictures import Pictures
+from recsys.gallery.shelf import Opened, Shelf
+from recsys.gallery.showing import signed, tidy
+from recsys.gallery.site import Site
+from recsys.gallery.tag import tag_page
+from recsys.recommend.recommender import Recommender
+from tests.test_bundle import bundle
+
+HOSTILE = {
+    "markup": "<b>bold</b> & \"quoted\" 'too' </title></script>",
+    "script": "<script>document.title = 'taken'</script><img src=x onerror=alert(1)>",
+    "right to left": "\u202e\u05e9\u05dc\u05d5\u05dd\u202c \u2066x\u2069 \u0627\u0628",
+    "emoji": "👩‍👩‍👧‍👦🏳️‍🌈 tail",
+    "controls": "bell\x07 null\x00 line\nbreak\u2028end",
+    "template": "{{ 7 * 7 }} {% raw %} ${x} %s {id}",
+    "address": "../../a?b=c&d=e#f%2Fg/;h",
+    "long": "w" * 9_990 + "</bdi><i>",
+    "joined": "a\u0301" * 300,
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return bundle(tmp_path / "fruit", features=True)
+
+
+def site(folder: Path, pictures: Pictures | None = None) -> Site:
+    return Site(Shelf(str(folder)), folder.parent / "kept", pictures or Pictures())
+
+
+@pytest.fixture
+def client(folder: Path) -> TestClient:
+    return TestClient(site(folder).app)
+
+
+@pytest.fixture
+def desk(folder: Path) -> Desk:
+    return Desk(Opened("", Recommender.load(folder)), Addresses(), Pictures())
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> TestClient:
+    """The same model with hostile ids, names, users and tags."""
+    plain = load_bundle(bundle(tmp_path / "plain", features=True))
+    texts = list(HOSTILE.values())
+    assert plain.item_features is not None
+    words = plain.item_features.vocabulary
+    tags = sorted(f"tag_{text}" for text in texts[:4])
+    vocabulary = replace(
+        words,
+        features=IdMap(pa.array(tags), "feature"),
+        types=pa.array(["tag"] * 4),
+        values=pa.array([tag[4:] for tag in tags]),
+    )
+    (tmp_path / "hostile").mkdir()
+    save_bundle(
+        tmp_path / "hostile",
+        replace(
+            plain,
+            manifest={},
+            items=IdMap(pa.array(texts[:5]), "item"),
+            names=pa.array(texts[4:]),
+            users=IdMap(pa.array(texts[7:]), "user"),
+            item_features=replace(plain.item_features, vocabulary=vocabulary),
+        ),
+    )
+    return TestClient(site(tmp_path / "hostile").app)
+
+
+class Outline(HTMLParser):
+    """What a browser would make of a page: its elements, their texts, its links."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[str] = []
+        self.texts: list[str] = []
+        self.links: list[str] = []
+        self.attributes: set[str] = set()
+        self._open: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append(tag)
+        self._open.append(tag)
+        self.attributes |= {name for name, _ in attrs}
+        self.links += [value or "" for name, value in attrs if name == "href" and tag == "a"]
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).split())
+
+
+def page(client: TestClient, address: str, status: int = 200) -> Outline:
+    answer = client.get(address)
+    assert answer.status_code == status, Outline(answer.text).text
+    assert answer.headers["content-type"].startswith("text/html")
+    return Outline(answer.text)
+
+
+# --- What pages say ---------------------------------------------------------------------------
+
+
+def test_an_item_with_what_the_recommender_says_of_it(client: TestClient) -> None:
+    text = page(client, "/item?id=a&all=1").text
+    # b lies along a: 1 / sqrt(1.01); c and e across.
+    similar = text[text.index("Similar items") : text.index("Who would like it")]
+    assert re.findall(r"(b|Cherry|Elderberry) (\d\.\d\d)", similar) == [
+        ("b", "1.00"), ("Cherry", "0.00"), ("Elderberry", "0.00"),
+    ]  # fmt: skip
+    assert "both tag_red" in similar
+    assert "red sweet" in text[: text.index("Similar items")]
+    assert re.search(r"Who would like it bob likes", text)
+    trained = page(client, "/item?id=a").text
+    assert "Elderberry" not in trained[trained.index("Similar items") :]
+
+
+def test_as_if_new_goes_by_tags_and_tells_who_likes_it_in_fact(client: TestClient) -> None:
+    text = page(client, "/item?id=a&new=1").text
+    assert "Shown from its tags alone" in text
+    assert "1 of these 2 like it in fact" in text
+    assert re.search(r"ann likes it in fact", text)
+
+
+def test_a_suggested_tag_shows_what_it_would_change(client: TestClient) -> None:
+    outline = page(client, "/item?id=b")
+    tried = [link for link in outline.links if "add=" in link]
+    assert tried[0] == "/item?id=b&add=tag_sweet"
+    # b is red, (2, 0); with green, (0, 2) besides: c comes from a right angle to half of one.
+    changed = page(client, "/item?id=b&add=tag_green").text
+    before, after = re.split("With the tag", changed[changed.index("Now") :])
+    scores = r"(Apple|Cherry) (-?\d\.\d\d)"
+    assert re.findall(scores, before) == [("Apple", "1.00"), ("Cherry", "0.00")]
+    assert re.findall(scores, after) == [("Apple", "0.71"), ("Cherry", "0.71")]
+    page(client, "/item?id=b&add=tag_grey", 404)
+
+
+def test_items_of_a_tag_and_those_without_it(client: TestClient, desk: Desk) -> None:
+    found = tag_page(desk, ["red"], [], every=True)
+    assert [(card.id, card.lacks) for card in found.items.rows] == [
+        ("a", False), ("b", False), ("c", True), ("e", True),
+    ]  # fmt: skip
+    assert found.having == 2
+    text = page(client, "/tag?plus=red&all=1").text
+    assert "2 of these 4 have it" in text
+    assert text.count("does not have it") == 2
+
+
+def test_tags_with_plus_and_minus(client: TestClient, desk: Desk) -> None:
+    found = tag_page(desk, ["tag_red"], ["tag_green"])
+    # (1, -1) / sqrt 2 against (2, 0), (1, 0.1), (0, 3)
+    assert [(card.id, card.score) for card in found.items.rows] == [
+        ("a", pytest.approx(0.5**0.5)),
+        ("b", pytest.approx(0.9 / np.sqrt(2.02))),
+        ("c", pytest.approx(-(0.5**0.5))),
+    ]
+    assert found.turned["tag_red"] == "/tag?minus=tag_green&minus=tag_red"
+    assert found.without["tag_green"] == "/tag?plus=tag_red"
+    assert found.title == "red \u2212 green"
+    assert (
+        "/tag?plus=tag_red&plus=tag_sweet&minus=tag_green"
+        in page(client, "/tag?plus=tag_red&minus=tag_green").links
+    )
+    # One on both sides is a plus; one twice counts once.
+    assert tag_page(desk, ["red", "tag_red"], ["tag_red"]).minus == []
+
+
+def test_a_users_bars_add_up_to_the_score(desk: Desk) -> None:
+    found = user_page(desk, "bob")
+    assert [card.id for card in sorted(found.liked, key=lambda card: card.id)] == ["b", "c"]
+    scores = {row.id: row.score for row in desk.opened.recommender.recommend("bob", 12)}
+    assert [why.card.id for why in found.recommended] == list(scores)
+    for why in found.recommended:
+        assert sum(bar.value for bar in why.bars) == pytest.approx(scores[why.card.id], abs=1e-6)
+        assert why.score == pytest.approx(scores[why.card.id])
+        for bar in why.bars:
+            assert -0.01 <= bar.start <= bar.start + bar.width <= 100.02
+    # Half of a's vector is from red and sweet, (3, 1) / sqrt 2, and of its bias, -0.25 / sqrt 2.
+    half = 0.5**0.5
+    expected = {"taste": 2 - 1.5 * half, "item": half / 8, "tags": 1.375 * half, "user": 0.5}
+    parts = parts_of(desk.opened.recommender.explain("ann", "a"))
+    assert parts == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_new_users_likes_are_in_the_address(client: TestClient, desk: Desk) -> None:
+    found = newcomer_page(desk, ["a", "", "a", "zzz"])
+    assert found.ids == ["a"]
+    assert found.notes == ("1 unknown item left out",)
+    # a folds in to (2, 0): b 2.25, d 1, c 0.
+    assert [(card.id, card.score) for card in found.recommended.rows] == [
+        ("b", 2.25), ("d", 1.0), ("c", 0.0),
+    ]  # fmt: skip
+    assert found.recommended.rows[0].href == "/new?like=a&like=b"
+    assert found.liked[0].href == "/new"
+    assert "/new?like=a&like=b" in page(client, "/new?like=a").links
+    assert "What do you like?" in page(client, "/new").text
+    page(client, "/new?" + "&".join(f"like={i}" for i in range(101)), 400)
+
+
+def test_every_link_of_every_page_leads_to_a_page(client: TestClient) -> None:
+    seen, waiting = set[str](), ["/"]
+    while waiting:
+        address = waiting.pop()
+        if address in seen or not address.startswith("/") or address.startswith("/static"):
+            continue
+        seen.add(address)
+        if len(seen) < 120:
+            waiting += page(client, address).links
+    paths = {address.split("?")[0] for address in seen}
+    assert {"/", "/item", "/tag", "/user", "/new", "/map", "/run", "/compare"} <= paths
+
+
+def test_a_model_without_features_has_pages_as_well(tmp_path: Path) -> None:
+    client = TestClient(site(bundle(tmp_path / "plain")).app)
+    for address in ("/", "/item?id=a", "/user?id=ann", "/new?like=a", "/find?q=a", "/run", "/map"):
+        page(client, address)
+    # d has no direction; its page says so where the others are.
+    assert "neither likes nor known features" in page(client, "/item?id=d").text
+    page(client, "/tag?plus=red", 400)
+
+
+# --- Hostile names ----------------------------------------------------------------------------
+
+
+def addresses() -> list[str]:
+    texts = list(HOSTILE.values())
+    items = [f"/item?id={quote(text)}" for text in texts[:5]]
+    items += [f"{item}&new=1&all=1" for item in items[:4]]
+    tags = [f"/tag?plus={quote('tag_' + text)}&all=1" for text in texts[:4]]
+    users = [f"/user?id={quote(text)}" for text in texts[7:]]
+    new = ["/new?" + "&".join(f"like={quote(text)}" for text in texts)]
+    find = [f"/find?q={quote(text[:150])}" for text in texts]
+    missing = [f"/{kind}={quote(text)}x" for text in texts for kind in ("item?id", "tag?plus")]
+    return ["/", "/map", *items, *tags, *users, *new, *find, *missing]
+
+
+@pytest.mark.parametrize("address", addresses(), ids=lambda address: address[:40])
+def test_hostile_names_are_text(hostile: TestClient, address: str) -> None:
+    answer = hostile.get(address)
+    assert answer.status_code in (200, 400, 404)
+    outline = Outline(answer.text)
+    assert not {"b", "i"} & set(outline.elements)
+    assert not {name for name in outline.attributes if name.startswith("on")}
+    assert not {"style"} & (outline.attributes | set(outline.elements))
+    # Two files of ours at most, nothing between the tags.
+    assert not re.search(r"<script(?![^>]* src=\"/static/)", answer.text)
+    assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\u2028]", "".join(outline.texts))
+    assert len(answer.text) < 250_000
+
+
+def test_a_hostile_name_is_shown_in_full(hostile: TestClient) -> None:
+    name = HOSTILE["markup"]
+    outline = page(hostile, f"/item?id={quote(HOSTILE['markup'])}")
+    assert name in outline.text or name in " ".join(outline.texts)
+    # The longest name is shortened in lists, and there in full on its own page.
+    long = page(hostile, f"/item?id={quote(HOSTILE['emoji'])}").text
+    assert HOSTILE["long"] in long
+
+
+def test_names_are_tidied() -> None:
+    assert tidy("a\x07b\u2028c") == "a\ufffdb c"
+    assert tidy("  two\n words ") == "two words"
+    assert tidy("x" * 200, 10) == "x" * 10 + "…"
+    assert tidy("x" * 10, 10) == "x" * 10
+    assert tidy("👩‍👩‍👧") == "👩‍👩‍👧"
+    assert (signed(1.234), signed(-0.4), signed(-0.001)) == ("+1.23", "\u22120.40", "0.00")
+
+
+# --- Type-ahead, errors, headers --------------------------------------------------------------
+
+
+def test_the_type_ahead_finds_items_tags_and_users(client: TestClient) -> None:
+    groups = client.get("/find.json?q=a").json()["groups"]
+    found = {group["kind"]: [row["id"] for row in group["rows"]] for group in groups}
+    assert found["item"][0] == "a"
+    assert found["user"] == ["ann"]
+    assert groups[0]["rows"][0] == {
+        "id": "a", "name": "Apple", "href": "/item?id=a", "hint": "1 like",
+    }  # fmt: skip
+    tags = client.get("/find.json?q=RED&kind=tag").json()["groups"]
+    assert [row["href"] for row in tags[0]["rows"]] == ["/tag?plus=tag_red"]
+    assert client.get("/find.json?q=").json() == {"groups": []}
+    assert "Did you mean tag_red" not in page(client, "/find?q=red").text
+    assert "Did you mean green ?" in page(client, "/find?q=grean").text
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "said"),
+    [
+        ("/nothing", 404, "no such page"),
+        ("/item?id=x", 404, "no item 'x'"),
+        ("/item", 400, "an address without id="),
+        ("/user?id=anne", 404, "did you mean ann?"),
+        ("/tag?plus=grean", 404, "did you mean tag_green"),
+        ("/tag?plus=sweet", 400, "one of kind_sweet, tag_sweet"),
+        ("/tag", 400, "no tag"),
+        ("/item?id=a&v=2", 404, "version 2 of a bundle in a folder"),
+    ],
+)
+def test_errors_are_pages_that_say_what_to_do(
+    client: TestClient, address: str, status: int, said: str
+) -> None:
+    text = page(client, address, status).text
+    assert said in text
+    assert "Front page" in text
+
+
+def test_a_fault_of_ours_is_a_page_with_headers_too(folder: Path) -> None:
+    broken = site(folder)
+    broken.shelf.champion().__dict__["finder"] = None
+    answer = TestClient(broken.app, raise_server_exceptions=False).get("/find?q=a")
+    assert answer.status_code == 500
+    assert "could not be made" in answer.text
+    assert "script-src 'self'" in answer.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize("address", ["/", "/item?id=x", "/find.json?q=a", "/static/gallery.js"])
+def test_a_browser_is_told_what_pages_may_do(client: TestClient, address: str) -> None:
+    headers = client.get(address).headers
+    policy = headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'")
+    assert "unsafe" not in policy
+    assert "img-src 'self';" in policy
+    assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_other_hosts_names_and_verbs_are_refused(client: TestClient) -> None:
+    assert client.get("/", headers={"host": "evil.example"}).status_code == 400
+    assert client.post("/item?id=a").status_code == 405
+    assert client.get("/static/../site.py").status_code == 404

@@ -1,0 +1,196 @@
+"""Versions in the gallery: of a real registry; beside one another, their runs, and the champion."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from recsys.base.config import Config, Tracking
+from recsys.base.errors import ConfigError, NotFoundError
+from recsys.bundle import load_bundle, save_bundle
+from recsys.gallery.cards import Card, beside
+from recsys.gallery.server import gallery, serve
+from recsys.gallery.shelf import Shelf
+from recsys.gallery.site import Site
+from recsys.serving import pyfunc
+from recsys.tracking.registry import Registry
+from recsys.tracking.runs import Opened, Tracker, read_study
+from tests.gallery.test_pages import page
+from tests.test_bundle import bundle
+
+
+def estimate(mean: float) -> dict[str, float]:
+    return {"mean": mean, "low": mean - 0.01, "high": mean + 0.01}
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    """Two versions: in the second, c lies along a as b does, and ann likes it too."""
+    folder = tmp_path_factory.mktemp("versions")
+    uri = f"sqlite:///{folder}/mlflow.db"
+    first = load_bundle(bundle(folder / "first", features=True))
+    vectors = np.array(first.factors.item_factors)
+    vectors[2] = [3, 0]
+    factors = replace(first.factors, item_factors=vectors)
+    tracker = Tracker.connect(uri, "fruit")
+    for number, (made, precision) in enumerate(((first, 0.2), (first, 0.4)), start=1):
+        about = {
+            "seed": number,
+            "holdout": "test",
+            "metrics": {"precision_at_5": estimate(precision), "auc": estimate(0.9)},
+            "configuration": {"no_components": 2, "learning_rate": 0.0456},
+            "counts": {"users": 2, "items": 4, "interactions": 3},
+        }
+        where = folder / str(number) / "bundle"
+        where.mkdir(parents=True)
+        changed = replace(made, factors=factors) if number == 2 else made
+        save_bundle(where, replace(changed, manifest=about))
+        run_id = tracker.open_study(Opened(f"k{number}", f"fruit, seed {number}", {}))
+        metrics = [("test_als/precision_at_5", 0.15, 0), ("test_als/precision_at_5_low", 0.14, 0)]
+        metrics += [("test_als/precision_at_5_high", 0.16, 0), ("cold/precision_at_5", 0.0898, 0)]
+        tracker.log(run_id, metrics, tags={"best_trial": "1"})
+        for trial in (0, 1):
+            curve = [("curve/precision_at_5", 0.1 * trial + 0.01 * e, e) for e in (1, 2, 4)]
+            tags = {"kind": "trial", "study": f"k{number}", "trial": str(trial)}
+            tracker.log_run(f"trial {trial}", tags, {}, curve)
+        pyfunc.register(uri, run_id, "fruit", where, {"gate/coverage": "passed: all, wanted 1"})
+    made = Registry(uri, "fruit")
+    made.promote("1", by="ann", why="the first")
+    made.challenge("2")
+    return made
+
+
+@pytest.fixture
+def site(registry: Registry, tmp_path: Path) -> Site:
+    return Site(Shelf("fruit", registry.uri, every=0), tmp_path, mlflow="http://ui.example:5000/")
+
+
+@pytest.fixture
+def client(site: Site) -> TestClient:
+    return TestClient(site.app)
+
+
+def test_versions_and_aliases_are_listed(registry: Registry) -> None:
+    assert [version.number for version in registry.versions()] == ["2", "1"]
+    assert registry.aliases() == {"champion": "1", "challenger": "2"}
+    assert Registry(registry.uri, "nothing").aliases() == {}
+    assert Registry(registry.uri, "nothing").versions() == []
+
+
+def test_a_page_of_another_version_links_to_that_version(client: TestClient) -> None:
+    champion = page(client, "/item?id=a")
+    assert "version 1" in champion.text
+    assert not [link for link in champion.links if "v=" in link]
+    other = page(client, "/item?id=a&v=2")
+    assert "You are looking at version 2" in other.text
+    own = [link for link in other.links if link.startswith(("/item", "/user", "/tag", "/map"))]
+    assert own
+    assert all("v=2" in link for link in own)
+    page(client, "/item?id=a&v=3", 404)
+    page(client, "/item?id=a&v=x", 404)
+
+
+def test_champion_beside_challenger(client: TestClient) -> None:
+    text = page(client, "/compare").text
+    assert "Version 1 beside version 2" in text
+    assert "version 1, champion" in text
+    assert "version 2, challenger" in text
+    assert "0.2000 (0.1900 to 0.2100) 0.4000 (0.3900 to 0.4100) larger" in text
+    assert "auc 0.9000 (0.8900 to 0.9100) 0.9000 (0.8900 to 0.9100) coverage" not in text
+    assert "larger" not in text[text.index("auc") :]  # intervals that meet
+    assert "Users: 0 new, 0 gone" in text
+
+
+def test_differences_are_marked(client: TestClient) -> None:
+    text = page(client, "/compare?a=1&b=2&item=a").text
+    left, right = text[text.index("Like Apple") :].split("Version 2")
+    assert "b 1.00" in left
+    # c has moved from a right angle into a's direction: from the second place to the first.
+    assert "Cherry 1.00 ▲ up 1" in right
+    assert "b 1.00 both tag_red ▼ down 1" in right
+    same = page(client, "/compare?a=1&b=1&item=a").text
+    assert "up" not in same[same.index("Like Apple") :]
+    for subject in ("user=bob", "tag=tag_red"):
+        page(client, f"/compare?a=2&b=1&{subject}")
+    assert "no item 'x'" in page(client, "/compare?a=1&b=2&item=x").text
+
+
+def test_marks_of_two_lists() -> None:
+    def card(name: str) -> Card:
+        return Card(name, name, "", 0, "", (), None)
+
+    before, after = beside([*map(card, "abcd")], [*map(card, "bade")])
+    assert [(one.id, one.mark) for one in before] == [
+        ("a", ""), ("b", ""), ("c", "gone"), ("d", ""),
+    ]  # fmt: skip
+    assert [(one.id, one.mark) for one in after] == [
+        ("b", "up 1"), ("a", "down 1"), ("d", "up 1"), ("e", "new"),
+    ]  # fmt: skip
+
+
+def test_the_run_behind_it(client: TestClient, registry: Registry) -> None:
+    outline = page(client, "/run")
+    text = outline.text
+    assert "fruit, seed 1" in text
+    assert "Why it is champion: the first" in text
+    assert "this model 0.2000 0.1900 to 0.2100 ALS 0.1500 0.1400 to 0.1600" in text
+    assert "precision at 5 of items nobody has liked, by their tags 0.0898" in text
+    assert "Its best: 0.1400 after 4 epochs" in text
+    assert "coverage passed: all, wanted 1" in text
+    assert "learning_rate 0.0456" in text
+    version = registry.version("1")
+    study = read_study(registry.uri, version.run_id)
+    assert study is not None
+    address = f"http://ui.example:5000/#/experiments/{study.experiment_id}/runs/{version.run_id}"
+    assert address in outline.links
+    assert study.curves[0].points == ((1, 0.01), (2, 0.02), (4, 0.04))
+    assert read_study(registry.uri, "0" * 32) is None
+    assert "/run?v=2" in outline.links
+
+
+def test_a_new_champion_is_shown_without_a_restart(
+    client: TestClient, registry: Registry, site: Site
+) -> None:
+    assert "version 1" in page(client, "/").text
+    registry.promote("2", by="ann", why="better")
+    assert "version 2" in page(client, "/").text
+    registry.rollback(by="ann", why="not better")
+    assert "version 1" in page(client, "/").text
+    assert site.shelf.champion() is site.shelf.champion()
+
+
+def test_no_champion_and_no_registry_say_what_to_do(registry: Registry, tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="train first"):
+        Shelf("nothing", registry.uri).champion()
+    client = TestClient(Site(Shelf("nothing", registry.uri), tmp_path).app)
+    assert "train first" in page(client, "/", 404).text
+    gone = TestClient(Site(Shelf("fruit", f"sqlite:///{tmp_path}/none.db"), tmp_path).app)
+    assert "no model registry" in page(gone, "/", 503).text
+
+
+@pytest.fixture
+def config(registry: Registry) -> Config:
+    return Config(tracking=Tracking(uri=registry.uri))
+
+
+def test_a_server_that_cannot_be_says_why(config: Config) -> None:
+    with pytest.raises(NotFoundError, match="train first"):
+        serve("nothing", config, "127.0.0.1", 0)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(ConfigError, match="choose another with --port"):
+            serve("fruit", config, "127.0.0.1", taken.getsockname()[1])
+
+
+def test_loopback_is_asked_by_its_names_alone(config: Config) -> None:
+    here = TestClient(gallery("fruit", config, "127.0.0.1").app)
+    assert here.get("/", headers={"host": "127.0.0.1:8600"}).status_code == 200
+    assert here.get("/", headers={"host": "rebound.example"}).status_code == 400
+    everywhere = TestClient(gallery("fruit", config, "0.0.0.0").app)  # noqa: S104
+    assert everywhere.get("/", headers={"host": "gallery.example"}).status_code == 200

@@ -1,0 +1,172 @@
+"""The stage that judges, on real training: what is compared with what, and what it writes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from recsys.base.config import Data, Evaluate, Fit, Gate
+from recsys.base.errors import InputError
+from recsys.bundle import Bundle, Seen, load_bundle, save_bundle
+from recsys.data import files as products
+from recsys.models.popularity import popularity
+from recsys.pipeline import learning
+from recsys.pipeline.gating import gate
+from recsys.pipeline.preparation import load_core
+from recsys.ranking.metrics import precision_at_k
+from recsys.store.stages import Stage
+from tests.conftest import Prepared, prepare
+from tests.fixtures.planted import write_planted
+
+SEED = 2016
+GOOD = {"no_components": 16, "learning_rate": 0.05, "loss": "warp"}
+WEAK = GOOD | {"no_components": 2, "learning_rate": 0.02}
+OPTIONS = Evaluate(als_trials=0, bootstrap_samples=100)
+
+
+@dataclass(frozen=True)
+class Night:
+    """What a night hands to the gate."""
+
+    prepared: Prepared
+    measured: Stage
+    fitted: Stage
+
+    @property
+    def bundle(self) -> Path:
+        return self.fitted.file("bundle")
+
+
+def night(prepared: Prepared, folder: Path, configuration: dict[str, Any], epochs: int) -> Night:
+    """A night whose search ended in this configuration."""
+    trial = {"configuration": configuration, "epochs": epochs}
+    found = {**trial, "strategies": {"none": trial}, "started_from": []}
+    tuned = Stage("tune", str(folder), json.dumps(found), found)
+    measured = learning.evaluate(folder, prepared.holdouts, prepared.features, tuned, OPTIONS, SEED)
+    fitted = learning.fit(
+        folder, prepared.core, prepared.features, tuned, measured, Fit(), SEED, {}
+    )
+    return Night(prepared, measured, fitted)
+
+
+def judged(folder: Path, tonight: Night, champion: Path | None, version: str = "7") -> Stage:
+    named = None if champion is None else {"version": version, "bundle": champion.parent.name}
+    return gate(
+        folder, tonight.prepared.holdouts, tonight.prepared.features, tonight.measured,
+        tonight.fitted, named, Gate(), SEED, champion_bundle=champion,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Night, Night]:
+    """The same likes trained well and badly."""
+    folder = tmp_path_factory.mktemp("gating")
+    likes, features = write_planted(folder / "in")
+    prepared = prepare(Data(likes=str(likes), features=str(features)), folder)
+    return folder, night(prepared, folder, GOOD, 15), night(prepared, folder, WEAK, 2)
+
+
+def checks(verdict: Stage) -> dict[str, bool]:
+    return {check["name"]: check["passed"] for check in verdict.read_json("verdict.json")["checks"]}
+
+
+def test_the_first_of_all_is_judged_without_a_champion(world: tuple[Path, Night, Night]) -> None:
+    folder, good, _ = world
+    verdict = judged(folder, good, None)
+    assert verdict.counts["passed"], verdict.counts
+    assert verdict.counts["champion"] is None
+    assert not verdict.file("churn.json").exists()
+    table = pq.read_table(verdict.file("per_user.parquet"))
+    assert table.column_names == ["user", "challenger", "popularity"]
+    users = load_bundle(good.bundle).users
+    assert all(user in users for user in table.column("user").to_pylist())
+
+
+def test_a_worse_challenger_is_held_and_a_better_one_is_not(
+    world: tuple[Path, Night, Night],
+) -> None:
+    folder, good, weak = world
+    verdict = judged(folder, weak, good.bundle)
+    assert not verdict.counts["passed"]
+    assert not checks(verdict)["no worse than the champion"]
+    assert checks(verdict)["data all there"]
+    better = judged(folder, good, weak.bundle)
+    assert better.counts["passed"], better.counts
+    assert 0 <= better.counts["overlap"] < 1
+    assert "## Against version 7" in better.file("verdict.md").read_text()
+
+
+def test_the_champion_is_measured_refit_and_not_as_it_is(
+    world: tuple[Path, Night, Night],
+) -> None:
+    folder, good, weak = world
+    verdict = judged(folder, weak, good.bundle)
+    found = pq.read_table(verdict.file("per_user.parquet")).column("champion").to_numpy()
+    parts = products.load_split(Path(good.prepared.holdouts.path))
+    known = parts.train + parts.validation
+    again = learning.refit(known, {**GOOD, "epochs": 15}, good.prepared.features, SEED).factors
+    assert found.tolist() == precision_at_k(again, parts.test, known, 5).tolist()
+    # The champion has seen these very likes: measured as it is it would look better.
+    itself = precision_at_k(load_bundle(good.bundle).factors, parts.test, known, 5)
+    assert itself.mean() > found.mean()
+
+
+def test_the_same_configuration_is_not_refit(world: tuple[Path, Night, Night]) -> None:
+    folder, good, _ = world
+    verdict = judged(folder, good, good.bundle, "8")
+    table = pq.read_table(verdict.file("per_user.parquet"))
+    assert table.column("champion").equals(table.column("challenger"))
+    assert verdict.counts["passed"]
+    assert verdict.counts["overlap"] == 1
+
+
+def test_a_model_that_shows_everybody_the_same_is_held(
+    world: tuple[Path, Night, Night], tmp_path: Path
+) -> None:
+    folder, good, _ = world
+    matrix = load_core(good.prepared.core).matrix()
+    popular = Night(good.prepared, good.measured, _stage(tmp_path, good, popularity(matrix)))
+    verdict = judged(folder, popular, None)
+    assert [name for name, passed in checks(verdict).items() if not passed] == ["variety"]
+
+
+def test_half_a_delivery_is_held(world: tuple[Path, Night, Night], tmp_path: Path) -> None:
+    folder, good, _ = world
+    bundle = load_bundle(good.bundle)
+    counts = {name: 2 * count for name, count in bundle.manifest["counts"].items()}
+    champion = _stage(tmp_path, good, bundle.factors, counts=counts)
+    verdict = judged(folder, good, champion.file("bundle"), "9")
+    assert [name for name, passed in checks(verdict).items() if not passed] == ["data all there"]
+
+
+def test_a_champion_that_cannot_be_trained_any_more_does_not_block_the_way(
+    world: tuple[Path, Night, Night], tmp_path: Path
+) -> None:
+    folder, good, _ = world
+    wild = {**GOOD, "learning_rate": 1e9, "epochs": 3}
+    champion = _stage(tmp_path, good, load_bundle(good.bundle).factors, configuration=wild)
+    verdict = judged(folder, good, champion.file("bundle"), "10")
+    assert verdict.counts["passed"]
+    assert "cannot be trained on today's data" in verdict.file("verdict.md").read_text()
+    parts = products.load_split(Path(good.prepared.holdouts.path))
+    with pytest.raises(InputError, match="diverged"):
+        learning.refit(parts.train, wild, good.prepared.features, SEED)
+
+
+def _stage(folder: Path, like: Night, factors: Any, **manifest: Any) -> Stage:
+    """A fitted stage like that of a night, with other factors or another manifest."""
+    bundle = load_bundle(like.bundle)
+    made = Bundle(
+        factors, bundle.users, bundle.items, bundle.names,
+        Seen(np.asarray(bundle.seen.indptr), np.asarray(bundle.seen.indices)),
+        {**bundle.manifest, **manifest}, trained=factors.n_items,
+    )  # fmt: skip
+    (folder / "bundle").mkdir()
+    save_bundle(folder / "bundle", made)
+    return Stage("fit", str(folder), folder.name, dict(bundle.manifest["counts"]))

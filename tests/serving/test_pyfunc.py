@@ -1,0 +1,232 @@
+"""The registered model, asked over HTTP through MLflow's own scoring server."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import mlflow
+import pandas as pd
+import pytest
+
+from recsys.base.errors import NotFoundError, RegistryError
+from recsys.recommend.recommender import Recommender
+from recsys.serving import pyfunc
+from recsys.tracking import models
+from recsys.tracking.client import registry_at
+from recsys.tracking.models import champion_version, download
+from recsys.tracking.registry import Registry
+from recsys.tracking.runs import Opened, Tracker
+from tests.test_bundle import bundle
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("registry")
+    uri = f"sqlite:///{folder}/mlflow.db"
+    tracker = Tracker.connect(uri, "fruit")
+    run_id = tracker.open_study(Opened("k", "fruit", {}))
+    number = pyfunc.register(
+        uri, run_id, "fruit", bundle(folder / "bundle", features=True), {"a": "b"}
+    )
+    Registry(uri, "fruit").promote(number, by="ann", why="the first")
+    return uri
+
+
+def test_the_champion_is_found_by_alias(registry: str) -> None:
+    found = champion_version(registry, "fruit")
+    assert found is not None
+    assert (found[0], found[1]["a"]) == ("1", "b")
+    assert champion_version(registry, "vegetables") is None
+    folder = download("models:/fruit@champion", registry)
+    assert Recommender.load(folder).recommend("ann", 1)[0].id == "b"
+
+
+def test_the_environment_is_left_as_it_was(registry: str) -> None:
+    before = {k: v for k, v in os.environ.items() if k.startswith("MLFLOW")}
+    champion_version(registry, "fruit")
+    assert before == {k: v for k, v in os.environ.items() if k.startswith("MLFLOW")}
+
+
+def test_what_is_not_there_is_said(registry: str, tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="no model models:/fruit@nobody"):
+        download("models:/fruit@nobody", registry)
+    with pytest.raises(RegistryError, match="no model registry at"):
+        download("models:/fruit@champion", f"sqlite:///{tmp_path}/none.db")
+
+
+def test_a_model_larger_than_any_bundle_is_not_fetched(
+    registry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = download("models:/fruit@champion", registry).parents[1]
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    monkeypatch.setattr(models, "MOST_BYTES", size - 1)
+    with pytest.raises(RegistryError, match=f"has {size:,} bytes"):
+        download("models:/fruit@champion", registry)
+    monkeypatch.setattr(models, "MOST_BYTES", size)
+    assert download("models:/fruit@champion", registry).is_dir()
+
+
+def test_nothing_in_the_model_is_pickled(registry: str) -> None:
+    folder = download("models:/fruit@champion", registry).parents[1]
+    names = [path.suffix for path in folder.rglob("*") if path.is_file()]
+    assert names
+    assert not {".pkl", ".pickle", ".joblib", ".cloudpickle"} & set(names)
+
+
+def test_the_pyfunc_answers_tables(registry: str) -> None:
+    with registry_at(registry):
+        model = mlflow.pyfunc.load_model("models:/fruit@champion")
+    questions = pd.DataFrame({"query": ["recommend", "similar"], "id": ["ann", "a"], "n": [2, 1]})
+    answers = model.predict(questions)
+    assert answers[["row", "id"]].to_numpy().tolist() == [[0, "b"], [0, "d"], [1, "b"]]
+
+
+@pytest.fixture(scope="module")
+def server(registry: str) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [
+        sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/fruit@champion",
+        "--env-manager", "local", "--host", "127.0.0.1", "--port", port,
+    ]  # fmt: skip
+    variables = os.environ | {
+        "MLFLOW_TRACKING_URI": registry,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    process = subprocess.Popen(command, env=variables, start_new_session=True)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 90
+        while time.monotonic() < deadline:
+            try:
+                httpx.get(f"{address}/ping", timeout=2).raise_for_status()
+                break
+            except httpx.HTTPError:
+                time.sleep(0.3)
+        yield address
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait(30)
+
+
+def ask(server: str, *questions: dict[str, object]) -> httpx.Response:
+    return httpx.post(
+        f"{server}/invocations", json={"dataframe_records": list(questions)}, timeout=30
+    )
+
+
+def test_it_answers_over_http(server: str) -> None:
+    answer = ask(server, {"query": "recommend", "id": "ann", "n": 1})
+    row = {"row": 0, "id": "b", "name": "b", "score": 1.75, "reason": "like Apple", "notes": ""}
+    assert answer.json()["predictions"] == [row]
+
+
+# Every kind of question, and the best of each answer; see test_recommender for the numbers.
+ASKED = [
+    ({"query": "recommend", "id": "ann", "include_seen": True}, "a", 2.5),
+    ({"query": "recommend", "id": "ann", "must_not": ["red"]}, "d", 1.5),
+    ({"query": "recommend", "id": "ann", "include_untrained": True, "exclude": ["b", "d"]}, "e", 1),
+    ({"query": "recommend", "liked": ["a"]}, "b", 2.25),
+    ({"query": "recommend", "features": ["country_de"]}, "c", 3.5),
+    ({"query": "similar", "id": "c"}, "e", 1),
+    ({"query": "similar", "tags": ["green"]}, "c", 1),
+    ({"query": "similar", "liked_by": ["ann"], "must": ["red"]}, "a", 1),
+    ({"query": "tag", "tags": ["red"]}, "a", 1),
+    ({"query": "tag", "tags": ["red", "green"], "weights": [3.0, 4.0]}, "c", 0.8),
+    ({"query": "suggest-tags", "id": "b", "type": "tag"}, "tag_sweet", 1.1),
+    ({"query": "similar-tags", "id": "red"}, "tag_sweet", 0.707),
+    ({"query": "audience", "id": "c"}, "ann", 0.5),
+    ({"query": "audience", "tags": ["green"]}, "bob", 4),
+    ({"query": "explain", "id": "ann", "item": "a"}, "ann", 0.5),
+]  # fmt: skip
+
+
+def test_every_kind_of_question_is_answered_over_http(server: str) -> None:
+    for question, best, score in ASKED:
+        answer = ask(server, question)
+        assert answer.status_code == 200, (question, answer.text)
+        first = answer.json()["predictions"][0]
+        assert (first["id"], first["score"]) == (best, pytest.approx(score, abs=1e-3)), question
+
+
+def test_a_table_of_mixed_questions_has_nulls(server: str) -> None:
+    names = {name for question, _, _ in ASKED for name in question}
+    whole = [{name: question.get(name) for name in names} for question, _, _ in ASKED]
+    answers = ask(server, *whole).json()["predictions"]
+    best = {answer["row"]: answer["id"] for answer in reversed(answers)}
+    assert best == {row: id_ for row, (_, id_, _) in enumerate(ASKED)}
+
+
+def test_what_has_to_be_said_comes_with_the_answer(server: str) -> None:
+    answers = ask(server, {"query": "recommend", "liked": ["zzz"], "n": 1}).json()["predictions"]
+    assert "unknown item ignored: zzz" in answers[0]["notes"]
+    assert "by popularity" in answers[0]["notes"]
+
+
+def test_users_asked_for_together_are_answered_as_alone(server: str) -> None:
+    both = ask(server, *({"query": "recommend", "id": user, "n": 2} for user in ("ann", "bob")))
+    alone = [
+        {**answer, "row": row}
+        for row, user in enumerate(("ann", "bob"))
+        for answer in ask(server, {"query": "recommend", "id": user, "n": 2}).json()["predictions"]
+    ]
+    assert both.json()["predictions"] == alone
+    wrong = ask(server, *({"query": "recommend", "id": user, "n": 2} for user in ("ann", "eve")))
+    assert wrong.status_code == 400
+    assert "row 1" in wrong.text
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        {"query": "recommend", "id": "nobody", "n": 1},
+        {"query": "recommend", "id": "ann", "n": 0},
+        {"query": "recommend", "id": "ann", "n": 10**6},
+        {"query": "divine", "id": "ann", "n": 1},
+        {"query": "similar", "tags": "green"},
+        {"query": "similar", "tags": ["grean"]},
+        {"query": "tag"},
+        {"query": "explain", "id": "ann"},
+        {"query": "recommend", "id": "ann", "liked": ["a"]},
+        {"id": "ann"},
+        {"query": "recommend", "liked": ["a"] * 1001},
+        {"query": "recommend", "id": "a" * 1001},
+        {"query": "recommend", "id": 5},
+        {"query": "recommend", "id": "ann", "n": "ten"},
+        {"query": "tag", "tags": ["red"], "weights": [1e300]},
+    ],
+)
+def test_a_wrong_question_is_the_askers_fault(server: str, question: dict[str, object]) -> None:
+    assert ask(server, question).status_code == 400
+
+
+def test_a_table_is_bounded(server: str) -> None:
+    many = ask(server, *[{"query": "recommend", "id": "ann"}] * 1001)
+    assert many.status_code == 400
+    assert "1,001 questions" in many.text
+    rows = ask(server, *[{"query": "tag", "tags": ["red"], "n": 1000}] * 51)
+    assert rows.status_code == 400
+    assert "51,000 rows" in rows.text
+
+
+def test_mutated_requests_never_break_the_scoring_server(server: str) -> None:
+    drawn = random.Random(5)
+    whole = json.dumps({"dataframe_records": [question for question, _, _ in ASKED[:3]]}).encode()
+    for _ in range(80):
+        body = bytearray(whole)
+        for _ in range(drawn.randint(1, 4)):
+            place = drawn.randrange(len(body))
+            body[place : place + drawn.randint(0, 9)] = drawn.randbytes(drawn.randint(0, 3))
+        kind = {"Content-Type": "application/json"}
+        answer = httpx.post(f"{server}/invocations", content=bytes(body), headers=kind, timeout=30)
+        assert answer.status_code in (200, 400, 415, 422), (bytes(body), answer.text)

@@ -1,0 +1,184 @@
+"""Tracking: what MLflow holds of a study, and a study taken up again from it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from recsys.base.config import Range
+from recsys.base.errors import RegistryError
+from recsys.store.journal import Journal
+from recsys.tracking.runs import Fingerprinted, Opened, StudyRecorder, Tracker, flat
+from recsys.tuning.search import Budget, Policy, Study, run_study
+from recsys.tuning.space import SearchSpace
+from recsys.tuning.trials import Rung, TrialResult
+from tests.conftest import ROOT
+from tests.tuning.test_search import SPACE, outline, problem
+
+POLICY = Policy(max_epochs=24, screen=5, initial=3)
+
+
+def recorder(folder: Path, journal: Journal | None = None) -> StudyRecorder:
+    tracker = Tracker.connect(f"sqlite:///{folder}/mlruns/mlflow.db", "planted")
+    data = Fingerprinted("planted", "f00d", "in/likes.psv", {"users": 240, "interactions": 2_600})
+    opened = Opened("key", "planted, seed 4", {"search.trials": 9}, data=data)
+    return StudyRecorder(tracker, opened, journal)
+
+
+def study(recorder: StudyRecorder, trials: int = 9) -> Study:
+    space = SearchSpace.from_config(SPACE)
+    return run_study(
+        problem(), space, Budget(trials), policy=POLICY, seed=4, batch=3, recorder=recorder
+    )
+
+
+def test_a_study_is_a_parent_run_with_children_curves_and_figures(tmp_path: Path) -> None:
+    found = study(recorder(tmp_path))
+    tracker = Tracker.connect(f"sqlite:///{tmp_path}/mlruns/mlflow.db", "planted")
+    parent = tracker.find_study("key")
+    assert parent is not None
+    assert parent.data.params["search.trials"] == "9"
+    assert parent.data.tags["best_trial"] == str(found.best.number)
+    assert parent.data.tags["ended"] == found.ended
+    assert parent.data.metrics["val/precision_at_5"] == pytest.approx(found.best.precision)
+    for name, value in found.best.configuration.items():
+        assert parent.data.tags[f"best/{name}"] == str(value)
+    (data,) = parent.inputs.dataset_inputs
+    assert (data.dataset.name, data.dataset.digest) == ("planted", "f00d")
+    assert json.loads(data.dataset.profile) == {"users": 240, "interactions": 2_600}
+    recorded = tracker.recorded_trials("key")
+    assert len(recorded) == 9
+    for trial in found.trials:
+        run, measured = recorded[trial.number]
+        assert measured.curve == trial.curve
+        assert run.data.tags["reason"] == trial.reason
+        assert run.info.status == ("FAILED" if trial.status == "diverged" else "FINISHED")
+    figures = tracker.client.list_artifacts(parent.info.run_id, "figures")
+    assert {Path(figure.path).name for figure in figures} == {
+        "best_so_far.png", "learning_curves.png", "importance.png",
+    }  # fmt: skip
+    artifacts = (tmp_path / "mlruns" / "artifacts").rglob("*.png")
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in artifacts)
+
+
+def test_a_finished_study_is_taken_over_without_training(tmp_path: Path) -> None:
+    first = study(recorder(tmp_path))
+    start = time.thread_time()
+    again = study(recorder(tmp_path))
+    assert outline(again) == outline(first)
+    # The very seconds of the first time: nothing was measured anew.
+    assert [t.seconds for t in again.trials] == [t.seconds for t in first.trials]
+    assert again.best.factors is None
+    assert time.thread_time() - start < 60
+
+
+def test_more_trials_go_on_from_those_that_are_there(tmp_path: Path) -> None:
+    short = study(recorder(tmp_path), trials=4)
+    longer = study(recorder(tmp_path), trials=9)
+    assert [t.configuration for t in longer.trials[:4]] == [t.configuration for t in short.trials]
+    # What both measured was measured once, seconds and all; how far a trial goes may differ.
+    for one, other in zip(longer.trials, short.trials, strict=False):
+        both = min(len(one.curve), len(other.curve))
+        assert one.curve[:both] == other.curve[:both]
+    # And none of what the shorter one measured is lost, be it more than the longer one needed.
+    tracker = Tracker.connect(f"sqlite:///{tmp_path}/mlruns/mlflow.db", "planted")
+    kept = tracker.recorded_trials("key")
+    assert [kept[s.number][1].curve[: len(s.curve)] for s in short.trials] == [
+        s.curve for s in short.trials
+    ]
+    # The study's run tells of the better trial that the longer one found.
+    assert longer.best.number >= 4
+    parent = tracker.find_study("key")
+    assert parent is not None
+    assert parent.data.tags["best_trial"] == str(longer.best.number)
+    assert parent.data.tags["best/alpha"] == str(longer.best.configuration["alpha"])
+    assert parent.data.metrics["val/precision_at_5"] == pytest.approx(longer.best.precision)
+
+
+def test_divergence_is_recorded_as_what_it_is(tmp_path: Path) -> None:
+    wild = dict(SPACE) | {"learning_rate": Range(low=1e3, high=1e6, scale="log"), "alpha": 0.0}
+    space = SearchSpace.from_config(wild)
+    keeper = recorder(tmp_path)
+    first = run_study(problem(), space, Budget(3), policy=POLICY, seed=1, recorder=keeper)
+    again = run_study(
+        problem(), space, Budget(3), policy=POLICY, seed=1, recorder=recorder(tmp_path)
+    )
+    assert outline(again) == outline(first)
+    tracker = Tracker.connect(f"sqlite:///{tmp_path}/mlruns/mlflow.db", "planted")
+    for run, recorded in tracker.recorded_trials("key").values():
+        assert recorded.diverged
+        assert run.data.tags["status"] == "diverged"
+        assert run.data.metrics["val/precision_at_5"] == 0
+
+
+def test_many_rungs_fit_into_mlflows_limits(tmp_path: Path) -> None:
+    keeper = recorder(tmp_path)
+    keeper.begin()
+    curve = tuple(Rung(epoch, 0.5, 1.0) for epoch in range(1, 1202))
+    trial = TrialResult(0, {f"p{i}": i for i in range(150)})
+    keeper.started(trial)
+    keeper.measured(TrialResult(0, trial.configuration, curve, "complete", "all epochs"), curve)
+    tracker = Tracker.connect(f"sqlite:///{tmp_path}/mlruns/mlflow.db", "planted")
+    run, recorded = tracker.recorded_trials("key")[0]
+    assert recorded.curve == curve
+    assert len(run.data.params) == 150
+
+
+def test_a_server_that_is_not_there_is_said_at_once() -> None:
+    start = time.monotonic()
+    with pytest.raises(RegistryError, match=r"no tracking server answers at http://127\.0\.0\.1:9"):
+        Tracker.connect("http://127.0.0.1:9", "x")
+    assert time.monotonic() - start < 10
+
+
+def test_flat_names() -> None:
+    assert flat({"a": {"b": {"c": 1}}, "d": [2]}) == {"a.b.c": 1, "d": [2]}
+
+
+CONNECT = """
+import sys
+from recsys.tracking.runs import Tracker
+print(Tracker.connect(f"sqlite:///{sys.argv[1]}/mlruns/mlflow.db", "planted").experiment_id)
+"""
+
+
+def test_processes_that_make_the_database_at_once_get_one(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", CONNECT, str(tmp_path)]
+    several = [
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(3)
+    ]
+    made = [process.communicate()[0].strip() for process in several]
+    assert [process.returncode for process in several] == [0, 0, 0]
+    assert made == ["1", "1", "1"]
+    assert [path.name for path in (tmp_path / "mlruns").iterdir()] == ["mlflow.db"]
+
+
+def test_a_database_that_was_being_made_when_its_maker_was_killed_is_made(tmp_path: Path) -> None:
+    (tmp_path / "mlruns").mkdir()
+    (tmp_path / "mlruns" / ".mlflow.db.unfinished").write_bytes(b"half of it")
+    study(recorder(tmp_path), trials=1)
+    assert not (tmp_path / "mlruns" / ".mlflow.db.unfinished").exists()
+
+
+def test_what_the_journal_alone_knows_is_recalled_and_told(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "trials.jsonl")
+    first = study(recorder(tmp_path / "first", journal))
+    assert not journal.path.exists()  # MLflow was told everything
+    # What a process leaves that was killed before MLflow was told anything.
+    for trial in first.trials:
+        about = {"at": 1, "trial": trial.number, "configuration": trial.configuration}
+        rungs = [[rung.epoch, rung.precision, rung.seconds] for rung in trial.curve]
+        journal.append({"kind": "started", **about})
+        journal.append({"kind": "measured", "rungs": rungs, **about})
+    again = study(recorder(tmp_path / "second", journal))
+    # The very seconds: nothing was trained, nor measured, anew.
+    assert [trial.curve for trial in again.trials] == [trial.curve for trial in first.trials]
+    assert not journal.path.exists()
+    tracker = Tracker.connect(f"sqlite:///{tmp_path}/second/mlruns/mlflow.db", "planted")
+    told = {number: found.curve for number, (_, found) in tracker.recorded_trials("key").items()}
+    assert told == {trial.number: trial.curve for trial in first.trials}

@@ -1,0 +1,177 @@
+"""The study over strategies: numbered through, mapped at no training cost, blind to cold items."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from recsys.base.config import Search
+from recsys.models.strategies import Side, Sides, learn
+from recsys.tuning.portfolio import PORTFOLIO
+from recsys.tuning.search import Forgetful
+from recsys.tuning.study import POOLINGS, best_by_strategy, best_of, study_strategies, without
+from recsys.tuning.trials import Problem, Rung, TrialResult
+from tests.evaluation.test_withheld import GROUPS, ITEMS, planted
+from tests.models.test_strategies import side
+
+
+@dataclass
+class Diary(Forgetful):
+    """Writes down what a recorder is told."""
+
+    begun: int = 0
+    ended: int = 0
+    numbers: list[int] = field(default_factory=list)
+
+    def begin(self) -> None:
+        self.begun += 1
+
+    def started(self, trial: TrialResult) -> None:
+        self.numbers.append(trial.number)
+
+    def measured(self, trial: TrialResult, new: Sequence[Rung]) -> None:
+        assert trial.number in self.numbers
+
+    def end(self, study: Any) -> None:
+        self.ended += 1
+
+
+def items() -> Side:
+    return side([[float(i % GROUPS == g) for g in range(GROUPS)] for i in range(ITEMS)], ITEMS)
+
+
+def problem() -> Problem:
+    train, validation = planted()
+    return Problem(train, validation, seed=1, sides=Sides(item=items()))
+
+
+GOOD = {"no_components": 24, "learning_rate": 0.06, "user_alpha": 1e-5, "item_alpha": 2e-5}
+SEARCH = Search(trials=3, max_epochs=9, batch=2, joint_trials=2)
+
+
+@pytest.fixture(scope="module")
+def study() -> Any:
+    return study_strategies(problem(), SEARCH, 1, cold_items=np.arange(5))
+
+
+def test_trials_are_numbered_through_and_recorded_once() -> None:
+    diary = Diary()
+    found = study_strategies(problem(), SEARCH, 1, recorder=diary)
+    assert [trial.number for trial in found.trials] == [0, 1, 2, 3, 4, 5]
+    assert diary.numbers == [0, 1, 2, 3, 4, 5]
+    assert (diary.begun, diary.ended) == (1, 1)
+    strategies = [trial.configuration["strategy"] for trial in found.trials]
+    assert strategies == ["none"] * 3 + ["mapped"] + ["joint"] * 2
+
+
+def test_the_mapped_trial_is_the_best_plain_one_and_no_worse(study: Any) -> None:
+    best = best_by_strategy(study.trials)
+    mapped, plain = best["mapped"], best["none"]
+    assert mapped.precision >= plain.precision
+    assert mapped.epochs == [plain.best.epoch]
+    for name, value in plain.configuration.items():
+        assert mapped.configuration[name] == value or name == "strategy"
+    assert mapped.reason == f"trial {plain.number}, features mapped"
+
+
+@pytest.mark.parametrize("featured", [True, False])
+def test_users_lean_on_their_likes_as_far_as_pays_on_validation(featured: bool) -> None:
+    """The planted groups are told by likes alone: a little training leaves room for them."""
+    asked = problem() if featured else replace(problem(), sides=None)
+    search = Search(trials=1, max_epochs=3, space={"no_components": 24, "learning_rate": 0.02})
+    trials = study_strategies(asked, search, 1).trials
+    chosen = best_of(trials)
+    assert chosen is not None
+    reached = {}
+    for share in POOLINGS:
+        configuration = {**chosen.configuration, "pooling": share}
+        model = learn(asked.train, configuration, chosen.epochs[0], 1, asked.sides)
+        reached[share] = asked.precision(model.factors)
+    assert chosen is trials[-1]
+    assert chosen.precision == max(reached.values()) > reached[0.0]
+    assert chosen.configuration["pooling"] == max(reached, key=lambda share: reached[share])
+    assert chosen.reason == (
+        "trial 0, features mapped" if featured else "trial 0, users leaning on what they like"
+    )
+
+
+def test_users_who_have_nothing_to_gain_do_not_lean() -> None:
+    """Everybody likes one of six items, and the five others are held out: any ranking is right."""
+    likes = sp.csr_matrix(np.eye(6, dtype=np.float32))
+    asked = Problem(likes, sp.csr_matrix(1 - np.eye(6, dtype=np.float32)), seed=1)
+    search = Search(trials=2, max_epochs=3, space={"no_components": 4, "initialisation": "random"})
+    found = study_strategies(asked, search, 1)
+    assert [trial.precision for trial in found.trials] == [1.0, 1.0]
+
+
+def test_joint_trials_start_from_the_optimum_without_features(study: Any) -> None:
+    plain = best_by_strategy(study.trials)["none"].configuration
+    start = study.trials[4].configuration
+    for name in ("no_components", "learning_rate", "user_alpha", "item_alpha", "max_sampled"):
+        assert start[name] == pytest.approx(plain[name])
+    assert {"feature_weight", "min_support", "normalisation", "features_below"} <= set(start)
+
+
+def test_the_same_seed_is_the_same_study(study: Any) -> None:
+    again = study_strategies(problem(), SEARCH, 1, cold_items=np.arange(5), workers=2)
+    assert [t.configuration for t in again.trials] == [t.configuration for t in study.trials]
+    assert [t.values for t in again.trials] == [t.values for t in study.trials]
+
+
+def test_what_is_said_of_cold_items_changes_nothing(study: Any) -> None:
+    whole = items()
+    matrix = whole.encoded.matrix.tolil()
+    matrix[:5] = 1
+    told = replace(whole, encoded=replace(whole.encoded, matrix=matrix.tocsr()))
+    other = replace(problem(), sides=Sides(item=told))
+    search = SEARCH.model_copy(update={"joint_trials": 0})
+    found = study_strategies(other, search, 1, cold_items=np.arange(5))
+    for name in ("penalty", "bias_gain"):
+        assert found.trials[3].configuration[name] == study.trials[3].configuration[name]
+
+
+def test_without_features_there_is_nothing_to_map() -> None:
+    trials = study_strategies(replace(problem(), sides=None), SEARCH, 1).trials
+    plain = [trial for trial in trials if "pooling" not in trial.configuration]
+    assert [trial.configuration["strategy"] for trial in plain] == ["none"] * 3
+    # Its users may lean on what they like: the best of these once more, and better.
+    for trial in trials[3:]:
+        assert trial is trials[3]
+        assert trial.configuration["strategy"] == "none"
+        assert trial.precision > max(other.precision for other in plain)
+
+
+def test_of_equals_the_mapped_one_wins_and_then_the_first() -> None:
+    def trial(number: int, strategy: str, value: float) -> TrialResult:
+        return TrialResult(number, {"strategy": strategy}, (Rung(3, value, 0.0),), "complete")
+
+    trials = [trial(0, "none", 0.2), trial(1, "none", 0.2), trial(2, "mapped", 0.2)]
+    assert best_of(trials) is trials[2]
+    assert best_of(trials[:2]) is trials[0]
+    assert best_of([*trials, trial(3, "joint", 0.3)]).number == 3
+    assert best_of([TrialResult(0, {})]) is None
+
+
+def test_some_items_are_said_nothing_of() -> None:
+    profiles = items().profiles()
+    left = without(profiles, np.array([0, 47]))
+    assert not left.described[[0, 47]].any()
+    assert left.described[1:47].all()
+    np.testing.assert_array_equal(left.rows(np.arange(1, 47)).data, profiles.data[1:47])
+
+
+def test_a_study_begins_with_the_champion_and_what_did_well_elsewhere_each_once() -> None:
+    known = dict(PORTFOLIO["citeulike-a"])
+    tried = study_strategies(
+        problem(), Search(trials=5, max_epochs=4), 1, started_from=[GOOD, known]
+    ).trials[:5]
+    wanted = [GOOD, known, PORTFOLIO["sketchfab"], PORTFOLIO["sample"]]
+    for trial, configuration in zip(tried, wanted, strict=False):
+        for name in ("no_components", "learning_rate", "user_alpha", "item_alpha"):
+            assert trial.configuration[name] == pytest.approx(configuration[name])
+    assert tried[4].configuration["learning_rate"] not in [one["learning_rate"] for one in wanted]
