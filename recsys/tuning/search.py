@@ -134,16 +134,16 @@ class Policy:
     on the sample, and 0.167 after 300 on citeulike-a (split 10), where both given curves rose to
     the last epoch and took 188 seconds: curves begin higher and end alike, so a long search of that
     space gains little. In the pipeline's own space it had 0.431 for 0.421 after 120 (the sample's
-    split 11; test 0.439 for 0.431). On the benchmark's six splits that space is beside the article's
-    one, in the median, 13.5 % higher after a hundredth of the seconds of the article's loop, 1.7 % after
-    a 30th, 1.5 % lower after a tenth and 1.1 % higher after a third. What is good there on
-    citeulike-a was found late and is far from the portfolio: 217 components, learning rate 0.0095,
-    user_alpha 3.8e-5, item_alpha 5.2e-6, max_sampled 98 have 0.180 after 20 epochs and 0.194 after
-    110 on split 10 (0.382 on the sample's, no more after 20). Not kept: nothing given followed
-    (0.430 after 61 on the sample, and then weakly regularised trials, ahead for their first 50
-    epochs, end all others); the first alone followed (0.428 after 113 on the sample, 0.176 after
-    240 on citeulike-a); steps as a share of the likely part, likely parts as narrow as what was
-    best elsewhere (0.423 after 82, 0.177 after 240).
+    split 11; test 0.439 for 0.431). On the benchmark's six splits that space is beside the
+    article's one, in the median, 13.5 % higher after a hundredth of the seconds of the article's
+    loop, 1.7 % after a 30th, 1.5 % lower after a tenth and 1.1 % higher after a third. What is good
+    there on citeulike-a was found late and is far from the portfolio: 217 components, learning rate
+    0.0095, user_alpha 3.8e-5, item_alpha 5.2e-6, max_sampled 98 have 0.180 after 20 epochs and
+    0.194 after 110 on split 10 (0.382 on the sample's, no more after 20). Not kept: nothing given
+    followed (0.430 after 61 on the sample, and then weakly regularised trials, ahead for their
+    first 50 epochs, end all others); the first alone followed (0.428 after 113 on the sample, 0.176
+    after 240 on citeulike-a); steps as a share of the likely part, likely parts as narrow as what
+    was best elsewhere (0.423 after 82, 0.177 after 240).
 
     Tried before and not kept: successive halving at 11, 35 and 110 epochs; a Gaussian process over
     configurations and epochs together, told whole curves, in the place of forecasts and
