@@ -12,8 +12,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # The packages of recsys, from the ground up: one may import those before it, and itself.
 ORDER = (
-    "base", "store", "data", "ranking", "models", "bundle", "tuning", "evaluation", "recommend",
-    "tracking", "serving", "pipeline", "gallery", "cli",
+    "_lazy", "base", "store", "data", "ranking", "models", "bundle", "tuning", "evaluation",
+    "recommend", "tracking", "serving", "pipeline", "gallery", "cli",
 )  # fmt: skip
 MLFLOW_ROOMS = {"tracking", "serving"}
 WEB = {"starlette", "fastapi", "uvicorn", "jinja2", "h11"}
