@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
+from recsys.base.arrays import AnyArray, Int32Array, IntArray
 from recsys.base.errors import InputError, NotFoundError
 from recsys.data.idmap import IdMap
 from recsys.models.content import Profiles
@@ -37,10 +37,10 @@ SIDES = ("user", "item")
 class Seen:
     """Known interactions of all users in compressed rows (the arrays of a CSR matrix)."""
 
-    indptr: NDArray[np.integer]
-    indices: NDArray[np.int32]
+    indptr: IntArray
+    indices: Int32Array
 
-    def of(self, user: int) -> NDArray[np.int32]:
+    def of(self, user: int) -> Int32Array:
         return self.indices[self.indptr[user] : self.indptr[user + 1]]
 
 
@@ -135,9 +135,9 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
     (folder / MANIFEST).write_text(text, encoding="utf-8")
 
 
-def _arrays(bundle: Bundle) -> dict[str, NDArray[Any]]:
+def _arrays(bundle: Bundle) -> dict[str, AnyArray]:
     """Every array under the name of its file."""
-    found: dict[str, NDArray[Any]] = {part: getattr(bundle.factors, part) for part in FACTORS}
+    found: dict[str, AnyArray] = {part: getattr(bundle.factors, part) for part in FACTORS}
     found |= {"seen_indptr": bundle.seen.indptr, "seen_indices": bundle.seen.indices}
     for side in SIDES:
         information: SideInformation | None = getattr(bundle, f"{side}_features")
@@ -280,7 +280,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _array(folder: Path, part: str) -> NDArray[Any]:
+def _array(folder: Path, part: str) -> AnyArray:
     # A plain array over the mapped file: operations on a memmap carry that class along.
     return np.asarray(np.load(folder / f"{part}.npy", mmap_mode="r", allow_pickle=False))
 

@@ -7,7 +7,8 @@ import difflib
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
+
+from recsys.base.arrays import Int64Array
 
 CUTOFF = 0.6
 _LOOKED_AT = 40
@@ -39,7 +40,7 @@ def closest(word: str, names: pa.Array, n: int = 3) -> list[str]:
     return difflib.get_close_matches(word, list(candidates), n=n, cutoff=CUTOFF)
 
 
-def _shared(letters: bytes, names: pa.Array) -> NDArray[np.int64]:
+def _shared(letters: bytes, names: pa.Array) -> Int64Array:
     """How many bytes of each name are in the word, each as often as it is there: (n_names,)."""
     names = names.cast(pa.large_string())
     _, offsets_buffer, data_buffer = names.buffers()

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
+from recsys.base.arrays import BoolArray, Float64Array, Int32Array
 from recsys.data.idmap import IdMap
 from recsys.data.tables import Source
 
@@ -19,12 +19,12 @@ EARLIEST, LATEST = (
     np.datetime64(year, "s").astype(np.int64).item() for year in ("0001-01-01", "+10000-01-01")
 )
 
-Check = Callable[[pa.ChunkedArray], NDArray[np.bool_]]
+Check = Callable[[pa.ChunkedArray], BoolArray]
 
 
 def valid_rows(
     table: pa.Table, checks: Mapping[str, tuple[str, Check]]
-) -> tuple[NDArray[np.bool_], dict[str, int]]:
+) -> tuple[BoolArray, dict[str, int]]:
     """Which rows pass every check, and how many fall to each (the first that they fail).
 
     Parameters
@@ -45,32 +45,32 @@ def valid_rows(
     return keep, rejected
 
 
-def present(column: pa.ChunkedArray) -> NDArray[np.bool_]:
+def present(column: pa.ChunkedArray) -> BoolArray:
     """Where a text column has something in it."""
     empty = pc.or_kleene(pc.is_null(column), pc.equal(column.cast(pa.string()), ""))
     return ~np.asarray(pc.fill_null(empty, True))
 
 
-def positive(column: pa.ChunkedArray) -> NDArray[np.bool_]:
+def positive(column: pa.ChunkedArray) -> BoolArray:
     """Where a column has a positive number that float32 can hold, without loss of its sign."""
     number = numbers(column)
     bounds = np.finfo(np.float32)
     return np.isfinite(number) & (number >= bounds.tiny) & (number < bounds.max)
 
 
-def dated(column: pa.ChunkedArray) -> NDArray[np.bool_]:
+def dated(column: pa.ChunkedArray) -> BoolArray:
     """Where a column has a readable timestamp."""
     return np.isfinite(seconds(column))
 
 
-def numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
+def numbers(column: pa.ChunkedArray) -> Float64Array:
     """A column as float64, NaN where it is no number; a moment or a span of time is none."""
     if pa.types.is_temporal(column.type):
         return np.full(len(column), np.nan)
     return pd.to_numeric(column.to_pandas(), errors="coerce").to_numpy(np.float64)
 
 
-def seconds(column: pa.ChunkedArray) -> NDArray[np.float64]:
+def seconds(column: pa.ChunkedArray) -> Float64Array:
     """Timestamps as numbers: dates become seconds since 1970, numbers stay what they are.
 
     NaN where there is neither, or a date outside of the years 1 to 9999.
@@ -91,7 +91,7 @@ def seconds(column: pa.ChunkedArray) -> NDArray[np.float64]:
     return np.where((elapsed >= EARLIEST) & (elapsed < LATEST), elapsed, np.nan)
 
 
-def _parsed(written: pd.Series) -> NDArray[np.float64]:
+def _parsed(written: pd.Series) -> Float64Array:
     """Seconds since 1970 of dates as people write them."""
     # "now" and "today" would be read too, as another moment every night.
     written = written.where(written.str.contains(r"\d", na=False))
@@ -101,7 +101,7 @@ def _parsed(written: pd.Series) -> NDArray[np.float64]:
     return np.where(np.isnat(ticks), np.nan, ticks.astype(np.int64) / TICKS["us"])
 
 
-def sorted_codes(column: pa.ChunkedArray, kind: str) -> tuple[NDArray[np.int32], IdMap]:
+def sorted_codes(column: pa.ChunkedArray, kind: str) -> tuple[Int32Array, IdMap]:
     """Indices (int32) of a dictionary-encoded column into its values, used ones only, sorted."""
     encoded = column.combine_chunks()
     if isinstance(encoded, pa.ChunkedArray):

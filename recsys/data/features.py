@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import scipy.sparse as sp
-from numpy.typing import NDArray
 from sklearn.preprocessing import OneHotEncoder, normalize
 
+from recsys.base.arrays import Float32Array, Int32Array, Int64Array
 from recsys.base.errors import InputError
 from recsys.data.columns import (
     label,
@@ -68,9 +68,9 @@ class FeatureTable:
         `tag_anime`, `tag`, `anime`: lower case, sorted by name.
     """
 
-    owner: NDArray[np.int32]
-    feature: NDArray[np.int32]
-    weight: NDArray[np.float32]
+    owner: Int32Array
+    feature: Int32Array
+    weight: Float32Array
     owners: IdMap
     names: pa.Array
     types: pa.Array
@@ -96,7 +96,7 @@ class Encoded:
     names: pa.Array
     types: pa.Array
     values: pa.Array
-    support: NDArray[np.int32]
+    support: Int32Array
 
 
 def read_features(
@@ -149,7 +149,7 @@ def read_features(
     return features, {reason: count for reason, count in rejected.items() if count}
 
 
-def _lowered(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], pa.Array]:
+def _lowered(column: pa.ChunkedArray) -> tuple[Int64Array, pa.Array]:
     """Codes (int64) into distinct lower-case values."""
     encoded = column.combine_chunks()
     if isinstance(encoded, pa.ChunkedArray):
@@ -252,10 +252,10 @@ def encode(
 
 
 def _one_hot(
-    row: NDArray[np.int32],
-    feature: NDArray[np.int32],
-    weight: NDArray[np.float32],
-    kept: NDArray[np.int64],
+    row: Int32Array,
+    feature: Int32Array,
+    weight: Float32Array,
+    kept: Int64Array,
     n_rows: int,
 ) -> sp.csr_matrix:
     """One-hot columns of the long table's rows, gathered into one row for each owner."""

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
+from recsys.base.arrays import Int32Array
 from recsys.data.features import Encoded, FeatureTable
 from recsys.data.idmap import IdMap
 from recsys.data.interactions import Interactions
@@ -128,7 +128,7 @@ def load_split(folder: Path) -> Split:
     return Split(train, validation, test, load_cold_items(folder))
 
 
-def load_cold_items(folder: Path) -> NDArray[np.int32]:
+def load_cold_items(folder: Path) -> Int32Array:
     """The items of a split that are measured as if nobody had liked them."""
     return np.load(folder / "cold_items.npy")
 

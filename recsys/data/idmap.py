@@ -8,8 +8,8 @@ from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from recsys.base.arrays import Int32Array, IntArray
 from recsys.base.errors import NotFoundError
 from recsys.base.spelling import closest
 
@@ -56,15 +56,15 @@ class IdMap:
             raise self._unknown(str(external))
         return found
 
-    def indices(self, externals: Sequence[object]) -> NDArray[np.int32]:
+    def indices(self, externals: Sequence[object]) -> Int32Array:
         """Indices (int32) of several external ids; raises as `index` does."""
         return np.array([self.index(external) for external in externals], dtype=np.int32)
 
-    def take(self, indices: NDArray[np.integer]) -> list[str]:
+    def take(self, indices: IntArray) -> list[str]:
         """External ids at several indices."""
         return [str(value) for value in self.ids.take(pa.array(indices)).to_pylist()]
 
-    def select(self, indices: NDArray[np.integer]) -> IdMap:
+    def select(self, indices: IntArray) -> IdMap:
         """A new map of a part of the ids, in the order of `indices`."""
         return IdMap(self.ids.take(pa.array(indices)), self.kind)
 

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
+from recsys.base.arrays import Float32Array, Int32Array, Int64Array
 from recsys.base.errors import InputError
 from recsys.data.columns import (
     dated,
@@ -25,7 +25,6 @@ from recsys.data.columns import (
 from recsys.data.idmap import IdMap
 from recsys.data.tables import Source, TextFormat, read_table
 
-Int32 = NDArray[np.int32]
 CHECKS = {
     "user": ("no user", present),
     "item": ("no item", present),
@@ -70,10 +69,10 @@ class Interactions:
     users, items : IdMap
     """
 
-    user: Int32
-    item: Int32
-    weight: NDArray[np.float32] | None
-    timestamp: NDArray[np.int64] | None
+    user: Int32Array
+    item: Int32Array
+    weight: Float32Array | None
+    timestamp: Int64Array | None
     users: IdMap
     items: IdMap
 
@@ -90,7 +89,7 @@ class Interactions:
 
 
 def csr_from_pairs(
-    user: Int32, item: Int32, weight: NDArray[np.float32] | None, shape: tuple[int, int]
+    user: Int32Array, item: Int32Array, weight: Float32Array | None, shape: tuple[int, int]
 ) -> sp.csr_matrix:
     """A CSR matrix (float32) of pairs that are sorted by user, then item, without duplicates.
 
@@ -149,7 +148,7 @@ def read_interactions(
     return interactions, names, {reason: count for reason, count in rejected.items() if count}
 
 
-def _first_names(table: pa.Table, item: Int32, n_items: int) -> pa.Array | None:
+def _first_names(table: pa.Table, item: Int32Array, n_items: int) -> pa.Array | None:
     """The name in the first row of each item."""
     if "name" not in table.column_names:
         return None
@@ -161,10 +160,10 @@ def _first_names(table: pa.Table, item: Int32, n_items: int) -> pa.Array | None:
 
 
 def _distinct(
-    user: Int32,
-    item: Int32,
-    weight: NDArray[np.float32] | None,
-    timestamp: NDArray[np.int64] | None,
+    user: Int32Array,
+    item: Int32Array,
+    weight: Float32Array | None,
+    timestamp: Int64Array | None,
     users: IdMap,
     items: IdMap,
 ) -> Interactions:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from recsys.base.arrays import BoolArray, Int32Array
 from recsys.base.errors import InputError
 from recsys.data.interactions import Interactions
 
@@ -37,8 +37,8 @@ class Core:
     """
 
     interactions: Interactions
-    users: NDArray[np.int32]
-    items: NDArray[np.int32]
+    users: Int32Array
+    items: Int32Array
     ledger: tuple[Pass, ...]
 
 
@@ -76,12 +76,12 @@ def kcore(interactions: Interactions, user_min: int, item_min: int) -> Core:
     return _restrict(interactions, kept, tuple(ledger))
 
 
-def _distinct(indices: NDArray[np.int32]) -> int:
+def _distinct(indices: Int32Array) -> int:
     """How many different indices there are; counting is faster than sorting."""
     return int(np.count_nonzero(np.bincount(indices, minlength=1)))
 
 
-def _renumbered(indices: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def _renumbered(indices: Int32Array) -> tuple[Int32Array, Int32Array]:
     """The indices that occur, ascending, and each index's place among them."""
     occurring = np.flatnonzero(np.bincount(indices)).astype(np.int32)
     place = np.zeros(occurring[-1] + 1, dtype=np.int32)
@@ -89,9 +89,7 @@ def _renumbered(indices: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[
     return occurring, place[indices]
 
 
-def _restrict(
-    interactions: Interactions, kept: NDArray[np.bool_], ledger: tuple[Pass, ...]
-) -> Core:
+def _restrict(interactions: Interactions, kept: BoolArray, ledger: tuple[Pass, ...]) -> Core:
     # Indices keep their order, so the pairs stay sorted.
     users, user = _renumbered(interactions.user[kept])
     items, item = _renumbered(interactions.item[kept])

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
+from recsys.base.arrays import BoolArray, Float64Array, Int32Array
 from recsys.base.errors import InputError
 from recsys.data.interactions import Interactions, csr_from_pairs
-
-Int32 = NDArray[np.int32]
 
 # Below this many held-out users a mean precision says nothing: its standard error would exceed it.
 FEWEST_USERS = 10
@@ -33,7 +31,7 @@ class Split:
     train: sp.csr_matrix
     validation: sp.csr_matrix
     test: sp.csr_matrix
-    cold_items: Int32
+    cold_items: Int32Array
 
     def refit_train(self) -> sp.csr_matrix:
         """Train and validation together: what a test measurement may know."""
@@ -57,7 +55,7 @@ def split(
     share: float = 0.2,
     by_time: bool = False,
     one_holdout: bool = False,
-    with_features: NDArray[np.bool_] | None = None,
+    with_features: BoolArray | None = None,
     cold_share: float = 0.1,
     seed: int = 0,
 ) -> Split:
@@ -113,7 +111,7 @@ def split(
 
 def _choose_users(
     interactions: Interactions, n: int, share: float, holdouts: int, generator: np.random.Generator
-) -> list[Int32]:
+) -> list[Int32Array]:
     counts = np.bincount(interactions.user, minlength=len(interactions.users))
     eligible = np.flatnonzero(counts >= 2 * n).astype(np.int32)
     wanted = int(share * len(interactions.users))
@@ -131,7 +129,7 @@ def _choose_users(
 
 def _order(
     interactions: Interactions, by_time: bool, generator: np.random.Generator
-) -> NDArray[np.float64]:
+) -> Float64Array:
     """The order in which a user's interactions are held out, smallest first."""
     if not by_time:
         return generator.random(len(interactions))
@@ -140,8 +138,8 @@ def _order(
 
 
 def _held_out(
-    interactions: Interactions, users: Int32, order: NDArray[np.float64], n: int
-) -> NDArray[np.bool_]:
+    interactions: Interactions, users: Int32Array, order: Float64Array, n: int
+) -> BoolArray:
     """The first n rows of each of the users."""
     chosen = np.zeros(len(interactions.users), dtype=bool)
     chosen[users] = True
@@ -155,7 +153,7 @@ def _held_out(
     return held
 
 
-def _part(interactions: Interactions, rows: NDArray[np.bool_]) -> sp.csr_matrix:
+def _part(interactions: Interactions, rows: BoolArray) -> sp.csr_matrix:
     weight = interactions.weight
     return csr_from_pairs(
         interactions.user[rows],
@@ -167,10 +165,10 @@ def _part(interactions: Interactions, rows: NDArray[np.bool_]) -> sp.csr_matrix:
 
 def _choose_cold(
     interactions: Interactions,
-    with_features: NDArray[np.bool_] | None,
+    with_features: BoolArray | None,
     share: float,
     generator: np.random.Generator,
-) -> Int32:
+) -> Int32Array:
     if with_features is None:
         return np.empty(0, dtype=np.int32)
     known = np.flatnonzero(with_features[: len(interactions.items)])

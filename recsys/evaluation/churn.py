@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
+from recsys.base.arrays import Float64Array, Int64Array, IntArray
 from recsys.bundle import Bundle
 from recsys.data.idmap import IdMap
 from recsys.evaluation.lists import overlap, some, top_lists
 from recsys.ranking.metrics import percentiles
-from recsys.ranking.topk import Int64, IntArray
 
 SHOWN = 3  # items named a user, of those that came and those that went
 
@@ -150,17 +149,17 @@ class _Lists:
 
     before: Bundle
     after: Bundle
-    users: Int64
+    users: Int64Array
     old: IntArray
     translated: IntArray
     new: IntArray
 
-    def order(self, shared: NDArray[np.float64]) -> Int64:
+    def order(self, shared: Float64Array) -> Int64Array:
         """Rows, the least overlap first; of equals, the user with the most likes."""
         likes = np.diff(self.after.seen.indptr)[self.users]
         return np.lexsort((self.users, -likes, shared))
 
-    def changed(self, row: int, shared: NDArray[np.float64]) -> Changed:
+    def changed(self, row: int, shared: Float64Array) -> Changed:
         old, new = self.translated[row], self.new[row]
         went = self.old[row][(old >= 0) & ~np.isin(old, new)][:SHOWN]
         came = new[(new >= 0) & ~np.isin(new, old)][:SHOWN]
@@ -172,19 +171,19 @@ class _Lists:
         )
 
 
-def _places(ids: IdMap, other: IdMap) -> Int64:
+def _places(ids: IdMap, other: IdMap) -> Int64Array:
     """Where each id is in the other map, -1 where it is not."""
     found = pc.index_in(ids.ids, value_set=other.ids)
     return np.asarray(pc.fill_null(found, -1), dtype=np.int64)
 
 
-def _trained_places(one: Bundle, other: Bundle) -> Int64:
+def _trained_places(one: Bundle, other: Bundle) -> Int64Array:
     """Where each trained item is among the other's trained items, -1 where it is not."""
     found = _places(one.items, other.items)[: one.trained]
     return np.where(found < other.trained, found, -1)
 
 
-def _popularity(after: Bundle, n_gone: int) -> NDArray[np.float64]:
+def _popularity(after: Bundle, n_gone: int) -> Float64Array:
     """Percentiles by item index, and zeros for untrained items and those that are gone."""
     likes = np.bincount(after.seen.indices, minlength=len(after.items))[: after.trained]
     rest = len(after.items) - after.trained + n_gone
@@ -195,7 +194,7 @@ def _coverage(lists: IntArray, trained: int) -> float:
     return len(np.unique(lists[lists >= 0])) / max(1, trained)
 
 
-def _mean_of(values: NDArray[np.float64], lists: IntArray) -> float:
+def _mean_of(values: Float64Array, lists: IntArray) -> float:
     shown = lists[lists >= 0]
     return float(values[shown].mean()) if len(shown) else 0.0
 

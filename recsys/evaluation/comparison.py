@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from recsys.base.arrays import Float64Array
 from recsys.evaluation.holdouts import HEADLINE, Estimate
 from recsys.evaluation.tag_suggestion import measure_suggestions
 from recsys.evaluation.withheld import (
     ContentTable,
-    Float64,
     Withheld,
     best_strength,
     blend_sweep,
@@ -120,7 +120,7 @@ def warm(
     return rows
 
 
-def _interval(values: Float64, seed: int, samples: int) -> dict[str, float | None]:
+def _interval(values: Float64Array, seed: int, samples: int) -> dict[str, float | None]:
     return Estimate.of(bootstrap_interval(values, seed, samples=samples)).as_dict()
 
 

@@ -6,13 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from recsys.base.arrays import Float64Array
 from recsys.base.config import Gate
 from recsys.ranking.metrics import Interval, paired_bootstrap
 
-Float64 = NDArray[np.float64]
 SIZES = ("users", "items", "interactions")
 NO_CHAMPION = "no champion yet"
 ALL_THERE = "data all there"  # the condition that tells of shrunken data
@@ -96,9 +93,9 @@ class Evidence:
         Those the champion was made from.
     """
 
-    own: Float64
-    popularity: Float64
-    champion: Float64 | None
+    own: Float64Array
+    popularity: Float64Array
+    champion: Float64Array | None
     missing: str
     finite: bool
     reach: float
@@ -144,7 +141,7 @@ def judge(evidence: Evidence, limits: Gate, seed: int) -> Verdict:
     )
 
 
-def beats_popularity(own: Float64, popularity: Float64, limits: Gate, seed: int) -> Check:
+def beats_popularity(own: Float64Array, popularity: Float64Array, limits: Gate, seed: int) -> Check:
     """Whether the challenger is clearly ahead of giving everybody the most liked items.
 
     Parameters
@@ -164,7 +161,11 @@ def beats_popularity(own: Float64, popularity: Float64, limits: Gate, seed: int)
 
 
 def no_worse(
-    own: Float64, champion: Float64 | None, limits: Gate, seed: int, missing: str = NO_CHAMPION
+    own: Float64Array,
+    champion: Float64Array | None,
+    limits: Gate,
+    seed: int,
+    missing: str = NO_CHAMPION,
 ) -> Check:
     """Whether the challenger is not significantly worse than the champion.
 
@@ -202,7 +203,7 @@ def not_shrunken(
     return Check(name, passed, found, wanted)
 
 
-def _difference(own: Float64, other: Float64, limits: Gate, seed: int) -> Interval:
+def _difference(own: Float64Array, other: Float64Array, limits: Gate, seed: int) -> Interval:
     return paired_bootstrap(own, other, seed, limits.bootstrap_samples, limits.level)
 
 

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
+from recsys.base.arrays import Float64Array
 from recsys.ranking.factors import Factors
 from recsys.ranking.metrics import (
     Evaluation,
@@ -96,7 +95,7 @@ def measure(
 
 
 def _estimates(
-    per_user: Mapping[str, NDArray[np.float64]], samples: int, seed: int
+    per_user: Mapping[str, Float64Array], samples: int, seed: int
 ) -> dict[str, Estimate]:
     return {
         name: Estimate.of(bootstrap_interval(values, seed, samples=samples))

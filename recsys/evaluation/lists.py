@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from recsys.base.arrays import Float64Array, Int32Array, Int64Array, IntArray
 from recsys.bundle import Bundle
-from recsys.ranking.topk import Int32, Int64, IntArray, TopK, top_k
-
-Float64 = NDArray[np.float64]
+from recsys.ranking.topk import TopK, top_k
 
 
 def top_lists(
@@ -44,12 +42,12 @@ def top_lists(
     )
 
 
-def some(n: int, most: int) -> Int64:
+def some(n: int, most: int) -> Int64Array:
     """Indices 0..n-1, or so many of them that lie evenly between the first and the last."""
     return np.arange(n) if n <= most else np.linspace(0, n - 1, most).astype(np.int64)
 
 
-def reach(lists: Int32, n_items: int) -> float:
+def reach(lists: Int32Array, n_items: int) -> float:
     """The share of the items which some list shows, of those that the lists could show.
 
     Unlike coverage, it does not sink because few users of a large catalogue are looked at.
@@ -64,7 +62,7 @@ def reach(lists: Int32, n_items: int) -> float:
     return len(np.unique(shown)) / max(1, min(n_items, len(shown)))
 
 
-def alike(lists: Int32, n_items: int) -> float:
+def alike(lists: Int32Array, n_items: int) -> float:
     """The share of a list that two users have in common, on average over all pairs; 1 at most.
 
     Parameters
@@ -80,7 +78,7 @@ def alike(lists: Int32, n_items: int) -> float:
     return float((times * (times - 1)).sum() / ((users - 1) * len(shown)))
 
 
-def overlap(one: IntArray, other: IntArray) -> Float64:
+def overlap(one: IntArray, other: IntArray) -> Float64Array:
     """Jaccard's index of two lists of each user: items in both, of the items in either.
 
     Parameters

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
+from recsys.base.arrays import AnyArray, BoolArray, Float32Array, Float64Array
 from recsys.models.content import Profiles, suggest_features
 from recsys.models.side import SideInformation
 from recsys.models.strategies import as_matrix
-from recsys.ranking.factors import Float32
 
 ITEMS = 1000  # asked about, at most
 AMONG = 10
@@ -19,7 +18,7 @@ AMONG = 10
 
 def measure_suggestions(
     information: SideInformation,
-    item_factors: Float32,
+    item_factors: Float32Array,
     seed: int,
     kind: str | None = None,
     items: int = ITEMS,
@@ -78,14 +77,12 @@ def measure_suggestions(
     }
 
 
-def _commonest(types: NDArray[Any]) -> str:
+def _commonest(types: AnyArray) -> str:
     names, counts = np.unique(types.astype(str), return_counts=True)
     return str(names[np.argmax(counts)])
 
 
-def _hidden(
-    profiles: Profiles, wanted: NDArray[np.bool_], seed: int, most: int
-) -> list[tuple[int, int]]:
+def _hidden(profiles: Profiles, wanted: BoolArray, seed: int, most: int) -> list[tuple[int, int]]:
     """(item, feature) pairs, one for each item drawn; the item keeps at least one feature."""
     generator = np.random.default_rng([seed, 7])
     cases: list[tuple[int, int]] = []
@@ -99,9 +96,7 @@ def _hidden(
     return cases
 
 
-def _given(
-    together: sp.csr_matrix, support: NDArray[Any], left: NDArray[Any], own: NDArray[Any]
-) -> NDArray[Any]:
+def _given(together: sp.csr_matrix, support: AnyArray, left: AnyArray, own: AnyArray) -> AnyArray:
     """The sum over the item's features of how often another goes with each; itself not counted."""
     rows = together[left].toarray()
     rows[:, own] -= 1
@@ -109,9 +104,7 @@ def _given(
     return np.asarray((rows / others[:, None]).sum(axis=0))
 
 
-def _among_first(
-    scores: NDArray[np.float64], hidden: int, left: NDArray[Any], wrong: NDArray[np.bool_]
-) -> bool:
+def _among_first(scores: Float64Array, hidden: int, left: AnyArray, wrong: BoolArray) -> bool:
     """Whether the hidden feature is among the first, equal scores counted against it."""
     scores = np.where(wrong, -np.inf, scores)
     scores[left] = -np.inf

@@ -12,18 +12,16 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
+from recsys.base.arrays import Float32Array, Float64Array, IntArray
 from recsys.evaluation.holdouts import Estimate
 from recsys.models.content import Profiles
 from recsys.models.foldin import FoldIn, learn_foldin, pool
 from recsys.models.mapping import Mapping as FeatureMapping
 from recsys.models.strategies import Model, as_matrix, swapped
-from recsys.ranking.factors import Factors, Float32
+from recsys.ranking.factors import Factors
 from recsys.ranking.metrics import bootstrap_interval, evaluate, paired_bootstrap, precision_at_k
-from recsys.ranking.topk import IntArray
 
-Float64 = NDArray[np.float64]
 USERS_WITHHELD = 0.25  # of those in the test holdout
 FEW_LIKES = (1, 2, 3, 4, 5)
 STRENGTHS = (1.0, 2.0, 5.0, 10.0)
@@ -84,7 +82,7 @@ def withhold(known: sp.csr_matrix, test: sp.csr_matrix, cold: IntArray, seed: in
     )
 
 
-def _part(matrix: sp.csr_matrix, rows: Float32, columns: Float32) -> sp.csr_matrix:
+def _part(matrix: sp.csr_matrix, rows: Float32Array, columns: Float32Array) -> sp.csr_matrix:
     part = (sp.diags(rows) @ matrix @ sp.diags(columns)).tocsr()
     part.eliminate_zeros()
     part.sort_indices()
@@ -113,7 +111,7 @@ class ContentTable:
     def n_items(self) -> int:
         return self.items.n_items
 
-    def score(self, users: IntArray) -> Float32:
+    def score(self, users: IntArray) -> Float32Array:
         sums = self.likes[users] @ as_matrix(self.profiles)[: self.likes.shape[1]]
         lengths = np.sqrt(np.asarray(sums.multiply(sums).sum(axis=1))).ravel()
         scale = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
@@ -121,13 +119,13 @@ class ContentTable:
         return np.asarray(scores.toarray(), np.float32)
 
 
-def per_user(scorer: Any, heldout: sp.csr_matrix) -> dict[str, Float64]:
+def per_user(scorer: Any, heldout: sp.csr_matrix) -> dict[str, Float64Array]:
     """Metrics of a ranking of cold items, for each user who likes one."""
     measured = evaluate(scorer, heldout, ks=(5, 10, 20), auc=False).per_user
     return {name: measured[name] for name in COLD_METRICS}
 
 
-def estimates(per_user: Mapping[str, Float64], seed: int, samples: int) -> dict[str, Any]:
+def estimates(per_user: Mapping[str, Float64Array], seed: int, samples: int) -> dict[str, Any]:
     return {
         name: Estimate.of(bootstrap_interval(values, seed, samples=samples)).as_dict()
         for name, values in per_user.items()
@@ -211,7 +209,7 @@ def best_strength(sweep: Sequence[Mapping[str, Any]]) -> float:
 
 
 def _precision_of_blend(
-    tagged: Factors, own: Float32, share: float, rest: sp.csr_matrix, masked: sp.csr_matrix
+    tagged: Factors, own: Float32Array, share: float, rest: sp.csr_matrix, masked: sp.csr_matrix
 ) -> float:
     vectors = (1 - share) * own + share * tagged.item_factors
     factors = replace(tagged, item_factors=vectors.astype(np.float32))
@@ -223,9 +221,9 @@ def learn_item_foldin(factors: Factors, likes: sp.csr_matrix) -> FoldIn:
     return learn_foldin(swapped(factors), likes.T.tocsr())
 
 
-def own_vectors(model: Model, foldin: FoldIn, likers: sp.csr_matrix) -> Float32:
+def own_vectors(model: Model, foldin: FoldIn, likers: sp.csr_matrix) -> Float32Array:
     """Item vectors folded in from users (a row of `likers` an item), as long as trained ones."""
-    vectors: Float32 = pool(model.own.user_factors, likers) @ foldin.matrix
+    vectors: Float32Array = pool(model.own.user_factors, likers) @ foldin.matrix
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     norms = np.linalg.norm(model.own.item_factors, axis=1)
     wanted = np.float32(norms[norms > 0].mean()) if (norms > 0).any() else np.float32(0)

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from recsys.base.arrays import IntArray
 from recsys.base.errors import RecsysError
 from recsys.gallery.addresses import Addresses
 from recsys.gallery.pictures import Pictures
 from recsys.gallery.shelf import Opened
 from recsys.gallery.showing import counted, feature_parts, tidy
 from recsys.gallery.tiles import Dot
-from recsys.ranking.topk import IntArray
 from recsys.recommend.queries.answers import Answer, Ranked
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recsys.base.arrays import Int32Array, Int64Array
 from recsys.bundle import Bundle
 from recsys.models.side import SideInformation
-from recsys.ranking.topk import Int32, Int64
 
 HUES = 11
 OTHER = HUES
@@ -39,9 +39,9 @@ class Colours:
 
     title: str
     names: tuple[str, ...]
-    hues: Int32
+    hues: Int32Array
     labels: tuple[str, ...]
-    of: Int32
+    of: Int32Array
 
     def label(self, item: int) -> str:
         """The category of an item; empty where it has none."""
@@ -75,7 +75,7 @@ def colours(bundle: Bundle) -> Colours:
     return Colours(title, labels[:HUES], hues, labels, of)
 
 
-def _category(side: SideInformation, types: np.ndarray, owners: Int64) -> str | None:
+def _category(side: SideInformation, types: np.ndarray, owners: Int64Array) -> str | None:
     """The type that is a category: about one on an item, on most items."""
     described = max(1, len(np.unique(owners)))
     of_pairs = types[side.profiles.indices]
@@ -88,7 +88,7 @@ def _category(side: SideInformation, types: np.ndarray, owners: Int64) -> str | 
     return max(found)[2] if found else None
 
 
-def _first(start: Int32, owners: Int64, places: Int32) -> Int32:
+def _first(start: Int32Array, owners: Int64Array, places: Int32Array) -> Int32Array:
     """The most frequent of each item's categories: the lowest place."""
     order = np.argsort(-places, kind="stable")
     order = order[places[order] >= 0]

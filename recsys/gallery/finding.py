@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from recsys.base.arrays import BoolArray, Int64Array
 from recsys.base.spelling import closest
 from recsys.recommend.queries.source import Source
 
@@ -54,8 +55,8 @@ class Shelved:
     """
 
     texts: tuple[pa.Array, ...]
-    weights: NDArray[np.int64]
-    named: Callable[[NDArray[np.int64]], tuple[list[str], list[str]]]
+    weights: Int64Array
+    named: Callable[[Int64Array], tuple[list[str], list[str]]]
 
 
 class Finder:
@@ -134,7 +135,7 @@ def _scores(texts: pa.Array, query: str) -> NDArray[np.int8]:
     return scores
 
 
-def _mask(found: pa.Array) -> NDArray[np.bool_]:
+def _mask(found: pa.Array) -> BoolArray:
     return np.asarray(found.fill_null(False).to_numpy(zero_copy_only=False), bool)
 
 
@@ -154,7 +155,7 @@ def _items(source: Source) -> Shelved:
 def _users(source: Source) -> Shelved:
     bundle = source.bundle
 
-    def named(users: NDArray[np.int64]) -> tuple[list[str], list[str]]:
+    def named(users: Int64Array) -> tuple[list[str], list[str]]:
         ids = bundle.users.take(users)
         return ids, ids
 
@@ -168,7 +169,7 @@ def _tags(source: Source) -> Shelved | None:
         return None
     vocabulary = words.vocabulary
 
-    def named(tags: NDArray[np.int64]) -> tuple[list[str], list[str]]:
+    def named(tags: Int64Array) -> tuple[list[str], list[str]]:
         return words.names(tags), words.values(tags)
 
     texts = lowered(vocabulary.values), lowered(vocabulary.features.ids)

@@ -19,8 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recsys.ranking.factors import Float32
-from recsys.ranking.topk import Int32
+from recsys.base.arrays import Float32Array, Int32Array
 from recsys.recommend.queries.source import Source
 
 MOST_ITEMS = 25_000
@@ -48,10 +47,10 @@ class Plane:
     tag_points : float32 (m, 2)
     """
 
-    items: Int32
-    points: Float32
-    tags: Int32
-    tag_points: Float32
+    items: Int32Array
+    points: Float32Array
+    tags: Int32Array
+    tag_points: Float32Array
 
 
 def lay_out(source: Source, seed: int = 0) -> Plane:
@@ -84,7 +83,7 @@ def lay_out(source: Source, seed: int = 0) -> Plane:
     )  # fmt: skip
 
 
-def _tags(source: Source) -> tuple[Int32, Float32]:
+def _tags(source: Source) -> tuple[Int32Array, Float32Array]:
     """The commonest tags that have a direction, and their directions."""
     side = source.bundle.item_features
     if side is None:
@@ -98,7 +97,7 @@ def _tags(source: Source) -> tuple[Int32, Float32]:
     return tags.astype(np.int32), directions.astype(np.float32)
 
 
-def _tsne(directions: Float32, seed: int) -> Float32:
+def _tsne(directions: Float32Array, seed: int) -> Float32Array:
     # It takes seconds to import, and is needed once a bundle.
     from sklearn.manifold import TSNE
 
@@ -113,7 +112,9 @@ def _tsne(directions: Float32, seed: int) -> Float32:
     return np.asarray(layout.fit_transform(directions), np.float32)
 
 
-def _placed(directions: Float32, laid_directions: Float32, laid: Float32) -> Float32:
+def _placed(
+    directions: Float32Array, laid_directions: Float32Array, laid: Float32Array
+) -> Float32Array:
     """The mean of the points of the few most alike, weighted by the cube of their cosines."""
     k = min(_NEIGHBOURS, len(laid))
     points = np.zeros((len(directions), 2), np.float32)

@@ -11,8 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from recsys.ranking.factors import Float32
-from recsys.ranking.topk import IntArray
+from recsys.base.arrays import Float32Array, IntArray
 from recsys.recommend.queries.source import Source
 
 COLUMNS, ROWS = 6, 4
@@ -42,7 +41,7 @@ class Tiles:
     source: Source
 
     @cached_property
-    def _projection(self) -> Float32:
+    def _projection(self) -> Float32Array:
         """Orthonormal where there are components enough: float32 (d, 24)."""
         d = self.source.vectors.shape[1]
         drawn = np.random.default_rng(0).normal(size=(max(d, COLUMNS * ROWS), COLUMNS * ROWS))

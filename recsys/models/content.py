@@ -11,26 +11,23 @@ References
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from recsys.ranking.factors import Float32
-from recsys.ranking.topk import Int64, IntArray, Rows, flatten
+from recsys.base.arrays import AnyArray, BoolArray, Float32Array, Int32Array, Int64Array, IntArray
+from recsys.ranking.topk import Rows, flatten
 
 NEIGHBOURS = 100
 SHARPNESS = 3  # near neighbours count for more: the cube of their likeness
 COMPANY = 0.1  # weight of co-occurrence; it decides where few neighbours vote
-
-BoolArray = NDArray[np.bool_]
 
 
 class Weighted(Rows, Protocol):
     """Compressed sparse rows with values; ``scipy.sparse.csr_array`` is one."""
 
     @property
-    def data(self) -> NDArray[Any]: ...
+    def data(self) -> AnyArray: ...
 
 
 @dataclass(frozen=True)
@@ -49,10 +46,10 @@ class Profiles:
         What is one in every row: its length, the sum of its weights, or nothing in particular.
     """
 
-    indptr: NDArray[np.int64]
-    indices: NDArray[np.int32]
-    data: Float32
-    idf: Float32
+    indptr: Int64Array
+    indices: Int32Array
+    data: Float32Array
+    idf: Float32Array
     norm: str = "l2"
 
     @property
@@ -68,7 +65,7 @@ class Profiles:
         """Which items have a feature: bool (n_items,)."""
         return np.diff(self.indptr) > 0
 
-    def weigh(self, features: IntArray, values: NDArray[Any] | None = None) -> Float32:
+    def weigh(self, features: IntArray, values: AnyArray | None = None) -> Float32Array:
         """Weights of one item's features, as its row would have them: float32 (n,).
 
         Parameters
@@ -86,7 +83,7 @@ class Profiles:
         length = float(np.linalg.norm(weights, 2 if self.norm == "l2" else 1))
         return weights / np.float32(length) if length else weights
 
-    def cosines(self, vector: Float32) -> Float32:
+    def cosines(self, vector: Float32Array) -> Float32Array:
         """Cosine of each item to a vector of length one; 0 without features: float32 (n_items,)."""
         return row_sums(self.data * vector[self.indices], self.indptr)
 
@@ -98,7 +95,7 @@ class Profiles:
         return Profiles(indptr, self.indices[entries], self.data[entries], self.idf, self.norm)
 
 
-def tf_idf(features: Weighted, idf: Float32) -> Profiles:
+def tf_idf(features: Weighted, idf: Float32Array) -> Profiles:
     """Rows of feature values as tf-idf vectors of length one [1]_.
 
     Parameters
@@ -116,7 +113,9 @@ def tf_idf(features: Weighted, idf: Float32) -> Profiles:
     return Profiles(indptr, indices, weights / np.repeat(lengths, np.diff(indptr)), idf)
 
 
-def inverse_frequency(features: Rows, n_features: int, counted: IntArray | None = None) -> Float32:
+def inverse_frequency(
+    features: Rows, n_features: int, counted: IntArray | None = None
+) -> Float32Array:
     """log((1 + n) / (1 + items with the feature)) + 1, as scikit-learn has it.
 
     Parameters
@@ -136,7 +135,7 @@ def inverse_frequency(features: Rows, n_features: int, counted: IntArray | None 
     return np.asarray(np.log((1 + len(items)) / (1 + support)) + 1, np.float32)
 
 
-def row_sums(values: Float32, indptr: IntArray) -> Float32:
+def row_sums(values: Float32Array, indptr: IntArray) -> Float32Array:
     """Sums of the values of each row, 0 for an empty one: float32 (n_rows,)."""
     filled = np.flatnonzero(np.diff(indptr))
     sums = np.zeros(len(indptr) - 1, np.float32)
@@ -148,12 +147,12 @@ def row_sums(values: Float32, indptr: IntArray) -> Float32:
 def suggest_features(
     profiles: Profiles,
     features: IntArray,
-    vector: Float32 | None = None,
-    directions: Float32 | None = None,
+    vector: Float32Array | None = None,
+    directions: Float32Array | None = None,
     *,
     neighbours: int = NEIGHBOURS,
     leave_out: int | None = None,
-) -> Float32:
+) -> Float32Array:
     """How well each feature would suit an item, by the items most like it and by what goes with it.
 
     Two counts, each scaled to a greatest value of one, are added with weights 1 and 1/10. The
@@ -182,7 +181,7 @@ def suggest_features(
     float32 (n_features,)
         -inf for a feature the item has, 0 for one that no neighbour has.
     """
-    cosines: Float32 | None = None
+    cosines: Float32Array | None = None
     length = 0.0 if vector is None else float(np.linalg.norm(vector))
     if vector is not None and directions is not None and length:
         cosines = directions @ (vector / np.float32(length))
@@ -194,8 +193,8 @@ def suggest_features(
 
 
 def with_company(
-    profiles: Profiles, counted: Float32, features: IntArray, leave_out: int | None
-) -> Float32:
+    profiles: Profiles, counted: Float32Array, features: IntArray, leave_out: int | None
+) -> Float32Array:
     """Votes and co-occurrence together, see `suggest_features`: float32 (n_features,).
 
     Parameters
@@ -213,15 +212,15 @@ def with_company(
     return scores
 
 
-def _scaled(counts: NDArray[Any], features: IntArray) -> Float32:
+def _scaled(counts: AnyArray, features: IntArray) -> Float32Array:
     """With a greatest value of one among the features that the item does not have."""
-    scaled: Float32 = counts.astype(np.float32)
+    scaled: Float32Array = counts.astype(np.float32)
     scaled[features] = 0
     most = scaled.max(initial=0)
     return scaled / most if most else scaled
 
 
-def _company(profiles: Profiles, features: IntArray, leave_out: int | None) -> NDArray[Any]:
+def _company(profiles: Profiles, features: IntArray, leave_out: int | None) -> AnyArray:
     """How often each feature goes with these: the sum of shares, float64 (n_features,)."""
     n = profiles.n_features
     support = np.bincount(profiles.indices, minlength=n).astype(np.float64)
@@ -238,7 +237,7 @@ def _company(profiles: Profiles, features: IntArray, leave_out: int | None) -> N
     return np.bincount(profiles.indices[entries], weights[chosen][owners], minlength=n)
 
 
-def likeness(profiles: Profiles, features: IntArray, cosines: Float32 | None) -> Float32:
+def likeness(profiles: Profiles, features: IntArray, cosines: Float32Array | None) -> Float32Array:
     """How much each item is like one: the mean of the cosines of features and of vectors.
 
     Parameters
@@ -261,17 +260,19 @@ def likeness(profiles: Profiles, features: IntArray, cosines: Float32 | None) ->
         parts.append(profiles.cosines(own))
     if not parts:
         return np.zeros(profiles.n_items, np.float32)
-    mean: Float32 = np.mean([np.maximum(part, 0) for part in parts], axis=0, dtype=np.float32)
+    mean: Float32Array = np.mean([np.maximum(part, 0) for part in parts], axis=0, dtype=np.float32)
     return mean * profiles.described
 
 
-def nearest(alike: Float32, neighbours: int = NEIGHBOURS) -> Int64:
+def nearest(alike: Float32Array, neighbours: int = NEIGHBOURS) -> Int64Array:
     """The items that are most alike, in no order: int64 (at most neighbours,)."""
     count = min(neighbours, len(alike))
     return np.argpartition(-alike, count - 1)[:count] if count else np.empty(0, np.int64)
 
 
-def votes(profiles: Profiles, items: IntArray, alike: Float32) -> tuple[Float32, Int64]:
+def votes(
+    profiles: Profiles, items: IntArray, alike: Float32Array
+) -> tuple[Float32Array, Int64Array]:
     """The votes of some items for the features they have, each the cube of its likeness.
 
     Returns

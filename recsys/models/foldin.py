@@ -19,8 +19,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from recsys.ranking.factors import Factors, Float32
-from recsys.ranking.topk import Int64, IntArray, Rows, flatten
+from recsys.base.arrays import Float32Array, Int64Array, IntArray
+from recsys.ranking.factors import Factors
+from recsys.ranking.topk import Rows, flatten
 
 RIDGE = 1e-3
 """Penalty on the map, as a share of the mean variance of its inputs."""
@@ -37,9 +38,9 @@ class FoldIn:
     matrix : float32 (d, d)
     """
 
-    matrix: Float32
+    matrix: Float32Array
 
-    def user(self, item_factors: Float32, items: IntArray) -> Float32:
+    def user(self, item_factors: Float32Array, items: IntArray) -> Float32Array:
         """The vector of somebody who likes these items, zero for no item: float32 (d,).
 
         Parameters
@@ -50,10 +51,10 @@ class FoldIn:
             Each once.
         """
         count = max(1, len(items))
-        pooled: Float32 = item_factors[items].sum(axis=0) / np.float32(np.sqrt(count))
+        pooled: Float32Array = item_factors[items].sum(axis=0) / np.float32(np.sqrt(count))
         return pooled @ self.matrix
 
-    def users(self, item_factors: Float32, likes: Rows) -> Float32:
+    def users(self, item_factors: Float32Array, likes: Rows) -> Float32Array:
         """The vectors of many users, a row of `likes` each: float32 (n_users, d)."""
         return pool(item_factors, likes) @ self.matrix
 
@@ -110,7 +111,7 @@ def pooled(factors: Factors, likes: Rows, share: float) -> Factors:
     return replace(factors, user_factors=own + shares * (folded - own))
 
 
-def pool(item_factors: Float32, likes: Rows) -> Float32:
+def pool(item_factors: Float32Array, likes: Rows) -> Float32Array:
     """The sum of each row's item vectors over the root of their number [2]_: float32 (n_rows, d).
 
     Zero for an empty row.
@@ -126,7 +127,7 @@ def pool(item_factors: Float32, likes: Rows) -> Float32:
     return pooled
 
 
-def _portions(users: Int64, counts: IntArray) -> list[Int64]:
+def _portions(users: Int64Array, counts: IntArray) -> list[Int64Array]:
     """The users cut wherever so many entries have come together."""
     cuts = np.flatnonzero(np.diff(np.cumsum(counts) // _ENTRIES)) + 1
     return [portion for portion in np.split(users, cuts) if len(portion)]

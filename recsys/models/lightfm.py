@@ -9,11 +9,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 import scipy.sparse as sp
 from lightfm import LightFM
-from numpy.typing import NDArray
 
+from recsys.base.arrays import AnyArray, Float32Array
 from recsys.base.errors import ConfigError
 from recsys.models.spectral import Spectrum
-from recsys.ranking.factors import Factors, Float32
+from recsys.ranking.factors import Factors
 
 Loss = Literal["warp", "bpr", "warp-kos", "logistic"]
 Schedule = Literal["adagrad", "adadelta"]
@@ -230,7 +230,7 @@ class Training:
             return 0
         return int(3 * (model.user_embeddings.nbytes + model.item_embeddings.nbytes))
 
-    def state(self) -> dict[str, NDArray[Any]]:
+    def state(self) -> dict[str, AnyArray]:
         """All that training goes on from, as arrays by name; not copied, good until `advance`.
 
         Vectors and biases of both sides with their accumulators (float32), the number of epochs
@@ -246,7 +246,7 @@ class Training:
             **parts,
         }
 
-    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+    def restore(self, state: Mapping[str, AnyArray]) -> None:
         """Go on from what `state` returned, of the same configuration on the same interactions.
 
         One epoch after it is, to the last bit, what it would have been without it.
@@ -287,7 +287,7 @@ class Training:
             embeddings, np.float32
         )
 
-    def feature_vectors(self, side: str, count: int) -> tuple[Float32, Float32]:
+    def feature_vectors(self, side: str, count: int) -> tuple[Float32Array, Float32Array]:
         """Copies of the vectors, float32 (count, d), and biases of the last columns of features.
 
         They stand behind the identity block of "user" or "item".

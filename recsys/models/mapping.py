@@ -27,12 +27,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from recsys.base.arrays import Float32Array, Int64Array, IntArray
 from recsys.models.content import Profiles
-from recsys.ranking.factors import Factors, Float32
+from recsys.ranking.factors import Factors
 from recsys.ranking.metrics import precision_at_k
-from recsys.ranking.topk import Int64, IntArray, Rows, flatten
+from recsys.ranking.topk import Rows, flatten
 
 # Wide, for data differ: papers with tags of their own took 1 and 8; packages with coarse ones, that
 # tell more of popularity than of taste, 30 and 16.
@@ -55,11 +55,11 @@ class Mapping:
         That of every mapped vector; 0 leaves them as they come.
     """
 
-    feature_factors: Float32
-    feature_biases: Float32
+    feature_factors: Float32Array
+    feature_biases: Float32Array
     length: float
 
-    def vector(self, features: IntArray, weights: Float32) -> tuple[Float32, float]:
+    def vector(self, features: IntArray, weights: Float32Array) -> tuple[Float32Array, float]:
         """Vector (float32 (d,)) and bias of an item with these features; zeros for none.
 
         Parameters
@@ -72,12 +72,12 @@ class Mapping:
         bias = float(weights @ self.feature_biases[features])
         return self._scaled(vector[None])[0], bias
 
-    def vectors(self, profiles: Profiles) -> tuple[Float32, Float32]:
+    def vectors(self, profiles: Profiles) -> tuple[Float32Array, Float32Array]:
         """Vectors, float32 (n_items, d), and biases, float32 (n_items,); zeros without features."""
         matrix = _csr(profiles)
         return self._scaled(matrix @ self.feature_factors), matrix @ self.feature_biases
 
-    def _scaled(self, vectors: Float32) -> Float32:
+    def _scaled(self, vectors: Float32Array) -> Float32Array:
         if self.length == 0:
             return vectors
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -144,8 +144,12 @@ def fit_mapping(
 
 
 def ridge(
-    inputs: Any, targets: Float32, penalty: float, tolerance: float = TOLERANCE, steps: int = 200
-) -> Float32:
+    inputs: Any,
+    targets: Float32Array,
+    penalty: float,
+    tolerance: float = TOLERANCE,
+    steps: int = 200,
+) -> Float32Array:
     """The B that minimises |inputs @ B - targets|^2 + penalty |B|^2, by conjugate gradients [2]_.
 
     All columns are solved side by side, which makes every step two products of a sparse with a
@@ -175,7 +179,7 @@ def ridge(
     if not penalty > 0:
         raise ValueError(f"the penalty must be above 0, not {penalty}")
     transposed = inputs.T.tocsr()
-    residual: Float32 = np.asarray(transposed @ targets, np.float32)
+    residual: Float32Array = np.asarray(transposed @ targets, np.float32)
     penalty32 = np.float32(penalty)
     diagonal = np.asarray(inputs.multiply(inputs).sum(axis=0)).ravel() + penalty32
     inverse = (1 / diagonal).astype(np.float32)[:, None]
@@ -196,11 +200,11 @@ def ridge(
     return solution
 
 
-def _squares(a: Float32, b: Float32) -> Float32:
+def _squares(a: Float32Array, b: Float32Array) -> Float32Array:
     return np.einsum("ij,ij->j", a, b)
 
 
-def _ratio(above: Float32, below: Float32) -> Float32:
+def _ratio(above: Float32Array, below: Float32Array) -> Float32Array:
     return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
 
 
@@ -262,13 +266,13 @@ def choose(
 
 @dataclass(frozen=True)
 class _Table:
-    scores: Float32
+    scores: Float32Array
 
     @property
     def n_items(self) -> int:
         return self.scores.shape[1]
 
-    def score(self, users: IntArray) -> Float32:
+    def score(self, users: IntArray) -> Float32Array:
         return self.scores[users]
 
 
@@ -276,11 +280,11 @@ class _Table:
 class _Lists:
     """Compressed rows of our own making."""
 
-    indptr: Int64
-    indices: Int64
+    indptr: Int64Array
+    indices: Int64Array
 
     @staticmethod
-    def of(rows: Rows, users: IntArray, keep: NDArray[np.integer[Any]]) -> _Lists:
+    def of(rows: Rows, users: IntArray, keep: IntArray) -> _Lists:
         """Rows of some users; `keep` renumbers the items, -1 drops one."""
         entries, owners = flatten(rows, users)
         items = keep[rows.indices[entries]]
@@ -294,7 +298,7 @@ class _Trial:
     """Hidden items and some users who like one."""
 
     hidden: Profiles
-    user_factors: Float32
+    user_factors: Float32Array
     liked: _Lists
 
     @staticmethod
@@ -315,7 +319,7 @@ class _Trial:
 
     def precision(self, mapping: Mapping, gain: float, k: int) -> float:
         vectors, biases = mapping.vectors(self.hidden)
-        scores: Float32 = self.user_factors @ vectors.T + np.float32(gain) * biases
+        scores: Float32Array = self.user_factors @ vectors.T + np.float32(gain) * biases
         return float(precision_at_k(_Table(scores), self.liked, k=k).mean())
 
 
@@ -362,7 +366,7 @@ def leaning(
     )
 
 
-def similar_features(mapping: Mapping, vector: Float32) -> Float32:
+def similar_features(mapping: Mapping, vector: Float32Array) -> Float32Array:
     """Cosine of each feature's vector to a vector; 0 where one has no direction."""
     lengths = np.linalg.norm(mapping.feature_factors, axis=1) * np.linalg.norm(vector)
     products = mapping.feature_factors @ vector

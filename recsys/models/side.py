@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from recsys.base.arrays import Float32Array, Int32Array
 from recsys.data.idmap import IdMap
 from recsys.models.content import Profiles
 from recsys.models.mapping import Mapping as FeatureMapping
-from recsys.ranking.factors import Float32
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Vocabulary:
     features: IdMap
     types: pa.Array
     values: pa.Array
-    support: NDArray[np.int32]
+    support: Int32Array
 
 
 @dataclass(frozen=True)
@@ -59,5 +57,5 @@ class SideInformation:
     vocabulary: Vocabulary
     profiles: Profiles
     mapping: FeatureMapping
-    share: Float32
+    share: Float32Array
     strength: float

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 from sklearn.preprocessing import normalize
 
+from recsys.base.arrays import Float32Array, Int64Array, IntArray
 from recsys.base.errors import InputError
 from recsys.data.features import Encoded, with_identity
 from recsys.data.idmap import IdMap
@@ -72,14 +72,14 @@ class Side:
         indptr, indices = matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32)
         return Profiles(indptr, indices, matrix.data.astype(np.float32), kept, norm)
 
-    def share(self, plan: Plan, likes: NDArray[np.integer]) -> NDArray[np.float32]:
+    def share(self, plan: Plan, likes: IntArray) -> Float32Array:
         """Who has features in joint training: float32 (n_catalogue,) of zeros and ones."""
         share = np.ones(self.encoded.matrix.shape[0], np.float32)
         if plan.features_below is not None:
             share[: self.trained][likes >= plan.features_below] = 0
         return share
 
-    def joint_matrix(self, plan: Plan, likes: NDArray[np.integer]) -> sp.csr_matrix:
+    def joint_matrix(self, plan: Plan, likes: IntArray) -> sp.csr_matrix:
         """Identity block and weighted features of what is trained, as LightFM takes them."""
         rows = as_matrix(self.joint_profiles(plan))[: self.trained]
         weights = self.share(plan, likes)[: self.trained] * self.joint_weight(plan)
@@ -248,7 +248,7 @@ def swapped(factors: Factors) -> Factors:
     )
 
 
-def count_likes(interactions: sp.csr_matrix, side: str) -> NDArray[np.int64]:
+def count_likes(interactions: sp.csr_matrix, side: str) -> Int64Array:
     """How many interactions each item (or user) has."""
     if side == "user":
         return np.diff(interactions.indptr).astype(np.int64)

@@ -18,11 +18,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recsys.base.arrays import Int64Array
 from recsys.bundle import Bundle, Seen, load_bundle
 from recsys.data.idmap import IdMap
 from recsys.evaluation.lists import top_lists
 from recsys.ranking.factors import Factors
-from recsys.ranking.topk import Int64, TopK, top_k
+from recsys.ranking.topk import TopK, top_k
 from recsys.store.stages import Counts, stage
 
 BLOCK = 5_120  # lists ranked, and written as a row group, at once
@@ -33,7 +34,7 @@ FILE_ROWS = 1_000_000
 class Lists:
     """Lists of a block: whose they are, and what is on them."""
 
-    owners: Int64
+    owners: Int64Array
     top: TopK
 
 

@@ -12,15 +12,15 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from recsys.base import config
+from recsys.base.arrays import Float64Array, Int32Array
 from recsys.base.errors import RecsysError
 from recsys.bundle import Bundle, load_bundle
 from recsys.data import files as products
 from recsys.evaluation.churn import churn, markdown
-from recsys.evaluation.gate import NO_CHAMPION, Evidence, Float64, Verdict, judge
+from recsys.evaluation.gate import NO_CHAMPION, Evidence, Verdict, judge
 from recsys.evaluation.lists import alike, reach, some, top_lists
 from recsys.pipeline.learning import LIGHTFM, refit
 from recsys.ranking.metrics import precision_at_k
-from recsys.ranking.topk import Int32
 from recsys.store.stages import Counts, Stage, stage
 
 LOOKED_AT = 5_000  # users whose lists are looked at for coverage and variety
@@ -82,9 +82,9 @@ def as_text(
 class _Scores:
     """precision_at_5 of the test users, as the evaluation left it."""
 
-    users: Int32
-    own: Float64
-    popularity: Float64
+    users: Int32Array
+    own: Float64Array
+    popularity: Float64Array
 
     @staticmethod
     def read(path: Path) -> _Scores:
@@ -102,7 +102,7 @@ def _compared(
     holdouts: Stage,
     features: Stage,
     seed: int,
-) -> tuple[Float64 | None, str]:
+) -> tuple[Float64Array | None, str]:
     """Scores of the champion's configuration on today's data, or why there are none."""
     configuration = rival.manifest["configuration"]
     if configuration == challenger.manifest["configuration"]:
@@ -122,7 +122,7 @@ def _evidence(
     challenger: Bundle,
     rival: Bundle | None,
     scores: _Scores,
-    against: Float64 | None,
+    against: Float64Array | None,
     missing: str,
 ) -> Evidence:
     users = some(len(challenger.users), LOOKED_AT)
@@ -145,7 +145,7 @@ def _evidence(
 
 
 def _save_scores(
-    folder: Path, challenger: Bundle, scores: _Scores, against: Float64 | None
+    folder: Path, challenger: Bundle, scores: _Scores, against: Float64Array | None
 ) -> None:
     products.write_columns(
         folder / "per_user.parquet",

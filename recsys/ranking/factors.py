@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Float32 = NDArray[np.float32]
+from recsys.base.arrays import Float32Array
 
 
 @dataclass(frozen=True)
@@ -27,10 +26,10 @@ class Factors:
         If the shapes do not belong together.
     """
 
-    user_factors: Float32
-    item_factors: Float32
-    user_biases: Float32
-    item_biases: Float32
+    user_factors: Float32Array
+    item_factors: Float32Array
+    user_biases: Float32Array
+    item_biases: Float32Array
 
     def __post_init__(self) -> None:
         if self.user_factors.ndim != 2 or self.item_factors.ndim != 2:

@@ -23,22 +23,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.ranking.factors import Factors, Float32
+from recsys.base.arrays import (
+    BoolArray,
+    Float32Array,
+    Float64Array,
+    Int32Array,
+    Int64Array,
+    IntArray,
+)
+from recsys.ranking.factors import Factors
 from recsys.ranking.topk import (
     BLOCK_BYTES,
     UNRANKED,
     Block,
-    Int32,
-    Int64,
-    IntArray,
     Rows,
     Scorer,
     flatten,
     pool_of,
     sweep,
 )
-
-Float64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,8 @@ class Evaluation:
         ``coverage_at_5``, ``gini_at_5``, ``popularity_percentile_at_5`` and so on.
     """
 
-    users: Int32
-    per_user: dict[str, Float64]
+    users: Int32Array
+    per_user: dict[str, Float64Array]
     catalogue: dict[str, float]
 
     def means(self) -> dict[str, float]:
@@ -92,12 +95,12 @@ class HeldOut:
         candidates where there are some.
     """
 
-    users: Int32
-    indptr: Int64
-    indices: Int64
+    users: Int32Array
+    indptr: Int64Array
+    indices: Int64Array
 
     @staticmethod
-    def of(heldout: Rows, n_items: int, pool: Int64 | None = None) -> HeldOut:
+    def of(heldout: Rows, n_items: int, pool: Int64Array | None = None) -> HeldOut:
         """Read the rows of a matrix; items outside ``pool`` are dropped, and users with them."""
         entries, owners = flatten(heldout, np.arange(len(heldout.indptr) - 1))
         items = np.asarray(heldout.indices[entries], np.int64)
@@ -115,7 +118,7 @@ class HeldOut:
         return HeldOut(users.astype(np.int32), indptr, items)
 
     @property
-    def counts(self) -> Int64:
+    def counts(self) -> Int64Array:
         return np.diff(self.indptr)
 
 
@@ -128,7 +131,7 @@ def precision_at_k(
     candidates: IntArray | None = None,
     threads: int = 1,
     block_bytes: int = BLOCK_BYTES,
-) -> Float64:
+) -> Float64Array:
     """The share of the k best items that was held out, for each user that has held-out items.
 
     The same numbers as :func:`evaluate` gives, and nothing else: no list is made.
@@ -255,7 +258,9 @@ def evaluate(
     return Evaluation(wanted.users, per_user, list_metrics(lists, n_ranked, ks, popularity))
 
 
-def rank_metrics(ranks: Int64, indptr: Int64, ks: Sequence[int]) -> dict[str, Float64]:
+def rank_metrics(
+    ranks: Int64Array, indptr: Int64Array, ks: Sequence[int]
+) -> dict[str, Float64Array]:
     """Metrics at each k from the ranks of held-out items.
 
     Parameters
@@ -276,11 +281,11 @@ def rank_metrics(ranks: Int64, indptr: Int64, ks: Sequence[int]) -> dict[str, Fl
     precisions = _places(ranks, indptr) / (ranks + 1.0)
     gains = 1 / np.log2(ranks + 2.0)
     ideal = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(max(ks)) + 2.0))])
-    metrics: dict[str, Float64] = {}
+    metrics: dict[str, Float64Array] = {}
     for k in ks:
         hit = ranks < k
 
-        def total(values: Float64, hit: NDArray[np.bool_] = hit) -> Float64:
+        def total(values: Float64Array, hit: BoolArray = hit) -> Float64Array:
             weights = np.where(hit, values, 0.0)
             return np.bincount(owners, weights, len(counts)).astype(np.float64)
 
@@ -295,7 +300,7 @@ def rank_metrics(ranks: Int64, indptr: Int64, ks: Sequence[int]) -> dict[str, Fl
 
 
 def list_metrics(
-    lists: Int64, n_items: int, ks: Sequence[int], popularity: Float64 | None = None
+    lists: Int64Array, n_items: int, ks: Sequence[int], popularity: Float64Array | None = None
 ) -> dict[str, float]:
     """Metrics of what is recommended to everybody together.
 
@@ -386,20 +391,20 @@ def _check_ks(ks: Sequence[int]) -> None:
         raise ValueError(f"every k must be at least 1: {list(ks)}")
 
 
-def _ranks_in(best: Float32, scores: Float32, owners: Int64) -> Int64:
+def _ranks_in(best: Float32Array, scores: Float32Array, owners: Int64Array) -> Int64Array:
     """Ranks from the k + 1 largest scores of each user: exact below k, k or more otherwise."""
     reached = np.count_nonzero(best[owners] >= scores[:, None], axis=1)
     return np.where(scores > -np.inf, reached - 1, UNRANKED)
 
 
-def _places(ranks: Int64, indptr: Int64) -> Int64:
+def _places(ranks: Int64Array, indptr: Int64Array) -> Int64Array:
     """How many held-out items of its user rank at least as well as each, itself included."""
     starts = np.repeat(indptr[:-1], np.diff(indptr))
     keys = (starts << 32) + ranks
     return np.searchsorted(np.sort(keys), keys, side="right") - starts
 
 
-def _auc(ranks: Int64, indptr: Int64, negatives: Int64) -> Float64:
+def _auc(ranks: Int64Array, indptr: Int64Array, negatives: Int64Array) -> Float64Array:
     counts = np.diff(indptr)
     owners = np.repeat(np.arange(len(counts)), counts)
     above = ranks + 1 - _places(ranks, indptr)  # negatives that score at least as much
@@ -409,7 +414,9 @@ def _auc(ranks: Int64, indptr: Int64, negatives: Int64) -> Float64:
     return np.divide(wins, pairs, out=np.full(len(counts), 0.5), where=pairs > 0)
 
 
-def _taken(wanted: HeldOut, known: Rows | None, n_items: int, pool: Int64 | None) -> Int64:
+def _taken(
+    wanted: HeldOut, known: Rows | None, n_items: int, pool: Int64Array | None
+) -> Int64Array:
     """How many ranked items are known or held out, for each evaluated user: no negatives."""
     if known is None:
         return wanted.counts
@@ -423,13 +430,13 @@ def _taken(wanted: HeldOut, known: Rows | None, n_items: int, pool: Int64 | None
     return np.bincount(both // max(1, n_items), minlength=len(wanted.users))
 
 
-def _popularity(known: Rows, n_items: int, pool: Int64 | None) -> Float64:
+def _popularity(known: Rows, n_items: int, pool: Int64Array | None) -> Float64Array:
     """Percentile of each ranked item by its number of known interactions, 0..1."""
     counts = np.bincount(np.asarray(known.indices), minlength=n_items)
     return percentiles(counts if pool is None else counts[pool])
 
 
-def percentiles(counts: IntArray) -> Float64:
+def percentiles(counts: IntArray) -> Float64Array:
     """The percentile of each of some counts among all of them, 0..1, midpoint of equals."""
     ordered = np.sort(counts)
     below = np.searchsorted(ordered, counts, side="left")
@@ -437,7 +444,7 @@ def percentiles(counts: IntArray) -> Float64:
     return (below + not_above) / (2 * max(1, len(counts)))
 
 
-def _gini(times: Float64) -> float:
+def _gini(times: Float64Array) -> float:
     """0 when all are equal, towards 1 when one has everything."""
     total, n = float(times.sum()), len(times)
     if total == 0:

@@ -35,13 +35,9 @@ from functools import cache
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
 
-from recsys.ranking.factors import Factors, Float32
-
-Int32 = NDArray[np.int32]
-Int64 = NDArray[np.int64]
-IntArray = NDArray[np.integer[Any]]
+from recsys.base.arrays import BoolArray, Float32Array, Int32Array, Int64Array, IntArray
+from recsys.ranking.factors import Factors
 
 BLOCK_BYTES = 128 * 2**20
 """Default bound on the score buffers of one call, all threads together."""
@@ -72,7 +68,7 @@ class Scorer(Protocol):
     @property
     def n_items(self) -> int: ...
 
-    def score(self, users: IntArray) -> Float32:
+    def score(self, users: IntArray) -> Float32Array:
         """Scores, float32 (len(users), n_items); higher is better."""
         ...
 
@@ -89,8 +85,8 @@ class TopK:
         Their scores; -inf where ``items`` is -1.
     """
 
-    items: Int32
-    scores: Float32
+    items: Int32Array
+    scores: Float32Array
 
 
 @dataclass(frozen=True)
@@ -109,12 +105,12 @@ class Block:
         Neighbouring items in a group.
     """
 
-    rows: Int64
-    scores: Float32
-    maxima: Float32
+    rows: Int64Array
+    scores: Float32Array
+    maxima: Float32Array
     group: int
 
-    def largest(self, k: int) -> tuple[Int64, Float32]:
+    def largest(self, k: int) -> tuple[Int64Array, Float32Array]:
         """The k best positions of each user and their scores, equal scores by position.
 
         Returns
@@ -125,7 +121,7 @@ class Block:
         """
         return self._largest(np.arange(len(self.rows)), k)
 
-    def _largest(self, users: Int64, k: int) -> tuple[Int64, Float32]:
+    def _largest(self, users: Int64Array, k: int) -> tuple[Int64Array, Float32Array]:
         depth = min(k, len(self.scores))
         wanted = min(depth, len(self.maxima))
         step = max(1, _GATHER_BYTES // (16 * wanted * self.group))
@@ -136,7 +132,9 @@ class Block:
         positions = np.concatenate([part[0] for part in parts])
         return positions, np.concatenate([part[1] for part in parts])
 
-    def _gather(self, users: Int64, depth: int, wanted: int) -> tuple[Int64, Float32]:
+    def _gather(
+        self, users: Int64Array, depth: int, wanted: int
+    ) -> tuple[Int64Array, Float32Array]:
         # Ascending groups keep candidates in item order, which _best relies on for equal scores.
         groups = np.sort(_best(self.maxima.T[users], wanted), axis=1)
         positions = groups[:, :, None] * self.group + np.arange(self.group)
@@ -145,7 +143,7 @@ class Block:
         best = _best(candidates, depth)
         return np.take_along_axis(positions, best, 1), np.take_along_axis(candidates, best, 1)
 
-    def hits(self, positions: Int64, owners: Int64, k: int) -> NDArray[np.bool_]:
+    def hits(self, positions: Int64Array, owners: Int64Array, k: int) -> BoolArray:
         """Whether each item is among the k best of its user, equal scores counting against it.
 
         An item is a hit exactly when it beats the (k + 1)-th largest score of its user: then at
@@ -169,7 +167,7 @@ class Block:
         last[hopeful] = self._largest(hopeful, k + 1)[1][:, k]
         return scores > last[owners]
 
-    def ranks(self, positions: Int64, owners: Int64) -> Int64:
+    def ranks(self, positions: Int64Array, owners: Int64Array) -> Int64Array:
         """How many other items of its user score at least as much as each item.
 
         Parameters
@@ -191,7 +189,7 @@ class Block:
         reached = self._at_least(thresholds)[turns, owners]
         return np.where(ranked, reached - 1, UNRANKED)
 
-    def _at_least(self, thresholds: Float32) -> Int64:
+    def _at_least(self, thresholds: Float32Array) -> Int64Array:
         """How many scores of each user reach its thresholds, none -inf: (n, b) of both."""
         # Eight items a line, since long inner loops run faster; 64 lines stay in the cache, and
         # a count of them fits eight bits.
@@ -265,7 +263,9 @@ def top_k(
     return TopK(items, scores)
 
 
-def items_at(positions: Int64, scores: Float32, candidates: Int64 | None) -> Int64:
+def items_at(
+    positions: Int64Array, scores: Float32Array, candidates: Int64Array | None
+) -> Int64Array:
     """Item indices at positions of a block; -1 where the score says there is none."""
     if candidates is not None and len(candidates):
         positions = candidates[np.minimum(positions, len(candidates) - 1)]
@@ -279,7 +279,7 @@ def sweep(
     *,
     depth: int,
     known: Rows | None = None,
-    candidates: Int64 | None = None,
+    candidates: Int64Array | None = None,
     threads: int = 1,
     block_bytes: int = BLOCK_BYTES,
 ) -> None:
@@ -312,7 +312,7 @@ def sweep(
     copy_bytes = block_bytes // 2 if len(blocks) > 1 else 0
     buffers: queue.SimpleQueue[_Buffer] = queue.SimpleQueue()
 
-    def work(rows: Int64) -> None:
+    def work(rows: Int64Array) -> None:
         buffer = buffers.get()
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # a diverged model is no surprise
@@ -335,7 +335,7 @@ def sweep(
             pass
 
 
-def flatten(rows: Rows, users: IntArray) -> tuple[Int64, Int64]:
+def flatten(rows: Rows, users: IntArray) -> tuple[Int64Array, Int64Array]:
     """Where the entries of some rows are stored, row after row, and whose they are.
 
     Returns
@@ -352,17 +352,17 @@ def flatten(rows: Rows, users: IntArray) -> tuple[Int64, Int64]:
     return np.arange(len(owners)) + np.repeat(starts - firsts, counts), owners
 
 
-def _best(values: Float32, k: int) -> Int64:
+def _best(values: Float32Array, k: int) -> Int64Array:
     """Columns of the k largest values of each row, best first, equal values by column.
 
     A value and its column are packed in one integer that orders as the pair does: the bits of a
     float32, read as an integer, order as the float once those of a negative number are flipped.
     """
     n_columns = values.shape[1]
-    bits: Int32 = np.add(values, 0, dtype=np.float32).view(np.int32)  # and -0 becomes +0
-    ordered: Int32 = np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits)
-    keys: Int64 = np.left_shift(ordered, 32, dtype=np.int64)
-    columns: Int64 = np.arange(n_columns - 1, -1, -1, dtype=np.int64)
+    bits: Int32Array = np.add(values, 0, dtype=np.float32).view(np.int32)  # and -0 becomes +0
+    ordered: Int32Array = np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits)
+    keys: Int64Array = np.left_shift(ordered, 32, dtype=np.int64)
+    columns: Int64Array = np.arange(n_columns - 1, -1, -1, dtype=np.int64)
     np.bitwise_or(keys, columns, out=keys)
     if k < n_columns:
         keys.partition(n_columns - k, axis=1)
@@ -370,7 +370,7 @@ def _best(values: Float32, k: int) -> Int64:
     return n_columns - 1 - (best & 0xFFFFFFFF)
 
 
-def pool_of(n_items: int, candidates: IntArray | None) -> Int64 | None:
+def pool_of(n_items: int, candidates: IntArray | None) -> Int64Array | None:
     """Candidates ascending and without repetition; None for the whole catalogue."""
     if candidates is None:
         return None
@@ -438,7 +438,7 @@ def _round_up(number: int, step: int) -> int:
     return -(-number // step) * step
 
 
-_Fill = Callable[[int, Float32], None]
+_Fill = Callable[[int, Float32Array], None]
 """Fills a tile, float32 (tile, width), with the scores of the items from an index on."""
 
 _Source = Callable[[IntArray, int], _Fill]
@@ -447,7 +447,7 @@ _Source = Callable[[IntArray, int], _Fill]
 
 def _source(
     scorer: Factors | Scorer,
-    pool: Int64 | None,
+    pool: Int64Array | None,
     shape: _Shape,
     copy_bytes: int,
     stack: ExitStack,
@@ -457,14 +457,14 @@ def _source(
     return _scorer_source(scorer, pool)
 
 
-def _scorer_source(scorer: Scorer, pool: Int64 | None) -> _Source:
+def _scorer_source(scorer: Scorer, pool: Int64Array | None) -> _Source:
     def opened(users: IntArray, _: int) -> _Fill:
         scores = scorer.score(users)
         if scores.shape != (len(users), scorer.n_items):
             expected = (len(users), scorer.n_items)
             raise ValueError(f"the scorer gave scores of shape {scores.shape}, not {expected}")
 
-        def fill(start: int, out: Float32) -> None:
+        def fill(start: int, out: Float32Array) -> None:
             stop = start + len(out)
             part = scores[:, start:stop] if pool is None else scores[:, pool[start:stop]]
             out[: part.shape[1]] = part.T
@@ -475,11 +475,11 @@ def _scorer_source(scorer: Scorer, pool: Int64 | None) -> _Source:
 
 
 def _factor_source(
-    factors: Factors, pool: Int64 | None, shape: _Shape, copy_bytes: int, stack: ExitStack
+    factors: Factors, pool: Int64Array | None, shape: _Shape, copy_bytes: int, stack: ExitStack
 ) -> _Source:
     d = factors.n_components + 2
 
-    def items(start: int, out: Float32) -> Float32:
+    def items(start: int, out: Float32Array) -> Float32Array:
         stop = start + len(out)
         chosen = slice(start, stop) if pool is None else pool[start:stop]
         biases = factors.item_biases[chosen]
@@ -495,7 +495,7 @@ def _factor_source(
         vectors = factors.user_factors[users]
         columns = _fold(vectors, ones, biases, np.empty((width, d), np.float32)).T
 
-        def fill(start: int, out: Float32) -> None:
+        def fill(start: int, out: Float32Array) -> None:
             if whole is None:
                 tile = items(start, np.empty((len(out), d), np.float32))
             else:
@@ -507,7 +507,9 @@ def _factor_source(
     return opened
 
 
-def _fold(vectors: Float32, first: Float32, second: Float32, out: Float32) -> Float32:
+def _fold(
+    vectors: Float32Array, first: Float32Array, second: Float32Array, out: Float32Array
+) -> Float32Array:
     """Vectors after two more components, and zeros after the last of them."""
     n = len(vectors)
     out[:n, 0], out[:n, 1], out[:n, 2:] = first, second, vectors
@@ -520,8 +522,8 @@ class _Buffer:
     """Memory of one worker, used for block after block."""
 
     shape: _Shape
-    scores: Float32
-    maxima: Float32
+    scores: Float32Array
+    maxima: Float32Array
 
     @staticmethod
     def of(shape: _Shape, n_users: int, stack: ExitStack) -> _Buffer:
@@ -529,7 +531,7 @@ class _Buffer:
         scores = stack.enter_context(_borrowed((size,)))
         return _Buffer(shape, scores, np.empty(size // shape.group, np.float32))
 
-    def fill(self, source: _Source, rows: Int64, users: IntArray, mask: _Mask | None) -> Block:
+    def fill(self, source: _Source, rows: Int64Array, users: IntArray, mask: _Mask | None) -> Block:
         width, group, tile = self.shape.width(len(users)), self.shape.group, self.shape.tile
         scores = self.scores[: self.shape.n_rows * width].reshape(-1, width)
         maxima = self.maxima[: len(scores) // group * width].reshape(-1, width)
@@ -547,7 +549,7 @@ class _Buffer:
         return Block(rows, scores, maxima, group)
 
 
-def _reduce(scores: Float32, out: Float32) -> None:
+def _reduce(scores: Float32Array, out: Float32Array) -> None:
     """Maxima of the groups of a tile; what is not finite becomes -inf, in ``scores`` too."""
     scores.max(axis=1, out=out)
     if not bool((out < np.inf).all()):  # false for a NaN, which a maximum passes on
@@ -564,10 +566,10 @@ class _Memory:
 
     def __init__(self, limit: int) -> None:
         self._limit, self._lock = limit, threading.Lock()
-        self._kept: list[Float32] = []
+        self._kept: list[Float32Array] = []
 
     @contextmanager
-    def borrow(self, shape: tuple[int, ...]) -> Generator[Float32]:
+    def borrow(self, shape: tuple[int, ...]) -> Generator[Float32Array]:
         """An array with anything in it, ours until the context ends."""
         size = math.prod(shape)
         array = self._take(size)
@@ -580,7 +582,7 @@ class _Memory:
         with self._lock:
             self._kept.clear()
 
-    def _take(self, size: int) -> Float32:
+    def _take(self, size: int) -> Float32Array:
         with self._lock:
             fitting = [i for i, array in enumerate(self._kept) if len(array) >= size]
             if fitting:
@@ -588,7 +590,7 @@ class _Memory:
             self._kept.clear()  # too small for this call: not to stand beside a larger one
         return np.empty(size, np.float32)
 
-    def _give(self, array: Float32) -> None:
+    def _give(self, array: Float32Array) -> None:
         with self._lock:
             if sum(kept.nbytes for kept in self._kept) + array.nbytes <= self._limit:
                 self._kept.append(array)
@@ -601,14 +603,14 @@ _borrowed = _memory.borrow
 class _Mask:
     """Known items as ascending flat positions in a block of items x users."""
 
-    def __init__(self, known: Rows, n_items: int, pool: Int64 | None) -> None:
+    def __init__(self, known: Rows, n_items: int, pool: Int64Array | None) -> None:
         self._known, self._n_items = known, n_items
-        self._place: Int64 | None = None
+        self._place: Int64Array | None = None
         if pool is not None:
             self._place = np.full(n_items, -1)
             self._place[pool] = np.arange(len(pool))
 
-    def flat(self, users: IntArray, width: int) -> Int64:
+    def flat(self, users: IntArray, width: int) -> Int64Array:
         entries, owners = flatten(self._known, users)
         items = np.asarray(self._known.indices[entries], np.int64)
         if len(items) and not (items.min() >= 0 and items.max() < self._n_items):

@@ -32,12 +32,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from recsys.base.arrays import Float32Array, Int32Array, Int64Array, IntArray
 from recsys.base.errors import ConfigError, InputError, NotFoundError
 from recsys.bundle import Bundle, bundle_digest
-from recsys.ranking.factors import Factors, Float32
-from recsys.ranking.topk import Int64, top_k
+from recsys.ranking.factors import Factors
+from recsys.ranking.topk import top_k
 from recsys.recommend.queries.selection import inverse_lengths
 from recsys.store.checksums import damage, record
 
@@ -67,15 +67,15 @@ class Index:
     cells: Mapping[str, int]
     recall: Mapping[str, float]
 
-    def for_user(self, vector: Float32, n: int) -> Int64:
+    def for_user(self, vector: Float32Array, n: int) -> Int64Array:
         """Trained items with about the highest scores, ascending: int64 (at most n,)."""
         return self._search("recommend", np.append(vector, np.float32(1)), n)
 
-    def for_item(self, vector: Float32, n: int) -> Int64:
+    def for_item(self, vector: Float32Array, n: int) -> Int64Array:
         """Items with about the highest cosines, ascending: int64 (at most n,)."""
         return self._search("similar", vector, n)
 
-    def _search(self, kind: str, query: Float32, n: int) -> Int64:
+    def _search(self, kind: str, query: Float32Array, n: int) -> Int64Array:
         lists = self._opened[kind]
         lists.nprobe = self.cells[kind]
         found = lists.search(np.ascontiguousarray(query[None], np.float32), n)[1][0]
@@ -156,7 +156,7 @@ def load_index(bundle: Bundle, folder: Path) -> Index:
     return Index(folder, cells, recall)
 
 
-def _for_users(bundle: Bundle, generator: np.random.Generator) -> tuple[Float32, Float32]:
+def _for_users(bundle: Bundle, generator: np.random.Generator) -> tuple[Float32Array, Float32Array]:
     """Trained items with their biases, and users who ask."""
     factors, n = bundle.factors, bundle.trained
     items = np.column_stack([factors.item_factors[:n], factors.item_biases[:n]])
@@ -164,18 +164,20 @@ def _for_users(bundle: Bundle, generator: np.random.Generator) -> tuple[Float32,
     return items, np.column_stack([users, np.ones(len(users), np.float32)])
 
 
-def _for_items(bundle: Bundle, generator: np.random.Generator) -> tuple[Float32, Float32]:
+def _for_items(bundle: Bundle, generator: np.random.Generator) -> tuple[Float32Array, Float32Array]:
     """Directions of all items, and some of them as questions."""
     vectors = bundle.factors.item_factors
     directions = vectors * inverse_lengths(vectors)[:, None]
     return directions, directions[_sample(generator, np.flatnonzero(vectors.any(axis=1)))]
 
 
-def _sample(generator: np.random.Generator, rows: NDArray[np.integer]) -> NDArray[np.integer]:
+def _sample(generator: np.random.Generator, rows: IntArray) -> IntArray:
     return generator.choice(rows, min(_SAMPLE, len(rows)), replace=False)
 
 
-def _build(items: Float32, queries: Float32, path: Path, recall: float) -> tuple[int, float]:
+def _build(
+    items: Float32Array, queries: Float32Array, path: Path, recall: float
+) -> tuple[int, float]:
     """Write the lists; returns in how many cells to look, and the recall that gives."""
     faiss = _faiss()
     items = np.ascontiguousarray(items, np.float32)
@@ -195,13 +197,13 @@ def _build(items: Float32, queries: Float32, path: Path, recall: float) -> tuple
     return cells, reached
 
 
-def _exact(items: Float32, queries: Float32) -> NDArray[np.int32]:
+def _exact(items: Float32Array, queries: Float32Array) -> Int32Array:
     nothing = np.zeros(len(queries), np.float32), np.zeros(len(items), np.float32)
     factors = Factors(np.ascontiguousarray(queries), items, *nothing)
     return top_k(factors, np.arange(len(queries)), min(10, len(items))).items
 
 
-def _recall(lists: Any, queries: Float32, truth: NDArray[np.int32], cells: int) -> float:
+def _recall(lists: Any, queries: Float32Array, truth: Int32Array, cells: int) -> float:
     if not len(queries):
         return 1.0
     lists.nprobe = cells

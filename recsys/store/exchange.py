@@ -13,8 +13,8 @@ from typing import Any
 
 import fsspec
 import numpy as np
-from numpy.typing import NDArray
 
+from recsys.base.arrays import AnyArray
 from recsys.base.errors import InputError
 from recsys.store.stages import MANIFEST, Stage, load_stage
 
@@ -55,7 +55,7 @@ class Exchange:
             system.pipe_file(path, content.getvalue())
         return f"{self.address.rstrip('/')}/{name}"
 
-    def load(self, name: str) -> dict[str, NDArray[Any]] | None:
+    def load(self, name: str) -> dict[str, AnyArray] | None:
         """What was saved; None if it is not there."""
         try:
             if self.folder is not None:

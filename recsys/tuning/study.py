@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from recsys.base.arrays import IntArray
 from recsys.base.config import Search
 from recsys.models.content import Profiles
 from recsys.models.foldin import pooled
@@ -76,7 +76,7 @@ def study_strategies(
     seed: int,
     *,
     started_from: Sequence[Configuration] = (),
-    cold_items: Sequence[int] | NDArray[np.integer] = (),
+    cold_items: Sequence[int] | IntArray = (),
     workers: int = 1,
     crew: Crew | None = None,
     recorder: Recorder | None = None,
@@ -139,7 +139,7 @@ def _first(space: SearchSpace, known: Sequence[Configuration]) -> list[Configura
     return found
 
 
-def _can_map(problem: Problem, cold_items: Sequence[int] | NDArray[np.integer]) -> bool:
+def _can_map(problem: Problem, cold_items: Sequence[int] | IntArray) -> bool:
     """Whether there are two trained items with features: one to learn from, one to choose by."""
     if problem.sides is None or problem.sides.item is None:
         return False
@@ -196,7 +196,7 @@ def _map(
     problem: Problem,
     plain: TrialResult,
     number: int,
-    cold_items: Sequence[int] | NDArray[np.integer],
+    cold_items: Sequence[int] | IntArray,
 ) -> TrialResult:
     """The best trial without features, its features mapped, the choices made on validation."""
     assert problem.sides is not None
@@ -275,7 +275,7 @@ def _pool(
     return max(found, key=lambda pair: pair[0])
 
 
-def without(profiles: Profiles, items: Sequence[int] | NDArray[np.integer]) -> Profiles:
+def without(profiles: Profiles, items: Sequence[int] | IntArray) -> Profiles:
     """The same with nothing said of some of the items."""
     counts = np.diff(profiles.indptr)
     gone = np.zeros(profiles.n_items, bool)

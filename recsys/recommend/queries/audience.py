@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from recsys.ranking.factors import Factors, Float32
-from recsys.ranking.topk import Int64, IntArray, flatten, top_k
+from recsys.base.arrays import Float32Array, Int64Array, IntArray
+from recsys.ranking.factors import Factors
+from recsys.ranking.topk import flatten, top_k
 from recsys.recommend.queries.answers import Answer, Ranked
 from recsys.recommend.queries.filters import Allowed, Filters, allowed_users
 from recsys.recommend.queries.newcomers import Subject
@@ -71,7 +72,7 @@ def _answers(
     source: Source,
     subjects: Sequence[Subject],
     users: Sequence[IntArray],
-    scores: Sequence[Float32],
+    scores: Sequence[Float32Array],
     allowed: Allowed,
 ) -> list[Answer]:
     """Rows of all answers, ids and names looked up at once."""
@@ -87,7 +88,7 @@ def _answers(
     ]
 
 
-def _nearest(source: Source, subject: Subject, users: IntArray) -> Int64:
+def _nearest(source: Source, subject: Subject, users: IntArray) -> Int64Array:
     """What each user likes that is nearest to the item; -1 where nothing is on its side."""
     entries, owners = flatten(source.bundle.seen, users)
     liked = source.bundle.seen.indices[entries]

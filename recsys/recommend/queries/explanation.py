@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from recsys.ranking.factors import Float32
+from recsys.base.arrays import Float32Array
 from recsys.recommend.queries.answers import Ranked
 from recsys.recommend.queries.people import rows
 from recsys.recommend.queries.selection import best, inverse_lengths
@@ -104,7 +104,7 @@ def explain(source: Source, user: object, item: object, n: int) -> Explanation:
     return Explanation(person.id, own.id, name, score, parts, _nearest(source, u, i, n))
 
 
-def _features(source: Source, user: int, item: int) -> tuple[Float32, float, tuple[Part, ...]]:
+def _features(source: Source, user: int, item: int) -> tuple[Float32Array, float, tuple[Part, ...]]:
     """What the item's vector and bias have from features, and the part of each feature."""
     side, words = source.bundle.item_features, source.words
     features, weights = side_of(side, item)

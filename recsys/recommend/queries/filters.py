@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recsys.base.arrays import BoolArray
 from recsys.base.errors import InputError
 from recsys.data.idmap import IdMap
-from recsys.models.content import BoolArray
 from recsys.models.side import SideInformation
 from recsys.recommend.queries.source import Source, carriers
 from recsys.recommend.queries.words import Feature, Words, listed, shortened

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from recsys.base.arrays import Float32Array, Int64Array, IntArray
 from recsys.base.errors import InputError
 from recsys.models.side import SideInformation
-from recsys.ranking.factors import Factors, Float32
-from recsys.ranking.topk import Int64, IntArray, flatten, top_k
+from recsys.ranking.factors import Factors
+from recsys.ranking.topk import flatten, top_k
 from recsys.recommend.index import Index
 from recsys.recommend.queries.answers import Answer, Ranked
 from recsys.recommend.queries.filters import Allowed, Filters, allowed_items
@@ -53,8 +54,8 @@ def similar_items(
 
 
 def _of_pool(
-    source: Source, subject: Subject, n: int, filters: Filters, allowed: Allowed, pool: Int64
-) -> tuple[Int64, Float32]:
+    source: Source, subject: Subject, n: int, filters: Filters, allowed: Allowed, pool: Int64Array
+) -> tuple[Int64Array, Float32Array]:
     """The best of a few items, by exact cosines."""
     fitting = (pool != subject.index) & (pool < _within(source, filters))
     fitting &= source.inverse_lengths[pool] > 0
@@ -68,7 +69,11 @@ def _of_pool(
 
 
 def _answer(
-    source: Source, subject: Subject, items: Int64, scores: Float32, notes: tuple[str, ...]
+    source: Source,
+    subject: Subject,
+    items: Int64Array,
+    scores: Float32Array,
+    notes: tuple[str, ...],
 ) -> Answer:
     reasons = common(source, [subject.features], [items])
     return Answer(rows(source, items, scores, reasons), notes)
@@ -204,7 +209,7 @@ def similar_tags(
 
 
 def ranked_tags(
-    words: Words, scores: Float32, n: int, kind: str | None, exclude: Sequence[Feature]
+    words: Words, scores: Float32Array, n: int, kind: str | None, exclude: Sequence[Feature]
 ) -> IntArray:
     """The best features of a type, without some; changes the scores."""
     if kind is not None:
@@ -214,7 +219,7 @@ def ranked_tags(
 
 
 def tag_rows(
-    words: Words, features: IntArray, scores: Float32, reasons: Sequence[str]
+    words: Words, features: IntArray, scores: Float32Array, reasons: Sequence[str]
 ) -> tuple[Ranked, ...]:
     parts = words.names(features), words.values(features), scores.tolist(), reasons
     return tuple(map(Ranked, *parts))
@@ -252,7 +257,7 @@ def _is_pair(tags: object) -> bool:
 
 def _known_tags(
     words: Words, weights: Mapping[Feature, float], notes: list[str]
-) -> tuple[IntArray, Float32]:
+) -> tuple[IntArray, Float32Array]:
     """Known tags and their weights; of the others, a note."""
     if not weights:
         raise InputError("no tag", "at least one", "name a tag")
@@ -278,7 +283,9 @@ def _carried(source: Source, words: Words, item: int, tags: IntArray) -> str:
     return ", ".join(f"{word} {' '.join(words.names(part))}" for word, part in parts if len(part))
 
 
-def _cosines(source: Source, vector: Float32, filters: Filters, allowed: Allowed) -> Float32:
+def _cosines(
+    source: Source, vector: Float32Array, filters: Filters, allowed: Allowed
+) -> Float32Array:
     """Cosines of the catalogue, -inf for what has no direction or may not be answered."""
     within = _within(source, filters)
     inverse = source.inverse_lengths[:within]

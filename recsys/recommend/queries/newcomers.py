@@ -6,18 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from recsys.base.arrays import Float32Array, Int32Array, IntArray
 from recsys.base.errors import InputError
 from recsys.data.idmap import IdMap
 from recsys.models.side import SideInformation
-from recsys.ranking.factors import Float32
-from recsys.ranking.topk import IntArray
 from recsys.recommend.queries.source import Source
 from recsys.recommend.queries.words import Feature, Words, listed, shortened
 
 
-def _nothing() -> NDArray[np.int32]:
+def _nothing() -> Int32Array:
     return np.empty(0, np.int32)
 
 
@@ -40,7 +38,7 @@ class Subject:
     """
 
     title: str
-    vector: Float32
+    vector: Float32Array
     bias: float
     features: IntArray
     likers: IntArray
@@ -68,7 +66,7 @@ class Taste:
     notes : tuple of str
     """
 
-    vector: Float32 | None
+    vector: Float32Array | None
     bias: float
     liked: IntArray
     tags: IntArray = field(default_factory=_nothing)
@@ -123,7 +121,7 @@ def new_item(
     side = source.bundle.item_features
     known, weights = _features(side, source.words, features, notes, "item")
     users = _ids(source.bundle.users, liked_by, notes)
-    own: Float32 | None = None
+    own: Float32Array | None = None
     if len(users) and source.bundle.item_foldin is not None:
         own = source.bundle.item_foldin.user(source.factors.user_factors, users)
     elif len(users):
@@ -190,7 +188,7 @@ def new_taste(
     if not len(vectors) and not mapped.any():
         why = "nothing is known of this user" if not notes else "nothing else is known of this user"
         return replace(taste, notes=(*notes, f"{why}: by popularity"))
-    own: Float32 | None = None
+    own: Float32Array | None = None
     if len(vectors) and bundle.user_foldin is not None:
         own = bundle.user_foldin.user(vectors, np.arange(len(vectors)))
     elif len(vectors):
@@ -204,7 +202,9 @@ def new_taste(
     return replace(taste, vector=vector, notes=tuple(notes))
 
 
-def _liked_vectors(source: Source, items: IntArray, tags: IntArray, notes: list[str]) -> Float32:
+def _liked_vectors(
+    source: Source, items: IntArray, tags: IntArray, notes: list[str]
+) -> Float32Array:
     """Vectors of items and tags liked, those left out that have none: float32 (n, d)."""
     vectors = source.vectors[items]
     side = source.bundle.item_features
@@ -220,8 +220,8 @@ def _liked_vectors(source: Source, items: IntArray, tags: IntArray, notes: list[
 
 
 def _mapped(
-    side: SideInformation | None, features: IntArray, weights: Float32
-) -> tuple[Float32, float]:
+    side: SideInformation | None, features: IntArray, weights: Float32Array
+) -> tuple[Float32Array, float]:
     """Vector and bias of features; zeros of any length for none."""
     if side is None or not len(features):
         return np.zeros(1, np.float32), 0.0
@@ -229,8 +229,8 @@ def _mapped(
 
 
 def _blend(
-    mapped: Float32, own: Float32 | None, side: SideInformation | None, likes: int
-) -> Float32:
+    mapped: Float32Array, own: Float32Array | None, side: SideInformation | None, likes: int
+) -> Float32Array:
     """What features say and what likes say, by the number of likes; one of them may be missing."""
     if own is None:
         return mapped
@@ -247,7 +247,7 @@ def _features(
     features: Sequence[Feature],
     notes: list[str],
     kind: str,
-) -> tuple[NDArray[np.int32], Float32]:
+) -> tuple[Int32Array, Float32Array]:
     """Known features and their weights; of the others, a note."""
     nothing = np.empty(0, np.int32), np.empty(0, np.float32)
     if not len(features):
@@ -262,7 +262,7 @@ def _features(
     return known, side.profiles.weigh(known)
 
 
-def _ids(ids: IdMap, given: Sequence[object], notes: list[str]) -> NDArray[np.int32]:
+def _ids(ids: IdMap, given: Sequence[object], notes: list[str]) -> Int32Array:
     """Known ids, each once in the order given; of the others, a note."""
     distinct = dict.fromkeys(map(str, given))
     known = [external for external in distinct if external in ids]

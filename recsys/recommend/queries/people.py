@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from recsys.base.arrays import BoolArray, Float32Array, Int64Array, IntArray
 from recsys.bundle import Seen
-from recsys.models.content import BoolArray
-from recsys.ranking.factors import Factors, Float32
-from recsys.ranking.topk import Int64, IntArray, Rows, top_k
+from recsys.ranking.factors import Factors
+from recsys.ranking.topk import Rows, top_k
 from recsys.recommend.index import Index
 from recsys.recommend.queries.answers import Answer, Ranked
 from recsys.recommend.queries.filters import Allowed, Filters, allowed_items
@@ -51,7 +51,7 @@ def told(found: Answer, note: str) -> Answer:
 
 
 def _of_pool(
-    source: Source, taste: Taste, n: int, filters: Filters, allowed: Allowed, pool: Int64
+    source: Source, taste: Taste, n: int, filters: Filters, allowed: Allowed, pool: Int64Array
 ) -> Answer:
     """The best of a few items, scored exactly."""
     assert taste.vector is not None
@@ -96,7 +96,7 @@ def _one(source: Source, taste: Taste, n: int, filters: Filters, allowed: Allowe
     return Answer(rows(source, items, scores[items], reasons), (*taste.notes, *allowed.notes))
 
 
-def _scores(source: Source, taste: Taste, filters: Filters) -> Float32:
+def _scores(source: Source, taste: Taste, filters: Filters) -> Float32Array:
     """Scores of the whole catalogue, or of trained items: float32, an array of our own."""
     if taste.vector is None:
         return source.likes.astype(np.float32)
@@ -133,7 +133,7 @@ def _block(
     return answers(source, top.items, top.scores, reasons, notes)
 
 
-def candidates(mask: BoolArray | None, n: int) -> Int64 | None:
+def candidates(mask: BoolArray | None, n: int) -> Int64Array | None:
     """What a mask lets pass; None if that is everything, which then needs no copy."""
     return None if mask is None or mask[:n].all() else np.flatnonzero(mask[:n])
 
@@ -148,7 +148,7 @@ def lists(items: Sequence[IntArray], n_items: int) -> Rows:
 def answers(
     source: Source,
     items: IntArray,
-    scores: Float32,
+    scores: Float32Array,
     reasons: Sequence[str],
     notes: Sequence[tuple[str, ...]],
 ) -> list[Answer]:
@@ -163,7 +163,7 @@ def answers(
 
 
 def rows(
-    source: Source, items: IntArray, scores: Float32, reasons: Sequence[str]
+    source: Source, items: IntArray, scores: Float32Array, reasons: Sequence[str]
 ) -> tuple[Ranked, ...]:
     """Rows for items of the catalogue."""
     ids, names = source.ids_and_names(items)
@@ -206,7 +206,7 @@ class Reasons:
         found = iter(words)
         return [next(found) if there else "" for there in real]
 
-    def _words(self, places: Int64) -> list[str]:
+    def _words(self, places: Int64Array) -> list[str]:
         liked, tags = self._taste.liked, self._taste.tags
         if not len(tags) and not len(self._taste.features):
             return [f"like {name}" for name in self._source.names(liked[places])]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from recsys.ranking.factors import Float32
-from recsys.ranking.topk import Int64
+from recsys.base.arrays import Float32Array, Int64Array
 
 
-def products(matrix: Float32, vector: Float32) -> Float32:
+def products(matrix: Float32Array, vector: Float32Array) -> Float32Array:
     """The inner product of every row with a vector: float32 (n,).
 
     Each row is summed by itself in one order, so equal rows score equally wherever they stand;
@@ -17,13 +16,13 @@ def products(matrix: Float32, vector: Float32) -> Float32:
     return np.vecdot(matrix, vector)
 
 
-def inverse_lengths(vectors: Float32) -> Float32:
+def inverse_lengths(vectors: Float32Array) -> Float32Array:
     """One over the length of every row, 0 for a row without a direction: float32 (n,)."""
     lengths = np.sqrt(np.vecdot(vectors, vectors))
     return np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
 
 
-def best(scores: Float32, n: int) -> Int64:
+def best(scores: Float32Array, n: int) -> Int64Array:
     """Where the n largest scores are, best first, equal ones by index: int64 (at most n,).
 
     A score that is not finite is never among them.

@@ -7,13 +7,12 @@ from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from recsys.base.arrays import BoolArray, Float32Array, Int32Array, Int64Array, IntArray
 from recsys.bundle import Bundle, Seen
-from recsys.models.content import BoolArray, Profiles
+from recsys.models.content import Profiles
 from recsys.models.side import SideInformation
-from recsys.ranking.factors import Factors, Float32
-from recsys.ranking.topk import Int64, IntArray
+from recsys.ranking.factors import Factors
 from recsys.recommend.queries.selection import inverse_lengths
 from recsys.recommend.queries.words import Words
 
@@ -34,7 +33,7 @@ class Source:
         return self.bundle.factors
 
     @property
-    def vectors(self) -> Float32:
+    def vectors(self) -> Float32Array:
         """Item vectors, float32 (n_items, d)."""
         return self.bundle.factors.item_factors
 
@@ -48,7 +47,7 @@ class Source:
         )  # fmt: skip
 
     @cached_property
-    def inverse_lengths(self) -> Float32:
+    def inverse_lengths(self) -> Float32Array:
         """One over the length of every item's vector, 0 for none: float32 (n_items,).
 
         Cosines are products of vectors as they are, scaled by these: no copy of the catalogue.
@@ -56,7 +55,7 @@ class Source:
         return inverse_lengths(self.vectors)
 
     @cached_property
-    def inverse_feature_lengths(self) -> Float32:
+    def inverse_feature_lengths(self) -> Float32Array:
         """The same for the vectors of item features: float32 (n_features,)."""
         side = self.bundle.item_features
         return (
@@ -66,7 +65,7 @@ class Source:
         )
 
     @cached_property
-    def likes(self) -> NDArray[np.int64]:
+    def likes(self) -> Int64Array:
         """How many users like each item: int64 (n_items,)."""
         return np.bincount(self.bundle.seen.indices, minlength=len(self.bundle.items))
 
@@ -77,11 +76,11 @@ class Source:
         order = np.argsort(self.bundle.seen.indices, kind="stable")
         return Seen(indptr, self._users_at(order).astype(np.int32))
 
-    def likers_of(self, item: int) -> Int64:
+    def likers_of(self, item: int) -> Int64Array:
         """Who likes one item, found without the rows of all the others: int64 (n,)."""
         return self._users_at(np.flatnonzero(self.bundle.seen.indices == item))
 
-    def _users_at(self, entries: Int64) -> Int64:
+    def _users_at(self, entries: Int64Array) -> Int64Array:
         return np.searchsorted(self.bundle.seen.indptr, entries, side="right") - 1
 
     @cached_property
@@ -95,7 +94,7 @@ class Source:
         side = self.bundle.user_features
         return None if side is None else Words(side.vocabulary)
 
-    def features_of(self, item: int) -> NDArray[np.int32]:
+    def features_of(self, item: int) -> Int32Array:
         """The features of an item of the catalogue: int32 (n,)."""
         side = self.bundle.item_features
         if side is None:
@@ -126,7 +125,7 @@ def carriers(profiles: Profiles, feature: int) -> BoolArray:
     return mask
 
 
-def side_of(side: SideInformation | None, row: int) -> tuple[NDArray[np.int32], Float32]:
+def side_of(side: SideInformation | None, row: int) -> tuple[Int32Array, Float32Array]:
     """Features, int32 (n,), and their weights, float32 (n,), of one row; none without a side."""
     if side is None:
         return np.empty(0, np.int32), np.empty(0, np.float32)

@@ -10,11 +10,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from recsys.base.arrays import BoolArray, Int32Array, IntArray
 from recsys.base.errors import InputError, NotFoundError
 from recsys.base.spelling import closest
-from recsys.models.content import BoolArray
 from recsys.models.side import Vocabulary
-from recsys.ranking.topk import IntArray
 
 Feature = str | tuple[str, str]
 """`tag_anime`, or ("tag", "anime"), or `anime` where only one type has that value."""
@@ -51,7 +50,7 @@ class Words:
             raise self.unknown([feature])
         return found
 
-    def known(self, features: Iterable[Feature]) -> tuple[NDArray[np.int32], list[Feature]]:
+    def known(self, features: Iterable[Feature]) -> tuple[Int32Array, list[Feature]]:
         """Indices of those that are known, int32, each once in the order given; and the others.
 
         Raises
