@@ -13,7 +13,7 @@ from rich.console import Console
 
 from flows import operate
 from flows.quiet import calm
-from flows.server import served
+from flows.temporary_server import served
 from recsys.base.config import Config, load_config
 from recsys.base.errors import HELD_EXIT
 from recsys.base.events import listening

@@ -21,7 +21,7 @@ from prefect.events import AutomationCore, EventTrigger, Posture, ResourceSpecif
 from prefect.events.actions import CancelFlowRun, ChangeFlowRunState
 from prefect.exceptions import ObjectNotFound
 
-from flows.servers import reached
+from flows.prefect_api import reached
 from recsys.base.errors import ConfigError
 
 FILE = "prefect.yaml"
@@ -49,7 +49,7 @@ def deploy(folder: Path, address: str | None = None) -> list[str]:
     folder : Path
         The project's, where prefect.yaml is; workers go to it first.
     address : str or None
-        Of the server's API; by default see `flows.servers.reached`.
+        Of the server's API; by default see `flows.prefect_api.reached`.
 
     Returns
     -------

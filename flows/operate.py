@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from flows.quiet import calm
-from flows.server import served
+from flows.temporary_server import served
 from recsys.base.config import load_config
 from recsys.base.events import listening
 from recsys.base.location import tracking_uri

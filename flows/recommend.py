@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from flows.ending import named_states
 from flows.naming import about_model
 from flows.predecessors import HOOKS
-from flows.server import served
+from flows.temporary_server import served
 from recsys.base.config import Config
 from recsys.base.redaction import redact_logs
 from tasks.recommend import publish

@@ -10,7 +10,7 @@ from flows.ending import named_states
 from flows.naming import about_data
 from flows.outcome import Outcome, outcome
 from flows.predecessors import HOOKS
-from flows.server import served
+from flows.temporary_server import served
 from recsys.base.config import Config
 from recsys.base.errors import HELD_EXIT
 from recsys.base.redaction import redact_logs

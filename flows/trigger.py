@@ -15,7 +15,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import PrefectHTTPStatusError
 
 from flows.ending import HELD, SHRUNKEN
-from flows.servers import reached
+from flows.prefect_api import reached
 from recsys.base.errors import HELD_EXIT, ConfigError, NotFoundError
 
 POLL = 1.0  # seconds between two looks at a run

@@ -204,7 +204,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         # Nothing of the person's own Prefect is touched.
         os.environ["PREFECT_HOME"] = f"{folder}/prefect"
-        from flows.server import served
+        from flows.temporary_server import served
 
         with served():
             reached = soak(Path(folder), given.runs, given.minutes, seed)

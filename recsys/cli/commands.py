@@ -330,7 +330,7 @@ def gallery(
     """Look at what the champion has learned, in a browser."""
     chosen = load_config(config, pairs(settings or []))
     # MLflow and the server take seconds to import; only this command needs them.
-    from recsys.gallery.server import serve
+    from recsys.gallery.launch import serve
 
     serve(model, chosen, host, port)
 

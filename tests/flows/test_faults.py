@@ -130,10 +130,12 @@ def test_a_killed_run_takes_its_server_along_and_is_said_to_have_crashed(tmp_pat
     killed = python("from flows.cli import main; main()", *ARGUMENTS)
     assert killed.stdout is not None
     assert "StageStarted" in killed.stdout.readline()
-    (server,) = [pid for pid in children(killed.pid) if b"flows.server" in command_line(pid)]
+    (server,) = [
+        pid for pid in children(killed.pid) if b"flows.temporary_server" in command_line(pid)
+    ]
     killed.kill()
     killed.wait()
-    while b"flows.server" in command_line(server):
+    while b"flows.temporary_server" in command_line(server):
         time.sleep(0.05)
     # The next run, of which the first stage is enough, and what Prefect knows of both then.
     said = python(NEXT, *ARGUMENTS).communicate()[0]
@@ -152,7 +154,7 @@ WHERE flow_run_id IN (SELECT id FROM flow_run WHERE state_type = 'COMPLETED')
 NEXT = """
 import json, sys
 from flows.cli import main
-from flows.server import served
+from flows.temporary_server import served
 from prefect.client.orchestration import get_client
 
 with served(), get_client(sync_client=True) as client:

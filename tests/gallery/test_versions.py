@@ -14,7 +14,7 @@ from recsys.base.config import Config, Tracking
 from recsys.base.errors import ConfigError, NotFoundError
 from recsys.bundle import load_bundle, save_bundle
 from recsys.gallery.cards import Card, beside
-from recsys.gallery.server import gallery, serve
+from recsys.gallery.launch import gallery, serve
 from recsys.gallery.shelf import Shelf
 from recsys.gallery.site import Site
 from recsys.serving import pyfunc

@@ -1,4 +1,4 @@
-"""The server: the gallery on one address, loopback by default, until it is interrupted."""
+"""Starts the gallery on one address, loopback by default, until it is interrupted."""
 
 from __future__ import annotations
 

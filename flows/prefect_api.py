@@ -1,4 +1,4 @@
-"""Servers: the Prefect server that deployments live on, if it answers."""
+"""The address of the Prefect API that deployments live on, once it is known to answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Server: a Prefect server for one run, gone when the process that started it is, however it went.
+"""A temporary Prefect server for one run; it ends with the process that started it.
 
 Prefect starts a temporary server by itself, and leaves it running if the run is killed. This one
 reads from a pipe that its starter holds open: the system closes it whatever happens to the starter,
@@ -67,7 +67,7 @@ def _start() -> subprocess.Popen[str]:
     root = Path(__file__).resolve().parent.parent
     path = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.Popen(
-        [sys.executable, "-m", "flows.server"],
+        [sys.executable, "-m", "flows.temporary_server"],
         env={**os.environ, "PYTHONPATH": path},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
