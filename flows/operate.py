@@ -15,8 +15,8 @@ from rich.console import Console
 from flows.quiet import calm
 from flows.temporary_server import served
 from recsys.base.config import load_config
+from recsys.base.environment import tracking_uri
 from recsys.base.events import listening
-from recsys.base.location import tracking_uri
 from recsys.cli.commands import pairs
 from recsys.cli.terminal import Watch
 from recsys.tracking.client import require_registry

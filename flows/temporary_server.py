@@ -20,7 +20,7 @@ from pathlib import Path
 import uvicorn
 
 from recsys.base.errors import RecsysError
-from recsys.store.locks import alone
+from recsys.store.locks import locked
 
 STARTUP = 180  # seconds, on a busy machine with a fresh home
 GRACE = 5  # seconds for what is under way when the server ends
@@ -117,7 +117,7 @@ def main() -> None:
     home.mkdir(parents=True, exist_ok=True)
     starting = ExitStack()
     # Two servers that bring one database up to date at the same moment get into each other's way.
-    starting.enter_context(alone(home / ".starting.lock"))
+    starting.enter_context(locked(home / ".starting.lock"))
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         settings = uvicorn.Config(create_app(), log_level="error", lifespan="on")

@@ -24,7 +24,7 @@ from recsys.models.foldin import FoldIn
 from recsys.models.mapping import Mapping as FeatureMapping
 from recsys.models.side import SideInformation, Vocabulary
 from recsys.ranking.factors import Factors
-from recsys.store.checksums import damage, record, seal
+from recsys.store.checksums import file_checksums, find_damage, seal
 
 SCHEMA_VERSION = 3
 SEALED = 3  # from this version on a manifest has a checksum of itself
@@ -128,7 +128,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
         "schema_version": SCHEMA_VERSION,
         "trained_items": bundle.trained,
         "side_information": sides,
-        "files": record(folder),
+        "files": file_checksums(folder),
     }
     plain = json.loads(json.dumps(manifest, default=str))
     text = json.dumps({**plain, "seal": seal(plain)}, indent=1)
@@ -191,7 +191,7 @@ def load_bundle(folder: Path) -> Bundle:
 
 def _damaged(folder: Path, manifest: Mapping[str, Any]) -> str | None:
     """A file, or the manifest itself, that is not as it was written."""
-    if damaged := damage(folder, manifest["files"]):
+    if damaged := find_damage(folder, manifest["files"]):
         return damaged
     sealed = "seal" in manifest or int(manifest["schema_version"]) >= SEALED
     if sealed and manifest.get("seal") != seal(manifest):

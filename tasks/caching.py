@@ -13,7 +13,7 @@ from prefect import task
 from prefect.context import TaskRunContext
 from prefect.logging import get_run_logger
 
-from recsys.base.events import Note, StageDone, StageStarted, tell
+from recsys.base.events import Note, StageDone, StageStarted, emit
 from recsys.store.stages import Stage, StageFunction, intact, load_stage, making
 
 P = ParamSpec("P")
@@ -52,7 +52,7 @@ def cached_task(
 
     def staged(interim: str, /, *args: P.args, **kwargs: P.kwargs) -> Stage:
         folder = function.folder(Path(interim), *args, **kwargs)
-        tell(StageStarted(function.name))
+        emit(StageStarted(function.name))
         start = time.monotonic()
         with nullcontext() if intact(folder) else making(folder, _waiting(function.name)):
             state: Any = run.with_options(refresh_cache=not intact(folder))(
@@ -61,14 +61,14 @@ def cached_task(
             state.result()
             stage = load_stage(folder)
         reused = state.name == "Cached"
-        tell(StageDone(function.name, reused, time.monotonic() - start, stage.counts))
+        emit(StageDone(function.name, reused, time.monotonic() - start, stage.counts))
         return stage
 
     return staged
 
 
 def _waiting(name: str) -> Callable[[], None]:
-    return lambda: tell(Note(f"another run is at {name} on the same data; waiting for it"))
+    return lambda: emit(Note(f"another run is at {name} on the same data; waiting for it"))
 
 
 def _key(_: TaskRunContext, parameters: dict[str, Any]) -> str:

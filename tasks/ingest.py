@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from recsys.base.config import Config, Data
-from recsys.base.events import Download, tell
+from recsys.base.events import Download, emit
 from recsys.data import datasets
 from recsys.pipeline import preparation
 from recsys.store.stages import Stage
@@ -21,6 +21,6 @@ def ingest(config: Config) -> Stage:
 
 def _named(dataset: str) -> Data:
     located = datasets.locate(
-        dataset, Path("data"), progress=lambda done, total: tell(Download(done, total))
+        dataset, Path("data"), progress=lambda done, total: emit(Download(done, total))
     )
     return Data.model_validate(located.as_config())

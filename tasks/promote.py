@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
 from recsys.base.config import Config
-from recsys.base.events import StageDone, StageStarted, tell
+from recsys.base.events import StageDone, StageStarted, emit
 from recsys.base.redaction import redacted
 from recsys.store.stages import Stage
 from recsys.tracking.models import CHAMPION
@@ -24,7 +24,7 @@ ANNOUNCED = "announced"  # which event of a version automations have been told
 def _promote(config: Config, number: str, verdict: Stage) -> tuple[list[str], bool]:
     """Why the version is held, if it is; and whether it was champion before."""
     registry = Registry(config.tracking.uri, config.model, config.tracking.patience)
-    with registry.alone(Path(config.storage.interim)):
+    with registry.locked(Path(config.storage.interim)):
         reasons, reigned = _moved(registry, number, verdict)
         event = "held" if reasons else "promoted"
         # The tag comes last: an event may be told twice, and is never left out.
@@ -71,9 +71,9 @@ def announce(config: Config, number: str, event: str, reasons: Sequence[str]) ->
 
 def promote(config: Config, number: str, verdict: Stage) -> list[str]:
     """Why the version is held; empty where it is the champion now."""
-    tell(StageStarted("promote"))
+    emit(StageStarted("promote"))
     start = time.monotonic()
     reasons, reigned = _promote(config, number, verdict)
     counts = {"version": number, "champion": not reasons, "held": "; ".join(reasons)}
-    tell(StageDone("promote", reigned, time.monotonic() - start, counts))
+    emit(StageDone("promote", reigned, time.monotonic() - start, counts))
     return reasons

@@ -11,7 +11,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from recsys.base.config import Config
-from recsys.base.events import StageDone, StageStarted, tell
+from recsys.base.events import StageDone, StageStarted, emit
 from recsys.bundle import bundle_digest, load_bundle
 from recsys.evaluation.gate import Verdict
 from recsys.serving import pyfunc
@@ -36,7 +36,7 @@ def _register(
     registry = Registry(tracking.uri, config.model, tracking.patience)
     tracker = connected(config)
     # Another run must not register the same bundle between the look and the deed.
-    with registry.alone(Path(config.storage.interim)), clear_faults(tracking.uri):
+    with registry.locked(Path(config.storage.interim)), clear_faults(tracking.uri):
         known = registry.find(digest)
         number = known.number if known else ""
         if not known:
@@ -136,9 +136,9 @@ def register(
     config: Config, core: Stage, tuned: Stage, measured: Stage, fitted: Stage, verdict: Stage
 ) -> str:
     """The version of this bundle, which is the challenger now; registered unless it was."""
-    tell(StageStarted("register"))
+    emit(StageStarted("register"))
     start = time.monotonic()
     number, known = _register(config, core, tuned, measured, fitted, verdict)
     counts = {"model": config.model, "version": number}
-    tell(StageDone("register", known, time.monotonic() - start, counts))
+    emit(StageDone("register", known, time.monotonic() - start, counts))
     return number

@@ -14,7 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from recsys.base.config import Config
-from recsys.base.events import StageDone, StageStarted, tell
+from recsys.base.events import StageDone, StageStarted, emit
 from recsys.pipeline.report import Link, Report, build, write
 from recsys.store.stages import Stage
 from recsys.tracking.registry import Registry
@@ -58,8 +58,8 @@ def _description(report: Report, run: str, page: str, core: Stage) -> str:
 
 def report(config: Config, number: str, held: Sequence[str], stages: Mapping[str, Stage]) -> str:
     """Where the report lies as an HTML page."""
-    tell(StageStarted("report"))
+    emit(StageStarted("report"))
     start = time.monotonic()
     where = _report(config, number, held, stages)
-    tell(StageDone("report", False, time.monotonic() - start, {"page": where}))
+    emit(StageDone("report", False, time.monotonic() - start, {"page": where}))
     return where

@@ -18,7 +18,7 @@ from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTa
 
 from recsys.base.config import Search
 from recsys.base.errors import ConfigError, RecsysError
-from recsys.base.events import Note, tell
+from recsys.base.events import Note, emit
 from recsys.tuning.workers import Pending
 from tasks.caching import worth_retrying
 
@@ -92,7 +92,7 @@ class Hired:
                 "run again: what was finished is kept (fewer search.workers need less memory)",
             ) from fault
         self._lost, self._runner = lost + 1, None
-        tell(Note("a process that trained a trial was killed: its leg is trained again by another"))
+        emit(Note("a process that trained a trial was killed: its leg is trained again by another"))
 
     @contextmanager
     def _unburdened(self) -> Iterator[None]:

@@ -18,8 +18,8 @@ from pydantic import (
     model_validator,
 )
 
+from recsys.base.environment import tracking_uri
 from recsys.base.errors import ConfigError
-from recsys.base.location import tracking_uri
 from recsys.base.redaction import redacted
 
 LOCAL_UI = "http://127.0.0.1:5000"

@@ -20,7 +20,7 @@ FORBIDDEN_SAID = (
 
 
 @contextmanager
-def writing(what: str, folder: Path) -> Iterator[None]:
+def storage_errors(what: str, folder: Path) -> Iterator[None]:
     """Have a disk that is full, or a folder that may not be written to, said as such.
 
     Parameters
@@ -37,12 +37,12 @@ def writing(what: str, folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as fault:
-        if found := refusal(fault, what, folder):
+        if found := as_storage_error(fault, what, folder):
             raise found from fault
         raise
 
 
-def refusal(fault: BaseException, what: str, folder: Path | str) -> StorageError | None:
+def as_storage_error(fault: BaseException, what: str, folder: Path | str) -> StorageError | None:
     """A disk's or folder's refusal as an error; None if the fault is another one."""
     number = getattr(fault, "errno", None)
     text = str(fault)

@@ -67,7 +67,7 @@ Listener = Callable[[Event], None]
 _listeners: list[Listener] = []
 
 
-def tell(event: Event) -> None:
+def emit(event: Event) -> None:
     """Pass an event to everyone who listens."""
     for listener in tuple(_listeners):
         listener(event)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from recsys.base.events import Note, tell
+from recsys.base.events import Note, emit
 
 T = TypeVar("T")
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0  # seconds; each pause is twice the one before
@@ -21,7 +21,7 @@ def pauses(patience: float) -> Iterator[float]:
         pause = min(2 * pause, LONGEST_PAUSE)
 
 
-def ride_out(
+def retry(
     call: Callable[[], T], is_outage: Callable[[Exception], bool], patience: float, who: str
 ) -> T:
     """Call until it answers; what is raised then, or is no outage, is passed on.
@@ -45,6 +45,6 @@ def ride_out(
             if not is_outage(fault):
                 raise
         if attempt == 0:
-            tell(Note(f"{who} does not answer; asking again for {patience:g} seconds"))
+            emit(Note(f"{who} does not answer; asking again for {patience:g} seconds"))
         time.sleep(pause)
     return call()

@@ -17,7 +17,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys.base.errors import DownloadError, NotFoundError
-from recsys.data.download import DEFAULT_POLICY, Digest, FetchPolicy, Progress, RemoteFile, fetch
+from recsys.data.download import (
+    DEFAULT_POLICY,
+    Digest,
+    FetchPolicy,
+    Progress,
+    RemoteFile,
+    download_file,
+)
 
 DEFAULT_ROOT = Path("data")
 """The project's data folder, relative to the current one."""
@@ -231,7 +238,9 @@ def locate(
     elif dataset.convert is None or not _present(dataset, root):
         base_url = base_url or dataset.base_url
         downloaded = [
-            fetch(_remote(source, base_url), root / source.path, policy=policy, progress=progress)
+            download_file(
+                _remote(source, base_url), root / source.path, policy=policy, progress=progress
+            )
             for source in dataset.sources
         ]
         if dataset.convert is not None:

@@ -133,7 +133,7 @@ def digest_of(path: Path, algorithm: Algorithm) -> Digest:
         return Digest(algorithm, _hash(handle, algorithm))
 
 
-def fetch(
+def download_file(
     remote: RemoteFile,
     target: Path,
     *,

@@ -42,7 +42,7 @@ class Core:
     ledger: tuple[Pass, ...]
 
 
-def sparsity(users: int, items: int, interactions: int) -> float:
+def density(users: int, items: int, interactions: int) -> float:
     """Share of the matrix that is filled, in percent, as the founding article prints it."""
     return 100.0 * interactions / (users * items) if users and items else 0.0
 

@@ -121,8 +121,10 @@ def markdown(report: Mapping[str, Any], champion: str) -> str:
     if report["most_changed"]:
         lines += ["| user | overlap | went | came |", "| --- | ---: | --- | --- |"]
     for changed in report["most_changed"]:
-        went, came = (_plain(", ".join(changed[part])) for part in ("went", "came"))
-        lines.append(f"| {_plain(changed['user'])} | {changed['overlap']:.2f} | {went} | {came} |")
+        went, came = (_table_cell(", ".join(changed[part])) for part in ("went", "came"))
+        lines.append(
+            f"| {_table_cell(changed['user'])} | {changed['overlap']:.2f} | {went} | {came} |"
+        )
     return "\n".join(lines)
 
 
@@ -204,6 +206,6 @@ def _name(bundle: Bundle, item: int) -> str:
     return (name.as_py() if name is not None else None) or bundle.items.id(item)
 
 
-def _plain(text: str) -> str:
+def _table_cell(text: str) -> str:
     """Text that cannot end a table's cell."""
     return text.replace("|", "\\|").replace("\n", " ")

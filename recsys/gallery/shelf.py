@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from recsys.base.environment import tracking_uri
 from recsys.base.errors import NotFoundError
-from recsys.base.location import tracking_uri
 from recsys.bundle import bundle_digest
 from recsys.gallery.colours import Colours, colours
 from recsys.gallery.finding import Finder

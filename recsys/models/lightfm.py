@@ -105,14 +105,14 @@ class Hyperparameters:
                 f"one of {', '.join(sorted(known | {'alpha', 'user_alpha_scale'}))}",
                 "rename it in search.space",
             )
-        return cls(**{name: _plain(value) for name, value in values.items()})
+        return cls(**{name: _without_numpy(value) for name, value in values.items()})
 
     def for_lightfm(self) -> dict[str, Any]:
         """What its constructor takes."""
         return {name: v for name, v in asdict(self).items() if name != "initialisation"}
 
 
-def _plain(value: Any) -> Any:
+def _without_numpy(value: Any) -> Any:
     # LightFM refuses numpy integers, and JSON numpy floats.
     return value.item() if isinstance(value, np.generic) else value
 

@@ -8,8 +8,7 @@ from typing import Any
 
 from recsys.base.config import Config, Data
 from recsys.base.errors import ConfigError
-from recsys.data import datasets
-from recsys.data import files as products
+from recsys.data import datasets, persistence
 from recsys.models.lightfm import DivergedError
 from recsys.pipeline import preparation
 from recsys.store.stages import Stage
@@ -42,7 +41,7 @@ def log_curve(
     if not epochs:
         raise ConfigError("no epoch to measure at", "every at most epochs", "lower --every")
     config = config.effective()
-    parts = products.load_split(Path(prepare_holdouts(config).path))
+    parts = persistence.load_split(Path(prepare_holdouts(config).path))
     masked = config.protocol == "standard"
     problem = Problem(parts.train, parts.validation, seed=config.seed, masked=masked)
     try:

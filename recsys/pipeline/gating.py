@@ -15,7 +15,7 @@ from recsys.base import config
 from recsys.base.arrays import Float64Array, Int32Array
 from recsys.base.errors import RecsysError
 from recsys.bundle import Bundle, load_bundle
-from recsys.data import files as products
+from recsys.data import persistence
 from recsys.evaluation.churn import churn, markdown
 from recsys.evaluation.gate import NO_CHAMPION, Evidence, Verdict, judge
 from recsys.evaluation.lists import alike, reach, some, top_lists
@@ -108,7 +108,7 @@ def _compared(
     if configuration == challenger.manifest["configuration"]:
         # The same configuration, data and seed: what a refit would give is there already.
         return scores.own, ""
-    known, heldout = products.load_split(Path(holdouts.path)).final()
+    known, heldout = persistence.load_split(Path(holdouts.path)).final()
     try:
         factors = refit(known, configuration, features, seed).factors
     except RecsysError as fault:
@@ -147,7 +147,7 @@ def _evidence(
 def _save_scores(
     folder: Path, challenger: Bundle, scores: _Scores, against: Float64Array | None
 ) -> None:
-    products.write_columns(
+    persistence.write_columns(
         folder / "per_user.parquet",
         user=challenger.users.ids.take(np.asarray(scores.users)),
         challenger=scores.own,

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from recsys.base import config
 from recsys.base.errors import InputError
 from recsys.bundle import Bundle, Seen, save_bundle
-from recsys.data import files as products
+from recsys.data import persistence
 from recsys.data.idmap import IdMap
 from recsys.data.interactions import Interactions
 from recsys.evaluation.comparison import Fits, compare
@@ -75,7 +75,7 @@ def tune(
                 search,
                 seed,
                 started_from=started_from,
-                cold_items=products.load_cold_items(Path(holdouts.path)),
+                cold_items=persistence.load_cold_items(Path(holdouts.path)),
                 workers=workers,
                 crew=crew,
                 recorder=recorder,
@@ -223,7 +223,7 @@ def evaluate(
     and measured on it, although the search has seen it; the counts say which. What features are
     good for is measured beside it, for each strategy that was tried (`strategies.json`).
     """
-    parts = products.load_split(Path(holdouts.path))
+    parts = persistence.load_split(Path(holdouts.path))
     known, heldout = parts.final()
     sides = load_sides(features, known.shape)
     tried = tuned.counts["strategies"]
@@ -281,7 +281,7 @@ def _save_json(path: Path, value: Any) -> None:
 def _save_per_user(folder: Path, measured: Mapping[str, Measured]) -> None:
     users = measured[LIGHTFM].evaluation.users
     columns = {name: entry.evaluation.per_user[HEADLINE] for name, entry in measured.items()}
-    products.write_columns(folder / "per_user.parquet", user=users, **columns)
+    persistence.write_columns(folder / "per_user.parquet", user=users, **columns)
 
 
 def _configuration(tuned: Stage) -> dict[str, Any]:
@@ -369,11 +369,11 @@ def _bundle(
     matrix = interactions.matrix()
     factors = model.catalogue()
     catalogue = Path(core.path) / "catalogue.parquet"
-    names = products.load_names(catalogue)
+    names = persistence.load_names(catalogue)
     return Bundle(
         factors,
         interactions.users,
-        IdMap(products.load_ids(catalogue, "item").ids.slice(0, factors.n_items), "item"),
+        IdMap(persistence.load_ids(catalogue, "item").ids.slice(0, factors.n_items), "item"),
         None if names is None else names.slice(0, factors.n_items),
         Seen(matrix.indptr, matrix.indices),
         about,

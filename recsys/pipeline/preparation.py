@@ -12,12 +12,12 @@ import pyarrow.compute as pc
 
 from recsys.base import config
 from recsys.base.errors import InputError
-from recsys.data import files as products
+from recsys.data import persistence
 from recsys.data.features import FeatureColumns, read_features
 from recsys.data.features import encode as encode_features
 from recsys.data.idmap import IdMap
 from recsys.data.interactions import InteractionColumns, Interactions, read_interactions
-from recsys.data.kcore import Core, kcore, sparsity
+from recsys.data.kcore import Core, density, kcore
 from recsys.data.splits import split as split_interactions
 from recsys.data.tables import TextFormat, fingerprint
 from recsys.store.stages import Counts, Stage, stage
@@ -51,8 +51,8 @@ def ingest(folder: Path, data: config.Data, sources: dict[str, str]) -> Counts:
     for ids in (interactions.users, interactions.items):
         if alike := look_alikes(ids):
             counts[f"{ids.kind}s_that_differ_in_case_or_space"] = alike
-    products.save_interactions(folder, interactions)
-    products.write_columns(folder / "items.parquet", id=interactions.items.ids, name=names)
+    persistence.save_interactions(folder, interactions)
+    persistence.write_columns(folder / "items.parquet", id=interactions.items.ids, name=names)
     for side, source, owners in (
         ("item", data.features, interactions.items),
         ("user", data.user_features, interactions.users),
@@ -105,23 +105,23 @@ def _ingest_features(
             f"features of known {side}s",
             "check that both files use the same ids, or leave the features out",
         )
-    products.save_features(folder, side, features)
+    persistence.save_features(folder, side, features)
     counts["rejected"][f"{side} features"] = rejected
     counts[f"{side}s_with_features"] = known
     counts[f"{side}_features"] = len(features.names)
     counts[f"{side}_feature_pairs"] = len(features)
 
 
-@stage(version=1)
+@stage(version=2)
 def threshold(folder: Path, data: Stage, minimums: config.Threshold) -> Counts:
     """Keep the k-core; items cut here stay in the catalogue, behind the core's, by their tags."""
     ingested = Path(data.path)
-    items = products.load_ids(ingested / "items.parquet", "item")
-    interactions = products.load_interactions(ingested, items)
+    items = persistence.load_ids(ingested / "items.parquet", "item")
+    interactions = persistence.load_interactions(ingested, items)
     core = kcore(interactions, minimums.user_min, minimums.item_min)
-    products.save_interactions(folder, core.interactions)
+    persistence.save_interactions(folder, core.interactions)
     ids, names = _catalogue(ingested, items, core)
-    products.write_columns(folder / "catalogue.parquet", id=ids, name=names)
+    persistence.write_columns(folder / "catalogue.parquet", id=ids, name=names)
     ledger = [asdict(entry) for entry in core.ledger]
     (folder / "ledger.json").write_text(json.dumps(ledger, indent=1), encoding="utf-8")
     start, end = interactions.counts(), core.interactions.counts()
@@ -129,8 +129,8 @@ def threshold(folder: Path, data: Stage, minimums: config.Threshold) -> Counts:
         **end,
         "catalogue": len(ids),
         "passes": len(ledger),
-        "start": {**start, "sparsity": round(sparsity(**start), 4)},
-        "end": {**end, "sparsity": round(sparsity(**end), 4)},
+        "start": {**start, "density": round(density(**start), 4)},
+        "end": {**end, "density": round(density(**end), 4)},
     }
 
 
@@ -139,9 +139,9 @@ def _catalogue(ingested: Path, items: IdMap, core: Core) -> tuple[pa.Array, pa.A
     cut = np.setdiff1d(np.arange(len(items), dtype=np.int32), core.items)
     order = pa.array(np.concatenate((core.items, cut)))
     ids = [items.ids.take(order)]
-    all_names = products.load_names(ingested / "items.parquet")
+    all_names = persistence.load_names(ingested / "items.parquet")
     names = None if all_names is None else [all_names.take(order)]
-    features = products.load_features(ingested, "item")
+    features = persistence.load_features(ingested, "item")
     if features is not None:
         known = pc.is_in(features.owners.ids, value_set=items.ids)
         unliked = features.owners.ids.filter(pc.invert(known))
@@ -155,7 +155,7 @@ def _catalogue(ingested: Path, items: IdMap, core: Core) -> tuple[pa.Array, pa.A
 def split(folder: Path, data: Stage, core: Stage, holdout: config.Split, seed: int) -> Counts:
     """Hold interactions out for validation and test, and choose the cold items."""
     interactions = load_core(core)
-    features = products.load_features(Path(data.path), "item")
+    features = persistence.load_features(Path(data.path), "item")
     with_features = None
     if features is not None:
         with_features = np.asarray(pc.is_in(interactions.items.ids, value_set=features.owners.ids))
@@ -169,7 +169,7 @@ def split(folder: Path, data: Stage, core: Stage, holdout: config.Split, seed: i
         cold_share=holdout.cold_share,
         seed=seed,
     )
-    products.save_split(folder, parts)
+    persistence.save_split(folder, parts)
     return {
         "train": parts.train.nnz,
         "validation": parts.validation.nnz,
@@ -183,9 +183,9 @@ def split(folder: Path, data: Stage, core: Stage, holdout: config.Split, seed: i
 def load_core(core: Stage) -> Interactions:
     """The thresholded interactions; the first items of the catalogue are theirs."""
     folder = Path(core.path)
-    catalogue = products.load_ids(folder / "catalogue.parquet", "item")
+    catalogue = persistence.load_ids(folder / "catalogue.parquet", "item")
     items = IdMap(catalogue.ids.slice(0, core.counts["items"]), "item")
-    return products.load_interactions(folder, items)
+    return persistence.load_interactions(folder, items)
 
 
 @stage(version=2)
@@ -193,11 +193,11 @@ def encode(folder: Path, data: Stage, core: Stage, options: config.Encode) -> Co
     """Features as sparse matrices, one row for each item of the catalogue and each user."""
     counts: dict[str, object] = options.model_dump(exclude={"min_support"})
     owners = {
-        "item": products.load_ids(Path(core.path) / "catalogue.parquet", "item"),
-        "user": products.load_ids(Path(core.path) / "users.parquet", "user"),
+        "item": persistence.load_ids(Path(core.path) / "catalogue.parquet", "item"),
+        "user": persistence.load_ids(Path(core.path) / "users.parquet", "user"),
     }
     for side, ids in owners.items():
-        features = products.load_features(Path(data.path), side)
+        features = persistence.load_features(Path(data.path), side)
         if features is None:
             continue
         encoded = encode_features(
@@ -208,7 +208,7 @@ def encode(folder: Path, data: Stage, core: Stage, options: config.Encode) -> Co
             normalisation=options.normalisation,
             weight=options.weight,
         )
-        products.save_encoded(folder, side, encoded)
+        persistence.save_encoded(folder, side, encoded)
         counts[f"{side}_features"] = encoded.matrix.shape[1]
         counts[f"{side}_feature_pairs"] = int(encoded.matrix.nnz)
         counts[f"core_{side}_feature_pairs"] = int(encoded.matrix.indptr[core.counts[f"{side}s"]])

@@ -67,13 +67,13 @@ class Report:
 
     def markdown(self) -> str:
         """As Markdown, for Prefect; the picture is left to the page."""
-        parts = [f"# {_plain(self.title)}", f"**{_plain(self.verdict)}**"]
+        parts = [f"# {_escaped(self.title)}", f"**{_escaped(self.verdict)}**"]
         parts += [" · ".join(f"[{link.label}]({link.address})" for link in self.links)]
         for section in self.sections:
             parts.append(f"## {section.title}")
-            parts += [_plain(sentence) for sentence in section.text]
+            parts += [_escaped(sentence) for sentence in section.text]
             for caption, table in section.tables:
-                parts += [f"**{_plain(caption)}**"] if caption else []
+                parts += [f"**{_escaped(caption)}**"] if caption else []
                 parts.append(_as_markdown(table))
         return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -247,10 +247,10 @@ def _best(study: Mapping[str, Any], most: int = 5) -> Table:
 def _data(stages: Mapping[str, Stage]) -> Section:
     ingested, core, holdouts = stages["ingest"].counts, stages["threshold"], stages["split"].counts
     start, end = core.counts["start"], core.counts["end"]
-    rows = [("as it came", *(_short(start[size]) for size in _SIZES), f"{start['sparsity']:.3f} %")]
+    rows = [("as it came", *(_short(start[size]) for size in _SIZES), f"{start['density']:.3f} %")]
     for place, entry in enumerate(core.read_json("ledger.json"), start=1):
         rows.append((f"after pass {place}", *(_short(entry[size]) for size in _SIZES), ""))
-    rows.append(("core", *(_short(end[size]) for size in _SIZES), f"{end['sparsity']:.3f} %"))
+    rows.append(("core", *(_short(end[size]) for size in _SIZES), f"{end['density']:.3f} %"))
     tables = [("the k-core", Table(("", *_SIZES, "filled"), tuple(rows)))]
     reasons = tuple(
         (part, reason, _short(count))
@@ -304,13 +304,13 @@ def _short(value: Any) -> str:
 
 def _as_markdown(table: Table) -> str:
     lines = [
-        f"| {' | '.join(map(_plain, row))} |"
+        f"| {' | '.join(map(_escaped, row))} |"
         for row in (table.columns, tuple("---" for _ in table.columns), *table.rows)
     ]
     return "\n".join(lines)
 
 
-def _plain(text: str) -> str:
+def _escaped(text: str) -> str:
     """Text that Markdown shows as it is."""
     kept = "".join(f"\\{letter}" if letter in _MARKUP else letter for letter in text)
     return " ".join(kept.replace("<", "&lt;").split())

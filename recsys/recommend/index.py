@@ -39,7 +39,7 @@ from recsys.bundle import Bundle, bundle_digest
 from recsys.ranking.factors import Factors
 from recsys.ranking.topk import top_k
 from recsys.recommend.queries.selection import inverse_lengths
-from recsys.store.checksums import damage, record
+from recsys.store.checksums import file_checksums, find_damage
 
 FOLDER = "index"
 KINDS = ("recommend", "similar")
@@ -118,7 +118,7 @@ def build_index(bundle: Bundle, folder: Path, recall: float = RECALL, seed: int 
         "bundle": bundle_digest(bundle.manifest),
         "cells": {kind: cells for kind, (cells, _) in built.items()},
         "recall_at_10": {kind: reached for kind, (_, reached) in built.items()},
-        "files": record(folder),
+        "files": file_checksums(folder),
     }
     (folder / "index.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
     return load_index(bundle, folder)
@@ -147,7 +147,7 @@ def load_index(bundle: Bundle, folder: Path) -> Index:
         digest, files = about["bundle"], dict(about["files"])
     except (ValueError, KeyError, TypeError) as fault:
         raise InputError(f"{path} cannot be read", "an index", "build it again") from fault
-    damaged = damage(folder, files)
+    damaged = find_damage(folder, files)
     if damaged or digest != bundle_digest(bundle.manifest):
         found = f"is damaged ({damaged})" if damaged else "belongs to another bundle"
         raise InputError(

@@ -6,8 +6,8 @@ import logging
 import threading
 import time
 
+from recsys.base.environment import tracking_uri
 from recsys.base.errors import NotFoundError, RecsysError
-from recsys.base.location import tracking_uri
 from recsys.base.redaction import redacted
 from recsys.bundle import load_bundle
 from recsys.recommend.recommender import Recommender

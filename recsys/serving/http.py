@@ -148,7 +148,7 @@ class Desk:
         except InputError as fault:
             raise RefusedError(400, fault) from fault
         answers = answer_all(recommender, questions, _saying(deadline))
-        return _json({**signature, "answers": [_plain(answer) for answer in answers]})
+        return _json({**signature, "answers": [_answer_record(answer) for answer in answers]})
 
 
 def _records(body: bytes) -> Sequence[dict[str, Any]]:
@@ -197,7 +197,7 @@ def _too_much(found: str) -> RecsysError:
     return RecsysError(found, "as much as one server can do", "ask for less, or again later")
 
 
-def _plain(answer: Answer) -> dict[str, Any]:
+def _answer_record(answer: Answer) -> dict[str, Any]:
     return {"rows": answer.as_dicts(), "notes": answer.notes}
 
 

@@ -15,7 +15,7 @@ def checksum(path: Path) -> str:
         return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
-def record(folder: Path) -> dict[str, dict[str, Any]]:
+def file_checksums(folder: Path) -> dict[str, dict[str, Any]]:
     """Size and checksum of every file below a folder, by its path in it."""
     return {
         path.relative_to(folder).as_posix(): {
@@ -27,7 +27,7 @@ def record(folder: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def damage(folder: Path, recorded: Mapping[str, Mapping[str, Any]]) -> str | None:
+def find_damage(folder: Path, recorded: Mapping[str, Mapping[str, Any]]) -> str | None:
     """What is wrong with the first file that is missing or was changed; None if all is well."""
     root = folder.resolve()
     for name, expected in recorded.items():

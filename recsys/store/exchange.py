@@ -84,7 +84,7 @@ class Exchange:
             system.rm(path, recursive=True)
 
     def give(self, stage: Stage) -> Stage:
-        """A reference to a stage by which any worker can `fetch` it; copied to a URL once."""
+        """A reference to a stage by which any worker can `fetch_stage` it; copied to a URL once."""
         if self.folder is not None:
             return replace(stage, path=str(Path(stage.path).resolve()))
         place = self.below(f"{stage.name}-{stage.digest}")
@@ -101,7 +101,7 @@ class Exchange:
         return system, f"{path.rstrip('/')}/{name}"
 
 
-def fetch(stage: Stage, cache: Path | None = None) -> Stage:
+def fetch_stage(stage: Stage, cache: Path | None = None) -> Stage:
     """The stage in a folder of this machine, its files checked; fetched where it is at a URL.
 
     Parameters

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from recsys.base.disk import writing
+from recsys.base.disk import storage_errors
 
 SUM = 16  # hex digits of a line's checksum
 
@@ -45,7 +45,7 @@ class Journal:
             found.append(entry)
             sound += len(line)
         if sound < len(content):
-            with writing("the journal", self.path.parent):
+            with storage_errors("the journal", self.path.parent):
                 os.truncate(self.path, sound)
         return found
 
@@ -59,7 +59,7 @@ class Journal:
         """
         text = json.dumps(entry)
         line = f"{_sum(text.encode())} {text}\n".encode()
-        with writing("the journal", self.path.parent):
+        with storage_errors("the journal", self.path.parent):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
             try:

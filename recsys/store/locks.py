@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 @contextmanager
-def alone(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
     """Hold the lock that a path names, after whoever holds it.
 
     Processes and threads exclude one another. The file is there as long as the lock is held or a

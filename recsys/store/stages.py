@@ -24,10 +24,10 @@ from typing import Any, Concatenate, Generic, ParamSpec, cast
 
 from pydantic import BaseModel
 
-from recsys.base.disk import writing
+from recsys.base.disk import storage_errors
 from recsys.base.errors import InputError, StorageError
-from recsys.store.checksums import damage, record, seal
-from recsys.store.locks import alone
+from recsys.store.checksums import file_checksums, find_damage, seal
+from recsys.store.locks import locked
 
 P = ParamSpec("P")
 Counts = Mapping[str, Any]
@@ -83,7 +83,7 @@ class StageFunction(Generic[P]):
         bound = inspect.signature(self._write).bind(Path(), *args, **kwargs)
         bound.apply_defaults()
         keyed = {
-            name: _plain(value)
+            name: _key_part(value)
             for name, value in list(bound.arguments.items())[1:]
             if name not in self._unkeyed
         }
@@ -96,7 +96,10 @@ class StageFunction(Generic[P]):
 
     def __call__(self, interim: Path, *args: P.args, **kwargs: P.kwargs) -> Stage:
         target = self.folder(interim, *args, **kwargs)
-        with writing(f"the stage {self.name}", interim), _Scratch(interim, self.name) as folder:
+        with (
+            storage_errors(f"the stage {self.name}", interim),
+            _Scratch(interim, self.name) as folder,
+        ):
             counts = self._write(folder, *args, **kwargs)
             _write_manifest(folder, self.name, self.version, counts)
             _publish(folder, target)
@@ -127,7 +130,7 @@ def load_stage(folder: Path) -> Stage:
         If a file is missing or differs from what was written.
     """
     manifest = read_manifest(folder)
-    damaged = damage(folder, manifest["files"])
+    damaged = find_damage(folder, manifest["files"])
     if damaged:
         raise InputError(
             f"{folder} is damaged ({damaged})",
@@ -140,7 +143,7 @@ def load_stage(folder: Path) -> Stage:
 def intact(folder: Path) -> bool:
     """Whether a finished, undamaged product is in the folder."""
     try:
-        return not damage(folder, read_manifest(folder)["files"])
+        return not find_damage(folder, read_manifest(folder)["files"])
     except InputError:
         return False
 
@@ -160,7 +163,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         ) from fault
 
 
-def _plain(value: Any) -> Any:
+def _key_part(value: Any) -> Any:
     """A value as JSON says it; stages by their content, settings without those that only say who
     does the work (`unkeyed`)."""
     if isinstance(value, Stage):
@@ -222,8 +225,8 @@ def making(product: Path, waiting: Callable[[], None] | None = None) -> Iterator
     """
     folder_for_products(product.parent)
     with contextlib.ExitStack() as stack:
-        with writing(f"the lock of {product.name}", product.parent):
-            stack.enter_context(alone(product.with_name(f".{product.name}.lock"), waiting))
+        with storage_errors(f"the lock of {product.name}", product.parent):
+            stack.enter_context(locked(product.with_name(f".{product.name}.lock"), waiting))
         yield
 
 
@@ -235,7 +238,7 @@ def _sweep(interim: Path) -> None:
 
 
 def _write_manifest(folder: Path, name: str, version: int, counts: Counts) -> None:
-    files = record(folder)
+    files = file_checksums(folder)
     content = json.dumps([name, files], sort_keys=True)
     manifest = {
         "stage": name,
@@ -263,7 +266,7 @@ def _sync(path: Path) -> None:
 def _publish(folder: Path, target: Path) -> None:
     """Give the finished folder its name; one that is there already and intact is kept."""
     folder.chmod(0o755)
-    with _alone(target.parent):
+    with _naming_lock(target.parent):
         if intact(target):
             # Somebody else finished the same product in the meantime; equal name, equal content.
             return
@@ -282,7 +285,7 @@ def _publish(folder: Path, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _alone(interim: Path) -> Iterator[None]:
+def _naming_lock(interim: Path) -> Iterator[None]:
     """One process at a time names products, so that none removes what another just finished."""
     handle = os.open(interim, os.O_RDONLY)
     try:

@@ -13,11 +13,11 @@ import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from recsys.base.disk import refusal, writing
+from recsys.base.disk import as_storage_error, storage_errors
 from recsys.base.errors import RegistryError
 from recsys.base.redaction import redacted
-from recsys.base.retries import ride_out
-from recsys.store.locks import alone
+from recsys.base.retries import retry
+from recsys.store.locks import locked
 
 # MLflow prints where to see a run, with the user and the password of a server's address.
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
@@ -64,9 +64,9 @@ def prepare_database(uri: str) -> None:
     path = Path(uri.removeprefix("sqlite:///")).resolve()
     if path.exists():
         return
-    with writing("the tracking database", path.parent):
+    with storage_errors("the tracking database", path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with alone(path.with_name(f".{path.name}.lock")):
+        with locked(path.with_name(f".{path.name}.lock")):
             if path.exists():
                 return
             unfinished = path.with_name(f".{path.name}.unfinished")
@@ -120,7 +120,7 @@ class PatientClient:
 
     def patiently(self, call: Callable[[], T]) -> T:
         """Make a call of any kind, again and again while the server is away."""
-        return ride_out(call, is_outage, self.patience, f"the tracking server at {self.uri}")
+        return retry(call, is_outage, self.patience, f"the tracking server at {self.uri}")
 
 
 def settle() -> None:
@@ -144,7 +144,7 @@ def is_outage(fault: Exception) -> bool:
         return said.startswith("API request to ") or "database is locked" in said
     if isinstance(fault, OSError):
         status = getattr(getattr(fault, "response", None), "status_code", 500)
-        local = fault.filename is not None or refusal(fault, "", ".") is not None
+        local = fault.filename is not None or as_storage_error(fault, "", ".") is not None
         return not local and status >= 500
     return False
 
@@ -164,7 +164,7 @@ def registry_at(uri: str) -> Iterator[None]:
         yield
     except Exception as fault:
         # A database that cannot be made raises what SQLAlchemy raises.
-        if found := refusal(fault, "the registry", uri):
+        if found := as_storage_error(fault, "the registry", uri):
             raise found from fault
         if not isinstance(fault, MlflowException | OSError):
             raise

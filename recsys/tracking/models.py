@@ -11,8 +11,8 @@ import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
+from recsys.base.environment import tracking_uri
 from recsys.base.errors import NotFoundError, RegistryError
-from recsys.base.location import tracking_uri
 from recsys.base.redaction import redacted
 from recsys.bundle import load_bundle
 from recsys.tracking.client import MISSING, PatientClient, registry_at, require_registry

@@ -18,10 +18,10 @@ from pathlib import Path
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from recsys.base.disk import writing
+from recsys.base.disk import storage_errors
 from recsys.base.errors import NotFoundError
 from recsys.base.redaction import redacted
-from recsys.store.locks import alone
+from recsys.store.locks import locked
 from recsys.tracking.client import MISSING, PatientClient
 from recsys.tracking.models import CHAMPION, download
 from recsys.tracking.runs import clear_faults
@@ -84,7 +84,7 @@ class Registry:
         return PatientClient(self.uri, self.patience)
 
     @contextmanager
-    def alone(self, otherwise: Path) -> Iterator[None]:
+    def locked(self, otherwise: Path) -> Iterator[None]:
         """Hold the registry against other runs: to look and then move is not one write.
 
         The lock lies beside a local database; for a server, which has none to offer, in the folder
@@ -93,8 +93,8 @@ class Registry:
         local = self.uri.removeprefix("sqlite:///")
         folder = otherwise if local == self.uri else Path(local).resolve().parent
         with ExitStack() as stack:
-            with writing("the lock of the registry", folder):
-                stack.enter_context(alone(folder / ".registry.lock"))
+            with storage_errors("the lock of the registry", folder):
+                stack.enter_context(locked(folder / ".registry.lock"))
             yield
 
     def at(self, alias: str) -> Version | None:

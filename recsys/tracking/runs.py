@@ -26,11 +26,11 @@ from mlflow.entities import (
 )
 from mlflow.exceptions import MlflowException
 
-from recsys.base.disk import refusal
+from recsys.base.disk import as_storage_error
 from recsys.base.errors import RegistryError
-from recsys.base.events import Note, tell
+from recsys.base.events import Note, emit
 from recsys.base.redaction import redacted
-from recsys.base.retries import pauses, ride_out
+from recsys.base.retries import pauses, retry
 from recsys.models.plan import PLAN_NAMES
 from recsys.store.journal import Journal
 from recsys.tracking.client import MISSING, PatientClient, is_outage, prepare_database
@@ -141,7 +141,7 @@ class Tracker:
         StorageError
             If the database cannot be written.
         """
-        ride_out(
+        retry(
             lambda: require_server(uri),
             lambda fault: isinstance(fault, RegistryError),
             patience,
@@ -418,7 +418,7 @@ class StudyRecorder:
         except RegistryError as fault:
             if not passing(fault):
                 raise
-            tell(Note(f"MLflow does not answer; results wait in {self._journal.path}"))
+            emit(Note(f"MLflow does not answer; results wait in {self._journal.path}"))
         else:
             self._settle()
 
@@ -438,7 +438,7 @@ class StudyRecorder:
         """Deliver what waits; forget the journal if MLflow knows all of it."""
         if left := self._delivery.flush():
             where = "are lost" if self._journal is None else f"wait in {self._journal.path}"
-            tell(Note(f"MLflow could not be told of {left} results; they {where}"))
+            emit(Note(f"MLflow could not be told of {left} results; they {where}"))
         elif self._journal is not None:
             self._journal.remove()
 
@@ -495,7 +495,7 @@ class Delivery:
             if not passing(fault):
                 raise
             if not self._away_until:
-                tell(Note(f"the tracking server at {self._tracker.uri} does not answer; going on"))
+                emit(Note(f"the tracking server at {self._tracker.uri} does not answer; going on"))
             self._away_until = time.monotonic() + next(self._pauses)
         else:
             self._pauses, self._away_until = pauses(inf), 0.0
@@ -668,7 +668,7 @@ def clear_faults(uri: str) -> Iterator[None]:
         yield
     except Exception as fault:
         # A database that cannot be made raises what SQLAlchemy raises.
-        if found := refusal(fault, "the tracking database", uri):
+        if found := as_storage_error(fault, "the tracking database", uri):
             raise found from fault
         if not isinstance(fault, MlflowException | OSError):
             raise

@@ -13,7 +13,7 @@ from skopt import forest_minimize
 from skopt.space import Integer
 
 from recsys.base.config import Article
-from recsys.base.events import SearchStarted, tell
+from recsys.base.events import SearchStarted, emit
 from recsys.tuning.search import Recorder, Study, announce
 from recsys.tuning.space import Configuration, SearchSpace
 from recsys.tuning.trials import Leg, Problem, TrialResult, Workshop
@@ -40,7 +40,7 @@ def article_study(
     has_features = problem.sides is not None and problem.sides.item is not None
     with_features = has_features and options.feature_calls > 0
     total = options.calls + (options.feature_calls if with_features else 0)
-    tell(SearchStarted(total))
+    emit(SearchStarted(total))
     trials: list[TrialResult] = []
     plain = SearchSpace.from_config({**options.space, "strategy": "none"})
     _search(problem, plain, options.max_epochs, options.calls, seed, recorder, trials, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recsys.data import files as products
+from recsys.data import persistence
 from recsys.models.strategies import Side, Sides
 from recsys.store.stages import Stage
 from recsys.tuning.trials import Problem
@@ -12,7 +12,7 @@ from recsys.tuning.trials import Problem
 
 def load_problem(holdouts: Stage, features: Stage, seed: int, masked: bool = True) -> Problem:
     """What a study tunes on, read from its stages."""
-    parts = products.load_split(Path(holdouts.path))
+    parts = persistence.load_split(Path(holdouts.path))
     sides = load_sides(features, parts.train.shape)
     return Problem(parts.train, parts.validation, seed=seed, masked=masked, sides=sides)
 
@@ -29,7 +29,7 @@ def load_sides(features: Stage, shape: tuple[int, int]) -> Sides | None:
     """
     found: dict[str, Side] = {}
     for name, trained in zip(("user", "item"), shape, strict=True):
-        encoded = products.load_encoded(Path(features.path), name)
+        encoded = persistence.load_encoded(Path(features.path), name)
         if encoded is not None:
             counts = features.counts
             found[name] = Side(

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from recsys.base.events import SearchStarted, TrialDone, tell
+from recsys.base.events import SearchStarted, TrialDone, emit
 from recsys.tuning.proposals import Proposer
 from recsys.tuning.space import Configuration, SearchSpace
 from recsys.tuning.stopping import (
@@ -465,7 +465,7 @@ def run_study(
     """
     recorder = recorder or Forgetful()
     recorder.begin()
-    tell(SearchStarted(budget.trials))
+    emit(SearchStarted(budget.trials))
     with ExitStack() as stack:
         # Limits of threads are the process's, not a thread's: a leg that ends lifts its own from
         # under its neighbour, unless there is one around them all.
@@ -495,4 +495,4 @@ def announce(result: TrialResult, best: float) -> None:
         reason=result.reason,
         configuration=result.configuration,
     )
-    tell(event)
+    emit(event)

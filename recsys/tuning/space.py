@@ -76,7 +76,7 @@ class SearchSpace:
                 point = self.middle()
                 point[place] = value
                 # As if its condition were met: otherwise nobody would look at the value.
-                parse({**self.configuration(point), name: _plain(dimension, value)})
+                parse({**self.configuration(point), name: _typed(dimension, value)})
 
     def dimensions(self) -> list[sk.Dimension]:
         """The searched dimensions as scikit-optimize has them."""
@@ -93,7 +93,7 @@ class SearchSpace:
         """Hyper-parameters of a point; dimensions whose condition is not met are left out."""
         values = dict(self.fixed)
         for (name, dimension), value in zip(self.searched.items(), point, strict=True):
-            values[name] = _plain(dimension, value)
+            values[name] = _typed(dimension, value)
         inactive = [
             name
             for name, dimension in self.searched.items()
@@ -130,7 +130,7 @@ def _whole(dimension: Range) -> bool:
     return isinstance(dimension.low, int) and isinstance(dimension.high, int)
 
 
-def _plain(dimension: Range | Choice, value: Any) -> Any:
+def _typed(dimension: Range | Choice, value: Any) -> Any:
     if isinstance(dimension, Choice):
         return str(value)
     return int(value) if _whole(dimension) else float(value)
@@ -146,7 +146,7 @@ def _met(condition: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
 def _inside(dimension: Range | Choice, value: Any) -> Any:
     if isinstance(dimension, Choice):
         return value if value in dimension.values else dimension.values[0]
-    return _plain(dimension, min(max(value, dimension.low), dimension.high))
+    return _typed(dimension, min(max(value, dimension.low), dimension.high))
 
 
 def _extremes(dimension: Range | Choice) -> Sequence[Any]:
@@ -159,5 +159,5 @@ def _middle(dimension: Range | Choice) -> Any:
     if isinstance(dimension, Choice):
         return dimension.values[0]
     if dimension.scale == "log":
-        return _plain(dimension, (dimension.low * dimension.high) ** 0.5)
-    return _plain(dimension, (dimension.low + dimension.high) / 2)
+        return _typed(dimension, (dimension.low * dimension.high) ** 0.5)
+    return _typed(dimension, (dimension.low + dimension.high) / 2)

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from recsys.ranking.factors import Factors
-from recsys.store.exchange import Exchange, fetch
+from recsys.store.exchange import Exchange, fetch_stage
 from recsys.store.stages import Stage
 from recsys.tuning.checkpoints import Files, Shelf
 from recsys.tuning.problems import load_problem
@@ -163,6 +163,8 @@ def _workshop(bench: Bench) -> Workshop:
     """The workshop of a study; a worker keeps the last one, for it will be asked again."""
     with _lock:
         if not _last or _last[0][0] != bench:
-            problem = load_problem(fetch(bench.holdouts), fetch(bench.features), bench.seed)
+            problem = load_problem(
+                fetch_stage(bench.holdouts), fetch_stage(bench.features), bench.seed
+            )
             _last[:] = [(bench, Workshop(problem, Files(bench.exchange)))]
         return _last[0][1]

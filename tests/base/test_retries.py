@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.base.retries import LONGEST_PAUSE, pauses, ride_out
+from recsys.base.retries import LONGEST_PAUSE, pauses, retry
 
 
 @given(st.floats(0, 5000))
@@ -34,12 +34,12 @@ def test_an_outage_that_passes_is_not_seen_and_another_fault_is_at_once() -> Non
             raise left.pop()
         return "here"
 
-    assert ride_out(call, lambda fault: isinstance(fault, ConnectionError), 9, "it") == "here"
+    assert retry(call, lambda fault: isinstance(fault, ConnectionError), 9, "it") == "here"
     assert len(asked) == 3
     left.append(ConnectionError("away"))
     with pytest.raises(ConnectionError):
-        ride_out(call, lambda fault: False, 9, "it")
+        retry(call, lambda fault: False, 9, "it")
     left += [ConnectionError("away")] * 9
     with pytest.raises(ConnectionError):
-        ride_out(call, lambda fault: True, 0, "it")
+        retry(call, lambda fault: True, 0, "it")
     assert len(asked) == 5

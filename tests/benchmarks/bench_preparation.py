@@ -29,7 +29,7 @@ import scipy.sparse as sp
 from sklearn.feature_extraction import DictVectorizer
 
 from recsys.base.config import Data, Encode, Split, Threshold
-from recsys.data import files as products
+from recsys.data import persistence
 from recsys.pipeline import preparation
 
 
@@ -112,7 +112,7 @@ def ours(likes: Path, features: Path, out: Path) -> dict[str, Any]:
     lap("split")
     encoded = preparation.encode(out, ingested, core, Encode(normalisation="none"))
     lap("encode")
-    matrix = products.load_encoded(Path(encoded.path), "item")
+    matrix = persistence.load_encoded(Path(encoded.path), "item")
     assert matrix is not None
     return {
         "core": [core.counts["users"], core.counts["items"], core.counts["interactions"]],

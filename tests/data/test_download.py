@@ -19,7 +19,14 @@ from typing import Any
 import pytest
 
 from recsys.base.errors import DownloadError
-from recsys.data.download import Digest, FetchPolicy, RemoteFile, digest_of, fetch, part_path
+from recsys.data.download import (
+    Digest,
+    FetchPolicy,
+    RemoteFile,
+    digest_of,
+    download_file,
+    part_path,
+)
 
 CONTENT = bytes(range(256)) * 2000
 HALF = len(CONTENT) // 2
@@ -145,7 +152,9 @@ def left(target: Path) -> list[str]:
 def test_whole_download_is_kept_verified_and_told(server: Server, target: Path) -> None:
     told: list[tuple[int, int | None]] = []
 
-    path = fetch(server.remote, target, policy=QUICK, progress=lambda *step: told.append(step))
+    path = download_file(
+        server.remote, target, policy=QUICK, progress=lambda *step: told.append(step)
+    )
 
     assert path == target
     assert target.read_bytes() == CONTENT
@@ -162,16 +171,16 @@ def test_size_is_unknown_when_the_server_does_not_tell_it(server: Server, target
     server.script = [unsized]
     told: list[int | None] = []
 
-    fetch(server.remote, target, policy=QUICK, progress=lambda _, total: told.append(total))
+    download_file(server.remote, target, policy=QUICK, progress=lambda _, total: told.append(total))
 
     assert set(told) == {None}
 
 
 def test_second_call_needs_no_network(server: Server, target: Path) -> None:
-    fetch(server.remote, target, policy=QUICK)
+    download_file(server.remote, target, policy=QUICK)
     before = target.stat()
 
-    fetch(server.remote, target, policy=QUICK)
+    download_file(server.remote, target, policy=QUICK)
 
     assert len(server.ranges) == 1
     assert target.stat().st_mtime_ns == before.st_mtime_ns
@@ -184,7 +193,7 @@ def test_a_file_put_there_by_hand_is_verified_and_never_replaced(
     target.write_bytes(b"something else")
 
     with pytest.raises(DownloadError, match="has other content") as caught:
-        fetch(server.remote, target, policy=QUICK)
+        download_file(server.remote, target, policy=QUICK)
 
     assert blob(b"something else").value in caught.value.found
     assert caught.value.expected == str(server.remote.digest)
@@ -195,14 +204,14 @@ def test_a_file_put_there_by_hand_is_verified_and_never_replaced(
 def test_a_redirect_is_followed(server: Server, target: Path) -> None:
     server.script = [status(302, Location="/elsewhere")]
 
-    assert fetch(server.remote, target, policy=QUICK).read_bytes() == CONTENT
+    assert download_file(server.remote, target, policy=QUICK).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("fault", [broken, stalled])
 def test_a_break_in_the_middle_is_resumed(server: Server, target: Path, fault: Answer) -> None:
     server.script = [fault]
 
-    fetch(server.remote, target, policy=QUICK)
+    download_file(server.remote, target, policy=QUICK)
 
     assert target.read_bytes() == CONTENT
     assert server.ranges == [None, f"bytes={HALF}-"]
@@ -214,7 +223,7 @@ def test_a_server_without_ranges_is_asked_for_everything_again(
 ) -> None:
     server.script = [broken, whole]
 
-    assert fetch(server.remote, target, policy=QUICK).read_bytes() == CONTENT
+    assert download_file(server.remote, target, policy=QUICK).read_bytes() == CONTENT
     assert server.ranges == [None, f"bytes={HALF}-"]
 
 
@@ -225,7 +234,7 @@ def test_a_file_that_changed_meanwhile_starts_over(server: Server, target: Path)
 
     server.script = [old]
 
-    assert fetch(server.remote, target, policy=QUICK).read_bytes() == CONTENT
+    assert download_file(server.remote, target, policy=QUICK).read_bytes() == CONTENT
     assert server.conditions == [None, '"zero"']
 
 
@@ -242,7 +251,7 @@ def test_a_wrong_part_is_not_appended(server: Server, target: Path, etag: str, s
     server.script = [broken, wrong]
     told: list[int] = []
 
-    fetch(server.remote, target, policy=QUICK, progress=lambda done, _: told.append(done))
+    download_file(server.remote, target, policy=QUICK, progress=lambda done, _: told.append(done))
 
     assert target.read_bytes() == CONTENT
     assert server.ranges == [None, f"bytes={HALF}-", None]
@@ -253,7 +262,7 @@ def test_a_weak_etag_does_not_vouch_for_a_resumption(server: Server, target: Pat
     server.etag = 'W/"one"'
     server.script = [broken]
 
-    assert fetch(server.remote, target, policy=QUICK).read_bytes() == CONTENT
+    assert download_file(server.remote, target, policy=QUICK).read_bytes() == CONTENT
     assert server.conditions == [None, None]
 
 
@@ -261,7 +270,7 @@ def test_an_earlier_run_is_gone_on_from(server: Server, target: Path) -> None:
     target.parent.mkdir()
     part_path(target).write_bytes(CONTENT[:1000])
 
-    fetch(server.remote, target, policy=QUICK)
+    download_file(server.remote, target, policy=QUICK)
 
     assert target.read_bytes() == CONTENT
     assert server.ranges == ["bytes=1000-"]
@@ -274,7 +283,7 @@ def test_a_spoilt_part_of_an_earlier_run_costs_one_clean_download(
     target.parent.mkdir()
     part_path(target).write_bytes(b"x" * size)
 
-    fetch(server.remote, target, policy=QUICK)
+    download_file(server.remote, target, policy=QUICK)
 
     assert target.read_bytes() == CONTENT
     assert server.ranges == [f"bytes={size}-", None]
@@ -285,7 +294,7 @@ def test_a_complete_part_of_an_earlier_run_needs_no_network(server: Server, targ
     target.parent.mkdir()
     part_path(target).write_bytes(CONTENT)
 
-    fetch(server.remote, target, policy=QUICK)
+    download_file(server.remote, target, policy=QUICK)
 
     assert left(target) == ["file.psv"]
     assert server.ranges == []
@@ -295,7 +304,7 @@ def test_a_complete_part_of_an_earlier_run_needs_no_network(server: Server, targ
 def test_a_passing_error_is_tried_again(server: Server, target: Path, code: int) -> None:
     server.script = [status(code), status(code)]
 
-    assert fetch(server.remote, target, policy=QUICK).read_bytes() == CONTENT
+    assert download_file(server.remote, target, policy=QUICK).read_bytes() == CONTENT
     assert len(server.ranges) == 3
 
 
@@ -303,7 +312,7 @@ def test_the_server_may_ask_for_patience(server: Server, target: Path) -> None:
     server.script = [status(503, Retry_After="1")]
     started = time.monotonic()
 
-    fetch(server.remote, target, policy=QUICK)
+    download_file(server.remote, target, policy=QUICK)
 
     assert time.monotonic() - started >= 1
 
@@ -312,7 +321,7 @@ def test_an_error_that_lasts_ends_after_the_last_attempt(server: Server, target:
     server.script = [status(500)] * 5
 
     with pytest.raises(DownloadError, match="500 Internal Server Error") as caught:
-        fetch(server.remote, target, policy=QUICK)
+        download_file(server.remote, target, policy=QUICK)
 
     assert "3 attempts" in caught.value.found
     assert len(server.ranges) == 3
@@ -323,7 +332,7 @@ def test_a_missing_file_is_not_tried_again(server: Server, target: Path) -> None
     server.script = [status(404)]
 
     with pytest.raises(DownloadError, match="answered 404 Not Found") as caught:
-        fetch(server.remote, target, policy=QUICK)
+        download_file(server.remote, target, policy=QUICK)
 
     assert str(target) in caught.value.action
     assert len(server.ranges) == 1
@@ -336,7 +345,7 @@ def test_a_server_that_always_breaks_leaves_its_bytes_for_the_next_run(
     server.script = [stalled]
 
     with pytest.raises(DownloadError, match=r"nothing received for 0\.3 s") as caught:
-        fetch(server.remote, target, policy=replace(QUICK, attempts=1))
+        download_file(server.remote, target, policy=replace(QUICK, attempts=1))
 
     assert f"first {HALF:,} bytes are kept" in caught.value.action
     assert left(target) == ["file.psv.part"]
@@ -354,7 +363,7 @@ def test_a_server_that_drips_ends_at_the_deadline(server: Server, target: Path) 
     started = time.monotonic()
 
     with pytest.raises(DownloadError, match=r"in 0\.5 s \(too slow\)"):
-        fetch(server.remote, target, policy=replace(QUICK, deadline=0.5))
+        download_file(server.remote, target, policy=replace(QUICK, deadline=0.5))
 
     assert time.monotonic() - started < 2
 
@@ -363,7 +372,7 @@ def test_wrong_content_is_not_kept(server: Server, target: Path) -> None:
     server.content = b"<html>sign in to the hotel's network</html>"
 
     with pytest.raises(DownloadError, match="has other content") as caught:
-        fetch(server.remote, target, policy=QUICK)
+        download_file(server.remote, target, policy=QUICK)
 
     assert blob(server.content).value in caught.value.found
     assert caught.value.expected == str(blob(CONTENT))
@@ -384,7 +393,7 @@ def test_more_than_allowed_is_not_taken(
     remote = replace(server.remote, size=1000 if exact else None)
 
     with pytest.raises(DownloadError, match="larger than it may be") as caught:
-        fetch(remote, target, policy=replace(QUICK, max_bytes=1000))
+        download_file(remote, target, policy=replace(QUICK, max_bytes=1000))
 
     assert "1,000 bytes" in caught.value.expected
     assert left(target) == []
@@ -396,7 +405,7 @@ def test_offline_is_one_clear_error(target: Path) -> None:
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/file.psv"
 
     with pytest.raises(DownloadError, match="no connection") as caught:
-        fetch(RemoteFile(url, blob(CONTENT)), target, policy=QUICK)
+        download_file(RemoteFile(url, blob(CONTENT)), target, policy=QUICK)
 
     assert url in caught.value.found
     assert f"download {url} by hand and put it at {target}" in caught.value.action
@@ -406,21 +415,21 @@ def test_offline_is_one_clear_error(target: Path) -> None:
 @pytest.mark.parametrize("url", ["nonsense", "ftp://127.0.0.1/file", "http://[/"])
 def test_an_address_that_is_none_is_an_error_at_once(target: Path, url: str) -> None:
     with pytest.raises(DownloadError):
-        fetch(RemoteFile(url, blob(CONTENT)), target, policy=QUICK)
+        download_file(RemoteFile(url, blob(CONTENT)), target, policy=QUICK)
 
 
 def test_a_folder_that_cannot_be_made_is_an_error(server: Server, tmp_path: Path) -> None:
     (tmp_path / "raw").write_text("a file where the folder should be")
 
     with pytest.raises(DownloadError, match=r"raw can't be written"):
-        fetch(server.remote, tmp_path / "raw" / "file.psv", policy=QUICK)
+        download_file(server.remote, tmp_path / "raw" / "file.psv", policy=QUICK)
 
 
 FETCH = """
 import sys
 from pathlib import Path
-from recsys.data.download import Digest, RemoteFile, fetch
-fetch(RemoteFile(sys.argv[1], Digest("git-blob", sys.argv[2])), Path(sys.argv[3]))
+from recsys.data.download import Digest, RemoteFile, download_file
+download_file(RemoteFile(sys.argv[1], Digest("git-blob", sys.argv[2])), Path(sys.argv[3]))
 """
 
 
@@ -447,7 +456,7 @@ def test_two_processes_download_once(server: Server, target: Path) -> None:
     first = start(server, target)
     wait_for(lambda: bool(server.ranges))
     second = start(server, target)
-    third = threading.Thread(target=fetch, args=(server.remote, target))
+    third = threading.Thread(target=download_file, args=(server.remote, target))
     third.start()
     time.sleep(0.5)
     server.released.set()
@@ -471,7 +480,7 @@ def test_a_killed_download_leaves_only_its_part_and_is_resumed(
     assert left(target) == ["file.psv.part"]
     size = part_path(target).stat().st_size
 
-    fetch(server.remote, target, policy=QUICK)
+    download_file(server.remote, target, policy=QUICK)
 
     assert target.read_bytes() == CONTENT
     assert server.ranges == [None, f"bytes={size}-"]

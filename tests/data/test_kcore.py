@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from recsys.base.errors import InputError
 from recsys.data.interactions import InteractionColumns, Interactions, read_interactions
-from recsys.data.kcore import Pass, kcore, sparsity
+from recsys.data.kcore import Pass, density, kcore
 
 PAIRS = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), min_size=1, max_size=120)
 
@@ -65,8 +65,8 @@ def test_the_ledger_accounts_for_every_pass() -> None:
     assert core.items.tolist() == [0, 1]
 
 
-def test_sparsity_is_the_articles() -> None:
-    assert round(sparsity(15_274, 25_655, 547_477), 3) == 0.140
+def test_density_is_the_articles() -> None:
+    assert round(density(15_274, 25_655, 547_477), 3) == 0.140
 
 
 def test_weights_and_timestamps_stay_with_their_pairs() -> None:

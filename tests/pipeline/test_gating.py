@@ -14,7 +14,7 @@ import pytest
 from recsys.base.config import Data, Evaluate, Fit, Gate
 from recsys.base.errors import InputError
 from recsys.bundle import Bundle, Seen, load_bundle, save_bundle
-from recsys.data import files as products
+from recsys.data import persistence
 from recsys.models.popularity import popularity
 from recsys.pipeline import learning
 from recsys.pipeline.gating import gate
@@ -108,7 +108,7 @@ def test_the_champion_is_measured_refit_and_not_as_it_is(
     folder, good, weak = world
     verdict = judged(folder, weak, good.bundle)
     found = pq.read_table(verdict.file("per_user.parquet")).column("champion").to_numpy()
-    parts = products.load_split(Path(good.prepared.holdouts.path))
+    parts = persistence.load_split(Path(good.prepared.holdouts.path))
     known = parts.train + parts.validation
     again = learning.refit(known, {**GOOD, "epochs": 15}, good.prepared.features, SEED).factors
     assert found.tolist() == precision_at_k(again, parts.test, known, 5).tolist()
@@ -154,7 +154,7 @@ def test_a_champion_that_cannot_be_trained_any_more_does_not_block_the_way(
     verdict = judged(folder, good, champion.file("bundle"), "10")
     assert verdict.counts["passed"]
     assert "cannot be trained on today's data" in verdict.file("verdict.md").read_text()
-    parts = products.load_split(Path(good.prepared.holdouts.path))
+    parts = persistence.load_split(Path(good.prepared.holdouts.path))
     with pytest.raises(InputError, match="diverged"):
         learning.refit(parts.train, wild, good.prepared.features, SEED)
 

@@ -10,7 +10,7 @@ import pytest
 
 from recsys.base.config import Data, Encode, Split, Threshold
 from recsys.base.errors import InputError
-from recsys.data import files as products
+from recsys.data import persistence
 from recsys.data.interactions import read_interactions
 from recsys.pipeline import preparation
 from tests.conftest import ROOT, SAMPLE, Prepared, prepare
@@ -44,9 +44,9 @@ def test_the_founding_data_have_the_published_counts(tmp_path: Path) -> None:
         pytest.skip("the founding data are not here: recsys train --dataset sketchfab fetches them")
     found = prepare(Data(likes=str(likes), features=str(features)), tmp_path)
     start, end = found.core.counts["start"], found.core.counts["end"]
-    assert (start["users"], start["items"], round(start["sparsity"], 3)) == (62_583, 28_806, 0.035)
+    assert (start["users"], start["items"], round(start["density"], 3)) == (62_583, 28_806, 0.035)
     assert (end["users"], end["items"], end["interactions"]) == (15_274, 25_655, 547_477)
-    assert round(end["sparsity"], 3) == 0.140
+    assert round(end["density"], 3) == 0.140
     assert found.holdouts.counts["validation_users"] == 3_054
     assert found.features.counts["item_features"] == 20_352
     assert found.features.counts["core_item_feature_pairs"] == 161_510
@@ -54,16 +54,16 @@ def test_the_founding_data_have_the_published_counts(tmp_path: Path) -> None:
 
 def test_the_core_leads_the_catalogue_and_the_cut_keep_their_features(sample: Prepared) -> None:
     core = preparation.load_core(sample.core)
-    catalogue = products.load_ids(Path(sample.core.path) / "catalogue.parquet", "item")
+    catalogue = persistence.load_ids(Path(sample.core.path) / "catalogue.parquet", "item")
     assert catalogue.ids.slice(0, len(core.items)).equals(core.items.ids)
-    encoded = products.load_encoded(Path(sample.features.path), "item")
+    encoded = persistence.load_encoded(Path(sample.features.path), "item")
     assert encoded is not None
     assert encoded.matrix.shape == (len(catalogue), 438)
     assert np.diff(encoded.matrix.indptr)[len(core.items) :].max() > 0
 
 
 def test_nothing_of_the_holdouts_is_in_train(sample: Prepared) -> None:
-    parts = products.load_split(Path(sample.holdouts.path))
+    parts = persistence.load_split(Path(sample.holdouts.path))
     assert parts.train.multiply(parts.validation).nnz == 0
     assert parts.train.multiply(parts.test).nnz == 0
     assert parts.train.nnz + parts.validation.nnz + parts.test.nnz == 204_373
@@ -74,9 +74,9 @@ def test_items_with_features_only_end_the_catalogue(tmp_path: Path) -> None:
     with features.open("a") as stream:
         stream.write("unliked|tag|group 1\n")
     found = prepare(Data(likes=str(likes), features=str(features)), tmp_path / "interim")
-    catalogue = products.load_ids(Path(found.core.path) / "catalogue.parquet", "item")
+    catalogue = persistence.load_ids(Path(found.core.path) / "catalogue.parquet", "item")
     assert catalogue.id(len(catalogue) - 1) == "unliked"
-    encoded = products.load_encoded(Path(found.features.path), "item")
+    encoded = persistence.load_encoded(Path(found.features.path), "item")
     assert encoded is not None
     assert encoded.matrix[len(catalogue) - 1].nnz == 1
 
@@ -99,24 +99,24 @@ def test_weights_timestamps_and_user_features_go_through(tmp_path: Path) -> None
     ingested = preparation.ingest(interim, data, preparation.sources_of(data))
     core = preparation.threshold(interim, ingested, Threshold())
     parts = preparation.split(interim, ingested, core, Split(method="last", n=3), 1)
-    encoded = products.load_encoded(
+    encoded = persistence.load_encoded(
         Path(preparation.encode(interim, ingested, core, Encode()).path), "user"
     )
     assert encoded is not None
     assert encoded.names.to_pylist() == [f"group_g{g}" for g in range(6)]
     assert encoded.matrix.sum(axis=1).min() == 1
-    assert set(products.load_split(Path(parts.path)).train.data) == {2.5}
+    assert set(persistence.load_split(Path(parts.path)).train.data) == {2.5}
 
 
 def test_what_was_read_comes_back_from_the_folder(sample: Prepared) -> None:
     folder = Path(sample.data.path)
     direct, names, _ = read_interactions(SAMPLE.likes)
-    items = products.load_ids(folder / "items.parquet", "item")
-    loaded = products.load_interactions(folder, items)
+    items = persistence.load_ids(folder / "items.parquet", "item")
+    loaded = persistence.load_interactions(folder, items)
     assert (loaded.matrix() != direct.matrix()).nnz == 0
     assert loaded.users.ids.equals(direct.users.ids)
     assert loaded.items.ids.equals(direct.items.ids)
-    assert products.load_names(folder / "items.parquet").equals(names)
+    assert persistence.load_names(folder / "items.parquet").equals(names)
     assert loaded.user.flags.writeable
     pairs = pd.read_csv(SAMPLE.likes, sep="|", escapechar="\\", dtype=str, keep_default_na=False)
     assert loaded.users.ids.to_pylist() == sorted(set(pairs.uid))

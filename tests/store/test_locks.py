@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from recsys.store.locks import alone, claim, release
+from recsys.store.locks import claim, locked, release
 from tests.conftest import ROOT
 
 
@@ -16,7 +16,7 @@ def test_it_excludes_and_leaves_no_file(tmp_path: Path) -> None:
     path, inside, most = tmp_path / "lock", [0], [0]
 
     def work(_: int) -> None:
-        with alone(path):
+        with locked(path):
             inside[0] += 1
             most[0] = max(most[0], inside[0])
             time.sleep(0.001)
@@ -38,7 +38,7 @@ def test_who_waits_says_so_once(tmp_path: Path) -> None:
         said.append("waiting")
         release(path, held)
 
-    with alone(path, waiting):
+    with locked(path, waiting):
         assert said == ["waiting"]
         assert claim(path) is None
 

@@ -15,7 +15,7 @@ from recsys.base.config import Data, Search
 from recsys.base.errors import InputError
 from recsys.models.lightfm import Hyperparameters, Training
 from recsys.pipeline import learning
-from recsys.store.exchange import Exchange, fetch
+from recsys.store.exchange import Exchange, fetch_stage
 from recsys.store.stages import Stage
 from recsys.tuning.checkpoints import Files
 from recsys.tuning.trials import Leg, TrialResult
@@ -135,16 +135,16 @@ def test_stages_travel_by_url_once_and_are_checked(
 ) -> None:
     given = Exchange(store).give(prepared.holdouts)
     assert given.path.startswith("s3://exchange/nights/split-")
-    fetched = fetch(given, tmp_path / "cache")
+    fetched = fetch_stage(given, tmp_path / "cache")
     assert (fetched.digest, fetched.counts) == (prepared.holdouts.digest, prepared.holdouts.counts)
     assert fetched.path != prepared.holdouts.path
-    assert fetch(given, tmp_path / "cache") == fetched
+    assert fetch_stage(given, tmp_path / "cache") == fetched
     Path(fetched.path, "train.npz").write_bytes(b"")
     with pytest.raises(InputError, match="damaged"):
-        fetch(given, tmp_path / "cache")
+        fetch_stage(given, tmp_path / "cache")
     nowhere = replace(given, path="s3://exchange/elsewhere")
     with pytest.raises(InputError, match="no stage at s3://exchange/elsewhere"):
-        fetch(nowhere, tmp_path / "other")
+        fetch_stage(nowhere, tmp_path / "other")
 
 
 def test_arrays_are_whole_or_not_there(tmp_path: Path, store: str) -> None:

@@ -1,10 +1,10 @@
-"""Location: where MLflow is, unless a setting says otherwise."""
+"""Environment: what environment variables set."""
 
 from __future__ import annotations
 
 import os
 
-DEFAULT_URI = "sqlite:///mlruns/mlflow.db"
+DEFAULT_TRACKING_URI = "sqlite:///mlruns/mlflow.db"
 
 
 def tracking_uri() -> str:
@@ -13,4 +13,4 @@ def tracking_uri() -> str:
     Whoever trains and whoever asks look for the same registry this way, and a team's workers
     learn of it from their environment: credentials in it are in no deployment's parameters.
     """
-    return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_TRACKING_URI
