@@ -11,7 +11,7 @@ export DO_NOT_TRACK := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test soak lint fuzz bench up down ui gallery lock clean
+.PHONY: help setup train test docs soak lint fuzz bench up down ui gallery lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | \
@@ -33,6 +33,9 @@ train: $(READY)  ## retrain on the bundled sample, from likes to a registered ch
 
 test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+docs: $(READY)  ## build the documentation into build/docs, without a network
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 SOAK ?= --runs 100 --minutes 45
 soak: $(READY)  ## kill runs, workers and servers at random; SOAK="--minutes 5 --seed 1" to choose
