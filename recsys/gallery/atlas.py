@@ -65,7 +65,7 @@ def as_dict(opened: Opened, plane: Plane) -> dict[str, object]:
     """
     source, colours = opened.source, opened.colours
     ids, names = source.ids_and_names(plane.items)
-    words = source.words
+    words = source.item_lookup
     tags: dict[str, object] = {"id": [], "name": [], "x": [], "y": [], "n": []}
     if words is not None and len(plane.tags):
         tags = {

@@ -168,7 +168,7 @@ class Desk:
         self, rows: Sequence[Ranked], extra: Callable[[str], str] | None = None
     ) -> list[Chip]:
         """Chips of tags that an answer names."""
-        words = self.opened.source.words
+        words = self.opened.source.item_lookup
         assert words is not None
         return self.tags([words.find(row.id) for row in rows], [row.reason for row in rows], extra)
 
@@ -179,7 +179,7 @@ class Desk:
         extra: Callable[[str], str] | None = None,
     ) -> list[Chip]:
         """Chips of features of the vocabulary."""
-        words = self.opened.source.words
+        words = self.opened.source.item_lookup
         if words is None or not len(features):
             return []
         support = words.vocabulary.support

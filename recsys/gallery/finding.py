@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from recsys.base.arrays import BoolArray, Int64Array
 from recsys.base.spelling import closest
-from recsys.recommend.queries.source import Source
+from recsys.recommend.queries.view import BundleView
 
 KINDS = ("item", "tag", "user")
 LONGEST_QUERY = 200
@@ -65,7 +65,7 @@ class Finder:
     Among equals, those with more likes (tags on more items) go first.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: BundleView) -> None:
         self._bundle = source.bundle
         self._kinds = {"item": _items(source), "user": _users(source)}
         if (tags := _tags(source)) is not None:
@@ -145,14 +145,14 @@ def lowered(texts: pa.Array) -> pa.Array:
     return pc.utf8_lower(pc.utf8_normalize(cut, "NFKC"))
 
 
-def _items(source: Source) -> Shelved:
+def _items(source: BundleView) -> Shelved:
     bundle = source.bundle
     texts = [lowered(bundle.items.ids)]
     texts += [] if bundle.names is None else [lowered(bundle.names)]
     return Shelved(tuple(texts), source.likes, source.ids_and_names)
 
 
-def _users(source: Source) -> Shelved:
+def _users(source: BundleView) -> Shelved:
     bundle = source.bundle
 
     def named(users: Int64Array) -> tuple[list[str], list[str]]:
@@ -163,8 +163,8 @@ def _users(source: Source) -> Shelved:
     return Shelved((lowered(bundle.users.ids),), likes, named)
 
 
-def _tags(source: Source) -> Shelved | None:
-    words = source.words
+def _tags(source: BundleView) -> Shelved | None:
+    words = source.item_lookup
     if words is None:
         return None
     vocabulary = words.vocabulary

@@ -10,8 +10,8 @@ import numpy as np
 from recsys.base.errors import RecsysError
 from recsys.gallery.cards import Card, Chip, Desk, Part, Person, beside
 from recsys.recommend.queries.filters import Filters
-from recsys.recommend.queries.likeness import vocabulary
-from recsys.recommend.queries.newcomers import item_subject
+from recsys.recommend.queries.subjects import known_item
+from recsys.recommend.queries.tag_similarity import vocabulary
 
 LISTED, SUGGESTED, PEOPLE = 12, 12, 10
 _CHANGED = 8
@@ -93,10 +93,10 @@ def item_page(
         If the item, or the tag to be tried, is unknown.
     """
     source, recommender = desk.opened.source, desk.opened.recommender
-    subject = item_subject(source, item)
+    subject = known_item(source, item)
     assert subject.index is not None
     index, bundle = subject.index, source.bundle
-    tags = source.words.names(subject.features) if source.words else []
+    tags = source.item_lookup.names(subject.features) if source.item_lookup else []
     change = _change(desk, item, tags, add, every) if add is not None else None
     new = new or change is not None
     filters = Filters(exclude=[item] if new else [], include_untrained=None if every else False)

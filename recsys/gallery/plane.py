@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from recsys.base.arrays import Float32Array, Int32Array
-from recsys.recommend.queries.source import Source
+from recsys.recommend.queries.view import BundleView
 
 MOST_ITEMS = 25_000
 """The most liked ones are on the map; more points are not seen apart."""
@@ -53,7 +53,7 @@ class Plane:
     tag_points: Float32Array
 
 
-def lay_out(source: Source, seed: int = 0) -> Plane:
+def lay_out(source: BundleView, seed: int = 0) -> Plane:
     """Project a model's trained items and its commonest tags."""
     inverse = source.inverse_lengths[: source.bundle.trained]
     directed = np.flatnonzero(inverse > 0)
@@ -83,7 +83,7 @@ def lay_out(source: Source, seed: int = 0) -> Plane:
     )  # fmt: skip
 
 
-def _tags(source: Source) -> tuple[Int32Array, Float32Array]:
+def _tags(source: BundleView) -> tuple[Int32Array, Float32Array]:
     """The commonest tags that have a direction, and their directions."""
     side = source.bundle.item_features
     if side is None:
@@ -143,7 +143,7 @@ class Planes:
         self._known: dict[str, Plane] = {}
         self._under_way: dict[str, threading.Thread] = {}
 
-    def get(self, digest: str, source: Source) -> Plane | None:
+    def get(self, digest: str, source: BundleView) -> Plane | None:
         """The plane of a bundle; None while it is being laid out, which this begins."""
         with self._lock:
             if digest in self._known:
@@ -157,13 +157,13 @@ class Planes:
                 thread.start()
             return None
 
-    def wait(self, digest: str, source: Source) -> Plane:
+    def wait(self, digest: str, source: BundleView) -> Plane:
         """The same, laid out first if it has to be."""
         while (plane := self.get(digest, source)) is None:
             self._under_way[digest].join()
         return plane
 
-    def _make(self, digest: str, source: Source) -> None:
+    def _make(self, digest: str, source: BundleView) -> None:
         plane = lay_out(source)
         _write(self._path(digest), plane)
         with self._lock:
@@ -185,7 +185,7 @@ def _write(path: Path, plane: Plane) -> None:
         pass
 
 
-def _read(path: Path, source: Source) -> Plane | None:
+def _read(path: Path, source: BundleView) -> Plane | None:
     """A plane that was kept; None if it is not there, damaged or not of these items."""
     try:
         with np.load(path, allow_pickle=False) as kept:

@@ -14,7 +14,7 @@ from recsys.bundle import bundle_digest
 from recsys.gallery.colours import Colours, colours
 from recsys.gallery.finding import Finder
 from recsys.gallery.tiles import Tiles
-from recsys.recommend.queries.source import Source
+from recsys.recommend.queries.view import BundleView
 from recsys.recommend.recommender import Recommender
 from recsys.serving.champion import Champion
 from recsys.serving.loading import load
@@ -38,8 +38,8 @@ class Opened:
     recommender: Recommender
 
     @property
-    def source(self) -> Source:
-        return self.recommender.source
+    def source(self) -> BundleView:
+        return self.recommender.view
 
     @cached_property
     def digest(self) -> str:

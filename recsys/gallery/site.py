@@ -151,7 +151,7 @@ class Site:
         desk = self._desk(asked)
         source, recommender = desk.opened.source, desk.opened.recommender
         popular = np.argsort(-source.likes, kind="stable")[:240]
-        words = source.words
+        words = source.item_lookup
         common: list[int] = []
         if words is not None:
             common = np.argsort(-words.vocabulary.support, kind="stable")[:18].tolist()
@@ -311,7 +311,7 @@ class Site:
         common = {
             "here": name, "links": desk.links, "model": self.shelf.title,
             "number": opened.number, "pinned": desk.links.version is not None,
-            "has_tags": opened.source.words is not None, "subject": {},
+            "has_tags": opened.source.item_lookup is not None, "subject": {},
             "version_of_files": _VERSION,
         }  # fmt: skip
         html = self._templates.get_template(f"{name}.html").render(common | values)

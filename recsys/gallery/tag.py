@@ -9,9 +9,9 @@ import numpy as np
 from recsys.base.errors import InputError, RecsysError
 from recsys.gallery.cards import Chip, Desk, Part
 from recsys.gallery.showing import counted
+from recsys.recommend.queries.feature_lookup import FeatureLookup
 from recsys.recommend.queries.filters import Filters
-from recsys.recommend.queries.likeness import vocabulary
-from recsys.recommend.queries.words import Words
+from recsys.recommend.queries.tag_similarity import vocabulary
 
 LISTED, NEIGHBOURS = 24, 16
 MOST_TAGS = 12
@@ -83,7 +83,9 @@ def tag_page(desk: Desk, plus: list[str], minus: list[str], every: bool = False)
     )
 
 
-def _distinct(words: Words, plus: list[str], minus: list[str]) -> tuple[list[str], list[str]]:
+def _distinct(
+    words: FeatureLookup, plus: list[str], minus: list[str]
+) -> tuple[list[str], list[str]]:
     """Tags by their full names, each once; one on both sides counts as a plus."""
     if not plus and not minus:
         raise InputError("no tag", "at least one", "choose one by the search")

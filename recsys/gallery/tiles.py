@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from recsys.base.arrays import Float32Array, IntArray
-from recsys.recommend.queries.source import Source
+from recsys.recommend.queries.view import BundleView
 
 COLUMNS, ROWS = 6, 4
 WIDTH, HEIGHT = 120, 80
@@ -35,10 +35,10 @@ class Tiles:
 
     Parameters
     ----------
-    source : Source
+    source : BundleView
     """
 
-    source: Source
+    source: BundleView
 
     @cached_property
     def _projection(self) -> Float32Array:

@@ -172,7 +172,7 @@ def _column(desk: Desk, kind: str, subject: str) -> Column:
 
 
 def _knows(desk: Desk) -> bool:
-    return desk.opened.source.words is not None
+    return desk.opened.source.item_lookup is not None
 
 
 def _questions(model: Recommender) -> dict[str, Callable[[str], Answer]]:

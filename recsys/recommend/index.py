@@ -33,12 +33,12 @@ from typing import Any
 
 import numpy as np
 
-from recsys.base.arrays import Float32Array, Int32Array, Int64Array, IntArray
+from recsys.base.arrays import BoolArray, Float32Array, Int32Array, Int64Array, IntArray
 from recsys.base.errors import ConfigError, InputError, NotFoundError
 from recsys.bundle import Bundle, bundle_digest
 from recsys.ranking.factors import Factors
 from recsys.ranking.topk import top_k
-from recsys.recommend.queries.selection import inverse_lengths
+from recsys.recommend.queries.scoring import inverse_lengths
 from recsys.store.checksums import file_checksums, find_damage
 
 FOLDER = "index"
@@ -47,6 +47,7 @@ RECALL = 0.97
 """recall_at_10 that the built index reaches: above 0.95, for it is measured on a sample."""
 
 _SAMPLE = 500
+_DEEPEST = 4096  # items that an index is asked for, at most
 _PER_CELL = 64  # items that k-means learns a cell from, at most
 
 
@@ -85,6 +86,21 @@ class Index:
     def _opened(self) -> dict[str, Any]:
         faiss = _faiss()
         return {kind: faiss.read_index(str(self.folder / f"{kind}.faiss")) for kind in KINDS}
+
+
+def search_depth(n: int, dropped: int, mask: BoolArray | None) -> int:
+    """How many items to ask an index for, so that n are left once some of them are dropped.
+
+    Parameters
+    ----------
+    n : int
+    dropped : int
+        Items that are left out whatever the filters, such as those already seen.
+    mask : bool (n_items,) or None
+        What the filters let pass; None if that is everything.
+    """
+    share = 1.0 if mask is None else float(mask.mean())
+    return min(_DEEPEST, int((n + dropped) / max(share, 1 / 16)) + n)
 
 
 def build_index(bundle: Bundle, folder: Path, recall: float = RECALL, seed: int = 0) -> Index:

@@ -19,21 +19,24 @@ from recsys.bundle import Bundle, Seen, load_bundle
 from recsys.data.idmap import IdMap
 from recsys.ranking.factors import Factors
 from recsys.recommend.index import FOLDER, Index, build_index, load_index
-from recsys.recommend.queries import audience, explanation, likeness, people, suggestions
-from recsys.recommend.queries.answers import Answer, complete
-from recsys.recommend.queries.explanation import Explanation
-from recsys.recommend.queries.filters import ANY, Filters
-from recsys.recommend.queries.likeness import Tags
-from recsys.recommend.queries.newcomers import (
-    Subject,
-    item_subject,
-    known_taste,
-    new_item,
-    new_taste,
+from recsys.recommend.queries import (
+    audience,
+    explanation,
+    recommendation,
+    similarity,
+    tag_similarity,
+    tag_suggestion,
 )
-from recsys.recommend.queries.selection import best
-from recsys.recommend.queries.source import Source
-from recsys.recommend.queries.words import Feature
+from recsys.recommend.queries.answers import Answer, complete
+from recsys.recommend.queries.cold_start import new_item, new_user
+from recsys.recommend.queries.explanation import Explanation
+from recsys.recommend.queries.feature_lookup import Feature
+from recsys.recommend.queries.filters import ANY, Filters
+from recsys.recommend.queries.rows import popularity, rows
+from recsys.recommend.queries.scoring import best
+from recsys.recommend.queries.subjects import QueryItem, known_item, known_user
+from recsys.recommend.queries.tag_similarity import Tags
+from recsys.recommend.queries.view import BundleView
 
 
 @dataclass(frozen=True)
@@ -92,8 +95,8 @@ class Recommender:
         return self.bundle.manifest
 
     @cached_property
-    def source(self) -> Source:
-        return Source(self.bundle)
+    def view(self) -> BundleView:
+        return BundleView(self.bundle)
 
     @cached_property
     def index(self) -> Index:
@@ -131,7 +134,7 @@ class Recommender:
 
     def name(self, index: int) -> str:
         """The item's name; its id where it has none."""
-        return self.source.names(np.array([index]))[0]
+        return self.view.names(np.array([index]))[0]
 
     def recommend(
         self, user: object, n: int = 10, filters: Filters = ANY, *, approximate: bool = False
@@ -163,7 +166,7 @@ class Recommender:
         _require_positive(n)
         index = self.index if approximate else None
         return complete(
-            people.recommend(self.source, known_taste(self.source, user), n, filters, index), n
+            recommendation.recommend(self.view, known_user(self.view, user), n, filters, index), n
         )
 
     def recommend_many(
@@ -171,8 +174,8 @@ class Recommender:
     ) -> list[Answer]:
         """As `recommend`, for many users."""
         _require_positive(n)
-        tastes = [known_taste(self.source, user) for user in users]
-        answers = people.recommend_many(self.source, tastes, n, filters)
+        known = [known_user(self.view, user) for user in users]
+        answers = recommendation.recommend_many(self.view, known, n, filters)
         return [complete(found, n) for found in answers]
 
     def recommend_for(
@@ -200,16 +203,16 @@ class Recommender:
             Features of the user, where the model knows such.
         """
         _require_positive(n)
-        taste = new_taste(self.source, liked, tags, features)
-        return complete(people.recommend(self.source, taste, n, filters), n)
+        user = new_user(self.view, liked, tags, features)
+        return complete(recommendation.recommend(self.view, user, n, filters), n)
 
     def recommend_for_many(
         self, liked: Sequence[Sequence[object]], n: int = 10, filters: Filters = ANY
     ) -> list[Answer]:
         """As `recommend_for`, for many lists of liked items."""
         _require_positive(n)
-        tastes = [new_taste(self.source, items) for items in liked]
-        answers = people.recommend_many(self.source, tastes, n, filters)
+        users = [new_user(self.view, items) for items in liked]
+        answers = recommendation.recommend_many(self.view, users, n, filters)
         return [complete(found, n) for found in answers]
 
     def similar_items(
@@ -243,19 +246,19 @@ class Recommender:
             If nothing is known that gives the item a direction.
         """
         _require_positive(n)
-        subject = self._subject(item, features, liked_by)
+        query_item = self._query_item(item, features, liked_by)
         index = self.index if approximate else None
-        return complete(likeness.similar_items(self.source, subject, n, filters, index), n)
+        return complete(similarity.similar_items(self.view, query_item, n, filters, index), n)
 
     def similar_items_many(
         self, items: Sequence[object], n: int = 10, filters: Filters = ANY
     ) -> list[Answer]:
         """As `similar_items`, for many items of the catalogue."""
         _require_positive(n)
-        subjects = [item_subject(self.source, item) for item in items]
+        query_items = [known_item(self.view, item) for item in items]
         return [
             complete(found, n)
-            for found in likeness.similar_items_many(self.source, subjects, n, filters)
+            for found in similarity.similar_items_many(self.view, query_items, n, filters)
         ]
 
     def items_for_tag(self, tags: Tags, n: int = 10, filters: Filters = ANY) -> Answer:
@@ -275,7 +278,7 @@ class Recommender:
             If the model has no features, or the tags have no direction or cancel each other out.
         """
         _require_positive(n)
-        return complete(likeness.items_for_tag(self.source, tags, n, filters), n)
+        return complete(tag_similarity.items_for_tag(self.view, tags, n, filters), n)
 
     def items_for_tag_many(
         self, tags: Sequence[Tags], n: int = 10, filters: Filters = ANY
@@ -296,7 +299,7 @@ class Recommender:
             If the model has no features, or the tag is on no trained item.
         """
         _require_positive(n)
-        return complete(likeness.similar_tags(self.source, tag, n, kind, exclude), n)
+        return complete(tag_similarity.similar_tags(self.view, tag, n, kind, exclude), n)
 
     def similar_tags_many(
         self,
@@ -331,8 +334,8 @@ class Recommender:
         exclude : sequence of feature
         """
         _require_positive(n)
-        subject = self._subject(item, features, liked_by)
-        return complete(suggestions.suggest_tags(self.source, subject, n, kind, exclude), n)
+        query_item = self._query_item(item, features, liked_by)
+        return complete(tag_suggestion.suggest_tags(self.view, query_item, n, kind, exclude), n)
 
     def suggest_tags_many(
         self,
@@ -366,18 +369,18 @@ class Recommender:
         filters : Filters
         """
         _require_positive(n)
-        subject = self._subject(item, features, liked_by)
-        return complete(audience.audience(self.source, subject, n, filters), n)
+        query_item = self._query_item(item, features, liked_by)
+        return complete(audience.audience(self.view, query_item, n, filters), n)
 
     def audience_many(
         self, items: Sequence[object], n: int = 10, filters: Filters = ANY
     ) -> list[Answer]:
         """As `audience`, for many items of the catalogue."""
         _require_positive(n)
-        subjects = [item_subject(self.source, item) for item in items]
+        query_items = [known_item(self.view, item) for item in items]
         return [
             complete(found, n)
-            for found in audience.audience_many(self.source, subjects, n, filters)
+            for found in audience.audience_many(self.view, query_items, n, filters)
         ]
 
     def explain(self, user: object, item: object, n: int = 5) -> Explanation:
@@ -389,7 +392,7 @@ class Recommender:
             If the user or the item is unknown.
         """
         _require_positive(n)
-        return explanation.explain(self.source, user, item, n)
+        return explanation.explain(self.view, user, item, n)
 
     def explain_many(self, pairs: Sequence[tuple[object, object]], n: int = 5) -> list[Explanation]:
         """As `explain`, for many pairs of user and item."""
@@ -403,27 +406,27 @@ class Recommender:
         scores = scores + factors.item_biases[items] + factors.user_biases[index]
         order = np.argsort(-scores, kind="stable")
         reasons = [""] * len(items)
-        return Answer(people.rows(self.source, items[order], scores[order], reasons))
+        return Answer(rows(self.view, items[order], scores[order], reasons))
 
     def popular(self, n: int = 10) -> Answer:
         """The n most liked items with their numbers of likes."""
-        likes = self.source.likes.astype(np.float32)
+        likes = self.view.likes.astype(np.float32)
         items = best(likes, n)
-        reasons = [people.popularity(self.source, item) for item in items]
-        return Answer(people.rows(self.source, items, likes[items], reasons))
+        reasons = [popularity(self.view, item) for item in items]
+        return Answer(rows(self.view, items, likes[items], reasons))
 
-    def _subject(
+    def _query_item(
         self, item: object, features: Sequence[Feature], liked_by: Sequence[object]
-    ) -> Subject:
+    ) -> QueryItem:
         if item is None:
-            return new_item(self.source, features, liked_by)
+            return new_item(self.view, features, liked_by)
         if features or liked_by:
             raise InputError(
                 f"item {item!r} with features or likes",
                 "an item of the catalogue, or what is known of a new one",
                 "give one of them",
             )
-        return item_subject(self.source, item)
+        return known_item(self.view, item)
 
 
 def _require_positive(n: int) -> None:

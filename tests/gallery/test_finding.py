@@ -17,7 +17,7 @@ from recsys.gallery.colours import HUES, OTHER, colours
 from recsys.gallery.finding import Finder, lowered
 from recsys.gallery.tiles import Tiles
 from recsys.ranking.factors import Factors
-from recsys.recommend.queries.source import Source
+from recsys.recommend.queries.view import BundleView
 from tests.test_bundle import bundle, vocabulary
 
 NAMES = [
@@ -26,7 +26,7 @@ NAMES = [
 ]  # fmt: skip
 
 
-def named(names: list[str]) -> Source:
+def named(names: list[str]) -> BundleView:
     """Items i0, i1, … with these names; nobody likes anything."""
     n = len(names)
     factors = Factors(
@@ -36,7 +36,7 @@ def named(names: list[str]) -> Source:
     ids = IdMap(pa.array([f"i{i}" for i in range(n)]), "item")
     seen = Seen(np.array([0, 0]), np.empty(0, np.int32))
     users = IdMap(pa.array(["somebody"]), "user")
-    return Source(Bundle(factors, users, ids, pa.array(names), seen, {}, trained=n))
+    return BundleView(Bundle(factors, users, ids, pa.array(names), seen, {}, trained=n))
 
 
 def found(finder: Finder, query: str, n: int = 10) -> list[str]:
@@ -60,7 +60,7 @@ def test_the_very_name_then_beginnings_then_words_then_parts() -> None:
 
 
 def test_more_likes_go_first_among_equals(tmp_path: Path) -> None:
-    finder = Finder(Source(load_bundle(bundle(tmp_path / "fruit", features=True))))
+    finder = Finder(BundleView(load_bundle(bundle(tmp_path / "fruit", features=True))))
     assert [hit.id for hit in finder.find("e")["item"]][:2] == ["e", "a"]  # Apple has a like
     assert [hit.id for hit in finder.find("swee")["tag"]] == ["tag_sweet", "kind_sweet"]
     assert [hit.weight for hit in finder.find("bob")["user"]] == [2]
@@ -115,7 +115,7 @@ def test_items_are_coloured_by_what_most_have_one_of(tmp_path: Path) -> None:
 
 
 def test_tiles_are_alike_where_items_are(tmp_path: Path) -> None:
-    source = Source(load_bundle(bundle(tmp_path / "fruit", features=True)))
+    source = BundleView(load_bundle(bundle(tmp_path / "fruit", features=True)))
     a, b, c, d, e = Tiles(source).dots(np.arange(5))
 
     def apart(one: tuple, other: tuple) -> float:

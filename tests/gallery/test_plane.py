@@ -17,7 +17,7 @@ from recsys.gallery.plane import Plane, Planes, lay_out
 from recsys.gallery.shelf import Shelf
 from recsys.gallery.site import Site
 from recsys.ranking.factors import Factors
-from recsys.recommend.queries.source import Source
+from recsys.recommend.queries.view import BundleView
 from recsys.recommend.recommender import Recommender
 from tests.test_bundle import bundle
 
@@ -49,7 +49,7 @@ def recommender(tmp_path_factory: pytest.TempPathFactory) -> Recommender:
 
 @pytest.fixture(scope="module")
 def laid(recommender: Recommender) -> Plane:
-    return lay_out(recommender.source)
+    return lay_out(recommender.view)
 
 
 def near_its_own(plane: Plane) -> float:
@@ -68,7 +68,7 @@ def test_alike_is_near(laid: Plane) -> None:
 
 
 def test_it_is_the_same_every_time(recommender: Recommender, laid: Plane) -> None:
-    np.testing.assert_array_equal(lay_out(recommender.source).points, laid.points)
+    np.testing.assert_array_equal(lay_out(recommender.view).points, laid.points)
 
 
 def test_items_that_are_not_laid_out_go_to_their_like(
@@ -76,11 +76,11 @@ def test_items_that_are_not_laid_out_go_to_their_like(
 ) -> None:
     monkeypatch.setattr(planes, "LAID_OUT", 60)
     monkeypatch.setattr(planes, "_BLOCK", 7)
-    assert near_its_own(lay_out(recommender.source)) > 0.95
+    assert near_its_own(lay_out(recommender.view)) > 0.95
 
 
 def test_few_items_and_tags(tmp_path: Path) -> None:
-    found = lay_out(Source(Recommender.load(bundle(tmp_path / "fruit", features=True)).bundle))
+    found = lay_out(BundleView(Recommender.load(bundle(tmp_path / "fruit", features=True)).bundle))
     assert found.items.tolist() == [0, 1, 2]  # d has no direction, e is untrained
     assert np.isfinite(found.tag_points).all()
     # The commonest tag is red; kind_sweet is on nothing and has no direction.
@@ -90,25 +90,25 @@ def test_few_items_and_tags(tmp_path: Path) -> None:
 def test_it_is_kept_and_made_again_if_damaged(
     recommender: Recommender, laid: Plane, tmp_path: Path
 ) -> None:
-    made = Planes(tmp_path).wait("digest", recommender.source)
+    made = Planes(tmp_path).wait("digest", recommender.view)
     np.testing.assert_array_equal(made.points, laid.points)
     (path,) = tmp_path.iterdir()
-    again = Planes(tmp_path).get("digest", recommender.source)
+    again = Planes(tmp_path).get("digest", recommender.view)
     assert again is not None  # read, not made
     np.testing.assert_array_equal(again.points, made.points)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     damaged = Planes(tmp_path)
-    assert damaged.get("digest", recommender.source) is None
-    np.testing.assert_array_equal(damaged.wait("digest", recommender.source).points, made.points)
-    assert Planes(tmp_path).get("digest", recommender.source) is not None
+    assert damaged.get("digest", recommender.view) is None
+    np.testing.assert_array_equal(damaged.wait("digest", recommender.view).points, made.points)
+    assert Planes(tmp_path).get("digest", recommender.view) is not None
 
 
 def test_a_folder_that_cannot_be_written_costs_the_cache_alone(
     recommender: Recommender, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
-    made = Planes(tmp_path / "file" / "maps").wait("digest", recommender.source)
+    made = Planes(tmp_path / "file" / "maps").wait("digest", recommender.view)
     assert len(made.items) == GROUPS * EACH - 1
 
 

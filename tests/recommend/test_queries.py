@@ -24,9 +24,9 @@ from recsys.models.mapping import Mapping
 from recsys.models.side import SideInformation, Vocabulary
 from recsys.ranking.factors import Factors
 from recsys.recommend.queries.answers import Answer, Ranked
+from recsys.recommend.queries.feature_lookup import FeatureLookup
 from recsys.recommend.queries.filters import Filters
-from recsys.recommend.queries.selection import best, inverse_lengths, products
-from recsys.recommend.queries.words import Words
+from recsys.recommend.queries.scoring import best, inverse_lengths, products
 from recsys.recommend.recommender import Recommender
 from recsys.serving.questions import QUERIES, Question, answer_all
 
@@ -95,7 +95,7 @@ def test_an_explanation_adds_up_to_the_recommended_score(seed: int) -> None:
         assert found.score == pytest.approx(row.score, abs=1e-4)
         tags = {part.id for part in found.parts if part.kind == "feature"}
         index = model.items.index(row.id)
-        assert tags == {f"tag_{'abcdefgh'[f]}" for f in model.source.features_of(index)}
+        assert tags == {f"tag_{'abcdefgh'[f]}" for f in model.view.features_of(index)}
 
 
 @settings(max_examples=25, deadline=None)
@@ -154,7 +154,7 @@ def test_filters_hold(
     liked = {row.id for row in model.liked("u0")}
 
     def fits(item: int) -> bool:
-        has = {"abcdefgh"[f] for f in model.source.features_of(item)}
+        has = {"abcdefgh"[f] for f in model.view.features_of(item)}
         return set(must) <= has and not has & set(must_not) and item not in exclude
 
     fitting = {f"i{i}" for i in range(30) if fits(i)}
@@ -183,7 +183,7 @@ def test_suggestions_are_those_that_were_measured() -> None:
     directions = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     for item in range(30):
         votes = suggest_features(
-            side.profiles, model.source.features_of(item), vectors[item], directions,
+            side.profiles, model.view.features_of(item), vectors[item], directions,
             leave_out=item,
         )  # fmt: skip
         found = {row.id: row.score for row in model.suggest_tags(f"i{item}", 8)}
@@ -222,7 +222,7 @@ def test_the_closest_names_are_difflibs() -> None:
 
 
 def test_two_types_may_share_a_value_but_not_a_pair() -> None:
-    words = Words(
+    words = FeatureLookup(
         Vocabulary(
             IdMap(pa.array(["a_b_c", "x_c"]), "feature"), pa.array(["a_b", "x"]),
             pa.array(["c", "c"]), np.ones(2, np.int32),

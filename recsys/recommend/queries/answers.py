@@ -59,6 +59,10 @@ class Answer(Sequence[Ranked]):
     def __iter__(self) -> Iterator[Ranked]:
         return iter(self.rows)
 
+    def with_note(self, note: str) -> Answer:
+        """The answer with one note more."""
+        return replace(self, notes=(*self.notes, note))
+
     def as_dicts(self) -> list[dict[str, Any]]:
         """The rows as plain dicts (id, name, score, reason)."""
         return [row.as_dict() for row in self.rows]

@@ -13,9 +13,9 @@ import numpy as np
 
 from recsys.base.arrays import Float32Array
 from recsys.recommend.queries.answers import Ranked
-from recsys.recommend.queries.people import rows
-from recsys.recommend.queries.selection import best, inverse_lengths
-from recsys.recommend.queries.source import Source, side_of
+from recsys.recommend.queries.rows import rows
+from recsys.recommend.queries.scoring import best, inverse_lengths
+from recsys.recommend.queries.view import BundleView, side_of
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Explanation:
         return pd.DataFrame(self.as_dict()["parts"])
 
 
-def explain(source: Source, user: object, item: object, n: int) -> Explanation:
+def explain(view: BundleView, user: object, item: object, n: int) -> Explanation:
     """Take the score of a user for an item apart; n nearest liked items.
 
     Raises
@@ -86,12 +86,12 @@ def explain(source: Source, user: object, item: object, n: int) -> Explanation:
     NotFoundError
         If the user or the item is unknown.
     """
-    bundle, factors = source.bundle, source.factors
+    bundle, factors = view.bundle, view.factors
     u, i = bundle.users.index(user), bundle.items.index(item)
-    liking, name = factors.user_factors[u], source.names(np.array([i]))[0]
+    liking, name = factors.user_factors[u], view.names(np.array([i]))[0]
     user_bias, item_bias = float(factors.user_biases[u]), float(factors.item_biases[i])
     score = float(factors.item_factors[i] @ liking) + item_bias + user_bias
-    shared, shared_bias, features = _features(source, u, i)
+    shared, shared_bias, features = _features(view, u, i)
     own = Part(
         "item",
         bundle.items.id(i),
@@ -101,22 +101,24 @@ def explain(source: Source, user: object, item: object, n: int) -> Explanation:
     )
     person = Part("user", bundle.users.id(u), bundle.users.id(u), 0.0, user_bias)
     parts = (person, own, *features)
-    return Explanation(person.id, own.id, name, score, parts, _nearest(source, u, i, n))
+    return Explanation(person.id, own.id, name, score, parts, _nearest(view, u, i, n))
 
 
-def _features(source: Source, user: int, item: int) -> tuple[Float32Array, float, tuple[Part, ...]]:
+def _features(
+    view: BundleView, user: int, item: int
+) -> tuple[Float32Array, float, tuple[Part, ...]]:
     """What the item's vector and bias have from features, and the part of each feature."""
-    side, words = source.bundle.item_features, source.words
+    side, words = view.bundle.item_features, view.item_lookup
     features, weights = side_of(side, item)
     if side is None or words is None or not len(features):
-        return np.zeros_like(source.vectors[item]), 0.0, ()
+        return np.zeros_like(view.vectors[item]), 0.0, ()
     mapping, share = side.mapping, float(side.share[item])
     mapped, mapped_bias = mapping.vector(features, weights)
     vectors = weights[:, None] * mapping.feature_factors[features]
     # Mapped vectors are scaled to one length; each feature's part is scaled with them.
     length = float(np.linalg.norm(vectors.sum(axis=0)))
     scale = share * float(np.linalg.norm(mapped)) / length if length else 0.0
-    products = scale * (vectors @ source.factors.user_factors[user])
+    products = scale * (vectors @ view.factors.user_factors[user])
     biases = share * weights * mapping.feature_biases[features]
     order = np.argsort(-np.abs(products + biases), kind="stable")
     parts = tuple(
@@ -128,13 +130,13 @@ def _features(source: Source, user: int, item: int) -> tuple[Float32Array, float
     return mapped * np.float32(share), share * mapped_bias, parts
 
 
-def _nearest(source: Source, user: int, item: int, n: int) -> tuple[Ranked, ...]:
-    liked = source.bundle.seen.of(user)
+def _nearest(view: BundleView, user: int, item: int, n: int) -> tuple[Ranked, ...]:
+    liked = view.bundle.seen.of(user)
     liked = liked[liked != item]
-    vector = source.vectors[item]
-    cosines = (source.vectors[liked] @ vector) * source.inverse_lengths[liked]
+    vector = view.vectors[item]
+    cosines = (view.vectors[liked] @ vector) * view.inverse_lengths[liked]
     cosines *= inverse_lengths(vector[None])[0]
     cosines[cosines <= 0] = -np.inf
     found = best(cosines, n)
     reasons = ["liked"] * len(found)
-    return rows(source, liked[found], cosines[found], reasons)
+    return rows(view, liked[found], cosines[found], reasons)

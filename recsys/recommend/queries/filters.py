@@ -11,8 +11,9 @@ from recsys.base.arrays import BoolArray
 from recsys.base.errors import InputError
 from recsys.data.idmap import IdMap
 from recsys.models.side import SideInformation
-from recsys.recommend.queries.source import Source, carriers
-from recsys.recommend.queries.words import Feature, Words, listed, shortened
+from recsys.recommend.queries.feature_lookup import Feature, FeatureLookup
+from recsys.recommend.queries.view import BundleView, carriers
+from recsys.recommend.queries.wording import listed, shortened
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Filters:
         Also what the user likes already; for an audience, those who like the item already.
     include_untrained : bool or None
         Also items known by their features alone. By default not for users, whose lists are
-        measured on trained items, but for everything that goes by likeness.
+        measured on trained items, but for everything that goes by similarity.
     """
 
     must: Sequence[Feature] = ()
@@ -64,7 +65,7 @@ class Allowed:
     notes: tuple[str, ...] = ()
 
 
-def allowed_items(source: Source, filters: Filters) -> Allowed:
+def allowed_items(view: BundleView, filters: Filters) -> Allowed:
     """The items that features and ids let pass; trained or not and seen or not are not in it.
 
     Raises
@@ -74,16 +75,16 @@ def allowed_items(source: Source, filters: Filters) -> Allowed:
     InputError
         If the model knows no features and some are asked for.
     """
-    return _allowed(filters, source.bundle.items, source.bundle.item_features, source.words)
+    return _allowed(filters, view.bundle.items, view.bundle.item_features, view.item_lookup)
 
 
-def allowed_users(source: Source, filters: Filters) -> Allowed:
+def allowed_users(view: BundleView, filters: Filters) -> Allowed:
     """The same for users."""
-    return _allowed(filters, source.bundle.users, source.bundle.user_features, source.user_words)
+    return _allowed(filters, view.bundle.users, view.bundle.user_features, view.user_lookup)
 
 
 def _allowed(
-    filters: Filters, ids: IdMap, side: SideInformation | None, words: Words | None
+    filters: Filters, ids: IdMap, side: SideInformation | None, words: FeatureLookup | None
 ) -> Allowed:
     if not (filters.must or filters.must_not or filters.exclude):
         return Allowed(None)

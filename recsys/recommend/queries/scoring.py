@@ -1,10 +1,14 @@
-"""Selection: scores of a whole catalogue for one question, and the best of them."""
+"""Scoring: scores of a whole catalogue for one query, and the best of them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from recsys.base.arrays import Float32Array, Int64Array
+from recsys.base.arrays import BoolArray, Float32Array, Int64Array, IntArray
+from recsys.bundle import Seen
+from recsys.ranking.topk import Rows
 
 
 def products(matrix: Float32Array, vector: Float32Array) -> Float32Array:
@@ -35,3 +39,15 @@ def best(scores: Float32Array, n: int) -> Int64Array:
     found = found[scores[found] > -np.inf]
     order = np.argsort(-scores[found], kind="stable")
     return found[order[:n]].astype(np.int64)
+
+
+def candidates(mask: BoolArray | None, n: int) -> Int64Array | None:
+    """What a mask lets pass; None if that is everything, which then needs no copy."""
+    return None if mask is None or mask[:n].all() else np.flatnonzero(mask[:n])
+
+
+def compressed(items: Sequence[IntArray], n_items: int) -> Rows:
+    """Lists of items as compressed rows; items from `n_items` on are not ranked anyway."""
+    kept = [part[part < n_items] for part in items]
+    indptr = np.concatenate([[0], np.cumsum([len(part) for part in kept])])
+    return Seen(indptr, np.concatenate([*kept, np.empty(0, np.int32)]).astype(np.int32))

@@ -1,4 +1,4 @@
-"""Words: features as people name them, found in a bundle's vocabulary."""
+"""Feature lookup: the features of a bundle's vocabulary, found by the names people give them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from recsys.base.arrays import BoolArray, Int32Array, IntArray
 from recsys.base.errors import InputError, NotFoundError
 from recsys.base.spelling import closest
 from recsys.models.side import Vocabulary
+from recsys.recommend.queries.wording import _NAMED, listed, shortened
 
 Feature = str | tuple[str, str]
 """`tag_anime`, or ("tag", "anime"), or `anime` where only one type has that value."""
 
-_NAMED = 5  # unknown names in a note, at most
-
 
 @dataclass(frozen=True)
-class Words:
+class FeatureLookup:
     """The vocabulary, asked in words.
 
     Parameters
@@ -151,15 +150,3 @@ class Words:
 
 def spelled(feature: Feature) -> str:
     return feature if isinstance(feature, str) else "_".join(map(str, feature))
-
-
-def listed(what: str, count: int) -> str:
-    """`1 tag`, `2 tags`."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
-
-
-def shortened(names: Iterable[str], count: int) -> str:
-    """The first few of so many names."""
-    first = list(names)[:_NAMED]
-    more = count - len(first)
-    return ", ".join(first) + (f" and {more:,} more" if more > 0 else "")

@@ -1,4 +1,4 @@
-"""The source of answers: a bundle and what is derived from it, once, when first needed."""
+"""View: a bundle and what is derived from it, once, when first needed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from recsys.bundle import Bundle, Seen
 from recsys.models.content import Profiles
 from recsys.models.side import SideInformation
 from recsys.ranking.factors import Factors
-from recsys.recommend.queries.selection import inverse_lengths
-from recsys.recommend.queries.words import Words
+from recsys.recommend.queries.feature_lookup import FeatureLookup
+from recsys.recommend.queries.scoring import inverse_lengths
 
 
 @dataclass(frozen=True)
-class Source:
+class BundleView:
     """A bundle, ready to be asked.
 
     Parameters
@@ -84,15 +84,15 @@ class Source:
         return np.searchsorted(self.bundle.seen.indptr, entries, side="right") - 1
 
     @cached_property
-    def words(self) -> Words | None:
+    def item_lookup(self) -> FeatureLookup | None:
         """The vocabulary of item features."""
         side = self.bundle.item_features
-        return None if side is None else Words(side.vocabulary)
+        return None if side is None else FeatureLookup(side.vocabulary)
 
     @cached_property
-    def user_words(self) -> Words | None:
+    def user_lookup(self) -> FeatureLookup | None:
         side = self.bundle.user_features
-        return None if side is None else Words(side.vocabulary)
+        return None if side is None else FeatureLookup(side.vocabulary)
 
     def features_of(self, item: int) -> Int32Array:
         """The features of an item of the catalogue: int32 (n,)."""

@@ -1,9 +1,9 @@
-"""Newcomers: vectors for items and users that the model was not trained on, without a refit."""
+"""Cold start: vectors for users and items that the model was not trained on, without a refit."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,92 +11,15 @@ from recsys.base.arrays import Float32Array, Int32Array, IntArray
 from recsys.base.errors import InputError
 from recsys.data.idmap import IdMap
 from recsys.models.side import SideInformation
-from recsys.recommend.queries.source import Source
-from recsys.recommend.queries.words import Feature, Words, listed, shortened
-
-
-def _nothing() -> Int32Array:
-    return np.empty(0, np.int32)
-
-
-@dataclass(frozen=True)
-class Subject:
-    """An item that is asked about, of the catalogue or new.
-
-    Parameters
-    ----------
-    title : str
-        For people.
-    vector : float32 (d,)
-    bias : float
-    features : int32 (n,)
-    likers : int (m,)
-        Users who like a new one; those of an item of the catalogue are in the bundle.
-    index : int or None
-        None for a new one.
-    notes : tuple of str
-    """
-
-    title: str
-    vector: Float32Array
-    bias: float
-    features: IntArray
-    likers: IntArray
-    index: int | None = None
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Taste:
-    """A user for whom items are sought, known or new.
-
-    Parameters
-    ----------
-    vector : float32 (d,) or None
-        None where nothing is known.
-    bias : float
-    liked : int (n,)
-        Items, to be left out and to give reasons.
-    tags : int32 (m,)
-        Item features liked.
-    features : int32 (l,)
-        The user's own.
-    cosine : bool
-        Whether the vector is a mean of directions, good for likeness only.
-    notes : tuple of str
-    """
-
-    vector: Float32Array | None
-    bias: float
-    liked: IntArray
-    tags: IntArray = field(default_factory=_nothing)
-    features: IntArray = field(default_factory=_nothing)
-    cosine: bool = False
-    notes: tuple[str, ...] = ()
-
-
-def item_subject(source: Source, item: object) -> Subject:
-    """An item of the catalogue.
-
-    Raises
-    ------
-    NotFoundError
-        If it is unknown.
-    """
-    index = source.bundle.items.index(item)
-    return Subject(
-        source.names(np.array([index]))[0],
-        source.vectors[index],
-        float(source.factors.item_biases[index]),
-        source.features_of(index),
-        _nothing(),
-        index,
-    )
+from recsys.recommend.queries.feature_lookup import Feature, FeatureLookup
+from recsys.recommend.queries.subjects import QueryItem, QueryUser
+from recsys.recommend.queries.view import BundleView
+from recsys.recommend.queries.wording import listed, shortened
 
 
 def new_item(
-    source: Source, features: Sequence[Feature] = (), liked_by: Sequence[object] = ()
-) -> Subject:
+    view: BundleView, features: Sequence[Feature] = (), liked_by: Sequence[object] = ()
+) -> QueryItem:
     """An item still to come: from its features, from users who like it, or blended.
 
     The share of the features is strength / (strength + likes), as in training. The bias is that
@@ -118,56 +41,45 @@ def new_item(
     _require_list("features", features)
     _require_list("liked_by", liked_by)
     notes: list[str] = []
-    side = source.bundle.item_features
-    known, weights = _features(side, source.words, features, notes, "item")
-    users = _ids(source.bundle.users, liked_by, notes)
+    side = view.bundle.item_features
+    known, weights = _features(side, view.item_lookup, features, notes, "item")
+    users = _ids(view.bundle.users, liked_by, notes)
     own: Float32Array | None = None
-    if len(users) and source.bundle.item_foldin is not None:
-        own = source.bundle.item_foldin.user(source.factors.user_factors, users)
+    if len(users) and view.bundle.item_foldin is not None:
+        own = view.bundle.item_foldin.user(view.factors.user_factors, users)
     elif len(users):
         notes.append("this model cannot learn from who likes a new item: likes ignored")
     mapped, bias = _mapped(side, known, weights)
     if own is None and not mapped.any():
-        raise _nothing_known(source, features, liked_by, len(known))
+        raise _nothing_known(view, features, liked_by, len(known))
     vector = _blend(mapped, own, side, len(users))
-    title = ", ".join(source.words.names(known)) if source.words and len(known) else "a new item"
-    return Subject(title, vector, bias, known, users, notes=tuple(notes))
+    title = (
+        ", ".join(view.item_lookup.names(known))
+        if view.item_lookup and len(known)
+        else "a new item"
+    )
+    return QueryItem(title, vector, bias, known, users, notes=tuple(notes))
 
 
 def _nothing_known(
-    source: Source, features: Sequence[Feature], liked_by: Sequence[object], n_known: int
+    view: BundleView, features: Sequence[Feature], liked_by: Sequence[object], n_known: int
 ) -> Exception:
-    if features and not liked_by and source.words is not None and n_known == 0:
-        return source.words.unknown(features)
+    if features and not liked_by and view.item_lookup is not None and n_known == 0:
+        return view.item_lookup.unknown(features)
     found = "a new item without a known feature or a known user who likes it"
     if n_known:
         found = "a new item whose features are on no trained item"
-    if source.bundle.item_features is None and features:
+    if view.bundle.item_features is None and features:
         found += " (this model knows no item features)"
     return InputError(found, "at least one that says something", "give it features or likes")
 
 
-def known_taste(source: Source, user: object) -> Taste:
-    """A user of the training.
-
-    Raises
-    ------
-    NotFoundError
-        If the user is unknown.
-    """
-    index = source.bundle.users.index(user)
-    factors = source.factors
-    return Taste(
-        factors.user_factors[index], float(factors.user_biases[index]), source.bundle.seen.of(index)
-    )
-
-
-def new_taste(
-    source: Source,
+def new_user(
+    view: BundleView,
     liked: Sequence[object] = (),
     tags: Sequence[Feature] = (),
     features: Sequence[Feature] = (),
-) -> Taste:
+) -> QueryUser:
     """Somebody never seen: from items liked, from tags liked, from features of their own.
 
     Likes are folded in; a tag counts as one more item, with the tag's vector. Features of the
@@ -176,18 +88,18 @@ def new_taste(
     for name, given in (("liked", liked), ("tags", tags), ("features", features)):
         _require_list(name, given)
     notes: list[str] = []
-    bundle = source.bundle
+    bundle = view.bundle
     items = _ids(bundle.items, liked, notes)
-    liked_tags, _ = _features(bundle.item_features, source.words, tags, notes, "item")
+    liked_tags, _ = _features(bundle.item_features, view.item_lookup, tags, notes, "item")
     own_features, weights = _features(
-        bundle.user_features, source.user_words, features, notes, "user"
+        bundle.user_features, view.user_lookup, features, notes, "user"
     )
-    vectors = _liked_vectors(source, items, liked_tags, notes)
+    vectors = _liked_vectors(view, items, liked_tags, notes)
     mapped, bias = _mapped(bundle.user_features, own_features, weights)
-    taste = Taste(None, bias, items, liked_tags, own_features)
+    user = QueryUser(None, bias, items, liked_tags, own_features)
     if not len(vectors) and not mapped.any():
         why = "nothing is known of this user" if not notes else "nothing else is known of this user"
-        return replace(taste, notes=(*notes, f"{why}: by popularity"))
+        return replace(user, notes=(*notes, f"{why}: by popularity"))
     own: Float32Array | None = None
     if len(vectors) and bundle.user_foldin is not None:
         own = bundle.user_foldin.user(vectors, np.arange(len(vectors)))
@@ -196,18 +108,18 @@ def new_taste(
             lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
             notes.append("this model has no fold-in: by likeness to what is liked")
             mean = (vectors / lengths).mean(axis=0, dtype=np.float32)
-            return replace(taste, vector=mean, cosine=True, notes=tuple(notes))
+            return replace(user, vector=mean, cosine=True, notes=tuple(notes))
         notes.append("this model has no fold-in: by the user's features, likes ignored")
     vector = _blend(mapped, own, bundle.user_features, len(vectors))
-    return replace(taste, vector=vector, notes=tuple(notes))
+    return replace(user, vector=vector, notes=tuple(notes))
 
 
 def _liked_vectors(
-    source: Source, items: IntArray, tags: IntArray, notes: list[str]
+    view: BundleView, items: IntArray, tags: IntArray, notes: list[str]
 ) -> Float32Array:
     """Vectors of items and tags liked, those left out that have none: float32 (n, d)."""
-    vectors = source.vectors[items]
-    side = source.bundle.item_features
+    vectors = view.vectors[items]
+    side = view.bundle.item_features
     if side is not None and len(tags):
         one = np.ones(1, np.float32)
         of_tags = [side.mapping.vector(np.array([tag]), one)[0] for tag in tags]
@@ -243,7 +155,7 @@ def _blend(
 
 def _features(
     side: SideInformation | None,
-    words: Words | None,
+    words: FeatureLookup | None,
     features: Sequence[Feature],
     notes: list[str],
     kind: str,

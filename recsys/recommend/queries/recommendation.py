@@ -1,0 +1,122 @@
+"""Recommendation: items for users, known or new, one at a time or many at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from recsys.base.arrays import Float32Array, Int64Array
+from recsys.ranking.factors import Factors
+from recsys.ranking.topk import top_k
+from recsys.recommend.index import Index, search_depth
+from recsys.recommend.queries.answers import Answer
+from recsys.recommend.queries.filters import Allowed, Filters, allowed_items
+from recsys.recommend.queries.reasons import Reasons
+from recsys.recommend.queries.rows import answers, popularity, rows
+from recsys.recommend.queries.scoring import best, candidates, compressed, inverse_lengths, products
+from recsys.recommend.queries.subjects import QueryUser
+from recsys.recommend.queries.view import BundleView
+
+FEW = 8
+"""Up to so many users, one matrix-vector product each is faster than the kernel for blocks."""
+
+
+def recommend(
+    view: BundleView, user: QueryUser, n: int, filters: Filters, index: Index | None = None
+) -> Answer:
+    """The n best items for somebody; of those an index finds, if one is given."""
+    allowed = allowed_items(view, filters)
+    if index is None or user.vector is None or user.cosine:
+        return _one(view, user, n, filters, allowed)
+    if filters.include_untrained:
+        # The index holds what is recommended by default.
+        return _one(view, user, n, filters, allowed).with_note("exact: untrained items asked for")
+    pool = index.for_user(user.vector, search_depth(n, len(user.liked), allowed.mask))
+    found = _of_pool(view, user, n, filters, allowed, pool)
+    if len(found) < n:
+        return _one(view, user, n, filters, allowed).with_note("exact: the index found too few")
+    return found.with_note(f"approximate, recall_at_10 {index.recall['recommend']:.2f} as measured")
+
+
+def _of_pool(
+    view: BundleView, user: QueryUser, n: int, filters: Filters, allowed: Allowed, pool: Int64Array
+) -> Answer:
+    """The best of a few items, scored exactly."""
+    assert user.vector is not None
+    if allowed.mask is not None:
+        pool = pool[allowed.mask[pool]]
+    if not filters.include_seen:
+        pool = pool[~np.isin(pool, user.liked)]
+    scores = products(view.vectors[pool], user.vector)
+    scores = scores + (view.factors.item_biases[pool] + np.float32(user.bias))
+    chosen = best(scores, n)
+    reasons = Reasons(view, user).of(pool[chosen])
+    found = rows(view, pool[chosen], scores[chosen], reasons)
+    return Answer(found, (*user.notes, *allowed.notes))
+
+
+def recommend_many(
+    view: BundleView, users: Sequence[QueryUser], n: int, filters: Filters
+) -> list[Answer]:
+    """The same for many at once, in blocks."""
+    allowed = allowed_items(view, filters)
+    usual = [i for i, user in enumerate(users) if user.vector is not None and not user.cosine]
+    answers: dict[int, Answer] = {}
+    if len(usual) > FEW:
+        block = [users[i] for i in usual]
+        answers = dict(zip(usual, _block(view, block, n, filters, allowed), strict=True))
+    return [
+        answers[i] if i in answers else _one(view, user, n, filters, allowed)
+        for i, user in enumerate(users)
+    ]
+
+
+def _one(view: BundleView, user: QueryUser, n: int, filters: Filters, allowed: Allowed) -> Answer:
+    scores = _scores(view, user, filters)
+    if allowed.mask is not None:
+        scores[~allowed.mask[: len(scores)]] = -np.inf
+    if not filters.include_seen:
+        scores[user.liked[user.liked < len(scores)]] = -np.inf
+    items = best(scores, n)
+    reasons = [popularity(view, item) for item in items]
+    if user.vector is not None:
+        reasons = Reasons(view, user).of(items)
+    return Answer(rows(view, items, scores[items], reasons), (*user.notes, *allowed.notes))
+
+
+def _scores(view: BundleView, user: QueryUser, filters: Filters) -> Float32Array:
+    """Scores of the whole catalogue, or of trained items: float32, an array of our own."""
+    if user.vector is None:
+        return view.likes.astype(np.float32)
+    factors = view.factors if filters.include_untrained else view.trained
+    scores = products(factors.item_factors, user.vector)
+    if not user.cosine:
+        return scores + (factors.item_biases + np.float32(user.bias))
+    inverse = view.inverse_lengths[: factors.n_items]
+    scores *= inverse * inverse_lengths(user.vector[None])[0]
+    scores[inverse == 0] = -np.inf
+    return scores
+
+
+def _block(
+    view: BundleView, users: Sequence[QueryUser], n: int, filters: Filters, allowed: Allowed
+) -> list[Answer]:
+    items = view.factors if filters.include_untrained else view.trained
+    vectors = np.stack([user.vector for user in users if user.vector is not None])
+    biases = np.array([user.bias for user in users], np.float32)
+    factors = Factors(vectors, items.item_factors, biases, items.item_biases)
+    top = top_k(
+        factors,
+        np.arange(len(users)),
+        n,
+        known=None if filters.include_seen else compressed([t.liked for t in users], items.n_items),
+        candidates=candidates(allowed.mask, items.n_items),
+    )
+    notes = [(*user.notes, *allowed.notes) for user in users]
+    reasons = [
+        reason
+        for user, found in zip(users, top.items, strict=True)
+        for reason in Reasons(view, user).of(found[found >= 0])
+    ]
+    return answers(view, top.items, top.scores, reasons, notes)

@@ -1,0 +1,104 @@
+"""Subjects: the user or the item that a query is about, known to the model or new."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from recsys.base.arrays import Float32Array, Int32Array, IntArray
+from recsys.recommend.queries.view import BundleView
+
+
+def _nothing() -> Int32Array:
+    return np.empty(0, np.int32)
+
+
+@dataclass(frozen=True)
+class QueryItem:
+    """An item that is asked about, of the catalogue or new.
+
+    Parameters
+    ----------
+    title : str
+        What a person calls it.
+    vector : float32 (d,)
+    bias : float
+    features : int32 (n,)
+    likers : int (m,)
+        Users who like a new one; those of an item of the catalogue are in the bundle.
+    index : int or None
+        None for a new one.
+    notes : tuple of str
+    """
+
+    title: str
+    vector: Float32Array
+    bias: float
+    features: IntArray
+    likers: IntArray
+    index: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class QueryUser:
+    """A user for whom items are sought, known or new.
+
+    Parameters
+    ----------
+    vector : float32 (d,) or None
+        None where nothing is known.
+    bias : float
+    liked : int (n,)
+        Items, to be left out and to give reasons.
+    tags : int32 (m,)
+        Item features liked.
+    features : int32 (l,)
+        The user's own.
+    cosine : bool
+        Whether the vector is a mean of directions, good for likeness only.
+    notes : tuple of str
+    """
+
+    vector: Float32Array | None
+    bias: float
+    liked: IntArray
+    tags: IntArray = field(default_factory=_nothing)
+    features: IntArray = field(default_factory=_nothing)
+    cosine: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def known_item(view: BundleView, item: object) -> QueryItem:
+    """An item of the catalogue.
+
+    Raises
+    ------
+    NotFoundError
+        If it is unknown.
+    """
+    index = view.bundle.items.index(item)
+    return QueryItem(
+        view.names(np.array([index]))[0],
+        view.vectors[index],
+        float(view.factors.item_biases[index]),
+        view.features_of(index),
+        _nothing(),
+        index,
+    )
+
+
+def known_user(view: BundleView, user: object) -> QueryUser:
+    """A user of the training.
+
+    Raises
+    ------
+    NotFoundError
+        If the user is unknown.
+    """
+    index = view.bundle.users.index(user)
+    factors = view.factors
+    return QueryUser(
+        factors.user_factors[index], float(factors.user_biases[index]), view.bundle.seen.of(index)
+    )
