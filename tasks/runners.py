@@ -1,4 +1,4 @@
-"""Runners: the Prefect task runner that trains a search's legs, each leg a task run."""
+"""Runners: the Prefect task runner that trains a search's segments, each segment a task run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTa
 from recsys.base.config import Search
 from recsys.base.errors import ConfigError, RecsysError
 from recsys.base.events import Note, emit
-from recsys.tuning.workers import Pending
+from recsys.tuning.workers import FutureResult
 from tasks.caching import worth_retrying
 
 A = TypeVar("A")
@@ -27,7 +27,7 @@ R = TypeVar("R")
 
 
 @task(
-    name="leg",
+    name="segment",
     task_run_name="{argument}",
     cache_policy=NO_CACHE,
     persist_result=False,
@@ -35,7 +35,7 @@ R = TypeVar("R")
     retry_delay_seconds=[2.0, 10.0],
     retry_condition_fn=worth_retrying,
 )
-def _leg(call: Callable[[Any], Any], argument: Any) -> Any:
+def _segment(call: Callable[[Any], Any], argument: Any) -> Any:
     return call(argument)
 
 
@@ -49,39 +49,39 @@ class WorkerError(RecsysError):
     exit_code = 1
 
 
-class Hired:
+class RunnerPool:
     """Workers behind a Prefect task runner, which starts with the first call.
 
     Where a worker is killed (for want of memory, mostly), a pool of processes is lost as a whole.
-    It is replaced a few times and its legs are sent again: the models of paused trials are in
-    files, so nothing but those legs is made twice, and with the same results. Dask and Ray
+    It is replaced a few times and its segments are sent again: the models of paused trials are in
+    files, so nothing but those segments is made twice, and with the same results. Dask and Ray
     replace their workers themselves.
     """
 
     def __init__(self, search: Search, stack: ExitStack) -> None:
-        self.here = search.runner == "threads"
+        self.shares_memory = search.runner == "threads"
         self._search, self._stack = search, stack
         self._runner: TaskRunner[Any] | None = None
         self._server: dict[Any, Any] = {}
         self._lost = 0
 
-    def submit(self, call: Callable[[A], R], argument: A, /) -> Pending[R]:
-        return _Sent(self, call, argument)
+    def submit(self, call: Callable[[A], R], argument: A, /) -> FutureResult[R]:
+        return _Submitted(self, call, argument)
 
-    def send(self, call: Callable[[A], R], argument: A) -> tuple[Pending[R], int]:
+    def send(self, call: Callable[[A], R], argument: A) -> tuple[FutureResult[R], int]:
         """The call under way, and how many pools had been lost before."""
         while True:
             lost, runner = self._lost, self._started()
             try:
                 # Workers take over the settings in force when a task is sent.
-                with temporary_settings(self._server), self._unburdened():
-                    future = runner.submit(_leg, {"call": call, "argument": argument})
-                return cast("Pending[R]", future), lost
+                with temporary_settings(self._server), self._without_parameters():
+                    future = runner.submit(_segment, {"call": call, "argument": argument})
+                return cast("FutureResult[R]", future), lost
             except BrokenExecutor as fault:
                 self.replace(lost, fault)
 
     def replace(self, lost: int, fault: BrokenExecutor) -> None:
-        """Give up the pool before which so many had been lost, unless another leg has done so."""
+        """Replace the pool after so many lost ones, unless another segment has done so already."""
         if lost < self._lost:
             return
         if lost == MOST_REPLACED:
@@ -92,32 +92,32 @@ class Hired:
                 "run again: what was finished is kept (fewer search.workers need less memory)",
             ) from fault
         self._lost, self._runner = lost + 1, None
-        emit(Note("a process that trained a trial was killed: its leg is trained again by another"))
+        emit(Note("a process that trained a trial was killed: another trains this part again"))
 
     @contextmanager
-    def _unburdened(self) -> Iterator[None]:
-        """The task run that sends legs, without its own arguments: they would travel with each.
+    def _without_parameters(self) -> Iterator[None]:
+        """The task run that sends segments, without its own arguments: they would travel with each.
 
         Prefect sends the context of a task along. The search's has a recorder and this very pool
         in it, which are of this process and cannot be sent.
         """
-        around = None if self.here else TaskRunContext.get()
+        around = None if self.shares_memory else TaskRunContext.get()
         with nullcontext() if around is None else around.model_copy(update={"parameters": {}}):
             yield
 
     def _started(self) -> TaskRunner[Any]:
         if self._runner is None:
-            if not self.here:
+            if not self.shares_memory:
                 self._server = {PREFECT_API_URL: _server()}
             with temporary_settings(self._server):
                 self._runner = self._stack.enter_context(task_runner(self._search))
         return self._runner
 
 
-class _Sent(Generic[A, R]):
-    """A leg under way in a worker."""
+class _Submitted(Generic[A, R]):
+    """A segment under way in a worker."""
 
-    def __init__(self, pool: Hired, call: Callable[[A], R], argument: A) -> None:
+    def __init__(self, pool: RunnerPool, call: Callable[[A], R], argument: A) -> None:
         self._pool, self._call, self._argument = pool, call, argument
         self._future, self._lost = pool.send(call, argument)
 
@@ -131,10 +131,10 @@ class _Sent(Generic[A, R]):
 
 
 @contextmanager
-def hired(search: Search) -> Iterator[Hired]:
+def runner_pool(search: Search) -> Iterator[RunnerPool]:
     """Workers as configured, let go at the end; none are started if there is nothing to do."""
     with ExitStack() as stack:
-        yield Hired(search, stack)
+        yield RunnerPool(search, stack)
 
 
 def task_runner(search: Search) -> TaskRunner[Any]:

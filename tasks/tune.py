@@ -19,7 +19,7 @@ from recsys.tracking.models import champion_manifest
 from recsys.tracking.runs import StudyRecorder
 from tasks.caching import cached_task
 from tasks.opening import connected, opened
-from tasks.runners import hired
+from tasks.runners import runner_pool
 
 _tune = cached_task(learning.tune)
 
@@ -36,7 +36,7 @@ def tune(config: Config, core: Stage, holdouts: Stage, features: Stage) -> Stage
         opened(config, key, core, "study"),
         Journal(Path(config.storage.interim) / f"trials-{key}.jsonl"),
     )
-    with _progress(config.title), hired(config.search) as pool:
+    with _progress(config.title), runner_pool(config.search) as pool:
         tuned = _tune(
             config.storage.interim,
             holdouts,

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from recsys.base.arrays import Float64Array, Int64Array, IntArray
 from recsys.bundle import Bundle
 from recsys.data.idmap import IdMap
-from recsys.evaluation.lists import overlap, some, top_lists
+from recsys.evaluation.lists import evenly_spaced, jaccard_overlap, top_lists
 from recsys.ranking.metrics import percentiles
 
 SHOWN = 3  # items named a user, of those that came and those that went
@@ -83,14 +83,14 @@ def churn(
     """
     there = _places(after.users, before.users)
     common = np.flatnonzero(there >= 0)
-    here = common[some(len(common), users)]
+    here = common[evenly_spaced(len(common), users)]
     old = top_lists(before, there[here], n).items
     new = top_lists(after, here, n).items
     item_there = _places(before.items, after.items)
     # An item that is gone gets an index that no item of the new model has.
     gone = np.arange(len(before.items)) + len(after.items)
     translated = np.where(old >= 0, np.where(item_there >= 0, item_there, gone)[old], -1)
-    shared = overlap(translated, new)
+    shared = jaccard_overlap(translated, new)
     popular = _popularity(after, len(before.items))
     kept_items = int(np.count_nonzero(_trained_places(before, after) >= 0))
     lists = _Lists(before, after, here, old, translated, new)

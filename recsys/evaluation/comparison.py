@@ -12,9 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from recsys.base.arrays import Float64Array
-from recsys.evaluation.holdouts import HEADLINE, Estimate
-from recsys.evaluation.tag_suggestion import measure_suggestions
-from recsys.evaluation.withheld import (
+from recsys.evaluation.cold_start import (
     ContentTable,
     Withheld,
     best_strength,
@@ -25,6 +23,8 @@ from recsys.evaluation.withheld import (
     per_user,
     shuffled,
 )
+from recsys.evaluation.holdouts import HEADLINE, Estimate
+from recsys.evaluation.tag_suggestion import measure_suggestions
 from recsys.models.mapping import fit_mapping
 from recsys.models.plan import parse
 from recsys.models.popularity import popularity

@@ -83,9 +83,9 @@ class Evidence:
         Why there is none.
     finite : bool
         Whether all numbers of the challenger are finite.
-    reach : float
+    coverage : float
         Share of the items that its lists could show which some list shows.
-    alike : float
+    list_overlap : float
         Share of a list that two users have in common.
     counts : mapping
         Users, items and interactions it was made from.
@@ -98,8 +98,8 @@ class Evidence:
     champion: Float64Array | None
     missing: str
     finite: bool
-    reach: float
-    alike: float
+    coverage: float
+    list_overlap: float
     counts: Mapping[str, int]
     champion_counts: Mapping[str, int] | None
 
@@ -126,14 +126,14 @@ def judge(evidence: Evidence, limits: Gate, seed: int) -> Verdict:
             Check("finite numbers", evidence.finite, "all" if evidence.finite else "not", "all"),
             Check(
                 "coverage",
-                evidence.reach >= limits.coverage,
-                f"{evidence.reach:.2%} of what lists could show",
+                evidence.coverage >= limits.coverage,
+                f"{evidence.coverage:.2%} of what lists could show",
                 f"at least {limits.coverage:.2%}",
             ),
             Check(
                 "variety",
-                evidence.alike <= limits.alike,
-                f"two users share {evidence.alike:.0%} of a list",
+                evidence.list_overlap <= limits.alike,
+                f"two users share {evidence.list_overlap:.0%} of a list",
                 f"at most {limits.alike:.0%}",
             ),
             not_shrunken(evidence.counts, evidence.champion_counts, limits),

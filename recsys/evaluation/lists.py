@@ -42,12 +42,12 @@ def top_lists(
     )
 
 
-def some(n: int, most: int) -> Int64Array:
+def evenly_spaced(n: int, most: int) -> Int64Array:
     """Indices 0..n-1, or so many of them that lie evenly between the first and the last."""
     return np.arange(n) if n <= most else np.linspace(0, n - 1, most).astype(np.int64)
 
 
-def reach(lists: Int32Array, n_items: int) -> float:
+def attainable_coverage(lists: Int32Array, n_items: int) -> float:
     """The share of the items which some list shows, of those that the lists could show.
 
     Unlike coverage, it does not sink because few users of a large catalogue are looked at.
@@ -62,7 +62,7 @@ def reach(lists: Int32Array, n_items: int) -> float:
     return len(np.unique(shown)) / max(1, min(n_items, len(shown)))
 
 
-def alike(lists: Int32Array, n_items: int) -> float:
+def mean_list_overlap(lists: Int32Array, n_items: int) -> float:
     """The share of a list that two users have in common, on average over all pairs; 1 at most.
 
     Parameters
@@ -78,7 +78,7 @@ def alike(lists: Int32Array, n_items: int) -> float:
     return float((times * (times - 1)).sum() / ((users - 1) * len(shown)))
 
 
-def overlap(one: IntArray, other: IntArray) -> Float64Array:
+def jaccard_overlap(one: IntArray, other: IntArray) -> Float64Array:
     """Jaccard's index of two lists of each user: items in both, of the items in either.
 
     Parameters

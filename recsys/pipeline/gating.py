@@ -18,7 +18,12 @@ from recsys.bundle import Bundle, load_bundle
 from recsys.data import persistence
 from recsys.evaluation.churn import churn, markdown
 from recsys.evaluation.gate import NO_CHAMPION, Evidence, Verdict, judge
-from recsys.evaluation.lists import alike, reach, some, top_lists
+from recsys.evaluation.lists import (
+    attainable_coverage,
+    evenly_spaced,
+    mean_list_overlap,
+    top_lists,
+)
 from recsys.pipeline.learning import LIGHTFM, refit
 from recsys.ranking.metrics import precision_at_k
 from recsys.store.stages import Counts, Stage, stage
@@ -125,7 +130,7 @@ def _evidence(
     against: Float64Array | None,
     missing: str,
 ) -> Evidence:
-    users = some(len(challenger.users), LOOKED_AT)
+    users = evenly_spaced(len(challenger.users), LOOKED_AT)
     # A tenth of a small catalogue at most: longer lists would be alike by themselves.
     n = max(1, min(10, challenger.trained // 10))
     shown = top_lists(challenger, users, n).items
@@ -137,8 +142,8 @@ def _evidence(
         against,
         missing,
         challenger.factors.finite(),
-        reach(shown, challenger.trained),
-        alike(unmasked, challenger.trained),
+        attainable_coverage(shown, challenger.trained),
+        mean_list_overlap(unmasked, challenger.trained),
         challenger.manifest["counts"],
         None if rival is None else rival.manifest["counts"],
     )

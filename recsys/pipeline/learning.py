@@ -20,9 +20,9 @@ from recsys.bundle import Bundle, Seen, save_bundle
 from recsys.data import persistence
 from recsys.data.idmap import IdMap
 from recsys.data.interactions import Interactions
+from recsys.evaluation.cold_start import learn_item_foldin, withhold
 from recsys.evaluation.comparison import Fits, compare
 from recsys.evaluation.holdouts import HEADLINE, Measured, as_leaderboard, differences, measure
-from recsys.evaluation.withheld import learn_item_foldin, withhold
 from recsys.models.foldin import learn_foldin
 from recsys.models.plan import PLAN_NAMES, parse
 from recsys.models.popularity import popularity
@@ -34,11 +34,11 @@ from recsys.store.stages import Counts, Stage, stage
 from recsys.tuning.als import tune_als
 from recsys.tuning.article import article_study
 from recsys.tuning.problems import load_problem, load_sides
-from recsys.tuning.search import Forgetful, Recorder
+from recsys.tuning.search import NullRecorder, Recorder
 from recsys.tuning.space import Configuration
 from recsys.tuning.study import best_by_strategy, best_of, study_strategies
 from recsys.tuning.trials import Problem, TrialResult
-from recsys.tuning.workers import Bench, Crew, Elsewhere, Here, Pool
+from recsys.tuning.workers import Pool, RemoteProblem, RemoteWorkers, ThreadWorkers, Workers
 
 LIGHTFM = "lightfm"
 
@@ -59,25 +59,26 @@ def tune(
     """Search hyper-parameters on the validation holdout, our way or the founding article's.
 
     `started_from` are configurations that did well before, on other data; they are tried early.
-    So many `workers` are threads of this process, unless a `pool` is given: legs of trials run
+    So many `workers` are threads of this process, unless a `pool` is given: segments of trials run
     there. Where that is other processes, they read the stages and leave their models in a folder
     or at a URL, `exchange`; by default below the interim folder. The article's searches make one
     trial after the other, in this process.
     """
     if isinstance(search, config.Article):
         problem = load_problem(holdouts, features, seed, masked=False)
-        study = article_study(problem, search, seed, recorder or Forgetful())
+        study = article_study(problem, search, seed, recorder or NullRecorder())
     else:
         problem = load_problem(holdouts, features, seed)
-        with _crew(pool, problem, holdouts, features, exchange or str(folder.resolve())) as crew:
+        place = exchange or str(folder.resolve())
+        with _workers(pool, problem, holdouts, features, place) as trained_by:
             study = study_strategies(
                 problem,
                 search,
                 seed,
                 started_from=started_from,
                 cold_items=persistence.load_cold_items(Path(holdouts.path)),
-                workers=workers,
-                crew=crew,
+                threads=workers,
+                workers=trained_by,
                 recorder=recorder,
             )
     best = best_of(study.trials)
@@ -191,18 +192,18 @@ def _as_dict(trial: TrialResult) -> dict[str, Any]:
 
 
 @contextmanager
-def _crew(
+def _workers(
     pool: Pool | None, problem: Problem, holdouts: Stage, features: Stage, exchange: str
-) -> Iterator[Crew | None]:
-    """Who trains a study's legs in a pool; models that it left lying about are cleared away."""
-    if pool is None or pool.here:
-        yield None if pool is None else Here(problem, pool.submit)
+) -> Iterator[Workers | None]:
+    """Who trains a study's segments in a pool; models that it left lying about are cleared away."""
+    if pool is None or pool.shares_memory:
+        yield None if pool is None else ThreadWorkers(problem, pool.submit)
         return
     place = Exchange(exchange)
     models = place.below(f"models-{uuid.uuid4().hex}")
-    bench = Bench(place.give(holdouts), place.give(features), problem.seed, models)
+    remote = RemoteProblem(place.give(holdouts), place.give(features), problem.seed, models)
     try:
-        yield Elsewhere(bench, pool.submit)
+        yield RemoteWorkers(remote, pool.submit)
     finally:
         models.clear()
 

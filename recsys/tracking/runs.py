@@ -390,7 +390,7 @@ class StudyRecorder:
             self._keep("started", trial, {})
 
     def measured(self, trial: TrialResult, new: Sequence[Rung]) -> None:
-        """One call of MLflow a leg, and one more when the trial ends."""
+        """One call of MLflow a segment, and one more when the trial ends."""
         known = self._known[trial.number]
         new = [rung for rung in new if rung.epoch not in known.epochs]
         ended = trial.status != "paused"

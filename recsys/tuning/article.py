@@ -16,7 +16,7 @@ from recsys.base.config import Article
 from recsys.base.events import SearchStarted, emit
 from recsys.tuning.search import Recorder, Study, announce
 from recsys.tuning.space import Configuration, SearchSpace
-from recsys.tuning.trials import Leg, Problem, TrialResult, Workshop
+from recsys.tuning.trials import Problem, Segment, Trainer, TrialResult
 
 
 def article_study(
@@ -77,7 +77,7 @@ def _search(
     first: Sequence[Any] | None,
 ) -> None:
     """One forest_minimize; its trials are appended to `trials`."""
-    workshop = Workshop(problem)
+    trainer = Trainer(problem)
 
     def objective(point: Sequence[Any]) -> float:
         configuration = space.configuration(point[:-1])
@@ -85,8 +85,8 @@ def _search(
         trial = TrialResult(number, configuration)
         recorded = recorder.recall(number, configuration)
         recorder.started(trial)
-        leg = Leg(trial, (epochs,), (), epochs, recorded.curve, recorded.diverged)
-        result = workshop.run(leg)
+        segment = Segment(trial, (epochs,), (), epochs, recorded.curve, recorded.diverged)
+        result = trainer.run(segment)
         trials.append(result)
         recorder.measured(result, result.curve)
         announce(result, max(trial.precision for trial in trials))

@@ -1,4 +1,4 @@
-"""Shelves: where the models of paused trials wait, in memory or in files that others can read."""
+"""Checkpoints: where the models of paused trials wait, in memory or in files."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from recsys.models.lightfm import Training
 from recsys.store.exchange import Exchange
 
 
-class Shelf(Protocol):
+class CheckpointStore(Protocol):
     """Models of paused trials by the trial's name."""
 
-    def put(self, name: str, training: Training) -> None:
+    def save(self, name: str, training: Training) -> None:
         """Keep a model, in the place of what was there before."""
 
-    def take(self, name: str, fresh: Training) -> Training | None:
+    def restore(self, name: str, fresh: Training) -> Training | None:
         """The model that was put, perhaps in `fresh`, one of its configuration; None if gone."""
 
     def drop(self, name: str) -> None:
         """Its trial will not go on."""
 
 
-class Memory:
+class MemoryCheckpoints:
     """Models kept warm as they are.
 
     Parameters
@@ -38,13 +38,13 @@ class Memory:
         self._models: OrderedDict[str, Training] = OrderedDict()
         self._lock = threading.Lock()
 
-    def put(self, name: str, training: Training) -> None:
+    def save(self, name: str, training: Training) -> None:
         with self._lock:
             self._models[name] = training
             while sum(model.bytes for model in self._models.values()) > self._most:
                 self._models.popitem(last=False)
 
-    def take(self, name: str, fresh: Training) -> Training | None:
+    def restore(self, name: str, fresh: Training) -> Training | None:
         with self._lock:
             return self._models.pop(name, None)
 
@@ -54,18 +54,19 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Files:
+class FileCheckpoints:
     """Models as arrays in files: whoever reaches the exchange goes on with them, to the bit.
 
-    A model stays until its trial ends, so a leg that was lost with its worker can be sent again.
+    A model stays until its trial ends, so a segment that was lost with its worker can be submitted
+    again.
     """
 
     exchange: Exchange
 
-    def put(self, name: str, training: Training) -> None:
+    def save(self, name: str, training: Training) -> None:
         self.exchange.save(_file(name), training.state())
 
-    def take(self, name: str, fresh: Training) -> Training | None:
+    def restore(self, name: str, fresh: Training) -> Training | None:
         state = self.exchange.load(_file(name))
         if state is None:
             return None

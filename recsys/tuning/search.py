@@ -26,17 +26,17 @@ from recsys.base.events import SearchStarted, TrialDone, emit
 from recsys.tuning.proposals import Proposer
 from recsys.tuning.space import Configuration, SearchSpace
 from recsys.tuning.stopping import (
+    BehindBest,
     Converged,
-    Hopeless,
-    Lagging,
+    ForecastBelowBest,
     Plateau,
     StopRule,
     correction,
     forecast,
     rungs,
 )
-from recsys.tuning.trials import Leg, Problem, Rung, TrialResult
-from recsys.tuning.workers import Crew, Here, Pending
+from recsys.tuning.trials import Problem, Rung, Segment, TrialResult
+from recsys.tuning.workers import FutureResult, ThreadWorkers, Workers
 
 
 class Recorder(Protocol):
@@ -51,7 +51,7 @@ class Recorder(Protocol):
     def started(self, trial: TrialResult) -> None: ...
 
     def measured(self, trial: TrialResult, new: Sequence[Rung]) -> None:
-        """A leg is done, or the trial has ended; `new` rungs came since the last call."""
+        """A segment is done, or the trial has ended; `new` rungs came since the last call."""
 
     def end(self, study: Study) -> None:
         """Called once after the last trial."""
@@ -65,7 +65,7 @@ class Recorded:
     diverged: str | None = None
 
 
-class Forgetful:
+class NullRecorder:
     """A recorder that keeps nothing, for a search without a tracking server."""
 
     def begin(self) -> None:
@@ -206,22 +206,22 @@ def _rank(trial: TrialResult) -> tuple[float, int]:
 
 @dataclass
 class _Flight:
-    """A leg under way."""
+    """A segment under way."""
 
     trial: TrialResult
-    future: Pending[TrialResult]
+    future: FutureResult[TrialResult]
 
 
 @dataclass
 class _Search:
     """A study in the making.
 
-    Decisions are taken one after the other, each from the results of all legs but the last
+    Decisions are taken one after the other, each from the results of all segments but the last
     `batch - 1` decided, whether these have ended or not: so the same seed and batch give the
-    same study, however long each leg takes.
+    same study, however long each segment takes.
     """
 
-    crew: Crew
+    workers: Workers
     proposer: Proposer
     space: SearchSpace
     budget: Budget
@@ -273,7 +273,7 @@ class _Search:
         return dict(zip(best.epochs, best.values, strict=True)) if best is not None else {}
 
     def _launch(self, converged: bool) -> bool:
-        """Send a leg off: a new trial and a paused one in turn. False if there is neither.
+        """Send a segment off: a new trial and a paused one in turn. False if there is neither.
 
         A study that has converged starts nothing new, but it does not end while a paused trial
         promises more than its best: a rise would show that it has not converged after all.
@@ -319,8 +319,8 @@ class _Search:
         recorded = self.recorder.recall(trial.number, trial.configuration)
         rules: tuple[StopRule, ...] = (self.policy.plateau,)
         if not self._is_given(trial):
-            rules = Lagging(self._record_at(), self.policy.share), *rules
-        leg = Leg(
+            rules = BehindBest(self._record_at(), self.policy.share), *rules
+        segment = Segment(
             trial,
             ladder,
             rules,
@@ -329,10 +329,10 @@ class _Search:
             recorded.diverged,
             self.best,
         )
-        self.flights.append(_Flight(trial, self.crew.send(leg)))
+        self.flights.append(_Flight(trial, self.workers.submit(segment)))
 
     def _absorb(self) -> None:
-        """Take in the leg that was sent off first."""
+        """Take in the segment that was sent off first."""
         flight = self.flights.popleft()
         result = flight.future.result()
         new = result.curve[len(flight.trial.curve) :]
@@ -364,7 +364,7 @@ class _Search:
         for trial in self._paused():
             epoch = trial.epochs[-1]
             slack, factor = policy.slack_at(epoch), self._correction(epoch)
-            rule = Hopeless(best, policy.max_epochs, slack, factor)
+            rule = ForecastBelowBest(best, policy.max_epochs, slack, factor)
             if reason := rule.reason(trial.epochs, trial.values):
                 self._stop(trial, reason)
 
@@ -383,7 +383,7 @@ class _Search:
             self._stop(trial, reason)
 
     def _stop(self, trial: TrialResult, reason: str) -> None:
-        self.crew.forget(trial)
+        self.workers.discard(trial)
         self._settle(replace(trial, status="stopped", reason=reason))
 
     def _most_promising(self) -> TrialResult | None:
@@ -435,15 +435,15 @@ def run_study(
     *,
     policy: Policy = Policy(),
     batch: int = 1,
-    workers: int = 1,
-    crew: Crew | None = None,
+    threads: int = 1,
+    workers: Workers | None = None,
     seed: int = 0,
     first: Sequence[Configuration] = (),
     recorder: Recorder | None = None,
 ) -> Study:
     """Search for the configuration with the best validation precision.
 
-    The same seed and batch give the same study, whatever the order in which legs end and
+    The same seed and batch give the same study, whatever the order in which segments end and
     however many workers there are. A budget in seconds cuts it where the clock says.
 
     Parameters
@@ -456,27 +456,28 @@ def run_study(
         Legs under way at once: each is decided without the results of the `batch - 1` before.
     workers : int
         Threads that train them; LightFM lets the lock go.
-    crew : Crew or None
+    workers : Workers or None
         Trains them in the place of these threads.
     seed : int
     first : sequence of configurations
         Tried before anything is asked for.
     recorder : Recorder or None
     """
-    recorder = recorder or Forgetful()
+    recorder = recorder or NullRecorder()
     recorder.begin()
     emit(SearchStarted(budget.trials))
     with ExitStack() as stack:
-        # Limits of threads are the process's, not a thread's: a leg that ends lifts its own from
-        # under its neighbour, unless there is one around them all.
+        # Limits of threads belong to the process: a segment that ends would lift the limit of one
+        # that is still training, unless there is a limit around them all.
         stack.enter_context(threadpool_limits(1))
-        if crew is None:
-            crew = Here(problem, stack.enter_context(ThreadPoolExecutor(workers)).submit)
+        if workers is None:
+            pool = stack.enter_context(ThreadPoolExecutor(threads))
+            workers = ThreadWorkers(problem, pool.submit)
         proposer = Proposer(space, seed, first, policy.initial)
-        search = _Search(crew, proposer, space, budget, policy, batch, recorder)
+        search = _Search(workers, proposer, space, budget, policy, batch, recorder)
         ended = search.run()
         study = Study(tuple(search.trials), ended)
-        best = replace(study.best, factors=crew.factors(study.best))
+        best = replace(study.best, factors=workers.factors(study.best))
     trials = tuple(best if trial.number == best.number else trial for trial in study.trials)
     study = Study(trials, ended)
     recorder.end(study)

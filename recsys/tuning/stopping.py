@@ -122,7 +122,7 @@ class Plateau:
 
 
 @dataclass(frozen=True)
-class Lagging:
+class BehindBest:
     """Ends a curve with less than `share` of the best value that any trial had at its epoch.
 
     Parameters
@@ -143,7 +143,7 @@ class Lagging:
 
 
 @dataclass(frozen=True)
-class Hopeless:
+class ForecastBelowBest:
     """Ends a curve whose forecast does not come up to the best value of the study.
 
     Parameters

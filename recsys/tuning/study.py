@@ -23,7 +23,7 @@ from recsys.ranking.factors import Factors
 from recsys.tuning.portfolio import PORTFOLIO
 from recsys.tuning.search import (
     Budget,
-    Forgetful,
+    NullRecorder,
     Policy,
     Recorded,
     Recorder,
@@ -33,7 +33,7 @@ from recsys.tuning.search import (
 )
 from recsys.tuning.space import Configuration, SearchSpace
 from recsys.tuning.trials import Problem, Rung, TrialResult
-from recsys.tuning.workers import Crew
+from recsys.tuning.workers import Workers
 
 # How far trained items may lean on their features. More than this, about half of what an item
 # with the fewest likes says, has hurt warm users on the bundled sample.
@@ -77,8 +77,8 @@ def study_strategies(
     *,
     started_from: Sequence[Configuration] = (),
     cold_items: Sequence[int] | IntArray = (),
-    workers: int = 1,
-    crew: Crew | None = None,
+    threads: int = 1,
+    workers: Workers | None = None,
     recorder: Recorder | None = None,
 ) -> Study:
     """One study over all strategies: which way of using features ranks best for warm users.
@@ -94,8 +94,8 @@ def study_strategies(
     cold_items : int array
         Kept out of every choice made here, so that they can be measured as items never seen.
     workers : int
-    crew : Crew or None
-        Trains the legs in the place of so many threads.
+    workers : Workers or None
+        Trains the segments in the place of so many threads.
     recorder : Recorder or None
 
     Returns
@@ -103,12 +103,12 @@ def study_strategies(
     Study
         Numbered through; the mapped model stands as a trial of its own, with one rung.
     """
-    recorder = recorder or Forgetful()
+    recorder = recorder or NullRecorder()
     recorder.begin()
     space = SearchSpace.from_config({"strategy": "none", **search.space})
     first = _first(space, (*started_from, *PORTFOLIO.values()))
     budget = Budget(search.trials, search.seconds)
-    train = partial(_search, problem, search, seed, workers, crew)
+    train = partial(_search, problem, search, seed, threads, workers)
     study = train(space, budget, first, _Part(recorder, 0))
     trials = list(study.trials)
     plain = best_of(trials)
@@ -151,8 +151,8 @@ def _search(
     problem: Problem,
     search: Search,
     seed: int,
-    workers: int,
-    crew: Crew | None,
+    threads: int,
+    workers: Workers | None,
     space: SearchSpace,
     budget: Budget,
     first: Sequence[Configuration],
@@ -164,8 +164,8 @@ def _search(
         budget,
         policy=Policy(search.max_epochs),
         batch=search.batch,
+        threads=threads,
         workers=workers,
-        crew=crew,
         seed=seed,
         first=first,
         recorder=recorder,

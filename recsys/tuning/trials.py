@@ -1,4 +1,4 @@
-"""Trials: configurations trained leg by leg and measured at rungs, kept warm between legs."""
+"""Trials: configurations trained in segments and measured at rungs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from recsys.models.spectral import Spectrum
 from recsys.models.strategies import Sides, start
 from recsys.ranking.factors import Factors
 from recsys.ranking.metrics import precision_at_k
-from recsys.tuning.checkpoints import Memory, Shelf
+from recsys.tuning.checkpoints import CheckpointStore, MemoryCheckpoints
 from recsys.tuning.stopping import StopRule, first_reason
 
 Status = Literal["paused", "complete", "stopped", "diverged"]
@@ -99,7 +99,7 @@ class TrialResult:
 
     @property
     def name(self) -> str:
-        """What its model is called on a shelf; the configuration tells equal numbers apart."""
+        """The key of its checkpoint; the configuration tells equal numbers apart."""
         text = json.dumps(self.configuration, sort_keys=True)
         digest = hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
         return f"{self.number:04d}-{digest}"
@@ -128,7 +128,7 @@ class TrialResult:
 
 
 @dataclass(frozen=True)
-class Leg:
+class Segment:
     """A part of a trial: from where it paused over these rungs, unless a rule ends it.
 
     Parameters
@@ -160,37 +160,37 @@ class Leg:
         return f"trial {self.trial.number:03d}, to epoch {self.rungs[-1]}"
 
 
-class Workshop:
-    """Trains legs; puts the models of paused trials on a shelf, so that no epoch is made twice.
+class Trainer:
+    """Trains segments, and saves the models of paused trials so that no epoch is trained twice.
 
     Parameters
     ----------
     problem : Problem
-    shelf : Shelf or None
+    checkpoints : CheckpointStore or None
         By default in memory. A model that is no longer there is trained again up to where it
         was, which gives the same model.
     """
 
-    def __init__(self, problem: Problem, shelf: Shelf | None = None) -> None:
+    def __init__(self, problem: Problem, checkpoints: CheckpointStore | None = None) -> None:
         self.problem = problem
-        self.shelf = Memory() if shelf is None else shelf
+        self.checkpoints = MemoryCheckpoints() if checkpoints is None else checkpoints
 
-    def run(self, leg: Leg) -> TrialResult:
-        """Train and measure one leg, on one thread."""
-        trial = leg.trial
-        recorded = {rung.epoch: rung for rung in leg.recorded}
+    def run(self, segment: Segment) -> TrialResult:
+        """Train and measure one segment, on one thread."""
+        trial = segment.trial
+        recorded = {rung.epoch: rung for rung in segment.recorded}
         spent = _Stopwatch(trial.seconds)
         training: Training | None = None
         with threadpool_limits(1):
-            for epoch in leg.rungs:
+            for epoch in segment.rungs:
                 if epoch in recorded:
                     rung = recorded[epoch]
                     spent.reset(rung.seconds)
                     trial = replace(trial, curve=(*trial.curve, rung), factors=None, kept=None)
-                elif leg.diverged is not None:
-                    return self._ended(trial, "diverged", leg.diverged)
+                elif segment.diverged is not None:
+                    return self._ended(trial, "diverged", segment.diverged)
                 else:
-                    training = training or self._take(trial)
+                    training = training or self._resume(trial)
                     try:
                         training.advance(epoch - training.epoch)
                     except DivergedError as fault:
@@ -198,28 +198,28 @@ class Workshop:
                     precision = self.problem.precision(training.view())
                     if precision > trial.precision:
                         # A copy of the state is only made where it is the best of the study.
-                        factors = training.factors() if precision > leg.record else None
+                        factors = training.factors() if precision > segment.record else None
                         trial = replace(trial, factors=factors, kept=None)
                     rung = Rung(epoch, precision, spent.seconds())
                     trial = replace(trial, curve=(*trial.curve, rung))
-                if epoch >= leg.last:
+                if epoch >= segment.last:
                     return self._ended(trial, "complete", "all epochs")
-                if reason := first_reason(leg.rules, trial.epochs, trial.values):
+                if reason := first_reason(segment.rules, trial.epochs, trial.values):
                     return self._ended(trial, "stopped", reason)
         if training is not None:
-            self.shelf.put(trial.name, training)
+            self.checkpoints.save(trial.name, training)
         return replace(trial, status="paused", reason=f"paused at epoch {trial.epochs[-1]}")
 
     def _ended(self, trial: TrialResult, status: Status, reason: str) -> TrialResult:
-        self.shelf.drop(trial.name)
+        self.checkpoints.drop(trial.name)
         return replace(trial, status=status, reason=reason)
 
-    def _take(self, trial: TrialResult) -> Training:
+    def _resume(self, trial: TrialResult) -> Training:
         reached = trial.curve[-1].epoch if trial.curve else 0
         fresh = self.problem.training(trial.configuration)
         if not reached:
             return fresh
-        training = self.shelf.take(trial.name, fresh)
+        training = self.checkpoints.restore(trial.name, fresh)
         if training is None or training.epoch != reached:
             training = self.problem.training(trial.configuration)
             training.advance(reached)
@@ -241,5 +241,5 @@ class _Stopwatch:
 
 def run_whole(problem: Problem, trial: TrialResult, epochs: Sequence[int]) -> TrialResult:
     """One trial over all its rungs, no rule ending it."""
-    leg = Leg(trial, tuple(epochs), (), epochs[-1])
-    return Workshop(problem).run(leg)
+    segment = Segment(trial, tuple(epochs), (), epochs[-1])
+    return Trainer(problem).run(segment)

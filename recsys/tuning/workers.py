@@ -1,8 +1,8 @@
-"""Crews: who trains the legs of a study, in this process or wherever stages can be read.
+"""Workers: who trains the segments of a study, in this process or wherever its stages can be read.
 
-A pool runs calls and gives futures; it may be threads, processes, a cluster. What a crew sends
-through it is small: to this process a leg, to others the leg and where the stages are. Back come
-numbers, and where the model was left.
+A pool runs calls and returns futures; it may be threads, processes or a cluster. Little travels
+through it: a segment to threads of this process, a segment and the paths of the stages to other
+processes, and numbers back. Matrices and models do not.
 """
 
 from __future__ import annotations
@@ -17,83 +17,86 @@ import numpy as np
 from recsys.ranking.factors import Factors
 from recsys.store.exchange import Exchange, fetch_stage
 from recsys.store.stages import Stage
-from recsys.tuning.checkpoints import Files, Shelf
+from recsys.tuning.checkpoints import CheckpointStore, FileCheckpoints
 from recsys.tuning.problems import load_problem
-from recsys.tuning.trials import Leg, Problem, TrialResult, Workshop
+from recsys.tuning.trials import Problem, Segment, Trainer, TrialResult
 
 A = TypeVar("A")
 R_co = TypeVar("R_co", covariant=True)
 R = TypeVar("R")
 
 
-class Pending(Protocol[R_co]):
-    """A result to come."""
+class FutureResult(Protocol[R_co]):
+    """The result of a submitted call, as `concurrent.futures.Future` gives it."""
 
     def result(self) -> R_co:
-        """Wait for it; raises what the call raised."""
+        """Wait for the result; raises what the call raised."""
 
 
 class Pool(Protocol):
-    """Runs calls side by side. `here` says whether they share this process's memory."""
+    """Runs calls side by side; `shares_memory` tells whether in threads of this process."""
 
-    here: bool
+    shares_memory: bool
 
-    def submit(self, call: Callable[[A], R], argument: A, /) -> Pending[R]: ...
+    def submit(self, call: Callable[[A], R], argument: A, /) -> FutureResult[R]:
+        """Start `call(argument)` in a worker."""
 
 
-class Crew(Protocol):
-    """Trains legs, and keeps the models of trials that are paused."""
+class Workers(Protocol):
+    """Train segments and keep the models of paused trials."""
 
-    def send(self, leg: Leg) -> Pending[TrialResult]: ...
+    def submit(self, segment: Segment) -> FutureResult[TrialResult]:
+        """Start to train a segment."""
 
-    def forget(self, trial: TrialResult) -> None:
-        """The trial will not go on."""
+    def discard(self, trial: TrialResult) -> None:
+        """Delete the model of a paused trial, which will not be resumed."""
 
     def factors(self, trial: TrialResult) -> Factors | None:
-        """The state at the trial's best rung, if it was kept."""
+        """The model at the trial's best rung; None if it was not kept."""
 
 
-class Here:
-    """Legs trained in this process, their models in its memory.
+class ThreadWorkers:
+    """Threads of this process, which share the problem's matrices.
 
     Parameters
     ----------
     problem : Problem
     submit : callable
-        Runs a function with one argument in some thread; an executor's.
-    shelf : Shelf or None
+        Runs a function of one argument in a thread, as an executor's `submit` does.
+    checkpoints : CheckpointStore or None
+        Where the models of paused trials wait; in memory by default.
     """
 
     def __init__(
         self,
         problem: Problem,
-        submit: Callable[[Callable[[Leg], TrialResult], Leg], Any],
-        shelf: Shelf | None = None,
+        submit: Callable[[Callable[[Segment], TrialResult], Segment], Any],
+        checkpoints: CheckpointStore | None = None,
     ) -> None:
-        self._workshop, self._submit = Workshop(problem, shelf), submit
+        self._trainer, self._submit = Trainer(problem, checkpoints), submit
 
-    def send(self, leg: Leg) -> Pending[TrialResult]:
-        found: Pending[TrialResult] = self._submit(self._workshop.run, leg)
-        return found
+    def submit(self, segment: Segment) -> FutureResult[TrialResult]:
+        future: FutureResult[TrialResult] = self._submit(self._trainer.run, segment)
+        return future
 
-    def forget(self, trial: TrialResult) -> None:
-        self._workshop.shelf.drop(trial.name)
+    def discard(self, trial: TrialResult) -> None:
+        self._trainer.checkpoints.drop(trial.name)
 
     def factors(self, trial: TrialResult) -> Factors | None:
         return trial.factors
 
 
 @dataclass(frozen=True)
-class Bench:
-    """What all legs of a study are trained on, and where a worker finds it.
+class RemoteProblem:
+    """Where other processes find what a study tunes on, and where they keep models.
 
     Parameters
     ----------
     holdouts, features : Stage
-        Their paths as any worker can read them.
+        With paths or URLs that every worker can read.
     seed : int
     exchange : Exchange
-        Where models are left.
+        Where checkpoints and the best models are saved.
     """
 
     holdouts: Stage
@@ -103,52 +106,55 @@ class Bench:
 
 
 @dataclass(frozen=True)
-class Order:
-    """A leg, and what it is trained on."""
+class RemoteSegment:
+    """A segment to train, and the problem to train it on."""
 
-    bench: Bench
-    leg: Leg
+    problem: RemoteProblem
+    segment: Segment
 
     def __str__(self) -> str:
-        return str(self.leg)
+        return str(self.segment)
 
 
-class Elsewhere:
-    """Legs trained by other processes, perhaps on other machines.
+class RemoteWorkers:
+    """Other processes, perhaps on other machines, which read the stages themselves.
 
     Parameters
     ----------
-    bench : Bench
+    problem : RemoteProblem
     submit : callable
-        Runs `work` with an order in another process.
+        Runs `train_remote` with a segment in another process.
     """
 
     def __init__(
-        self, bench: Bench, submit: Callable[[Callable[[Order], TrialResult], Order], Any]
+        self,
+        problem: RemoteProblem,
+        submit: Callable[[Callable[[RemoteSegment], TrialResult], RemoteSegment], Any],
     ) -> None:
-        self._bench, self._submit = bench, submit
+        self._problem, self._submit = problem, submit
 
-    def send(self, leg: Leg) -> Pending[TrialResult]:
-        found: Pending[TrialResult] = self._submit(work, Order(self._bench, leg))
-        return found
+    def submit(self, segment: Segment) -> FutureResult[TrialResult]:
+        remote = RemoteSegment(self._problem, segment)
+        future: FutureResult[TrialResult] = self._submit(train_remote, remote)
+        return future
 
-    def forget(self, trial: TrialResult) -> None:
-        Files(self._bench.exchange).drop(trial.name)
+    def discard(self, trial: TrialResult) -> None:
+        FileCheckpoints(self._problem.exchange).drop(trial.name)
 
     def factors(self, trial: TrialResult) -> Factors | None:
-        arrays = None if trial.kept is None else self._bench.exchange.load(_file(trial))
+        arrays = None if trial.kept is None else self._problem.exchange.load(_file(trial))
         return None if arrays is None else Factors(**arrays)
 
 
-def work(order: Order) -> TrialResult:
-    """Train a leg in whatever process this is; the best state goes to a file, numbers back."""
-    result = _workshop(order.bench).run(order.leg)
+def train_remote(remote: RemoteSegment) -> TrialResult:
+    """Train a segment in this process; returns numbers, saves the best model in the exchange."""
+    result = _trainer(remote.problem).run(remote.segment)
     if result.factors is None:
         return result
     names = "user_factors", "item_factors", "user_biases", "item_biases"
     arrays = {name: np.asarray(getattr(result.factors, name)) for name in names}
-    where = order.bench.exchange.save(_file(result), arrays)
-    return replace(result, factors=None, kept=where)
+    address = remote.problem.exchange.save(_file(result), arrays)
+    return replace(result, factors=None, kept=address)
 
 
 def _file(trial: TrialResult) -> str:
@@ -156,15 +162,15 @@ def _file(trial: TrialResult) -> str:
 
 
 _lock = threading.Lock()
-_last: list[tuple[Bench, Workshop]] = []
+_last: list[tuple[RemoteProblem, Trainer]] = []
 
 
-def _workshop(bench: Bench) -> Workshop:
-    """The workshop of a study; a worker keeps the last one, for it will be asked again."""
+def _trainer(remote: RemoteProblem) -> Trainer:
+    """The trainer of a problem; that of the last one is kept, as more segments of it will come."""
     with _lock:
-        if not _last or _last[0][0] != bench:
+        if not _last or _last[0][0] != remote:
             problem = load_problem(
-                fetch_stage(bench.holdouts), fetch_stage(bench.features), bench.seed
+                fetch_stage(remote.holdouts), fetch_stage(remote.features), remote.seed
             )
-            _last[:] = [(bench, Workshop(problem, Files(bench.exchange)))]
+            _last[:] = [(remote, Trainer(problem, FileCheckpoints(remote.exchange)))]
         return _last[0][1]

@@ -1,9 +1,9 @@
-"""Where trials train: speed-up of a study by a second worker, cost of each leg, equal results.
+"""Where trials train: speed-up of a study by a second worker, cost of each segment, equal results.
 
 A 16-trial study of the bundled sample on each of Prefect's task runners, with one worker and with
 two, reporting to a Prefect server that is there. Each measurement is a process of its own. The
 runner is started, and empty calls are timed, before the study: `start` is until the first empty
-call is back, `a leg` the median of 20 more, `its CPU` what this process spent on each.
+call is back, `a segment` the median of 20 more, `its CPU` what this process spent on each.
 
 Speed-up is the wall time with one worker divided by that with two. CPU seconds are beside it: if
 training takes more of them with two workers, memory or other programs hold it back; if a wall time
@@ -42,17 +42,17 @@ def measure(runner: str, workers: int, trials: int, epochs: int, interim: Path) 
     from recsys.base.config import Search
     from recsys.base.events import TrialDone, listening
     from recsys.pipeline import learning
-    from tasks.runners import hired
+    from tasks.runners import runner_pool
     from tests.conftest import SAMPLE, prepare
 
     prepared = prepare(SAMPLE, interim)
     search = Search(trials=trials, max_epochs=epochs, runner=runner, workers=workers)  # type: ignore[arg-type]
     found: dict[str, Any] = {}
-    legs: list[TrialDone] = []
+    segments: list[TrialDone] = []
 
     @flow(name="bench")
     def study() -> None:
-        with hired(search) as pool:
+        with runner_pool(search) as pool:
             start = time.perf_counter()
             pool.submit(nothing, 0).result()
             found["start"] = time.perf_counter() - start
@@ -61,9 +61,9 @@ def measure(runner: str, workers: int, trials: int, epochs: int, interim: Path) 
                 start = time.perf_counter()
                 pool.submit(nothing, number).result()
                 empty.append(time.perf_counter() - start)
-            found["leg"] = median(empty)
-            found["leg_cpu"] = (time.process_time() - cpu) / len(empty)
-            with tempfile.TemporaryDirectory(dir=interim) as folder, listening(_legs(legs)):
+            found["segment"] = median(empty)
+            found["segment_cpu"] = (time.process_time() - cpu) / len(empty)
+            with tempfile.TemporaryDirectory(dir=interim) as folder, listening(_segments(segments)):
                 start, cpu = time.perf_counter(), time.process_time()
                 made = learning.tune(
                     Path(folder), prepared.holdouts, prepared.features, search, 2016, pool=pool
@@ -73,12 +73,12 @@ def measure(runner: str, workers: int, trials: int, epochs: int, interim: Path) 
             found["digest"] = made.digest
 
     study()
-    found["trained_cpu"] = sum({event.number: event.seconds for event in legs}.values())
-    found["legs"] = len(legs)
+    found["trained_cpu"] = sum({event.number: event.seconds for event in segments}.values())
+    found["segments"] = len(segments)
     return found
 
 
-def _legs(kept: list[Any]) -> Any:
+def _segments(kept: list[Any]) -> Any:
     from recsys.base.events import TrialDone
 
     return lambda event: kept.append(event) if isinstance(event, TrialDone) else None
@@ -113,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         return
     print(
-        "runner     workers   start s   a leg ms   its CPU ms    study s   trials' CPU s   "
+        "runner     workers   start s   a segment ms   its CPU ms    study s   trials' CPU s   "
         "own CPU s   speed-up"
     )
     digests: set[str] = set()
@@ -126,8 +126,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 alone = alone or one["wall"]
                 gain = f"{alone / one['wall']:10.2f}" if workers == 2 else ""
                 print(
-                    f"{runner:10} {workers:7} {one['start']:9.1f} {1e3 * one['leg']:10.0f} "
-                    f"{1e3 * one['leg_cpu']:12.0f} "
+                    f"{runner:10} {workers:7} {one['start']:9.1f} {1e3 * one['segment']:10.0f} "
+                    f"{1e3 * one['segment_cpu']:12.0f} "
                     f"{one['wall']:10.1f} {one['trained_cpu']:15.1f} {one['own_cpu']:11.1f} {gain}",
                     flush=True,
                 )

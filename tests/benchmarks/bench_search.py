@@ -31,7 +31,7 @@ from recsys.models.strategies import learn
 from recsys.ranking.metrics import precision_at_k
 from recsys.tuning.article import article_study
 from recsys.tuning.portfolio import PORTFOLIO
-from recsys.tuning.search import Budget, Forgetful, Policy, run_study
+from recsys.tuning.search import Budget, NullRecorder, Policy, run_study
 from recsys.tuning.space import Configuration, SearchSpace
 from recsys.tuning.stopping import Converged
 from recsys.tuning.study import pool_users
@@ -47,7 +47,7 @@ PARTS = (100, 30, 10, 3)
 
 
 @dataclass
-class Clock(Forgetful):
+class Clock(NullRecorder):
     """A recorder that notes what the process had spent when the best so far was found.
 
     Raises `Spent` once the budget of CPU seconds is gone.

@@ -1,4 +1,4 @@
-"""Runners: one study on Prefect's threads, processes, Dask and Ray; a task run for each leg."""
+"""Runners: one study on Prefect's threads, processes, Dask and Ray; a task run for each segment."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from recsys.base.config import Data, Search
 from recsys.base.errors import ConfigError
 from recsys.pipeline import learning
 from recsys.store.stages import Stage
-from tasks.runners import hired, task_runner
+from tasks.runners import runner_pool, task_runner
 from tests.conftest import Prepared, prepare
 from tests.fixtures.planted import write_planted
 
@@ -57,7 +57,7 @@ def test_every_runner_makes_the_same_study(
     # As in the pipeline: a task around the search, with arguments that cannot be sent anywhere.
     @task(cache_policy=NO_CACHE)
     def tune(unsendable: Iterator[int]) -> Stage:
-        with hired(search) as pool:
+        with runner_pool(search) as pool:
             return learning.tune(
                 tmp_path, prepared.holdouts, prepared.features, search, 3, pool=pool
             )
@@ -72,14 +72,14 @@ def test_every_runner_makes_the_same_study(
 
     digest, run = study()
     assert digest == expected
-    states = legs(run)
-    # Each leg is a task run of this flow run, on the one server there is.
+    states = segments(run)
+    # Each segment is a task run of this flow run, on the one server there is.
     assert len(states) > SEARCH.trials
     assert {state for _, state in states} == {"COMPLETED"}
     assert any(name.startswith("trial 000, to epoch ") for name, _ in states)
 
 
-def legs(run: str) -> list[tuple[str, str]]:
+def segments(run: str) -> list[tuple[str, str]]:
     """Names and states of a flow run's task runs, as soon as they have all arrived."""
     chosen = FlowRunFilter(id=FlowRunFilterId(any_=[run]))
     found: list[tuple[str, str]] = []
@@ -95,8 +95,8 @@ def legs(run: str) -> list[tuple[str, str]]:
 
 def test_nothing_is_started_for_nothing() -> None:
     nowhere = Search(runner="dask", cluster="tcp://127.0.0.1:9")
-    with hired(nowhere) as pool:
-        assert not pool.here
+    with runner_pool(nowhere) as pool:
+        assert not pool.shares_memory
 
 
 def test_an_integration_that_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +113,7 @@ def test_a_cluster_that_is_there_is_used(prepared: Prepared, expected: str, tmp_
         n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
     ) as cluster:
         search = SEARCH.model_copy(update={"runner": "dask", "cluster": cluster.scheduler_address})
-        with hired(search) as pool:
+        with runner_pool(search) as pool:
             made = learning.tune(
                 tmp_path, prepared.holdouts, prepared.features, search, 3, pool=pool
             )

@@ -18,7 +18,7 @@ from recsys.tuning.search import Budget, Policy, Study, run_study
 from recsys.tuning.space import SearchSpace
 from recsys.tuning.trials import Rung, TrialResult
 from tests.conftest import ROOT
-from tests.tuning.test_search import SPACE, outline, problem
+from tests.tuning.test_search import SPACE, outcome, problem
 
 POLICY = Policy(max_epochs=24, screen=5, initial=3)
 
@@ -70,7 +70,7 @@ def test_a_finished_study_is_taken_over_without_training(tmp_path: Path) -> None
     first = study(recorder(tmp_path))
     start = time.thread_time()
     again = study(recorder(tmp_path))
-    assert outline(again) == outline(first)
+    assert outcome(again) == outcome(first)
     # The very seconds of the first time: nothing was measured anew.
     assert [t.seconds for t in again.trials] == [t.seconds for t in first.trials]
     assert again.best.factors is None
@@ -108,7 +108,7 @@ def test_divergence_is_recorded_as_what_it_is(tmp_path: Path) -> None:
     again = run_study(
         problem(), space, Budget(3), policy=POLICY, seed=1, recorder=recorder(tmp_path)
     )
-    assert outline(again) == outline(first)
+    assert outcome(again) == outcome(first)
     tracker = Tracker.connect(f"sqlite:///{tmp_path}/mlruns/mlflow.db", "planted")
     for run, recorded in tracker.recorded_trials("key").values():
         assert recorded.diverged

@@ -17,12 +17,12 @@ from recsys.data.interactions import read_interactions
 from recsys.data.splits import split
 from recsys.models.lightfm import DivergedError, Hyperparameters, Training
 from recsys.tuning.article import article_study
-from recsys.tuning.checkpoints import Memory
-from recsys.tuning.search import Budget, Forgetful, Policy, Recorded, Study, run_study
+from recsys.tuning.checkpoints import MemoryCheckpoints
+from recsys.tuning.search import Budget, NullRecorder, Policy, Recorded, Study, run_study
 from recsys.tuning.space import Configuration, SearchSpace
 from recsys.tuning.stopping import Converged
 from recsys.tuning.trials import Problem, Rung, TrialResult, run_whole
-from recsys.tuning.workers import Here
+from recsys.tuning.workers import ThreadWorkers
 from tests.fixtures.planted import planted
 
 SPACE: Space = {
@@ -39,13 +39,13 @@ def problem(**options: object) -> Problem:
     return Problem(parts.train, parts.validation, seed=1, **options)  # type: ignore[arg-type]
 
 
-def study(recorder: Forgetful | None = None, **options: object) -> Study:
+def study(recorder: NullRecorder | None = None, **options: object) -> Study:
     settings = {"policy": POLICY, "seed": 4, "batch": 3} | options
     space = SearchSpace.from_config(SPACE)
     return run_study(problem(), space, Budget(6), recorder=recorder, **settings)  # type: ignore[arg-type]
 
 
-def outline(found: Study) -> list[tuple[object, ...]]:
+def outcome(found: Study) -> list[tuple[object, ...]]:
     return [
         (t.number, t.configuration, t.epochs, t.values, t.status, t.reason) for t in found.trials
     ]
@@ -64,11 +64,11 @@ def test_training_in_steps_is_training_at_once(start: Literal["random", "spectra
     assert (one.item_biases == other.item_biases).all()
 
 
-def test_the_same_seed_and_batch_give_the_same_study_for_any_number_of_workers() -> None:
-    alone = study(workers=1)
-    assert outline(alone) == outline(study(workers=1))
-    assert outline(alone) == outline(study(workers=3))
-    assert outline(alone) != outline(study(workers=1, seed=5))
+def test_the_same_seed_and_batch_give_the_same_study_for_any_number_of_threads() -> None:
+    alone = study(threads=1)
+    assert outcome(alone) == outcome(study(threads=1))
+    assert outcome(alone) == outcome(study(threads=3))
+    assert outcome(alone) != outcome(study(threads=1, seed=5))
 
 
 def test_no_trial_is_left_open_and_the_best_is_the_best() -> None:
@@ -93,11 +93,11 @@ class KilledError(Exception):
 
 
 @dataclass
-class Notebook(Forgetful):
-    """Keeps rungs as the tracking does; can end the process after so many legs."""
+class Notebook(NullRecorder):
+    """Keeps rungs as the tracking does; can end the process after so many segments."""
 
     curves: dict[int, tuple[Configuration, list[Rung], str | None]] = field(default_factory=dict)
-    legs_left: int = 10**6
+    segments_left: int = 10**6
     trained: int = 0
 
     def recall(self, number: int, configuration: Configuration) -> Recorded:
@@ -113,30 +113,30 @@ class Notebook(Forgetful):
         curve += fresh
         if trial.status == "diverged":
             self.curves[trial.number] = trial.configuration, curve, trial.reason
-        self.legs_left -= 1
-        if self.legs_left == 0:
+        self.segments_left -= 1
+        if self.segments_left == 0:
             raise KilledError
 
 
-@pytest.mark.parametrize("legs", [1, 2, 4, 7])
-def test_a_study_that_was_cut_off_goes_on_where_it_was(legs: int) -> None:
+@pytest.mark.parametrize("segments", [1, 2, 4, 7])
+def test_a_study_that_was_cut_off_goes_on_where_it_was(segments: int) -> None:
     whole = Notebook()
     expected = study(whole)
-    notebook = Notebook(legs_left=legs)
+    notebook = Notebook(segments_left=segments)
     with pytest.raises(KilledError):
         study(notebook)
-    before, notebook.legs_left = notebook.trained, 10**6
-    assert outline(study(notebook)) == outline(expected)
+    before, notebook.segments_left = notebook.trained, 10**6
+    assert outcome(study(notebook)) == outcome(expected)
     # Nothing measured before the end was measured again.
     assert notebook.trained == whole.trained
     assert before > 0
 
 
 def test_a_forgotten_model_is_trained_again_to_the_same_point() -> None:
-    expected = study(workers=1)
+    expected = study(threads=1)
     with ThreadPoolExecutor(1) as pool:
-        crew = Here(problem(), pool.submit, Memory(most=0))
-        assert outline(study(crew=crew)) == outline(expected)
+        workers = ThreadWorkers(problem(), pool.submit, MemoryCheckpoints(most=0))
+        assert outcome(study(workers=workers)) == outcome(expected)
 
 
 def test_divergence_is_found_early_and_told_as_a_finite_worst_value() -> None:
@@ -260,16 +260,16 @@ def test_first_configurations_come_first() -> None:
 
 def test_the_articles_loop_is_forest_minimize_with_one_number_a_trial() -> None:
     options = Article(calls=4, feature_calls=0, max_epochs=6, space=ARTICLE_SPACE)
-    found = article_study(problem(masked=False), options, 2, Forgetful())
+    found = article_study(problem(masked=False), options, 2, NullRecorder())
     assert [len(trial.curve) for trial in found.trials if trial.status != "diverged"]
     assert all(len(trial.curve) <= 1 for trial in found.trials)
-    again = article_study(problem(masked=False), options, 2, Forgetful())
-    assert outline(found) == outline(again)
+    again = article_study(problem(masked=False), options, 2, NullRecorder())
+    assert outcome(found) == outcome(again)
 
 
 @dataclass
-class Watchman(Forgetful):
-    """Looks, between the legs, how many threads linear algebra may take."""
+class Watchman(NullRecorder):
+    """Looks, between the segments, how many threads linear algebra may take."""
 
     allowed: set[int] = field(default_factory=set)
 
@@ -277,7 +277,7 @@ class Watchman(Forgetful):
         self.allowed |= {pool["num_threads"] for pool in threadpool_info()}
 
 
-def test_no_leg_that_ends_gives_its_neighbour_more_threads() -> None:
+def test_no_segment_that_ends_gives_its_neighbour_more_threads() -> None:
     """They share sums in another order, and a model that began from these is another model."""
     watchman = Watchman()
     with threadpool_limits(2):

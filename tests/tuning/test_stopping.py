@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.tuning.stopping import (
+    BehindBest,
     Converged,
-    Hopeless,
-    Lagging,
+    ForecastBelowBest,
     Plateau,
     correction,
     first_reason,
@@ -74,10 +74,10 @@ def test_a_correction_is_a_positive_number(curves: list[list[float]], epoch: int
     assert 0 < factor <= 2
 
 
-def test_a_late_riser_is_not_hopeless_where_others_rose_late_too() -> None:
+def test_a_late_riser_goes_on_where_others_rose_late_too() -> None:
     epochs, values = [8, 11], [0.34, 0.35]
-    assert Hopeless(0.43, 260).reason(epochs, values)
-    assert Hopeless(0.43, 260, factor=1.2).reason(epochs, values) is None
+    assert ForecastBelowBest(0.43, 260).reason(epochs, values)
+    assert ForecastBelowBest(0.43, 260, factor=1.2).reason(epochs, values) is None
 
 
 def test_a_plateau_is_a_doubling_without_a_rise() -> None:
@@ -88,18 +88,21 @@ def test_a_plateau_is_a_doubling_without_a_rise() -> None:
     assert Plateau().reason(epochs[:4], [0.3, 0.2, 0.1, 0.1]) is None  # too few to tell
 
 
-def test_lagging_compares_at_the_same_epoch() -> None:
-    rule = Lagging({3: 0.1, 8: 0.4}, share=0.5)
+def test_behind_best_compares_at_the_same_epoch() -> None:
+    rule = BehindBest({3: 0.1, 8: 0.4}, share=0.5)
     assert rule.reason([3, 8], [0.1, 0.19]) == "below 50% of the best at epoch 8"
     assert rule.reason([3, 8], [0.1, 0.2]) is None
     assert rule.reason([3, 5], [0.1, 0.0]) is None  # nobody was measured there yet
 
 
-def test_hopeless_is_a_forecast_below_the_best() -> None:
+def test_a_trial_ends_whose_forecast_is_below_the_best() -> None:
     epochs, values = [4, 8, 16], [0.1, 0.2, 0.3]
-    assert Hopeless(0.45, 64).reason(epochs, values) == "forecast 0.4440 is below the best, 0.4500"
-    assert Hopeless(0.44, 64).reason(epochs, values) is None
-    assert Hopeless(0.45, 64, slack=0.02).reason(epochs, values) is None
+    assert (
+        ForecastBelowBest(0.45, 64).reason(epochs, values)
+        == "forecast 0.4440 is below the best, 0.4500"
+    )
+    assert ForecastBelowBest(0.44, 64).reason(epochs, values) is None
+    assert ForecastBelowBest(0.45, 64, slack=0.02).reason(epochs, values) is None
 
 
 def test_a_study_converges_when_trials_stop_helping() -> None:
@@ -113,7 +116,7 @@ def test_a_study_converges_when_trials_stop_helping() -> None:
 @given(CURVES)
 def test_the_first_reason_wins(values: list[float]) -> None:
     epochs = list(range(3, 3 + len(values)))
-    rules = (Lagging({epochs[-1]: 2.1}), Hopeless(3.0, 300))
+    rules = (BehindBest({epochs[-1]: 2.1}), ForecastBelowBest(3.0, 300))
     reason = first_reason(rules, epochs, values)
     assert reason == rules[0].reason(epochs, values)
     assert first_reason((), epochs, values) is None

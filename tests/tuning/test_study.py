@@ -13,15 +13,15 @@ import scipy.sparse as sp
 from recsys.base.config import Search
 from recsys.models.strategies import Side, Sides, learn
 from recsys.tuning.portfolio import PORTFOLIO
-from recsys.tuning.search import Forgetful
+from recsys.tuning.search import NullRecorder
 from recsys.tuning.study import POOLINGS, best_by_strategy, best_of, study_strategies, without
 from recsys.tuning.trials import Problem, Rung, TrialResult
-from tests.evaluation.test_withheld import GROUPS, ITEMS, planted
+from tests.evaluation.test_cold_start import GROUPS, ITEMS, planted
 from tests.models.test_strategies import side
 
 
 @dataclass
-class Diary(Forgetful):
+class Diary(NullRecorder):
     """Writes down what a recorder is told."""
 
     begun: int = 0
@@ -118,7 +118,7 @@ def test_joint_trials_start_from_the_optimum_without_features(study: Any) -> Non
 
 
 def test_the_same_seed_is_the_same_study(study: Any) -> None:
-    again = study_strategies(problem(), SEARCH, 1, cold_items=np.arange(5), workers=2)
+    again = study_strategies(problem(), SEARCH, 1, cold_items=np.arange(5), threads=2)
     assert [t.configuration for t in again.trials] == [t.configuration for t in study.trials]
     assert [t.values for t in again.trials] == [t.values for t in study.trials]
 

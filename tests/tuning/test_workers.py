@@ -1,4 +1,4 @@
-"""Crews and exchanges: the same study whoever trains it, wherever paused models wait."""
+"""Workers and exchanges: the same study whoever trains it, wherever paused models wait."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from recsys.models.lightfm import Hyperparameters, Training
 from recsys.pipeline import learning
 from recsys.store.exchange import Exchange, fetch_stage
 from recsys.store.stages import Stage
-from recsys.tuning.checkpoints import Files
-from recsys.tuning.trials import Leg, TrialResult
-from recsys.tuning.workers import Bench, Elsewhere, Order, work
+from recsys.tuning.checkpoints import FileCheckpoints
+from recsys.tuning.trials import Segment, TrialResult
+from recsys.tuning.workers import RemoteProblem, RemoteSegment, RemoteWorkers, train_remote
 from tests.conftest import Prepared, prepare
 from tests.fixtures.planted import write_planted
 from tests.fixtures.servers import s3
@@ -30,7 +30,7 @@ SEARCH = Search(trials=4, max_epochs=24, batch=3)
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
-    folder = tmp_path_factory.mktemp("crew")
+    folder = tmp_path_factory.mktemp("workers")
     likes, features = write_planted(folder / "in")
     return prepare(Data(likes=str(likes), features=str(features)), folder / "interim")
 
@@ -44,7 +44,7 @@ def store() -> Iterator[str]:
 class Processes:
     """A pool of processes, without Prefect."""
 
-    here = False
+    shares_memory = False
 
     def __init__(self, workers: int) -> None:
         self._pool = ProcessPoolExecutor(workers, get_context("spawn"))
@@ -54,7 +54,7 @@ class Processes:
 class Apart:
     """Threads that are treated as if they shared nothing."""
 
-    here = False
+    shares_memory = False
 
     def __init__(self) -> None:
         self.submit = ThreadPoolExecutor(2).submit
@@ -71,17 +71,17 @@ def test_training_goes_on_from_its_arrays_to_the_last_bit(
     whole, first, second = (Training(problem().train, hyperparameters, 3) for _ in range(3))
     whole.advance(9)
     first.advance(4)
-    shelf = Files(Exchange(str(tmp_path / "shelf")))
-    shelf.put("a", first)
-    taken = shelf.take("a", second)
+    checkpoints = FileCheckpoints(Exchange(str(tmp_path / "checkpoints")))
+    checkpoints.save("a", first)
+    taken = checkpoints.restore("a", second)
     assert taken is second
     assert second.epoch == 4
     second.advance(5)
     for name, array in whole.state().items():
         np.testing.assert_array_equal(second.state()[name], array)
-    shelf.drop("a")
-    assert shelf.take("a", first) is None
-    shelf.drop("a")
+    checkpoints.drop("a")
+    assert checkpoints.restore("a", first) is None
+    checkpoints.drop("a")
 
 
 def test_one_study_in_threads_in_processes_and_through_a_store(
@@ -102,23 +102,29 @@ def test_one_study_in_threads_in_processes_and_through_a_store(
     assert left.load("anything") is None
 
 
-def test_a_leg_that_was_lost_is_made_again(prepared: Prepared, tmp_path: Path) -> None:
-    """A worker that dies after its work has changed what is on the shelf; the next finds it so."""
+def test_a_segment_that_was_lost_is_made_again(prepared: Prepared, tmp_path: Path) -> None:
+    """A worker that dies after its work has changed the checkpoint; the next one finds it so."""
     configuration = {"no_components": 8, "strategy": "none"}
     place = Exchange(str(tmp_path))
-    bench = Bench(prepared.holdouts, prepared.features, 3, place)
-    first = Leg(TrialResult(0, configuration), (3, 4), (), 24)
-    paused = work(Order(bench, first))
+    remote = RemoteProblem(prepared.holdouts, prepared.features, 3, place)
+    first = Segment(TrialResult(0, configuration), (3, 4), (), 24)
+    paused = train_remote(RemoteSegment(remote, first))
     assert paused.status == "paused"
     assert paused.factors is None
-    second = Leg(paused, (6, 8), (), 24)
-    once, again = work(Order(bench, second)), work(Order(bench, second))
+    second = Segment(paused, (6, 8), (), 24)
+    once, again = (
+        train_remote(RemoteSegment(remote, second)),
+        train_remote(RemoteSegment(remote, second)),
+    )
     assert once.values == again.values
     last = replace(second, trial=again, rungs=(24,))
-    ended, after = work(Order(bench, last)), work(Order(bench, last))
+    ended, after = (
+        train_remote(RemoteSegment(remote, last)),
+        train_remote(RemoteSegment(remote, last)),
+    )
     assert (ended.status, after.status) == ("complete", "complete")
     assert ended.values == after.values
-    found = Elsewhere(bench, ThreadPoolExecutor(1).submit).factors(ended)
+    found = RemoteWorkers(remote, ThreadPoolExecutor(1).submit).factors(ended)
     assert found is not None
     best = problem_of(prepared).precision(found)
     assert best == ended.precision

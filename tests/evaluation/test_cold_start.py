@@ -9,8 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.preprocessing import normalize
 
+from recsys.evaluation.cold_start import (
+    ContentTable,
+    best_strength,
+    own_vectors,
+    shuffled,
+    withhold,
+)
 from recsys.evaluation.comparison import Fits, compare
-from recsys.evaluation.withheld import ContentTable, best_strength, own_vectors, shuffled, withhold
 from recsys.models.content import inverse_frequency, tf_idf
 from recsys.models.strategies import Sides
 from recsys.ranking.factors import Factors
