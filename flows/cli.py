@@ -1,141 +1,56 @@
-"""The command line `recsys`: the library's commands, and the flows."""
+"""The program `recsys`: the library's commands, and those that start flows."""
 
 from __future__ import annotations
 
-import json
 import sys
-from contextlib import nullcontext
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Mapping
 
-import typer
-from rich.console import Console
+from recsys.cli.commands import COMMANDS as OF_THE_LIBRARY
+from recsys.cli.commands import Command, command_line, run
 
-from flows import operate
-from flows.quiet import calm
-from flows.temporary_server import served
-from recsys.base.config import Config, load_config
-from recsys.base.errors import HELD_EXIT
-from recsys.base.events import listening
-from recsys.cli import commands as cli
-from recsys.cli.terminal import Watch, answer, json_lines, leaderboard, newcomers, verdict
-from recsys.evaluation.churn import summary
-from recsys.pipeline.report import examples
-from recsys.recommend.recommender import Recommender
+OF_FLOWS: Mapping[str, Command] = {
+    "promote": Command(
+        "flows.commands.registry", "promote", "Make a version champion by hand, past the gate."
+    ),
+    "rollback": Command(
+        "flows.commands.registry", "rollback", "Make the previous champion champion again."
+    ),
+    "batch": Command(
+        "flows.commands.batch",
+        "batch",
+        "Write items for every user, and items like every item, as Parquet.",
+    ),
+    "up": Command(
+        "flows.commands.deployments",
+        "up",
+        "Start a Prefect server, MLflow and a worker on this machine, and deploy.",
+    ),
+    "down": Command("flows.commands.deployments", "down", "End what `recsys up` has started."),
+    "deploy": Command(
+        "flows.commands.deployments",
+        "deploy",
+        "Tell the Prefect server of the deployments in prefect.yaml, their queues and automations.",
+    ),
+    "trigger": Command(
+        "flows.commands.deployments",
+        "trigger",
+        "Ask for a run of a deployment; by default wait for it and end with its exit code.",
+    ),
+    "train": Command(
+        "flows.commands.training",
+        "train",
+        "Retrain: likes and tags in, a tuned, measured, registered recommender out.",
+    ),
+}
+"""The commands that start flows or reach a Prefect server, in the order of the help."""
 
-app = cli.app
-for command in (
-    *(operate.promote, operate.rollback, operate.batch),
-    *(operate.up, operate.down, operate.deploy, operate.trigger),
-):
-    app.command()(command)
-
-
-@app.command()
-def train(
-    dataset: Annotated[str | None, typer.Option(help="a named data set")] = None,
-    likes: Annotated[str | None, typer.Option(help="your likes: file, folder or URL")] = None,
-    features: Annotated[str | None, typer.Option(help="your item features")] = None,
-    user_features: Annotated[str | None, typer.Option(help="your user features")] = None,
-    delimiter: Annotated[str | None, typer.Option(help="between the fields of text")] = None,
-    user_column: Annotated[str | None, typer.Option()] = None,
-    item_column: Annotated[str | None, typer.Option()] = None,
-    name_column: Annotated[str | None, typer.Option(help="'' if there is none")] = None,
-    weight_column: Annotated[str | None, typer.Option()] = None,
-    timestamp_column: Annotated[str | None, typer.Option()] = None,
-    config: Annotated[Path | None, typer.Option("--config", "-c", help="a TOML file")] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="any setting, as in --set search.trials=40"),
-    ] = None,
-    trials: Annotated[int | None, typer.Option(help="at most so many trials")] = None,
-    seconds: Annotated[float | None, typer.Option(help="no new trial after so long")] = None,
-    seed: Annotated[int | None, typer.Option()] = None,
-    protocol: Annotated[str | None, typer.Option(help="standard or article")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="errors only")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="the outcome as JSON")] = False,
-    as_lines: Annotated[bool, typer.Option("--json-lines", help="events as JSON lines")] = False,
-) -> None:
-    """Retrain: likes and tags in, a tuned, measured, registered recommender out."""
-    data = {
-        "likes": likes,
-        "features": features,
-        "user_features": user_features,
-        "delimiter": delimiter,
-        "user_column": user_column,
-        "item_column": item_column,
-        "name_column": name_column,
-        "weight_column": weight_column,
-        "timestamp_column": timestamp_column,
-    }
-    given: dict[str, Any] = {
-        f"data.{name}": value or None for name, value in data.items() if value is not None
-    }
-    other = {
-        "dataset": dataset,
-        "search.trials": trials,
-        "search.seconds": seconds,
-        "seed": seed,
-        "protocol": protocol,
-    }
-    given |= {name: value for name, value in other.items() if value is not None}
-    chosen = load_config(config, given | cli.pairs(settings or []))
-    _train(chosen, quiet=quiet or as_json, as_json=as_json, as_lines=as_lines)
-
-
-def _train(config: Config, *, quiet: bool, as_json: bool, as_lines: bool) -> None:
-    console = Console(stderr=as_json)
-    calm()
-    if not (quiet or as_lines):
-        console.print(f"[bold]train[/bold] {config.title}, seed {config.seed}", highlight=False)
-    # Prefect and MLflow take seconds to import; only this command needs them.
-    from flows.train import train as flow
-
-    listener = json_lines(Console()) if as_lines else Watch(console)
-    with nullcontext() if quiet else listening(listener), served():
-        outcome = flow(config)
-    if as_json:
-        print(outcome.model_dump_json(indent=1))
-    elif as_lines:
-        print(json.dumps({"event": "Outcome", **outcome.model_dump()}))
-    elif not quiet:
-        _report(console, outcome)
-    if outcome.held:
-        reasons = "; ".join(outcome.held)
-        print(f"held: version {outcome.version} is not champion; {reasons}", file=sys.stderr)
-        raise typer.Exit(HELD_EXIT)
-
-
-def _report(console: Console, outcome: Any) -> None:
-    holdout = outcome.counts["evaluate"]["holdout"]
-    console.print()
-    console.print(leaderboard(outcome.leaderboard, holdout))
-    if (table := newcomers(outcome.strategies)) is not None:
-        console.print(table)
-    judged = json.loads((Path(outcome.verdict) / "verdict.json").read_text(encoding="utf-8"))
-    console.print(verdict(judged))
-    churn = Path(outcome.verdict) / "churn.json"
-    if churn.exists():
-        against = f"against version {judged['champion']['version']}: "
-        text = against + summary(json.loads(churn.read_text(encoding="utf-8")))
-        console.print(text, highlight=False, soft_wrap=True)
-    console.print(
-        f"registered [bold]{outcome.model}[/bold] version {outcome.version}, alias "
-        f"{'challenger' if outcome.held else 'champion'}",
-        highlight=False,
-    )
-    if not outcome.held:
-        _examples(console, Recommender.load(outcome.bundle), outcome.model)
-
-
-def _examples(console: Console, recommender: Recommender, model: str) -> None:
-    """A few questions with real names, so that a person sees what was learned."""
-    console.print()
-    for title, found in examples(recommender):
-        console.print(answer(title, found))
-    suffix = "" if model == "sample" else f" --model {model}"
-    console.print(f"ask it yourself: recsys similar ITEM{suffix}, recsys recommend USER{suffix}")
+COMMANDS: Mapping[str, Command] = {**OF_THE_LIBRARY, **OF_FLOWS}
 
 
 def main() -> None:
-    sys.exit(cli.run(app))
+    """Run the program; the exit code says how it went."""
+    sys.exit(run(command_line(COMMANDS)))
+
+
+if __name__ == "__main__":
+    main()

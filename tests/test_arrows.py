@@ -91,7 +91,7 @@ def test_the_web_stays_in_its_rooms(path: Path) -> None:
     assert inside or not imported(path) & (WEB - room)
     # Nothing asks the gallery but the command that opens it, which does so when it is called.
     asks = "recsys.gallery" in path.read_text(encoding="utf-8")
-    assert inside or not asks or path.name == "commands.py"
+    assert inside or not asks or path.name == "servers.py"
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from recsys.base.config import Config, load_config
 from recsys.base.errors import RecsysError
-from recsys.cli.commands import pairs
+from recsys.cli.settings import parse_settings
 from recsys.data.features import FeatureColumns, read_features
 from recsys.data.idmap import IdMap
 from recsys.data.interactions import InteractionColumns, read_interactions
@@ -139,7 +139,7 @@ def options(data: bytes) -> None:
     """Settings on the command line."""
     try:
         given = data.decode("utf-8", "surrogateescape").split("\0")
-        load_config(None, pairs(given))
+        load_config(None, parse_settings(given))
     except RecsysError as fault:
         _clear(fault)
 

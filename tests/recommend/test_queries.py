@@ -16,7 +16,7 @@ from rich.console import Console
 from recsys.base.errors import InputError, NotFoundError
 from recsys.base.spelling import closest
 from recsys.bundle import Bundle, Seen
-from recsys.cli.terminal import answer, plain
+from recsys.cli.tables import answer, plain
 from recsys.data.idmap import IdMap
 from recsys.models.content import Profiles, suggest_features
 from recsys.models.foldin import FoldIn

@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.base.errors import ConfigError, NotFoundError
-from recsys.cli.commands import registered
+from recsys.cli.servers import registered_name
 from recsys.serving import http as server
 from recsys.serving import pyfunc
 from recsys.serving.champion import Champion
@@ -356,8 +356,8 @@ def test_what_cannot_be_served_is_one_clear_error(served: Served) -> None:
             server.serve(Champion("fruit", uri), "fruit", host, port, Limits(), print)
     for name in ("../fruit", "models:/fruit/1", "/fruit", "..", "a'b"):
         with pytest.raises(ConfigError, match="the name of a registered model"):
-            registered(name)
-    assert registered("fruit") == "fruit"
+            registered_name(name)
+    assert registered_name("fruit") == "fruit"
 
 
 def test_it_follows_the_champion_without_a_pause(served: Served, tmp_path: Path) -> None:

@@ -1,0 +1,39 @@
+"""The command `recsys batch`: lists for everybody as Parquet."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Annotated, Any
+
+import typer
+
+from flows.commands.options import say
+from flows.quiet import silence
+from recsys.cli.options import AsJson, ConfigFile
+
+
+def batch(
+    model: Annotated[str | None, typer.Option("--model", "-m", help="a registered name")] = None,
+    n: Annotated[int | None, typer.Option("--n", "-n", min=1, help="items a list")] = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the champion's lists for every user and every item."""
+    from recsys.base.config import load_config
+    from recsys.tracking.client import require_registry
+
+    given: dict[str, Any] = {"tracking.model": model, "batch.n": n}
+    chosen = load_config(config, {name: value for name, value in given.items() if value})
+    require_registry(chosen.tracking.uri)
+    silence()
+    from rich.console import Console
+
+    from flows.recommend import recommend
+    from flows.temporary_server import served
+    from recsys.base.events import listening
+    from recsys.cli.progress import Progress
+
+    with nullcontext() if as_json else listening(Progress(Console())), served():
+        made = recommend(chosen)
+    text = f"{made.users:,} users and {made.items:,} items of {made.model} version {made.version}"
+    say(made.model_dump(), f"{text} in {made.latest}", as_json)

@@ -1,0 +1,66 @@
+"""Commands that move the champion by hand: promote and rollback."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.commands.options import RegisteredModel, say
+from flows.quiet import silence
+from recsys.base.environment import tracking_uri
+from recsys.cli.options import AsJson
+
+if TYPE_CHECKING:
+    from recsys.tracking.registry import Registry
+
+Why = Annotated[str, typer.Option("--why", help="for those who come after you")]
+
+
+def promote(
+    version: Annotated[str, typer.Argument(help="the version's number")],
+    why: Why,
+    model: RegisteredModel = "sample",
+    as_json: AsJson = False,
+) -> None:
+    """Make a version champion whatever the gate said of it."""
+    registry, user = _registry(model)
+    before = registry.promote(version, by=user, why=why)
+    replaced = before.number if before is not None and before.number != version else None
+    text = f"version {version} of {model} is champion"
+    text += f", version {replaced} previous" if replaced else ""
+    _announce(registry, version, why)
+    say({"model": model, "champion": version, "previous": replaced}, text, as_json)
+
+
+def rollback(why: Why, model: RegisteredModel = "sample", as_json: AsJson = False) -> None:
+    """Make the previous champion champion again."""
+    registry, user = _registry(model)
+    replaced, restored = registry.rollback(by=user, why=why)
+    text = f"version {restored.number} of {model} is champion again, instead of {replaced.number}"
+    _announce(registry, restored.number, why)
+    outcome = {"model": model, "champion": restored.number, "previous": replaced.number}
+    say(outcome, text, as_json)
+
+
+def _registry(model: str) -> tuple[Registry, str]:
+    """The registry of a model, and the user who asks."""
+    from recsys.tracking.client import require_registry
+    from recsys.tracking.registry import Registry, whoami
+
+    uri = tracking_uri()
+    require_registry(uri)
+    return Registry(uri, model), whoami()
+
+
+def _announce(registry: Registry, version: str, why: str) -> None:
+    """Tell the Prefect server's automations, if there is a server."""
+    if not os.environ.get("PREFECT_API_URL"):
+        return
+    silence()
+    from recsys.base.config import load_config
+    from tasks.promote import announce
+
+    settings = {"tracking.uri": registry.uri, "tracking.model": registry.model}
+    announce(load_config(None, settings), version, "promoted", [why])

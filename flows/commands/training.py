@@ -1,0 +1,137 @@
+"""The command `recsys train`: a run of the pipeline in the terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from flows.quiet import silence
+from recsys.base.config import Config, load_config
+from recsys.base.errors import HELD_EXIT
+from recsys.base.events import listening
+from recsys.cli.options import ConfigFile
+from recsys.cli.progress import Progress, json_lines
+from recsys.cli.settings import parse_settings
+
+if TYPE_CHECKING:
+    from flows.outcome import Outcome
+    from recsys.recommend.recommender import Recommender
+
+
+def train(
+    dataset: Annotated[str | None, typer.Option(help="a named data set")] = None,
+    likes: Annotated[str | None, typer.Option(help="your likes: file, folder or URL")] = None,
+    features: Annotated[str | None, typer.Option(help="your item features")] = None,
+    user_features: Annotated[str | None, typer.Option(help="your user features")] = None,
+    delimiter: Annotated[str | None, typer.Option(help="between the fields of text")] = None,
+    user_column: Annotated[str | None, typer.Option()] = None,
+    item_column: Annotated[str | None, typer.Option()] = None,
+    name_column: Annotated[str | None, typer.Option(help="'' if there is none")] = None,
+    weight_column: Annotated[str | None, typer.Option()] = None,
+    timestamp_column: Annotated[str | None, typer.Option()] = None,
+    config: ConfigFile = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="any setting, as in --set search.trials=40"),
+    ] = None,
+    trials: Annotated[int | None, typer.Option(help="at most so many trials")] = None,
+    seconds: Annotated[float | None, typer.Option(help="no new trial after so long")] = None,
+    seed: Annotated[int | None, typer.Option()] = None,
+    protocol: Annotated[str | None, typer.Option(help="standard or article")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="errors only")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="the outcome as JSON")] = False,
+    as_lines: Annotated[bool, typer.Option("--json-lines", help="events as JSON lines")] = False,
+) -> None:
+    """Run the pipeline: tune, measure, register and, if it is good enough, promote a model."""
+    data = {
+        "likes": likes,
+        "features": features,
+        "user_features": user_features,
+        "delimiter": delimiter,
+        "user_column": user_column,
+        "item_column": item_column,
+        "name_column": name_column,
+        "weight_column": weight_column,
+        "timestamp_column": timestamp_column,
+    }
+    given: dict[str, Any] = {
+        f"data.{name}": value or None for name, value in data.items() if value is not None
+    }
+    other = {
+        "dataset": dataset,
+        "search.trials": trials,
+        "search.seconds": seconds,
+        "seed": seed,
+        "protocol": protocol,
+    }
+    given |= {name: value for name, value in other.items() if value is not None}
+    chosen = load_config(config, given | parse_settings(settings or []))
+    _train(chosen, quiet=quiet or as_json, as_json=as_json, as_lines=as_lines)
+
+
+def _train(config: Config, *, quiet: bool, as_json: bool, as_lines: bool) -> None:
+    console = Console(stderr=as_json)
+    silence()
+    if not (quiet or as_lines):
+        console.print(f"[bold]train[/bold] {config.title}, seed {config.seed}", highlight=False)
+    from flows.temporary_server import served
+    from flows.train import train as flow
+
+    listener = json_lines(Console()) if as_lines else Progress(console)
+    with nullcontext() if quiet else listening(listener), served():
+        outcome = flow(config)
+    if as_json:
+        print(outcome.model_dump_json(indent=1))
+    elif as_lines:
+        print(json.dumps({"event": "Outcome", **outcome.model_dump()}))
+    elif not quiet:
+        _report(console, outcome)
+    if outcome.held:
+        reasons = "; ".join(outcome.held)
+        print(f"held: version {outcome.version} is not champion; {reasons}", file=sys.stderr)
+        raise typer.Exit(HELD_EXIT)
+
+
+def _report(console: Console, outcome: Outcome) -> None:
+    """Show what was measured, the gate's verdict and, if it passed, a few answers."""
+    from recsys.cli.tables import cold_start, leaderboard, verdict
+    from recsys.evaluation.churn import summary
+    from recsys.recommend.recommender import Recommender
+
+    holdout = outcome.counts["evaluate"]["holdout"]
+    console.print()
+    console.print(leaderboard(outcome.leaderboard, holdout))
+    if (table := cold_start(outcome.strategies)) is not None:
+        console.print(table)
+    judged = json.loads((Path(outcome.verdict) / "verdict.json").read_text(encoding="utf-8"))
+    console.print(verdict(judged))
+    churn = Path(outcome.verdict) / "churn.json"
+    if churn.exists():
+        against = f"against version {judged['champion']['version']}: "
+        text = against + summary(json.loads(churn.read_text(encoding="utf-8")))
+        console.print(text, highlight=False, soft_wrap=True)
+    console.print(
+        f"registered [bold]{outcome.model}[/bold] version {outcome.version}, alias "
+        f"{'challenger' if outcome.held else 'champion'}",
+        highlight=False,
+    )
+    if not outcome.held:
+        _examples(console, Recommender.load(outcome.bundle), outcome.model)
+
+
+def _examples(console: Console, recommender: Recommender, model: str) -> None:
+    """Show a few answers with real names, so that a person sees what was learned."""
+    from recsys.cli.tables import answer
+    from recsys.pipeline.report import examples
+
+    console.print()
+    for title, found in examples(recommender):
+        console.print(answer(title, found))
+    suffix = "" if model == "sample" else f" --model {model}"
+    console.print(f"try it: recsys similar ITEM{suffix}, recsys recommend USER{suffix}")

@@ -1,0 +1,237 @@
+"""Questions to a trained model in the terminal: tables for a person, JSON for a program."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from recsys.base.errors import ConfigError
+from recsys.cli.models import open_model
+from recsys.cli.options import AsJson, Model, Number
+
+if TYPE_CHECKING:
+    from recsys.recommend.queries.answers import Answer
+    from recsys.recommend.queries.filters import Filters
+    from recsys.recommend.recommender import Recommender
+
+Must = Annotated[list[str] | None, typer.Option("--must", help="a feature that every answer has")]
+MustNot = Annotated[
+    list[str] | None, typer.Option("--must-not", help="a feature that no answer has")
+]
+Exclude = Annotated[list[str] | None, typer.Option("--exclude", help="an id to leave out")]
+ItemOrNone = Annotated[str | None, typer.Argument(help="the item's own id; none for a new one")]
+OfNew = Annotated[list[str] | None, typer.Option("--tag", help="a new item's tag")]
+LikedBy = Annotated[
+    list[str] | None, typer.Option("--liked-by", help="a user who likes the new item")
+]
+Trained = Annotated[
+    bool, typer.Option("--trained", help="only items with likes enough to be trained")
+]
+Approximate = Annotated[bool, typer.Option(help="by the index that `recsys index` has built")]
+Kind = Annotated[str | None, typer.Option("--type", help="tags of this type only")]
+
+
+def recommend(
+    user: Annotated[str | None, typer.Argument(help="the user's own id")] = None,
+    liked: Annotated[
+        list[str] | None, typer.Option("--liked", help="for somebody new: an item they like")
+    ] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option("--tag", help="for somebody new: a tag they like")
+    ] = None,
+    feature: Annotated[
+        list[str] | None, typer.Option("--feature", help="for somebody new: a feature of theirs")
+    ] = None,
+    model: Model = "sample",
+    n: Number = 10,
+    must: Must = None,
+    must_not: MustNot = None,
+    exclude: Exclude = None,
+    include_seen: Annotated[bool, typer.Option(help="also what the user has liked")] = False,
+    include_untrained: Annotated[
+        bool, typer.Option(help="also items known by their features alone")
+    ] = False,
+    approximate: Approximate = False,
+    as_json: AsJson = False,
+) -> None:
+    """Recommend items to a user, or to a new user described by likes, tags and features."""
+    if user is not None and (liked or tag or feature):
+        raise ConfigError(
+            f"user {user} with --liked, --tag or --feature",
+            "a known user, or what is known of a new one",
+            "give one of them",
+        )
+    from recsys.recommend.queries.filters import Filters
+
+    recommender = open_model(model)
+    filters = Filters(
+        must or (), must_not or (), exclude or (), include_seen, include_untrained or None
+    )
+    if user is None:
+        title = f"for somebody who likes {', '.join([*(liked or []), *(tag or [])]) or 'nothing'}"
+        found = recommender.recommend_for(
+            liked or (), n, filters, tags=tag or (), features=feature or ()
+        )
+    else:
+        title = f"for {user}"
+        found = recommender.recommend(user, n, filters, approximate=approximate)
+    _show(title, found, as_json)
+
+
+def similar(
+    item: ItemOrNone = None,
+    tag: OfNew = None,
+    liked_by: LikedBy = None,
+    model: Model = "sample",
+    n: Number = 10,
+    must: Must = None,
+    must_not: MustNot = None,
+    exclude: Exclude = None,
+    trained: Trained = False,
+    approximate: Approximate = False,
+    as_json: AsJson = False,
+) -> None:
+    """Find items similar to an item, or to a new item described by its tags and users."""
+    recommender = open_model(model)
+    found = recommender.similar_items(
+        item,
+        n,
+        _filters(must, must_not, exclude, trained),
+        features=tag or (),
+        liked_by=liked_by or (),
+        approximate=approximate,
+    )
+    _show(f"like {_title(recommender, item, tag)}", found, as_json)
+
+
+def tag(
+    tags: Annotated[
+        list[str], typer.Argument(help="tags; tag=0.5 and tag=-1 give weights, below 0 against it")
+    ],
+    model: Model = "sample",
+    n: Number = 10,
+    must: Must = None,
+    must_not: MustNot = None,
+    exclude: Exclude = None,
+    trained: Trained = False,
+    as_json: AsJson = False,
+) -> None:
+    """Rank items by how well they match tags, whether they carry them or not."""
+    recommender = open_model(model)
+    found = recommender.items_for_tag(
+        dict(map(_weighted, tags)), n, _filters(must, must_not, exclude, trained)
+    )
+    _show(f"for {', '.join(tags)}", found, as_json)
+
+
+def suggest_tags(
+    item: ItemOrNone = None,
+    tag: OfNew = None,
+    liked_by: LikedBy = None,
+    kind: Kind = None,
+    exclude: Exclude = None,
+    model: Model = "sample",
+    n: Number = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Suggest tags that an item could carry and does not."""
+    recommender = open_model(model)
+    found = recommender.suggest_tags(
+        item, n, features=tag or (), liked_by=liked_by or (), kind=kind, exclude=exclude or ()
+    )
+    _show(f"tags for {_title(recommender, item, tag)}", found, as_json)
+
+
+def similar_tags(
+    tag: Annotated[str, typer.Argument(help="a tag")],
+    kind: Kind = None,
+    exclude: Exclude = None,
+    model: Model = "sample",
+    n: Number = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Find tags similar to a tag."""
+    recommender = open_model(model)
+    _show(
+        f"like {tag}", recommender.similar_tags(tag, n, kind=kind, exclude=exclude or ()), as_json
+    )
+
+
+def audience(
+    item: ItemOrNone = None,
+    tag: OfNew = None,
+    liked_by: LikedBy = None,
+    model: Model = "sample",
+    n: Number = 10,
+    exclude: Exclude = None,
+    as_json: AsJson = False,
+) -> None:
+    """Rank the users who have not liked an item by how likely they are to like it."""
+    recommender = open_model(model)
+    found = recommender.audience(
+        item, n, _filters(None, None, exclude), features=tag or (), liked_by=liked_by or ()
+    )
+    _show(f"who would like {_title(recommender, item, tag)}", found, as_json)
+
+
+def explain(
+    user: Annotated[str, typer.Argument(help="the user's own id")],
+    item: Annotated[str, typer.Argument(help="the item's own id")],
+    model: Model = "sample",
+    n: Annotated[int, typer.Option("--n", "-n", min=1, help="how many liked items")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Split a user's score for an item into the parts that add up to it."""
+    found = open_model(model).explain(user, item, n)
+    if as_json:
+        print(json.dumps(found.as_dict(), indent=1, ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    from recsys.cli.tables import explanation
+
+    Console().print(explanation(found))
+
+
+def _filters(
+    must: list[str] | None,
+    must_not: list[str] | None,
+    exclude: list[str] | None,
+    trained: bool = False,
+) -> Filters:
+    from recsys.recommend.queries.filters import Filters
+
+    untrained = False if trained else None
+    return Filters(must or (), must_not or (), exclude or (), include_untrained=untrained)
+
+
+def _title(recommender: Recommender, item: str | None, tags: list[str] | None) -> str:
+    if item is None:
+        return f"a new item with {', '.join(tags)}" if tags else "a new item"
+    return recommender.name(recommender.items.index(item))
+
+
+def _weighted(tag: str) -> tuple[str, float]:
+    """Read `anime` or `anime=0.5`; what follows an equals sign is a weight if it is a number."""
+    name, _, weight = tag.rpartition("=")
+    try:
+        return (name, float(weight)) if name else (tag, 1.0)
+    except ValueError:
+        return tag, 1.0
+
+
+def _show(title: str, found: Answer, as_json: bool) -> None:
+    if as_json:
+        # Standard output has the rows alone, so that a program reads a list; notes go elsewhere.
+        print(json.dumps(found.as_dicts(), indent=1, ensure_ascii=False))
+        for note in found.notes:
+            print(f"note: {note}", file=sys.stderr)
+        return
+    from rich.console import Console
+
+    from recsys.cli.tables import answer
+
+    Console().print(answer(title, found))

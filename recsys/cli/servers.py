@@ -1,0 +1,71 @@
+"""Servers in the terminal: answers over HTTP, and the gallery."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from recsys.base.errors import ConfigError
+from recsys.cli.options import ConfigFile, Model
+from recsys.cli.settings import parse_settings
+
+
+def serve(
+    model: Annotated[
+        str,
+        typer.Option("--model", "-m", envvar="RECSYS_MODEL", help="a registered name"),
+    ] = "sample",
+    host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines ask, too")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any that is free")] = 8000,
+    body: Annotated[int, typer.Option(min=1, help="bytes of a request, at most")] = 1 << 20,
+    seconds: Annotated[float, typer.Option(min=0.1, help="for a request, at most")] = 10.0,
+    workers: Annotated[int, typer.Option(min=1, help="threads that answer")] = 2,
+) -> None:
+    """Answer questions over HTTP with the champion until interrupted."""
+    name = registered_name(model)
+    from recsys.serving.champion import Champion
+    from recsys.serving.http import Limits, serve
+
+    champion = Champion(name)
+
+    def ready(address: str) -> None:
+        print(f"{model} version {champion.version} answers at {address}", flush=True)
+
+    serve(champion, model, host, port, Limits(body, seconds, workers), ready)
+
+
+def gallery(
+    model: Model = "sample",
+    config: ConfigFile = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="a setting, as in --set gallery.pictures=sketchfab"),
+    ] = None,
+    host: Annotated[str, typer.Option(help="the address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any free one")] = 8600,
+) -> None:
+    """Serve pages about what the champion has learned until interrupted."""
+    from recsys.base.config import load_config
+
+    chosen = load_config(config, parse_settings(settings or []))
+    from recsys.gallery.launch import serve
+
+    serve(model, chosen, host, port)
+
+
+def registered_name(model: str) -> str:
+    """Check that a text can be the name of a registered model.
+
+    Raises
+    ------
+    ConfigError
+        If it is an address, a path, or has characters that no name has.
+    """
+    from recsys.base.config import unsafe
+
+    if unsafe(model) or not model.strip(" ."):
+        raise ConfigError(
+            f"model {model!r}", "the name of a registered model", "see those in the MLflow UI"
+        )
+    return model

@@ -1,0 +1,129 @@
+"""Results as tables in the terminal: answers, explanations, the leaderboard, the gate's verdict."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from recsys.recommend.queries.answers import Answer
+    from recsys.recommend.queries.explanation import Explanation
+
+
+def leaderboard(board: Sequence[Mapping[str, Any]], holdout: str) -> Table:
+    """Compare models on the holdout, best first, with 95 % bootstrap intervals over users."""
+    from recsys.evaluation.holdouts import MEASURED
+
+    title = f"{holdout} holdout, known likes left out of the ranking"
+    table = Table(title=title, title_justify="left", box=SIMPLE)
+    table.add_column("")
+    for entry in board:
+        table.add_column(entry["model"], justify="right")
+    for label, name in MEASURED:
+        if name in board[0]["metrics"]:
+            table.add_row(label, *(f"{entry['metrics'][name]['mean']:.4f}" for entry in board))
+        if name == "precision_at_5":
+            table.add_row("  95 % interval", *(_span(entry["metrics"][name]) for entry in board))
+            table.add_row("  LightFM ahead by", *(_ahead(entry["behind_by"]) for entry in board))
+    return table
+
+
+def cold_start(compared: Mapping[str, Any]) -> Table | None:
+    """Results for items, users and tags unseen in training; None if none were measured."""
+    table = Table(title="unseen in training", title_justify="left", box=SIMPLE, show_header=False)
+    table.add_column("")
+    table.add_column("", justify="right")
+    table.add_column("")
+    if cold := compared.get("cold"):
+        means = {name: entry["precision_at_5"]["mean"] for name, entry in cold["models"].items()}
+        own = means.pop(compared["winner"])
+        others = ", ".join(f"{name} {value:.4f}" for name, value in means.items())
+        about = f"precision at 5, {cold['items']:,} cold items ranked by their features"
+        table.add_row(about, f"{own:.4f}", others)
+    if foldin := compared.get("foldin"):
+        about = f"precision at 5, {foldin['users']:,} new users folded in from a few likes"
+        trained = f"{foldin['share']:.0%} of trained users' {foldin['trained']:.4f}"
+        table.add_row(about, f"{foldin['foldin']:.4f}", trained)
+    if asked := compared.get("suggestion"):
+        others = f"co-occurrence {asked['co_occurrence']:.4f}, popularity {asked['popularity']:.4f}"
+        about = f"recall at 10, one {escape(asked['type'])} hidden from {asked['items']:,} items"
+        table.add_row(about, f"{asked['neighbours']:.4f}", others)
+    return table if table.row_count else None
+
+
+def verdict(judged: Mapping[str, Any]) -> Table:
+    """List the conditions of the gate: what was found of a challenger, and what was required."""
+    table = Table(title="gate", title_justify="left", box=SIMPLE)
+    for column, kept in (("", True), ("", True), ("found", False), ("required", False)):
+        table.add_column(column, no_wrap=kept)
+    for check in judged["checks"]:
+        mark = "[green]✓[/green]" if check["passed"] else "[red]✗[/red]"
+        table.add_row(mark, check["name"], escape(check["found"]), check["wanted"])
+    return table
+
+
+def _ahead(difference: Mapping[str, float] | None) -> str:
+    return "" if difference is None else f"{difference['mean']:+.4f} ({_span(difference)})"
+
+
+def _span(estimate: Mapping[str, float]) -> str:
+    return f"{estimate['low']:.4f}..{estimate['high']:.4f}"
+
+
+def answer(title: str, rows: Answer) -> Table:
+    """Lay out an answer as a table with its notes below."""
+    table = Table(
+        title=plain(title), title_justify="left", caption_justify="left", box=SIMPLE, expand=True
+    )
+    if rows.notes:
+        table.caption = plain("; ".join(rows.notes))
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("id", no_wrap=True, max_width=32)
+    table.add_column("name", no_wrap=True, overflow="ellipsis", ratio=1)
+    table.add_column("score", justify="right", no_wrap=True)
+    reasons = any(row.reason for row in rows)
+    if reasons:
+        table.add_column("why", no_wrap=True, overflow="ellipsis", ratio=1)
+    for place, row in enumerate(rows, start=1):
+        cells: list[Text | str] = [str(place), plain(row.id), plain(row.name), f"{row.score:.3f}"]
+        table.add_row(*cells, *([plain(row.reason)] if reasons else []))
+    return table
+
+
+def explanation(found: Explanation) -> Table:
+    """Lay out the parts of a score, and the liked items nearest to the item."""
+    title = f"{found.name} for {found.user}: {found.score:.3f}"
+    table = Table(title=plain(title), title_justify="left", box=SIMPLE, caption_justify="left")
+    table.add_column("part", no_wrap=True, overflow="ellipsis")
+    for column in ("vector", "bias", "sum"):
+        table.add_column(column, justify="right", no_wrap=True)
+    labels = {"user": "the user", "item": "the item itself"}
+    for part in found.parts:
+        numbers = (f"{number:+.3f}" for number in (part.vector, part.bias, part.value))
+        table.add_row(plain(labels.get(part.kind, part.id)), *numbers)
+    table.add_section()
+    table.add_row("score", "", "", f"{found.score:+.3f}")
+    near = ", ".join(f"{row.name} ({row.score:.2f})" for row in found.nearest)
+    table.caption = plain(f"most similar liked items: {near or 'nothing'}")
+    return table
+
+
+def plain(text: str) -> Text:
+    """Text without markup, control characters, or marks that reverse the direction of writing."""
+    # Not all of the category Cf: it has the direction marks, and the joiners of emoji as well.
+    return Text("".join("\ufffd" if _unsafe(letter) else letter for letter in text))
+
+
+def _unsafe(letter: str) -> bool:
+    return unicodedata.category(letter) in ("Cc", "Zl", "Zp", "Cs") or letter in _DIRECTION_MARKS
+
+
+_DIRECTION_MARKS = frozenset(
+    "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)
