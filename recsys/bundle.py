@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from recsys.base.arrays import AnyArray, Int32Array, IntArray
 from recsys.base.errors import InputError, NotFoundError
 from recsys.data.idmap import IdMap
+from recsys.models.configuration import with_current_names
 from recsys.models.content import Profiles
 from recsys.models.foldin import FoldIn
 from recsys.models.mapping import Mapping as FeatureMapping
@@ -120,7 +121,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
         )
         sides[side] = {
             "length": information.mapping.length,
-            "strength": information.strength,
+            "strength": information.blending,
             "norm": information.profiles.norm,
         }
     manifest = {
@@ -189,14 +190,39 @@ def load_bundle(folder: Path) -> Bundle:
         ) from fault
 
 
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read what a bundle says of itself, without opening or checking its arrays and tables.
+
+    Configurations that an earlier release wrote come under the names of this one.
+
+    Raises
+    ------
+    InputError
+        If the folder has no readable manifest, its schema is a newer one, or it is not as it was
+        written.
+    NotFoundError
+        If there is no such folder.
+    """
+    manifest = _read_manifest(folder)
+    if not _sealed_as_written(manifest):
+        raise InputError(
+            f"{folder} is damaged ({MANIFEST} does not match its seal)",
+            "the manifest as it was written",
+            "copy or register the bundle again",
+        )
+    return _with_current_names(manifest)
+
+
 def _damaged(folder: Path, manifest: Mapping[str, Any]) -> str | None:
     """A file, or the manifest itself, that is not as it was written."""
     if damaged := find_damage(folder, manifest["files"]):
         return damaged
+    return None if _sealed_as_written(manifest) else f"{MANIFEST} does not match its seal"
+
+
+def _sealed_as_written(manifest: Mapping[str, Any]) -> bool:
     sealed = "seal" in manifest or int(manifest["schema_version"]) >= SEALED
-    if sealed and manifest.get("seal") != seal(manifest):
-        return f"{MANIFEST} does not match its seal"
-    return None
+    return not sealed or manifest.get("seal") == seal(manifest)
 
 
 def _unlisted(folder: Path, manifest: Mapping[str, Any]) -> str | None:
@@ -217,7 +243,7 @@ def _open(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
         IdMap(_one_chunk(items.column("id")), "item"),
         _one_chunk(items.column("name")) if "name" in items.column_names else None,
         Seen(_array(folder, "seen_indptr"), _array(folder, "seen_indices")),
-        manifest,
+        _with_current_names(manifest),
         # Before there was side information, every item in a bundle was a trained one.
         int(manifest.get("trained_items", items.num_rows)),
         item_features=_side(folder, "item", manifest),
@@ -225,6 +251,16 @@ def _open(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
         user_foldin=_foldin(folder, "user", manifest),
         item_foldin=_foldin(folder, "item", manifest),
     )
+
+
+def _with_current_names(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest, its configurations as this release names their hyper-parameters."""
+    found = dict(manifest)
+    if "configuration" in found:
+        found["configuration"] = with_current_names(found["configuration"])
+    if "started_from" in found:
+        found["started_from"] = [with_current_names(one) for one in found["started_from"]]
+    return found
 
 
 def _side(folder: Path, side: str, manifest: Mapping[str, Any]) -> SideInformation | None:

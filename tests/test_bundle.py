@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from recsys.base.errors import InputError, NotFoundError
-from recsys.bundle import Bundle, Seen, bundle_digest, load_bundle, save_bundle
+from recsys.bundle import Bundle, Seen, bundle_digest, load_bundle, read_manifest, save_bundle
 from recsys.data.idmap import IdMap
 from recsys.models.content import Profiles
 from recsys.models.foldin import FoldIn
@@ -71,14 +71,14 @@ def with_features(plain: Bundle) -> Bundle:
             length=0,
         ),
         share=np.array([0.5, 0, 1, 0, 1], np.float32),
-        strength=2,
+        blending=2,
     )
     users = SideInformation(
         vocabulary("country_de", support=[1]),
         Profiles(np.array([0, 1, 1]), np.array([0], np.int32), *np.ones((2, 1), np.float32)),
         Mapping(np.ones((1, 2), np.float32), np.array([0.5], np.float32), length=0),
         share=np.array([1, 0], np.float32),
-        strength=1,
+        blending=1,
     )
     return replace(
         plain,
@@ -96,6 +96,31 @@ def vocabulary(*names: str, support: list[int]) -> Vocabulary:
     types, values = zip(*(name.split("_") for name in names), strict=True)
     ids = IdMap(pa.array(names), "feature")
     return Vocabulary(ids, pa.array(types), pa.array(values), np.array(support, np.int32))
+
+
+def test_configurations_of_earlier_releases_come_under_todays_names(tmp_path: Path) -> None:
+    old = {"no_components": 8, "leaning": 1.0, "pooling": 0.25, "strength": 2, "epochs": 9}
+    new = {
+        "no_components": 8, "content_blending": 1.0, "user_blending": 0.25, "cold_blending": 2,
+        "epochs": 9,
+    }  # fmt: skip
+    plain = load_bundle(bundle(tmp_path / "bundle"))
+    about = {"configuration": old, "started_from": [{"pooling": 0.5}, {}]}
+    (tmp_path / "old").mkdir()
+    save_bundle(tmp_path / "old", replace(plain, manifest=about))
+    for manifest in (load_bundle(tmp_path / "old").manifest, read_manifest(tmp_path / "old")):
+        assert manifest["configuration"] == new
+        assert manifest["started_from"] == [{"user_blending": 0.5}, {}]
+
+
+def test_a_manifest_is_read_alone_and_not_if_it_was_changed(tmp_path: Path) -> None:
+    folder = bundle(tmp_path / "bundle")
+    (folder / "item_factors.npy").unlink()
+    assert read_manifest(folder)["seed"] == 3
+    text = (folder / "manifest.json").read_text()
+    (folder / "manifest.json").write_text(text.replace('"seed": 3', '"seed": 4'))
+    with pytest.raises(InputError, match="does not match its seal"):
+        read_manifest(folder)
 
 
 @pytest.mark.parametrize("features", [False, True])

@@ -16,15 +16,15 @@ import scipy.sparse as sp
 from recsys.base.arrays import Float32Array, Float64Array, IntArray
 from recsys.evaluation.holdouts import Estimate
 from recsys.models.content import Profiles
-from recsys.models.foldin import FoldIn, learn_foldin, pool
+from recsys.models.foldin import FoldIn, learn_foldin, pool_item_vectors
+from recsys.models.hybrid import HybridModel, profile_matrix, transposed
 from recsys.models.mapping import Mapping as FeatureMapping
-from recsys.models.strategies import Model, as_matrix, swapped
 from recsys.ranking.factors import Factors
 from recsys.ranking.metrics import bootstrap_interval, evaluate, paired_bootstrap, precision_at_k
 
 USERS_WITHHELD = 0.25  # of those in the test holdout
 FEW_LIKES = (1, 2, 3, 4, 5)
-STRENGTHS = (1.0, 2.0, 5.0, 10.0)
+COLD_BLENDINGS = (1.0, 2.0, 5.0, 10.0)
 COLD_METRICS = ("precision_at_5", "recall_at_20", "ndcg_at_10")
 
 
@@ -112,10 +112,10 @@ class ContentTable:
         return self.items.n_items
 
     def score(self, users: IntArray) -> Float32Array:
-        sums = self.likes[users] @ as_matrix(self.profiles)[: self.likes.shape[1]]
+        sums = self.likes[users] @ profile_matrix(self.profiles)[: self.likes.shape[1]]
         lengths = np.sqrt(np.asarray(sums.multiply(sums).sum(axis=1))).ravel()
         scale = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
-        scores = sp.diags(scale) @ (sums @ as_matrix(self.items).T)
+        scores = sp.diags(scale) @ (sums @ profile_matrix(self.items).T)
         return np.asarray(scores.toarray(), np.float32)
 
 
@@ -141,18 +141,18 @@ def shuffled(profiles: Profiles, seed: int) -> Profiles:
 
 
 def blend_sweep(
-    model: Model, held: Withheld, seed: int, strengths: Sequence[float] = STRENGTHS
+    model: HybridModel, held: Withheld, seed: int, blendings: Sequence[float] = COLD_BLENDINGS
 ) -> list[dict[str, Any]]:
     """Precision at 5 of cold items that were given a few likes, without a refit.
 
     Own vectors are folded in from the users who like an item, tag vectors come from its features,
-    blends take strength / (strength + likes) of the second.
+    blends take blending / (blending + likes) of the second.
 
     Returns
     -------
     list of dict
         One for each number of likes: `likes`, `items`, `own`, `features` and `blend` (by
-        strength).
+        blending).
     """
     assert model.item is not None
     likers = held.items.T.tocsr()
@@ -183,7 +183,7 @@ def blend_sweep(
 
         found = {
             share: _precision_of_blend(tagged, own, share, rest, masked)
-            for share in (0.0, 1.0, *(s / (s + few) for s in strengths))
+            for share in (0.0, 1.0, *(s / (s + few) for s in blendings))
         }
         rows.append(
             {
@@ -191,14 +191,14 @@ def blend_sweep(
                 "items": int(enough.sum()),
                 "own": found[0.0],
                 "features": found[1.0],
-                "blend": {f"{s:g}": found[s / (s + few)] for s in strengths},
+                "blend": {f"{s:g}": found[s / (s + few)] for s in blendings},
             }
         )
     return rows
 
 
-def best_strength(sweep: Sequence[Mapping[str, Any]]) -> float:
-    """The strength with the highest mean precision over all numbers of likes, the least of equals.
+def best_blending(sweep: Sequence[Mapping[str, Any]]) -> float:
+    """The blending with the highest mean precision over all numbers of likes, the least of equals.
 
     What the sweep says of that one is a little too good, for it was chosen there.
     """
@@ -218,12 +218,12 @@ def _precision_of_blend(
 
 def learn_item_foldin(factors: Factors, likes: sp.csr_matrix) -> FoldIn:
     """The map from the vectors of the users who like an item to that of the item."""
-    return learn_foldin(swapped(factors), likes.T.tocsr())
+    return learn_foldin(transposed(factors), likes.T.tocsr())
 
 
-def own_vectors(model: Model, foldin: FoldIn, likers: sp.csr_matrix) -> Float32Array:
+def own_vectors(model: HybridModel, foldin: FoldIn, likers: sp.csr_matrix) -> Float32Array:
     """Item vectors folded in from users (a row of `likers` an item), as long as trained ones."""
-    vectors: Float32Array = pool(model.own.user_factors, likers) @ foldin.matrix
+    vectors: Float32Array = pool_item_vectors(model.own.user_factors, likers) @ foldin.matrix
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     norms = np.linalg.norm(model.own.item_factors, axis=1)
     wanted = np.float32(norms[norms > 0].mean()) if (norms > 0).any() else np.float32(0)
@@ -232,13 +232,18 @@ def own_vectors(model: Model, foldin: FoldIn, likers: sp.csr_matrix) -> Float32A
 
 
 def measure_foldin(
-    model: Model, refit: Factors, held: Withheld, known: sp.csr_matrix, seed: int, samples: int
+    model: HybridModel,
+    refit: Factors,
+    held: Withheld,
+    known: sp.csr_matrix,
+    seed: int,
+    samples: int,
 ) -> dict[str, Any]:
     """Folded-in users against the same users trained, both over items that are not cold.
 
     Parameters
     ----------
-    model : Model
+    model : HybridModel
         Of the fit without them.
     refit : Factors
         Of the fit with them.

@@ -15,7 +15,7 @@ from recsys.base.arrays import Float64Array
 from recsys.evaluation.cold_start import (
     ContentTable,
     Withheld,
-    best_strength,
+    best_blending,
     blend_sweep,
     cold_factors,
     estimates,
@@ -25,10 +25,10 @@ from recsys.evaluation.cold_start import (
 )
 from recsys.evaluation.holdouts import HEADLINE, Estimate
 from recsys.evaluation.tag_suggestion import measure_suggestions
+from recsys.models.configuration import parse_configuration
+from recsys.models.hybrid import FeaturesBySide, HybridModel, count_likes, fit_hybrid, map_features
 from recsys.models.mapping import fit_mapping
-from recsys.models.plan import parse
 from recsys.models.popularity import popularity
-from recsys.models.strategies import Model, Sides, count_likes, learn, mapped
 from recsys.ranking.factors import Factors
 from recsys.ranking.metrics import bootstrap_interval, paired_bootstrap, precision_at_k
 
@@ -40,7 +40,7 @@ Tried = Mapping[str, Mapping[str, Any]]
 class Fitted:
     """A strategy's model and the CPU seconds that it took."""
 
-    model: Model
+    model: HybridModel
     seconds: float
 
 
@@ -52,7 +52,7 @@ class Fits:
     tried : mapping of str to mapping
         `configuration` and `epochs` of the best trial of each strategy.
     interactions : csr_matrix float32 (n_users, n_items)
-    sides : Sides or None
+    sides : FeaturesBySide or None
     seed : int
     submit : callable
         Runs a function with arguments, now or side by side with others.
@@ -62,7 +62,7 @@ class Fits:
         self,
         tried: Tried,
         interactions: sp.csr_matrix,
-        sides: Sides | None,
+        sides: FeaturesBySide | None,
         seed: int,
         submit: Submit,
     ) -> None:
@@ -80,19 +80,19 @@ class Fits:
 
 
 def _fit(
-    tried: Tried, interactions: sp.csr_matrix, sides: Sides | None, seed: int
+    tried: Tried, interactions: sp.csr_matrix, sides: FeaturesBySide | None, seed: int
 ) -> dict[str, Fitted]:
     """One training, and what each strategy makes of it."""
     start = time.thread_time()
     name, trial = next(iter(tried.items()))
-    model = learn(interactions, trial["configuration"], trial["epochs"], seed, sides)
+    model = fit_hybrid(interactions, trial["configuration"], trial["epochs"], seed, sides)
     found = {name: Fitted(model, time.thread_time() - start)}
     for other, also in tried.items():
         if other != name:
             assert sides is not None, "nothing is mapped without features"
             again = time.thread_time()
-            plan = parse(also["configuration"])[1]
-            made = mapped(model.own, interactions, plan, sides)
+            parameters = parse_configuration(also["configuration"])[1]
+            made = map_features(model.own, interactions, parameters, sides)
             seconds = found[name].seconds + time.thread_time() - again
             found[other] = Fitted(made, seconds)
     return found
@@ -162,14 +162,16 @@ def cold(
     }
 
 
-def _controls(model: Model, trial: Mapping[str, Any], held: Withheld, seed: int) -> dict[str, Any]:
+def _controls(
+    model: HybridModel, trial: Mapping[str, Any], held: Withheld, seed: int
+) -> dict[str, Any]:
     """Content without a model, numbers of likes (there are none), and features dealt by chance."""
     assert model.item is not None
     profiles = model.item.profiles
-    plan = parse(trial["configuration"])[1]
+    parameters = parse_configuration(trial["configuration"])[1]
     dealt = shuffled(profiles, seed)
     liked = np.flatnonzero(count_likes(held.train, "item"))
-    mapping = fit_mapping(dealt, model.own, liked, plan.penalty, plan.bias_gain)
+    mapping = fit_mapping(dealt, model.own, liked, parameters.penalty, parameters.bias_gain)
     popular = popularity(held.train)
     return {
         "content": ContentTable(profiles, held.train, profiles.rows(held.cold)),
@@ -216,7 +218,7 @@ def compare(
     if model.item is not None and len(held.cold):
         found["cold"] = cold(away, tried, held, seed=seed, samples=samples)
         found["blend"] = blend_sweep(model, held, seed)
-        found["strength"] = best_strength(found["blend"])
+        found["cold_blending"] = best_blending(found["blend"])
     if refit.item is not None:
         own = refit.own.item_factors
         if (asked := measure_suggestions(refit.item, own, seed)) is not None:

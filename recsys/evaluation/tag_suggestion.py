@@ -9,8 +9,8 @@ import scipy.sparse as sp
 
 from recsys.base.arrays import AnyArray, BoolArray, Float32Array, Float64Array
 from recsys.models.content import Profiles, suggest_features
+from recsys.models.hybrid import profile_matrix
 from recsys.models.side import SideInformation
-from recsys.models.strategies import as_matrix
 
 ITEMS = 1000  # asked about, at most
 AMONG = 10
@@ -50,7 +50,7 @@ def measure_suggestions(
     cases = _hidden(trained, types == kind, seed, items)
     if not cases:
         return None
-    present = as_matrix(trained)
+    present = profile_matrix(trained)
     present.data = np.ones_like(present.data)
     support = np.asarray(present.sum(axis=0)).ravel()
     together = (present.T @ present).tocsr()

@@ -56,7 +56,7 @@ class FoldIn:
 
     def users(self, item_factors: Float32Array, likes: Rows) -> Float32Array:
         """The vectors of many users, a row of `likes` each: float32 (n_users, d)."""
-        return pool(item_factors, likes) @ self.matrix
+        return pool_item_vectors(item_factors, likes) @ self.matrix
 
 
 def learn_foldin(factors: Factors, likes: Rows, penalty: float = RIDGE) -> FoldIn:
@@ -78,7 +78,7 @@ def learn_foldin(factors: Factors, likes: Rows, penalty: float = RIDGE) -> FoldI
     FoldIn
     """
     trained = np.diff(likes.indptr) > 0
-    inputs = pool(factors.item_factors, likes)[trained].astype(np.float64)
+    inputs = pool_item_vectors(factors.item_factors, likes)[trained].astype(np.float64)
     gram = inputs.T @ inputs
     d = len(gram)
     scale = np.trace(gram) / max(1, d)
@@ -89,7 +89,7 @@ def learn_foldin(factors: Factors, likes: Rows, penalty: float = RIDGE) -> FoldI
     return FoldIn(np.asarray(matrix, np.float32))
 
 
-def pooled(factors: Factors, likes: Rows, share: float) -> Factors:
+def blend_users(factors: Factors, likes: Rows, share: float) -> Factors:
     """Users drawn towards what they like: a share of each vector is the folded-in one.
 
     A user's own vector has been fitted to a few likes and to chance; the map knows what all users
@@ -111,7 +111,7 @@ def pooled(factors: Factors, likes: Rows, share: float) -> Factors:
     return replace(factors, user_factors=own + shares * (folded - own))
 
 
-def pool(item_factors: Float32Array, likes: Rows) -> Float32Array:
+def pool_item_vectors(item_factors: Float32Array, likes: Rows) -> Float32Array:
     """The sum of each row's item vectors over the root of their number [2]_: float32 (n_rows, d).
 
     Zero for an empty row.

@@ -3,118 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from lightfm import LightFM
 
 from recsys.base.arrays import AnyArray, Float32Array
-from recsys.base.errors import ConfigError
+from recsys.models.configuration import LightFMParameters
 from recsys.models.spectral import Spectrum
 from recsys.ranking.factors import Factors
-
-Loss = Literal["warp", "bpr", "warp-kos", "logistic"]
-Schedule = Literal["adagrad", "adadelta"]
-Initialisation = Literal["random", "spectral"]
 
 # A vector this long is no representation of anything: the steps have run away, and what
 # precision such a model still shows is an accident. Sound fits stay below 100.
 RUNAWAY = 1e4
 
 
-# Least and largest value that LightFM, or the memory of a machine, has a use for.
-WHOLE = {"no_components": (1, 10_000), "max_sampled": (1, 1_000_000), "k": (1, 1_000_000)}
-WHOLE |= {"n": (1, 1_000_000)}
-REAL = {"learning_rate": (1e-12, 1e30), "user_alpha": (0.0, 1e6), "item_alpha": (0.0, 1e6)}
-REAL |= {"rho": (0.0, 1.0), "epsilon": (0.0, 1e6)}
-
-
 class DivergedError(Exception):
     """Training ran away: factors are not finite, or far too large."""
-
-
-def _require_number(name: str, value: Any) -> None:
-    low, high = WHOLE[name] if name in WHOLE else REAL[name]
-    kinds = int if name in WHOLE else int | float
-    # Not a number compares as neither, so it is refused too.
-    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
-        kind = "a whole number" if name in WHOLE else "a number"
-        raise ConfigError(
-            f"{name} {value!r}", f"{kind} from {low:g} to {high:g}", "mend it in search.space"
-        )
-
-
-@dataclass(frozen=True)
-class Hyperparameters:
-    """What LightFM is told, under its own names, and what its vectors begin as.
-
-    Defaults are LightFM's. Regularisation may be given once for both sides (`from_dict` with
-    `alpha`) as the founding article does. `initialisation` is "random", LightFM's own, or
-    "spectral" (see `recsys.models.spectral`).
-    """
-
-    no_components: int = 10
-    learning_rate: float = 0.05
-    user_alpha: float = 0.0
-    item_alpha: float = 0.0
-    max_sampled: int = 10
-    loss: Loss = "warp"
-    learning_schedule: Schedule = "adagrad"
-    rho: float = 0.95
-    epsilon: float = 1e-6
-    k: int = 5
-    n: int = 10
-    initialisation: Initialisation = "random"
-
-    def __post_init__(self) -> None:
-        named = ("loss", Loss), ("learning_schedule", Schedule), ("initialisation", Initialisation)
-        for name, kind in named:
-            if getattr(self, name) not in (allowed := get_args(kind)):
-                raise ConfigError(
-                    f"{name} {getattr(self, name)!r}",
-                    f"one of {', '.join(allowed)}",
-                    "mend it in search.space",
-                )
-        for entry in fields(self):
-            if isinstance(entry.default, int | float):
-                _require_number(entry.name, getattr(self, entry.name))
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Hyperparameters:
-        """From a search's configuration, plain Python numbers whatever they come as.
-
-        `alpha` stands for both regularisations, `user_alpha_scale` for the ratio of the user's
-        to the item's.
-
-        Raises
-        ------
-        ConfigError
-            If a name is none of LightFM's, or a loss or schedule is unknown.
-        """
-        values = dict(values)
-        if "alpha" in values:
-            values["user_alpha"] = values["item_alpha"] = values.pop("alpha")
-        if "user_alpha_scale" in values:
-            values["user_alpha"] = values.pop("user_alpha_scale") * values.get("item_alpha", 0)
-        known = {entry.name for entry in fields(cls)}
-        if unknown := set(values) - known:
-            raise ConfigError(
-                f"no hyper-parameter {sorted(unknown)[0]!r}",
-                f"one of {', '.join(sorted(known | {'alpha', 'user_alpha_scale'}))}",
-                "rename it in search.space",
-            )
-        return cls(**{name: _without_numpy(value) for name, value in values.items()})
-
-    def for_lightfm(self) -> dict[str, Any]:
-        """What its constructor takes."""
-        return {name: v for name, v in asdict(self).items() if name != "initialisation"}
-
-
-def _without_numpy(value: Any) -> Any:
-    # LightFM refuses numpy integers, and JSON numpy floats.
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _has_identity(features: sp.csr_matrix | None, n: int) -> bool:
@@ -140,7 +46,7 @@ class Training:
     ----------
     interactions : csr_matrix float32 (n_users, n_items)
         Values other than one are used as sample weights.
-    hyperparameters : Hyperparameters
+    hyperparameters : LightFMParameters
     seed : int
     threads : int
         More than one is faster and not reproducible.
@@ -154,7 +60,7 @@ class Training:
     def __init__(
         self,
         interactions: sp.csr_matrix,
-        hyperparameters: Hyperparameters,
+        hyperparameters: LightFMParameters,
         seed: int,
         *,
         threads: int = 1,

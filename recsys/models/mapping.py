@@ -330,13 +330,13 @@ def _csr(profiles: Profiles) -> Any:
     return sp.csr_matrix(parts, shape=(profiles.n_items, profiles.n_features))
 
 
-def leaning(
-    factors: Factors, mapping: Mapping, profiles: Profiles, likes: IntArray, strength: float
+def blend_content(
+    factors: Factors, mapping: Mapping, profiles: Profiles, likes: IntArray, blending: float
 ) -> Factors:
-    """Item vectors that lean on features the more, the fewer likes an item has.
+    """Blend the features' vectors into the items', the more the fewer likes an item has.
 
-    The share of the mapped part is strength / (strength + likes): all of it for an item without
-    likes, half for one with `strength` likes, none for one without features.
+    The share of the mapped part is blending / (blending + likes): all of it for an item without
+    likes, half for one with `blending` likes, none for one without features.
 
     Parameters
     ----------
@@ -346,7 +346,7 @@ def leaning(
         Rows 0..n_items - 1 are those of the factors.
     likes : int (n_items,)
         Number of likes of each item.
-    strength : float
+    blending : float
         0 leaves items that were liked as they are. To be chosen on validation.
 
     Returns
@@ -355,8 +355,8 @@ def leaning(
     """
     head = profiles.rows(np.arange(factors.n_items))
     vectors, biases = mapping.vectors(head)
-    total = np.asarray(likes, np.float32) + np.float32(strength)
-    share = np.divide(strength, total, out=np.ones_like(total), where=total > 0)
+    total = np.asarray(likes, np.float32) + np.float32(blending)
+    share = np.divide(blending, total, out=np.ones_like(total), where=total > 0)
     share = np.where(head.described, share, 0).astype(np.float32)
     own, own_biases = factors.item_factors, factors.item_biases
     return replace(

@@ -38,7 +38,7 @@ class SideInformation:
 
     A vector in the bundle's factors is `share` times what the features give, plus a part of its
     own: all of it where nobody was there to learn from, a part of it that shrinks with the number
-    of likes where the model leans on features, all of it and an own part besides where both were
+    of likes where features are blended in, all of it and an own part besides where both were
     trained together.
 
     Parameters
@@ -49,13 +49,13 @@ class SideInformation:
     mapping : recsys.models.mapping.Mapping
         A vector and a bias for each feature.
     share : float32 (n,)
-    strength : float
+    blending : float
         For items (users) still to come: their share with so many likes is
-        strength / (strength + likes), and 1 without likes.
+        blending / (blending + likes), and 1 without likes.
     """
 
     vocabulary: Vocabulary
     profiles: Profiles
     mapping: FeatureMapping
     share: Float32Array
-    strength: float
+    blending: float

@@ -23,10 +23,10 @@ from recsys.data.interactions import Interactions
 from recsys.evaluation.cold_start import learn_item_foldin, withhold
 from recsys.evaluation.comparison import Fits, compare
 from recsys.evaluation.holdouts import HEADLINE, Measured, as_leaderboard, differences, measure
+from recsys.models.configuration import HYBRID_NAMES, parse_configuration
 from recsys.models.foldin import learn_foldin
-from recsys.models.plan import PLAN_NAMES, parse
+from recsys.models.hybrid import HybridModel, fit_hybrid
 from recsys.models.popularity import popularity
-from recsys.models.strategies import Model, learn
 from recsys.pipeline.preparation import load_core
 from recsys.ranking.factors import Factors
 from recsys.store.exchange import Exchange
@@ -43,7 +43,7 @@ from recsys.tuning.workers import Pool, RemoteProblem, RemoteWorkers, ThreadWork
 LIGHTFM = "lightfm"
 
 
-@stage(version=7, unkeyed=("recorder", "workers", "pool", "exchange"))
+@stage(version=8, unkeyed=("recorder", "workers", "pool", "exchange"))
 def tune(
     folder: Path,
     holdouts: Stage,
@@ -129,10 +129,10 @@ def adoptable(champion: Mapping[str, Any]) -> dict[str, Any]:
 
     How much items to come keep of their features is found out anew on the data of the day.
     """
-    return {name: v for name, v in champion["configuration"].items() if name != "strength"}
+    return {name: v for name, v in champion["configuration"].items() if name != "cold_blending"}
 
 
-@stage(version=1)
+@stage(version=2)
 def adopt(
     folder: Path,
     holdouts: Stage,
@@ -148,10 +148,10 @@ def adopt(
     """
     configuration = {name: value for name, value in adopted.items() if name != "epochs"}
     epochs = adopted["epochs"]
-    strategy = parse(configuration)[1].strategy
+    strategy = parse_configuration(configuration)[1].strategy
     tried = {strategy: {"configuration": configuration, "epochs": epochs}}
     if strategy == "mapped":
-        plain = {name: v for name, v in configuration.items() if name not in PLAN_NAMES}
+        plain = {name: v for name, v in configuration.items() if name not in HYBRID_NAMES}
         tried = {
             "none": {"configuration": {"strategy": "none", **plain}, "epochs": epochs},
             **tried,
@@ -175,7 +175,7 @@ def warm_start(champion: Mapping[str, Any] | None, data_fingerprint: str) -> lis
         return []
     if champion["data_fingerprint"] == data_fingerprint:
         return list(champion["started_from"])
-    left_out = PLAN_NAMES | {"epochs"}
+    left_out = HYBRID_NAMES | {"epochs"}
     return [{n: v for n, v in champion["configuration"].items() if n not in left_out}]
 
 
@@ -208,7 +208,7 @@ def _workers(
         models.clear()
 
 
-@stage(version=2, unkeyed=("workers",))
+@stage(version=3, unkeyed=("workers",))
 def evaluate(
     folder: Path,
     holdouts: Stage,
@@ -242,7 +242,7 @@ def evaluate(
             configurations["als"] = asdict(als)
         fitted = fits.results()
         served = None if away is None else away.results()
-    winner = parse(tuned.counts["configuration"])[1].strategy
+    winner = parse_configuration(tuned.counts["configuration"])[1].strategy
     models[LIGHTFM] = fitted[winner].model.factors
     measured = {
         name: measure(
@@ -295,7 +295,7 @@ def refit(
     features: Stage,
     seed: int,
     threads: int = 1,
-) -> Model:
+) -> HybridModel:
     """Train a configuration, whoever found it and when, on these interactions.
 
     Parameters
@@ -315,10 +315,10 @@ def refit(
     """
     values = {name: value for name, value in configuration.items() if name != "epochs"}
     sides = load_sides(features, interactions.shape)
-    return learn(interactions, values, configuration["epochs"], seed, sides, threads)
+    return fit_hybrid(interactions, values, configuration["epochs"], seed, sides, threads)
 
 
-@stage(version=5, unkeyed=("versions",))
+@stage(version=6, unkeyed=("versions",))
 def fit(
     folder: Path,
     core: Stage,
@@ -334,8 +334,8 @@ def fit(
     matrix = interactions.matrix()
     configuration = _configuration(tuned)
     # How much new items with few likes keep of their features was found out by serving some.
-    if strength := measured.read_json("strategies.json").get("strength"):
-        configuration["strength"] = strength
+    if blending := measured.read_json("strategies.json").get("cold_blending"):
+        configuration["cold_blending"] = blending
     # Sums of products differ in their last bits with the threads that share them, and a model that
     # is made again would be another version. LightFM's own threads are none of these.
     with threadpool_limits(1, user_api="blas"):
@@ -364,7 +364,7 @@ def fit(
 
 
 def _bundle(
-    model: Model, core: Stage, interactions: Interactions, about: Mapping[str, Any]
+    model: HybridModel, core: Stage, interactions: Interactions, about: Mapping[str, Any]
 ) -> Bundle:
     """The model with the whole catalogue, as far as its features are known, and the fold-ins."""
     matrix = interactions.matrix()

@@ -31,7 +31,7 @@ from recsys.base.errors import RegistryError
 from recsys.base.events import Note, emit
 from recsys.base.redaction import redacted
 from recsys.base.retries import pauses, retry
-from recsys.models.plan import PLAN_NAMES
+from recsys.models.configuration import HYBRID_NAMES, with_current_names
 from recsys.store.journal import Journal
 from recsys.tracking.client import MISSING, PatientClient, is_outage, prepare_database
 from recsys.tuning.figures import draw_study
@@ -232,7 +232,7 @@ class Tracker:
             diverged = tags[REASON] if tags.get(STATUS) == "diverged" else None
             newer = found.get(int(tags[TRIAL]))
             if newer is None or (
-                newer[0].data.tags["configuration"] == tags["configuration"]
+                _configuration(newer[0]) == _configuration(run)
                 and len(measured) > len(newer[1].curve)
             ):
                 found[int(tags[TRIAL])] = run, Recorded(measured, diverged)
@@ -370,7 +370,7 @@ class StudyRecorder:
         self._known: dict[int, TrialResult] = {}
 
     def begin(self) -> None:
-        entries = self._journal.read() if self._journal else []
+        entries = [_current(entry) for entry in self._journal.read()] if self._journal else []
         self._known = self._delivery.begin()
         for number, trial in replayed(entries).items():
             self._known[number] = _further(trial, self._known.get(number))
@@ -473,7 +473,7 @@ class Delivery:
         found: dict[int, TrialResult] = {}
         for number, (run, recorded) in known.items():
             tags, run_id = run.data.tags, run.info.run_id
-            trial = TrialResult(number, json.loads(tags["configuration"]), recorded.curve)
+            trial = TrialResult(number, _configuration(run), recorded.curve)
             # A run that was not terminated has yet to be told that it ended.
             if run.info.status != "RUNNING":
                 trial = replace(trial, status=cast("Status", tags.get(STATUS, "paused")))
@@ -583,6 +583,21 @@ class Delivery:
             draw_study(study, Path(folder))
             self._tracker.client.log_artifacts(self._run_id, folder, "figures")
         self._tracker.client.set_terminated(self._run_id, "FINISHED")
+
+
+def _configuration(run: Run) -> Configuration:
+    """The configuration of a trial's run, under today's names."""
+    return with_current_names(json.loads(run.data.tags["configuration"]))
+
+
+def _current(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A journal's entry, its configurations under today's names."""
+    found = dict(entry)
+    if "configuration" in found:
+        found["configuration"] = with_current_names(found["configuration"])
+    if "trials" in found:
+        found["trials"] = [_current(trial) for trial in found["trials"]]
+    return found
 
 
 def replayed(entries: Sequence[Mapping[str, Any]]) -> dict[int, TrialResult]:
@@ -727,7 +742,7 @@ def grouped(configuration: Configuration) -> dict[str, Any]:
     MLflow's parallel coordinates begin with the first names of the alphabet, and what only some
     trials have says nothing there.
     """
-    apart = PLAN_NAMES - {"strategy"}
+    apart = HYBRID_NAMES - {"strategy"}
     return {(f"features/{n}" if n in apart else n): v for n, v in configuration.items()}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from recsys.data import persistence
-from recsys.models.strategies import Side, Sides
+from recsys.models.hybrid import FeaturesBySide, SideFeatures
 from recsys.store.stages import Stage
 from recsys.tuning.trials import Problem
 
@@ -17,7 +17,7 @@ def load_problem(holdouts: Stage, features: Stage, seed: int, masked: bool = Tru
     return Problem(parts.train, parts.validation, seed=seed, masked=masked, sides=sides)
 
 
-def load_sides(features: Stage, shape: tuple[int, int]) -> Sides | None:
+def load_sides(features: Stage, shape: tuple[int, int]) -> FeaturesBySide | None:
     """The encoded features of both sides; None where there are none.
 
     Parameters
@@ -27,12 +27,12 @@ def load_sides(features: Stage, shape: tuple[int, int]) -> Sides | None:
     shape : (int, int)
         Users and items that are trained; they lead the encoded rows.
     """
-    found: dict[str, Side] = {}
+    found: dict[str, SideFeatures] = {}
     for name, trained in zip(("user", "item"), shape, strict=True):
         encoded = persistence.load_encoded(Path(features.path), name)
         if encoded is not None:
             counts = features.counts
-            found[name] = Side(
+            found[name] = SideFeatures(
                 encoded, trained, counts["identity"], counts["normalisation"], counts["weight"]
             )
-    return Sides(**found) if found else None
+    return FeaturesBySide(**found) if found else None

@@ -10,7 +10,7 @@ import skopt.space as sk
 
 from recsys.base.config import Choice, Range, Space
 from recsys.base.errors import ConfigError
-from recsys.models.plan import parse
+from recsys.models.configuration import parse_configuration
 
 Configuration = dict[str, Any]
 
@@ -64,7 +64,7 @@ class SearchSpace:
 
     def _require_sound(self) -> None:
         """Every end of a range and every choice is a value that can be trained with."""
-        parse(self.configuration(self.middle()))
+        parse_configuration(self.configuration(self.middle()))
         for place, (name, dimension) in enumerate(self.searched.items()):
             if strange := set(dimension.when or {}) - {*self.searched, *self.fixed}:
                 raise ConfigError(
@@ -76,7 +76,7 @@ class SearchSpace:
                 point = self.middle()
                 point[place] = value
                 # As if its condition were met: otherwise nobody would look at the value.
-                parse({**self.configuration(point), name: _typed(dimension, value)})
+                parse_configuration({**self.configuration(point), name: _typed(dimension, value)})
 
     def dimensions(self) -> list[sk.Dimension]:
         """The searched dimensions as scikit-optimize has them."""

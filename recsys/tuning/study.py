@@ -1,6 +1,6 @@
 """The study: trials without features, the best of them finished, then joint ones if asked for.
 
-Finished: its features mapped where there are some, its users leaning on what they like.
+Finished: its features mapped where there are some, its users blended with their fold-in.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from threadpoolctl import threadpool_limits
 
 from recsys.base.arrays import IntArray
 from recsys.base.config import Search
+from recsys.models.configuration import HybridParameters, parse_configuration
 from recsys.models.content import Profiles
-from recsys.models.foldin import pooled
+from recsys.models.foldin import blend_users
+from recsys.models.hybrid import map_features
 from recsys.models.mapping import choose
-from recsys.models.plan import Plan, parse
-from recsys.models.strategies import mapped
 from recsys.ranking.factors import Factors
 from recsys.tuning.portfolio import PORTFOLIO
 from recsys.tuning.search import (
@@ -35,13 +35,13 @@ from recsys.tuning.space import Configuration, SearchSpace
 from recsys.tuning.trials import Problem, Rung, TrialResult
 from recsys.tuning.workers import Workers
 
-# How far trained items may lean on their features. More than this, about half of what an item
+# How far features may be blended into trained items. More than this, about half of what an item
 # with the fewest likes says, has hurt warm users on the bundled sample.
-LEANINGS = (0.0, 1.0, 2.0)
-# How far trained users lean on what they like. On split 10, validation precision_at_5 at shares of
+CONTENT_BLENDINGS = (0.0, 1.0, 2.0)
+# The share of a trained user that is folded in. On split 10, validation precision_at_5 at shares of
 # 0, 1/4, 1/2, 3/4 and 1: citeulike-a 0.182, 0.184, 0.186, 0.185, 0.186 (192 components, 146
 # epochs), the bundled sample 0.440, 0.442, 0.438, 0.432, 0.420 (128 components, 260 epochs).
-POOLINGS = (0.0, 0.25, 0.5, 0.75)
+USER_BLENDINGS = (0.0, 0.25, 0.5, 0.75)
 
 
 @dataclass
@@ -118,7 +118,7 @@ def study_strategies(
             if can_map:
                 finished = _map(problem, plain, len(trials), cold_items)
             else:
-                finished = pool_users(problem, plain, len(trials))
+                finished = with_blended_users(problem, plain, len(trials))
         if can_map or finished.precision > plain.precision:
             trials.append(finished)
             _record(finished, recorder, max(finished.precision, plain.precision))
@@ -207,39 +207,44 @@ def _map(
         without(problem.sides.item.profiles(), cold_items), own, problem.train, seed=problem.seed
     )
     plans = [
-        Plan("mapped", chosen.penalty, chosen.bias_gain, leaning=strength) for strength in LEANINGS
+        HybridParameters("mapped", chosen.penalty, chosen.bias_gain, content_blending=blending)
+        for blending in CONTENT_BLENDINGS
     ]
-    leant = [mapped(own, problem.train, plan, problem.sides).factors for plan in plans]
-    values = [problem.precision(factors) for factors in leant]
-    value, plan, items = max(zip(values, plans, leant, strict=True), key=lambda found: found[0])
-    value, plan = _pool(problem, own, items, plan, value)
+    blended = [
+        map_features(own, problem.train, parameters, problem.sides).factors for parameters in plans
+    ]
+    values = [problem.precision(factors) for factors in blended]
+    value, parameters, items = max(
+        zip(values, plans, blended, strict=True), key=lambda found: found[0]
+    )
+    value, parameters = _blend_users(problem, own, items, parameters, value)
     configuration = {
         **plain.configuration,
         "strategy": "mapped",
-        "penalty": plan.penalty,
-        "bias_gain": plan.bias_gain,
-        "leaning": plan.leaning,
-        "pooling": plan.pooling,
+        "penalty": parameters.penalty,
+        "bias_gain": parameters.bias_gain,
+        "content_blending": parameters.content_blending,
+        "user_blending": parameters.user_blending,
     }
     rung = replace(plain.best, precision=value)
     reason = f"trial {plain.number}, features mapped"
     return TrialResult(number, configuration, (rung,), "complete", reason)
 
 
-def pool_users(problem: Problem, plain: TrialResult, number: int) -> TrialResult:
-    """A trial without features, its users leaning on what they like as far as pays on validation.
+def with_blended_users(problem: Problem, plain: TrialResult, number: int) -> TrialResult:
+    """A trial without features, its users blended with their fold-in as far as pays on validation.
 
     `number` is that of the trial returned. Nothing is trained, unless the model is gone.
     """
     assert plain.best is not None
     own = _factors(problem, plain)
-    value, plan = _pool(problem, own, own, Plan(), plain.precision)
+    value, parameters = _blend_users(problem, own, own, HybridParameters(), plain.precision)
     return TrialResult(
         number,
-        {**plain.configuration, "pooling": plan.pooling},
+        {**plain.configuration, "user_blending": parameters.user_blending},
         (replace(plain.best, precision=value),),
         "complete",
-        f"trial {plain.number}, users leaning on what they like",
+        f"trial {plain.number}, users blended with their fold-in",
     )
 
 
@@ -259,19 +264,19 @@ def _record(trial: TrialResult, recorder: Recorder, best: float) -> None:
     announce(trial, best)
 
 
-def _pool(
-    problem: Problem, own: Factors, items: Factors, plan: Plan, value: float
-) -> tuple[float, Plan]:
-    """The same plan with users leaning on their likes as far as pays.
+def _blend_users(
+    problem: Problem, own: Factors, items: Factors, parameters: HybridParameters, value: float
+) -> tuple[float, HybridParameters]:
+    """The same parameters with users blended with their fold-in as far as pays.
 
-    `items` are the factors as the plan has them so far, `value` is their precision.
+    `items` are the factors as the parameters has them so far, `value` is their precision.
     """
-    found = [(value, plan)]
-    for share in POOLINGS[1:]:
+    found = [(value, parameters)]
+    for share in USER_BLENDINGS[1:]:
         # Item vectors come from items alone: they are the same whatever the users are.
-        users = pooled(own, problem.train, share).user_factors
+        users = blend_users(own, problem.train, share).user_factors
         precision = problem.precision(replace(items, user_factors=users))
-        found.append((precision, replace(plan, pooling=share)))
+        found.append((precision, replace(parameters, user_blending=share)))
     return max(found, key=lambda pair: pair[0])
 
 
@@ -288,13 +293,13 @@ def without(profiles: Profiles, items: Sequence[int] | IntArray) -> Profiles:
 
 
 def _strategy(trial: TrialResult) -> str:
-    return parse(trial.configuration)[1].strategy
+    return parse_configuration(trial.configuration)[1].strategy
 
 
 def best_of(trials: Sequence[TrialResult]) -> TrialResult | None:
     """The trial with the highest precision, of equals one with its features mapped, then the first.
 
-    A mapped model ranks warm users as the one it was mapped from unless leaning helps, and
+    A mapped model ranks warm users as the one it was mapped from unless blending helps, and
     answers for items never seen as well.
     """
     return max(

@@ -13,9 +13,9 @@ from typing import Any, Literal
 import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
+from recsys.models.hybrid import FeaturesBySide, start_training
 from recsys.models.lightfm import DivergedError, Training
 from recsys.models.spectral import Spectrum
-from recsys.models.strategies import Sides, start
 from recsys.ranking.factors import Factors
 from recsys.ranking.metrics import precision_at_k
 from recsys.tuning.checkpoints import CheckpointStore, MemoryCheckpoints
@@ -37,7 +37,7 @@ class Problem:
         Of the model's initialisation and its sampling.
     masked : bool
         False leaves the training interactions in the ranking, as the founding article does.
-    sides : Sides or None
+    sides : FeaturesBySide or None
         Features, for configurations whose strategy is to train with them.
     """
 
@@ -46,14 +46,16 @@ class Problem:
     k: int = 5
     seed: int = 0
     masked: bool = True
-    sides: Sides | None = None
+    sides: FeaturesBySide | None = None
 
     def precision(self, factors: Factors) -> float:
         known = self.train if self.masked else None
         return float(precision_at_k(factors, self.validation, known=known, k=self.k).mean())
 
     def training(self, configuration: Mapping[str, Any]) -> Training:
-        return start(self.train, configuration, self.seed, self.sides, spectrum=self._spectrum)
+        return start_training(
+            self.train, configuration, self.seed, self.sides, spectrum=self._spectrum
+        )
 
     @cached_property
     def _spectrum(self) -> Spectrum:

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from recsys.models.strategies import learn
+from recsys.models.hybrid import fit_hybrid
 from recsys.ranking.metrics import bootstrap_interval, paired_bootstrap, precision_at_k
 from recsys.tuning.als import tune_als
 from tests.benchmarks.bench_search import data_sets, load, run
@@ -28,7 +28,7 @@ def compare(dataset: str, seed: int, folder: Path) -> dict[str, Any]:
     best = run(dataset, seed, "ours, full space", folder)
     parts = load(dataset, seed)
     known = parts.refit_train()
-    lightfm = learn(known, best.configuration, best.epochs, seed).factors
+    lightfm = fit_hybrid(known, best.configuration, best.epochs, seed).factors
     als, validation = tune_als(
         parts.train, parts.validation, trials=10**6, seed=seed, seconds=best.seconds
     )

@@ -4,9 +4,9 @@ Both sides: the article's space, one thread, the same problem and seed, the same
 every CPU second of training, measuring and asking the surrogate counts. The article's side is
 forest_minimize with the epochs as a plain dimension, 40 trials of one number each. Ours gets as
 many CPU seconds, and a third of them in the full space, the pipeline's own. As in the pipeline,
-users of its best model lean on what they like as far as pays on validation; this is worked out anew
-for every new best, so that the curve says what a search ended there would return. Winners are refit
-on train and validation and scored once on the test holdout.
+users of its best model are blended with their fold-in as far as pays on validation; this is worked
+out anew for every new best, so that the curve says what a search ended there would return. Winners
+are refit on train and validation and scored once on the test holdout.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from recsys.base.config import ARTICLE_SPACE, DEFAULT_SPACE, Article, Range, Spa
 from recsys.data.interactions import read_interactions
 from recsys.data.kcore import kcore
 from recsys.data.splits import Split, split
-from recsys.models.strategies import learn
+from recsys.models.hybrid import fit_hybrid
 from recsys.ranking.metrics import precision_at_k
 from recsys.tuning.article import article_study
 from recsys.tuning.portfolio import PORTFOLIO
 from recsys.tuning.search import Budget, NullRecorder, Policy, run_study
 from recsys.tuning.space import Configuration, SearchSpace
 from recsys.tuning.stopping import Converged
-from recsys.tuning.study import pool_users
+from recsys.tuning.study import with_blended_users
 from recsys.tuning.trials import Problem, Rung, TrialResult
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "likes.psv.gz"
@@ -133,7 +133,7 @@ def article(parts: Split, seed: int) -> Outcome:
 def ours(parts: Split, seed: int, space: Space, seconds: float, dataset: str) -> Outcome:
     """The pipeline's search, begun with what did well on data other than this."""
     problem = Problem(parts.train, parts.validation, seed=seed)
-    clock = Clock(seconds, lambda trial: pool_users(problem, trial, trial.number))
+    clock = Clock(seconds, lambda trial: with_blended_users(problem, trial, trial.number))
     searched = SearchSpace.from_config(space)
     elsewhere = [known for name, known in PORTFOLIO.items() if name != dataset]
     first = [searched.configuration(searched.point(known)) for known in elsewhere]
@@ -153,7 +153,7 @@ def outcome(parts: Split, seed: int, clock: Clock) -> Outcome:
     assert best.best is not None
     configuration, epochs = best.configuration, best.best.epoch
     known = parts.refit_train()
-    factors = learn(known, configuration, epochs, seed).factors
+    factors = fit_hybrid(known, configuration, epochs, seed).factors
     test = float(precision_at_k(factors, parts.test, known=known).mean())
     return Outcome(clock.steps, seconds, configuration, epochs, test, clock.trials)
 

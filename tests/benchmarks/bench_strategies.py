@@ -94,7 +94,7 @@ def lines(dataset: str, seed: int, found: Mapping[str, Any]) -> list[str]:
         blends = ", ".join(f"{name}: {value:.4f}" for name, value in row["blend"].items())
         told.append(
             f"  {row['likes']} likes: own {row['own']:.4f}, tags {row['features']:.4f}, "
-            f"by strength {blends}"
+            f"by blending {blends}"
         )
     foldin, asked = found["foldin"], found["suggestion"]
     told.append(

@@ -18,7 +18,8 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.sparse as sp
 
-from recsys.models.lightfm import Hyperparameters, Training
+from recsys.models.configuration import LightFMParameters
+from recsys.models.lightfm import Training
 from recsys.ranking.metrics import precision_at_k
 
 
@@ -45,7 +46,7 @@ def one(interactions: int, factors: int, epochs: int) -> dict[str, float]:
     base = peak()
     likes = generated(interactions)
     made = peak()
-    training = Training(likes, Hyperparameters(no_components=factors), 0)
+    training = Training(likes, LightFMParameters(no_components=factors), 0)
     training.advance(1)  # the first epoch draws the vectors, too
     start = time.process_time()
     training.advance(epochs)

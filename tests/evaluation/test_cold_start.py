@@ -11,16 +11,16 @@ from sklearn.preprocessing import normalize
 
 from recsys.evaluation.cold_start import (
     ContentTable,
-    best_strength,
+    best_blending,
     own_vectors,
     shuffled,
     withhold,
 )
 from recsys.evaluation.comparison import Fits, compare
 from recsys.models.content import inverse_frequency, tf_idf
-from recsys.models.strategies import Sides
+from recsys.models.hybrid import FeaturesBySide
 from recsys.ranking.factors import Factors
-from tests.models.test_strategies import SIZE, side
+from tests.models.test_hybrid import SIZE, side
 
 GROUPS, USERS, ITEMS = 4, 160, 48
 
@@ -34,8 +34,8 @@ def planted(seed: int = 0) -> tuple[sp.csr_matrix, sp.csr_matrix]:
     return tuple(sp.csr_matrix(part.astype(np.float32)) for part in (liked & ~held, held))
 
 
-def sides() -> Sides:
-    return Sides(
+def sides() -> FeaturesBySide:
+    return FeaturesBySide(
         item=side([[float(i % GROUPS == g) for g in range(GROUPS)] for i in range(ITEMS)], ITEMS)
     )
 
@@ -84,12 +84,12 @@ def test_vectors_folded_in_are_as_long_as_trained_ones():
     biases = np.zeros(6, np.float32)
     vectors = rng.standard_normal((6, 3)).astype(np.float32)
     from recsys.models.foldin import FoldIn
-    from recsys.models.strategies import Model
+    from recsys.models.hybrid import HybridModel
 
     factors = Factors(vectors, vectors * 2, biases, biases)
     likers = sp.csr_matrix(np.array([[1, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]], np.float32))
     foldin = FoldIn(np.eye(3, dtype=np.float32))
-    found = own_vectors(Model(factors, factors), foldin, likers)
+    found = own_vectors(HybridModel(factors, factors), foldin, likers)
     length = np.linalg.norm(vectors * 2, axis=1).mean()
     direction = vectors[0] + vectors[1]
     np.testing.assert_allclose(found[0], direction / np.linalg.norm(direction) * length, rtol=1e-5)
@@ -102,7 +102,10 @@ def compared() -> dict:
     cold = np.arange(8)
     tried = {
         "none": {"configuration": SIZE, "epochs": 30},
-        "mapped": {"configuration": SIZE | {"strategy": "mapped", "leaning": 1.0}, "epochs": 30},
+        "mapped": {
+            "configuration": SIZE | {"strategy": "mapped", "content_blending": 1.0},
+            "epochs": 30,
+        },
         "joint": {"configuration": SIZE | {"strategy": "joint"}, "epochs": 10},
     }
     held = withhold(known, test, cold, 1)
@@ -146,11 +149,11 @@ def test_the_sweep_starts_at_the_items_own_and_ends_at_their_features(compared: 
         assert set(row["blend"]) == {"1", "2", "5", "10"}
 
 
-def test_the_strength_is_the_best_on_average_and_the_least_of_equals(compared: dict):
+def test_the_blending_is_the_best_on_average_and_the_least_of_equals(compared: dict):
     sweep = [{"blend": {"1": 0.1, "5": 0.3}}, {"blend": {"1": 0.4, "5": 0.2}}]
-    assert best_strength(sweep) == 1
-    assert best_strength([*sweep, {"blend": {"1": 0.1, "5": 0.2}}]) == 5
-    assert compared["strength"] in (1, 2, 5, 10)
+    assert best_blending(sweep) == 1
+    assert best_blending([*sweep, {"blend": {"1": 0.1, "5": 0.2}}]) == 5
+    assert compared["cold_blending"] in (1, 2, 5, 10)
 
 
 def test_warm_users_are_compared_with_no_features(compared: dict):

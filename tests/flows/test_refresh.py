@@ -52,7 +52,7 @@ def test_a_refresh_fits_the_champion_s_configuration_to_new_data(
     found = manifest(fresh)
     assert found["data_fingerprint"] != manifest(same)["data_fingerprint"]
     # All but what is found out on today's data.
-    for name in champion.keys() - {"strength"}:
+    for name in champion.keys() - {"cold_blending"}:
         assert found["configuration"][name] == champion[name]
     # The next search starts there, as it would have from the champion before.
     (start,) = found["started_from"]

@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse as sp
 from sklearn.linear_model import Ridge
 
-from recsys.models.foldin import FoldIn, learn_foldin, pool, pooled
+from recsys.models.foldin import FoldIn, blend_users, learn_foldin, pool_item_vectors
 from recsys.ranking.factors import Factors
 
 
@@ -44,9 +44,13 @@ def test_a_case_worked_out_by_hand():
 def test_pool_is_the_matrix_product(monkeypatch):
     factors, likes = world()
     expected = slow_pool(factors, likes)
-    np.testing.assert_allclose(pool(factors.item_factors, likes), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        pool_item_vectors(factors.item_factors, likes), expected, rtol=1e-5, atol=1e-5
+    )
     monkeypatch.setattr("recsys.models.foldin._ENTRIES", 7)  # every user a portion, long ones alone
-    np.testing.assert_allclose(pool(factors.item_factors, likes), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        pool_item_vectors(factors.item_factors, likes), expected, rtol=1e-5, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("penalty", [1e-4, 0.1, 10.0])
@@ -63,7 +67,7 @@ def test_the_map_is_scikit_learns_ridge(penalty: float):
 def test_a_planted_map_is_found_and_new_users_get_their_vector():
     factors, likes = world(n_users=200)
     planted = np.random.default_rng(1).standard_normal((5, 5)).astype(np.float32)
-    users = pool(factors.item_factors, likes) @ planted
+    users = pool_item_vectors(factors.item_factors, likes) @ planted
     known = replace(factors, user_factors=users[:100], user_biases=factors.user_biases[:100])
     foldin = learn_foldin(known, likes[:100], penalty=1e-9)
     np.testing.assert_allclose(
@@ -90,7 +94,7 @@ def test_nothing_to_learn_from_gives_zero():
     assert not learn_foldin(factors, nobody).matrix.any()
 
 
-def test_pooled_users_are_between_their_own_vector_and_the_folded_in_one() -> None:
+def test_blended_users_are_between_their_own_vector_and_the_folded_in_one() -> None:
     likes = sp.csr_matrix(np.array([[1, 1, 0], [0, 1, 1], [0, 0, 0], [1, 0, 1]], np.float32))
     rng = np.random.default_rng(3)
     factors = Factors(
@@ -101,7 +105,7 @@ def test_pooled_users_are_between_their_own_vector_and_the_folded_in_one() -> No
     )
     folded = learn_foldin(factors, likes).users(factors.item_factors, likes)
     for share in (0.0, 0.25, 1.0):
-        found = pooled(factors, likes, share)
+        found = blend_users(factors, likes, share)
         expected = (1 - share) * factors.user_factors + share * folded
         expected[2] = factors.user_factors[2]  # likes nothing
         np.testing.assert_allclose(found.user_factors, expected, rtol=1e-5, atol=1e-6)

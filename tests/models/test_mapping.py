@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
 from recsys.models.content import Profiles, inverse_frequency, tf_idf
-from recsys.models.mapping import Mapping, choose, fit_mapping, leaning, ridge, similar_features
+from recsys.models.mapping import (
+    Mapping,
+    blend_content,
+    choose,
+    fit_mapping,
+    ridge,
+    similar_features,
+)
 from recsys.ranking.factors import Factors
 
 
@@ -167,15 +174,15 @@ def test_items_lean_on_their_tags_by_their_number_of_likes():
     vectors, biases = mapping.vectors(profiles)
     likes = np.full(120, 2)
     likes[0], likes[1] = 0, 6
-    leant = leaning(factors, mapping, profiles, likes, 2.0)
+    blended = blend_content(factors, mapping, profiles, likes, 2.0)
     for item, share in ((0, 1.0), (1, 0.25), (5, 0.5), (3, 0.0)):  # item 3 has no tag
         expected = (1 - share) * factors.item_factors[item] + share * vectors[item]
-        np.testing.assert_allclose(leant.item_factors[item], expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(blended.item_factors[item], expected, rtol=1e-4, atol=1e-5)
     expected = (factors.item_biases[5] + biases[5]) / 2
-    assert leant.item_biases[5] == pytest.approx(expected, abs=1e-5)
-    still = leaning(factors, mapping, profiles, np.full(120, 2), 0.0)
+    assert blended.item_biases[5] == pytest.approx(expected, abs=1e-5)
+    still = blend_content(factors, mapping, profiles, np.full(120, 2), 0.0)
     np.testing.assert_array_equal(still.item_factors, factors.item_factors)
-    assert leant.item_factors.dtype == leant.item_biases.dtype == np.float32
+    assert blended.item_factors.dtype == blended.item_biases.dtype == np.float32
 
 
 def test_features_are_compared_by_cosine():

@@ -12,7 +12,8 @@ from recsys.base.errors import ConfigError
 from recsys.data.features import with_identity
 from recsys.data.interactions import read_interactions
 from recsys.data.splits import split
-from recsys.models.lightfm import Hyperparameters, Training
+from recsys.models.configuration import LightFMParameters
+from recsys.models.lightfm import Training
 from recsys.models.spectral import LENGTH, STEP, Spectrum
 from recsys.tuning.trials import Problem, TrialResult, run_whole
 from tests.fixtures.planted import planted
@@ -93,7 +94,9 @@ def begun(
     initialisation: Literal["random", "spectral"], likes: sp.csr_matrix, **features: sp.csr_matrix
 ) -> dict[str, np.ndarray]:
     """Vectors after an epoch whose steps are too small to be seen."""
-    settings = Hyperparameters(no_components=4, learning_rate=1e-12, initialisation=initialisation)
+    settings = LightFMParameters(
+        no_components=4, learning_rate=1e-12, initialisation=initialisation
+    )
     training = Training(likes, settings, 3, **features)
     training.advance(1)
     return training.state()
@@ -142,4 +145,4 @@ def test_few_epochs_are_worth_more_than_after_a_random_start(seed: int) -> None:
 
 def test_an_unknown_start_is_refused() -> None:
     with pytest.raises(ConfigError, match="one of random, spectral"):
-        Hyperparameters.from_dict({"initialisation": "svd"})
+        LightFMParameters.from_dict({"initialisation": "svd"})

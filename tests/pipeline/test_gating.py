@@ -13,7 +13,7 @@ import pytest
 
 from recsys.base.config import Data, Evaluate, Fit, Gate
 from recsys.base.errors import InputError
-from recsys.bundle import Bundle, Seen, load_bundle, save_bundle
+from recsys.bundle import Bundle, Seen, load_bundle, read_manifest, save_bundle
 from recsys.data import persistence
 from recsys.models.popularity import popularity
 from recsys.pipeline import learning
@@ -157,6 +157,42 @@ def test_a_champion_that_cannot_be_trained_any_more_does_not_block_the_way(
     parts = persistence.load_split(Path(good.prepared.holdouts.path))
     with pytest.raises(InputError, match="diverged"):
         learning.refit(parts.train, wild, good.prepared.features, SEED)
+
+
+def test_a_champion_of_an_earlier_release_is_adopted_started_from_and_judged(
+    world: tuple[Path, Night, Night], tmp_path: Path
+) -> None:
+    folder, good, weak = world
+    # As the release before wrote it: other names for what is blended.
+    old = {
+        **GOOD,
+        "strategy": "mapped",
+        "leaning": 1.0,
+        "pooling": 0.25,
+        "strength": 2,
+        "epochs": 9,
+    }
+    champion = _stage(
+        tmp_path, good, load_bundle(good.bundle).factors, configuration=old,
+        data_fingerprint="another", started_from=[],
+    ).file("bundle")  # fmt: skip
+    new = {
+        **GOOD, "strategy": "mapped", "content_blending": 1.0, "user_blending": 0.25, "epochs": 9,
+    }  # fmt: skip
+    manifest = read_manifest(champion)
+    assert learning.adoptable(manifest) == new
+    assert learning.warm_start(manifest, good.prepared.core.digest) == [GOOD]
+    adopted = learning.adopt(
+        folder, good.prepared.holdouts, good.prepared.features, learning.adoptable(manifest), [],
+        SEED,
+    )  # fmt: skip
+    assert adopted.counts["strategies"]["mapped"]["configuration"]["user_blending"] == 0.25
+    verdict = judged(folder, weak, champion, "11")
+    found = pq.read_table(verdict.file("per_user.parquet")).column("champion").to_numpy()
+    parts = persistence.load_split(Path(good.prepared.holdouts.path))
+    known = parts.train + parts.validation
+    again = learning.refit(known, new, good.prepared.features, SEED).factors
+    assert found.tolist() == precision_at_k(again, parts.test, known, 5).tolist()
 
 
 def _stage(folder: Path, like: Night, factors: Any, **manifest: Any) -> Stage:

@@ -182,3 +182,28 @@ def test_what_the_journal_alone_knows_is_recalled_and_told(tmp_path: Path) -> No
     tracker = Tracker.connect(f"sqlite:///{tmp_path}/second/mlruns/mlflow.db", "planted")
     told = {number: found.curve for number, (_, found) in tracker.recorded_trials("key").items()}
     assert told == {trial.number: trial.curve for trial in first.trials}
+
+
+def test_trials_that_an_earlier_release_recorded_are_taken_up(tmp_path: Path) -> None:
+    old = {"no_components": 8, "pooling": 0.25}
+    rungs = Rung(1, 0.1, 0.5), Rung(2, 0.2, 0.5)
+    early, late = TrialResult(0, old, rungs[:1]), TrialResult(1, old, rungs[:1])
+    writer = recorder(tmp_path, Journal(tmp_path / "trials.jsonl"))
+    writer.begin()
+    for trial in (early, late):
+        writer.started(trial)
+        writer.measured(trial, trial.curve)
+    # One trial is in MLflow and the journal, of the other there is a rung more in the journal.
+    longer = TrialResult(1, old, rungs)
+    Journal(tmp_path / "trials.jsonl").append(
+        {"kind": "measured", "at": 1, "trial": 1, "configuration": old, "rungs": [[2, 0.2, 0.5]]}
+    )
+    again = recorder(tmp_path, Journal(tmp_path / "trials.jsonl"))
+    again.begin()
+    new = {"no_components": 8, "user_blending": 0.25}
+    assert again.recall(0, new).curve == early.curve
+    assert again.recall(1, new).curve == longer.curve
+    # What goes on in the runs of before is not told in new ones.
+    tracker = Tracker.connect(f"sqlite:///{tmp_path}/mlruns/mlflow.db", "planted")
+    assert tracker.recorded_trials("key")[1][1].curve == longer.curve
+    assert len(tracker._search("tags.kind = 'trial'")) == 2

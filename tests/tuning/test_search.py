@@ -15,7 +15,8 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from recsys.base.config import ARTICLE_SPACE, Article, Range, Space
 from recsys.data.interactions import read_interactions
 from recsys.data.splits import split
-from recsys.models.lightfm import DivergedError, Hyperparameters, Training
+from recsys.models.configuration import LightFMParameters
+from recsys.models.lightfm import DivergedError, Training
 from recsys.tuning.article import article_study
 from recsys.tuning.checkpoints import MemoryCheckpoints
 from recsys.tuning.search import Budget, NullRecorder, Policy, Recorded, Study, run_study
@@ -54,7 +55,7 @@ def outcome(found: Study) -> list[tuple[object, ...]]:
 @pytest.mark.parametrize("start", ["random", "spectral"])
 def test_training_in_steps_is_training_at_once(start: Literal["random", "spectral"]) -> None:
     train = problem().train
-    hyperparameters = Hyperparameters(no_components=8, initialisation=start)
+    hyperparameters = LightFMParameters(no_components=8, initialisation=start)
     at_once, in_steps = (Training(train, hyperparameters, 3) for _ in range(2))
     at_once.advance(9)
     for epochs in (2, 3, 4):
@@ -140,7 +141,7 @@ def test_a_forgotten_model_is_trained_again_to_the_same_point() -> None:
 
 
 def test_divergence_is_found_early_and_told_as_a_finite_worst_value() -> None:
-    training = Training(problem().train, Hyperparameters(learning_rate=1e4), 1)
+    training = Training(problem().train, LightFMParameters(learning_rate=1e4), 1)
     with pytest.raises(DivergedError, match=r"factors of|not finite"):
         training.advance(3)
     wild = dict(SPACE) | {"learning_rate": Range(low=1e3, high=1e6, scale="log"), "alpha": 0.0}

@@ -11,13 +11,13 @@ import pytest
 import scipy.sparse as sp
 
 from recsys.base.config import Search
-from recsys.models.strategies import Side, Sides, learn
+from recsys.models.hybrid import FeaturesBySide, SideFeatures, fit_hybrid
 from recsys.tuning.portfolio import PORTFOLIO
 from recsys.tuning.search import NullRecorder
-from recsys.tuning.study import POOLINGS, best_by_strategy, best_of, study_strategies, without
+from recsys.tuning.study import USER_BLENDINGS, best_by_strategy, best_of, study_strategies, without
 from recsys.tuning.trials import Problem, Rung, TrialResult
 from tests.evaluation.test_cold_start import GROUPS, ITEMS, planted
-from tests.models.test_strategies import side
+from tests.models.test_hybrid import side
 
 
 @dataclass
@@ -41,13 +41,13 @@ class Diary(NullRecorder):
         self.ended += 1
 
 
-def items() -> Side:
+def items() -> SideFeatures:
     return side([[float(i % GROUPS == g) for g in range(GROUPS)] for i in range(ITEMS)], ITEMS)
 
 
 def problem() -> Problem:
     train, validation = planted()
-    return Problem(train, validation, seed=1, sides=Sides(item=items()))
+    return Problem(train, validation, seed=1, sides=FeaturesBySide(item=items()))
 
 
 GOOD = {"no_components": 24, "learning_rate": 0.06, "user_alpha": 1e-5, "item_alpha": 2e-5}
@@ -88,15 +88,15 @@ def test_users_lean_on_their_likes_as_far_as_pays_on_validation(featured: bool) 
     chosen = best_of(trials)
     assert chosen is not None
     reached = {}
-    for share in POOLINGS:
-        configuration = {**chosen.configuration, "pooling": share}
-        model = learn(asked.train, configuration, chosen.epochs[0], 1, asked.sides)
+    for share in USER_BLENDINGS:
+        configuration = {**chosen.configuration, "user_blending": share}
+        model = fit_hybrid(asked.train, configuration, chosen.epochs[0], 1, asked.sides)
         reached[share] = asked.precision(model.factors)
     assert chosen is trials[-1]
     assert chosen.precision == max(reached.values()) > reached[0.0]
-    assert chosen.configuration["pooling"] == max(reached, key=lambda share: reached[share])
+    assert chosen.configuration["user_blending"] == max(reached, key=lambda share: reached[share])
     assert chosen.reason == (
-        "trial 0, features mapped" if featured else "trial 0, users leaning on what they like"
+        "trial 0, features mapped" if featured else "trial 0, users blended with their fold-in"
     )
 
 
@@ -128,7 +128,7 @@ def test_what_is_said_of_cold_items_changes_nothing(study: Any) -> None:
     matrix = whole.encoded.matrix.tolil()
     matrix[:5] = 1
     told = replace(whole, encoded=replace(whole.encoded, matrix=matrix.tocsr()))
-    other = replace(problem(), sides=Sides(item=told))
+    other = replace(problem(), sides=FeaturesBySide(item=told))
     search = SEARCH.model_copy(update={"joint_trials": 0})
     found = study_strategies(other, search, 1, cold_items=np.arange(5))
     for name in ("penalty", "bias_gain"):
@@ -137,9 +137,9 @@ def test_what_is_said_of_cold_items_changes_nothing(study: Any) -> None:
 
 def test_without_features_there_is_nothing_to_map() -> None:
     trials = study_strategies(replace(problem(), sides=None), SEARCH, 1).trials
-    plain = [trial for trial in trials if "pooling" not in trial.configuration]
+    plain = [trial for trial in trials if "user_blending" not in trial.configuration]
     assert [trial.configuration["strategy"] for trial in plain] == ["none"] * 3
-    # Its users may lean on what they like: the best of these once more, and better.
+    # Its users may be blended with their fold-in: the best of these once more, and better.
     for trial in trials[3:]:
         assert trial is trials[3]
         assert trial.configuration["strategy"] == "none"

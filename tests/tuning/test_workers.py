@@ -13,7 +13,8 @@ import pytest
 
 from recsys.base.config import Data, Search
 from recsys.base.errors import InputError
-from recsys.models.lightfm import Hyperparameters, Training
+from recsys.models.configuration import LightFMParameters
+from recsys.models.lightfm import Training
 from recsys.pipeline import learning
 from recsys.store.exchange import Exchange, fetch_stage
 from recsys.store.stages import Stage
@@ -65,7 +66,7 @@ class Apart:
 def test_training_goes_on_from_its_arrays_to_the_last_bit(
     tmp_path: Path, loss: str, schedule: str
 ) -> None:
-    hyperparameters = Hyperparameters.from_dict(
+    hyperparameters = LightFMParameters.from_dict(
         {"no_components": 8, "user_alpha": 1e-4, "loss": loss, "learning_schedule": schedule}
     )
     whole, first, second = (Training(problem().train, hyperparameters, 3) for _ in range(3))

@@ -22,7 +22,7 @@ def new_item(
 ) -> QueryItem:
     """An item still to come: from its features, from users who like it, or blended.
 
-    The share of the features is strength / (strength + likes), as in training. The bias is that
+    The share of the features is blending / (blending + likes), as in training. The bias is that
     of the features; it moves the scores of all users alike.
 
     Parameters
@@ -83,7 +83,7 @@ def new_user(
     """Somebody never seen: from items liked, from tags liked, from features of their own.
 
     Likes are folded in; a tag counts as one more item, with the tag's vector. Features of the
-    user take the share strength / (strength + likes), as in training.
+    user take the share blending / (blending + likes), as in training.
     """
     for name, given in (("liked", liked), ("tags", tags), ("features", features)):
         _require_list(name, given)
@@ -148,8 +148,8 @@ def _blend(
         return mapped
     if side is None or not mapped.any():
         return own
-    total = side.strength + likes
-    share = np.float32(side.strength / total if total > 0 else 1)
+    total = side.blending + likes
+    share = np.float32(side.blending / total if total > 0 else 1)
     return own + share * (mapped - own)
 
 

@@ -1,4 +1,4 @@
-"""Strategies: models trained without features, with them, or with features mapped afterwards."""
+"""Hybrid models: LightFM without features, trained with them, or with features mapped later."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from recsys.base.arrays import Float32Array, Int64Array, IntArray
 from recsys.base.errors import InputError
 from recsys.data.features import Encoded, with_identity
 from recsys.data.idmap import IdMap
+from recsys.models.configuration import HybridParameters, parse_configuration
 from recsys.models.content import Profiles, inverse_frequency, tf_idf
-from recsys.models.foldin import pooled
+from recsys.models.foldin import blend_users
 from recsys.models.lightfm import DivergedError, Training
-from recsys.models.mapping import Mapping, fit_mapping, leaning
-from recsys.models.plan import Plan, parse
+from recsys.models.mapping import Mapping, blend_content, fit_mapping
 from recsys.models.side import SideInformation, Vocabulary
 from recsys.models.spectral import Spectrum
 from recsys.ranking.factors import Factors
@@ -27,7 +27,7 @@ SIDES = ("item", "user")
 
 
 @dataclass(frozen=True)
-class Side:
+class SideFeatures:
     """The encoded features of items, or of users.
 
     Parameters
@@ -61,10 +61,10 @@ class Side:
         counted = np.arange(self.trained)
         return tf_idf(matrix, inverse_frequency(matrix, matrix.shape[1], counted))
 
-    def joint_profiles(self, plan: Plan) -> Profiles:
+    def joint_profiles(self, parameters: HybridParameters) -> Profiles:
         """The rows of features that train together with an identity, without their weight."""
-        norm = plan.normalisation or self.normalisation
-        kept = (self.encoded.support >= plan.min_support).astype(np.float32)
+        norm = parameters.normalisation or self.normalisation
+        kept = (self.encoded.support >= parameters.min_support).astype(np.float32)
         matrix = (self.encoded.matrix @ sp.diags(kept)).tocsr()
         matrix.eliminate_zeros()
         if norm != "none":
@@ -72,38 +72,38 @@ class Side:
         indptr, indices = matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32)
         return Profiles(indptr, indices, matrix.data.astype(np.float32), kept, norm)
 
-    def share(self, plan: Plan, likes: IntArray) -> Float32Array:
+    def share(self, parameters: HybridParameters, likes: IntArray) -> Float32Array:
         """Who has features in joint training: float32 (n_catalogue,) of zeros and ones."""
         share = np.ones(self.encoded.matrix.shape[0], np.float32)
-        if plan.features_below is not None:
-            share[: self.trained][likes >= plan.features_below] = 0
+        if parameters.features_below is not None:
+            share[: self.trained][likes >= parameters.features_below] = 0
         return share
 
-    def joint_matrix(self, plan: Plan, likes: IntArray) -> sp.csr_matrix:
+    def joint_matrix(self, parameters: HybridParameters, likes: IntArray) -> sp.csr_matrix:
         """Identity block and weighted features of what is trained, as LightFM takes them."""
-        rows = as_matrix(self.joint_profiles(plan))[: self.trained]
-        weights = self.share(plan, likes)[: self.trained] * self.joint_weight(plan)
+        rows = profile_matrix(self.joint_profiles(parameters))[: self.trained]
+        weights = self.share(parameters, likes)[: self.trained] * self.joint_weight(parameters)
         matrix = (sp.diags(weights.astype(np.float32)) @ rows).tocsr()
         return with_identity(matrix) if self.identity else matrix
 
-    def joint_weight(self, plan: Plan) -> float:
-        return plan.feature_weight * self.weight
+    def joint_weight(self, parameters: HybridParameters) -> float:
+        return parameters.feature_weight * self.weight
 
 
 @dataclass(frozen=True)
-class Sides:
+class FeaturesBySide:
     """Features of both sides; None where there are none."""
 
-    item: Side | None = None
-    user: Side | None = None
+    item: SideFeatures | None = None
+    user: SideFeatures | None = None
 
-    def named(self) -> dict[str, Side]:
+    def named(self) -> dict[str, SideFeatures]:
         both = {"item": self.item, "user": self.user}
         return {name: side for name, side in both.items() if side is not None}
 
 
 @dataclass(frozen=True)
-class Model:
+class HybridModel:
     """A trained model, and what it has learned of features.
 
     Parameters
@@ -111,7 +111,8 @@ class Model:
     factors : Factors
         Of users and items that were trained, as they are ranked.
     own : Factors
-        The same before items lean on their features; users already do on their likes.
+        The same before features are blended into the items; users are blended with their fold-in
+        already.
     item, user : SideInformation or None
     """
 
@@ -122,21 +123,21 @@ class Model:
 
     def catalogue(self) -> Factors:
         """With the items (and users) behind the trained ones, from their features alone."""
-        return extended(self.factors, self.item)
+        return with_catalogue(self.factors, self.item)
 
 
-def start(
+def start_training(
     interactions: sp.csr_matrix,
     configuration: Dictionary[str, Any],
     seed: int,
-    sides: Sides | None,
+    sides: FeaturesBySide | None,
     threads: int = 1,
     spectrum: Spectrum | None = None,
 ) -> Training:
     """A model of this configuration, before its first epoch."""
-    hyperparameters, plan = parse(configuration)
+    hyperparameters, parameters = parse_configuration(configuration)
     matrices: dict[str, sp.csr_matrix] = {}
-    if plan.strategy == "joint":
+    if parameters.strategy == "joint":
         if sides is None or not sides.named():
             raise InputError(
                 "a joint model without features",
@@ -145,20 +146,20 @@ def start(
             )
         for name, side in sides.named().items():
             likes = count_likes(interactions, name)
-            matrices[f"{name}_features"] = side.joint_matrix(plan, likes)
+            matrices[f"{name}_features"] = side.joint_matrix(parameters, likes)
     return Training(
         interactions, hyperparameters, seed, threads=threads, spectrum=spectrum, **matrices
     )
 
 
-def learn(
+def fit_hybrid(
     interactions: sp.csr_matrix,
     configuration: Dictionary[str, Any],
     epochs: int,
     seed: int,
-    sides: Sides | None = None,
+    sides: FeaturesBySide | None = None,
     threads: int = 1,
-) -> Model:
+) -> HybridModel:
     """Train for so many epochs and learn what the features say.
 
     Raises
@@ -166,10 +167,10 @@ def learn(
     InputError
         If the model diverges.
     """
-    training = start(interactions, configuration, seed, sides, threads)
+    training = start_training(interactions, configuration, seed, sides, threads)
     try:
         training.advance(epochs)
-        return finish(training, interactions, configuration, sides)
+        return finish_training(training, interactions, configuration, sides)
     except DivergedError as fault:
         raise InputError(
             f"the configuration diverged when fitted on other data ({fault})",
@@ -178,32 +179,36 @@ def learn(
         ) from fault
 
 
-def finish(
+def finish_training(
     training: Training,
     interactions: sp.csr_matrix,
     configuration: Dictionary[str, Any],
-    sides: Sides | None,
-) -> Model:
+    sides: FeaturesBySide | None,
+) -> HybridModel:
     """What a model in training has learned: its factors, and vectors for features."""
-    plan = parse(configuration)[1]
+    parameters = parse_configuration(configuration)[1]
     own = training.factors()
-    if sides is None or plan.strategy != "joint":
-        return mapped(own, interactions, plan, sides or Sides())
+    if sides is None or parameters.strategy != "joint":
+        return map_features(own, interactions, parameters, sides or FeaturesBySide())
     found: dict[str, SideInformation] = {}
     for name, side in sides.named().items():
-        profiles = side.joint_profiles(plan)
+        profiles = side.joint_profiles(parameters)
         vectors, biases = training.feature_vectors(name, side.encoded.matrix.shape[1])
-        weight = np.float32(side.joint_weight(plan))
+        weight = np.float32(side.joint_weight(parameters))
         # A feature that no row had was never trained: its vector is where chance put it.
         weights = weight * (np.bincount(profiles.indices, minlength=len(biases)) > 0)
         mapping = Mapping(vectors * weights[:, None], biases * weights, 0.0)
-        share = side.share(plan, count_likes(interactions, name))
-        found[name] = SideInformation(side.vocabulary, profiles, mapping, share, plan.strength)
-    return Model(own, own, **found)
+        share = side.share(parameters, count_likes(interactions, name))
+        found[name] = SideInformation(
+            side.vocabulary, profiles, mapping, share, parameters.cold_blending
+        )
+    return HybridModel(own, own, **found)
 
 
-def mapped(own: Factors, interactions: sp.csr_matrix, plan: Plan, sides: Sides) -> Model:
-    """Vectors for features by regression, items leaning on theirs, users on what they like.
+def map_features(
+    own: Factors, interactions: sp.csr_matrix, parameters: HybridParameters, sides: FeaturesBySide
+) -> HybridModel:
+    """Learn vectors for features by regression; blend items with these, users with their fold-in.
 
     Parameters
     ----------
@@ -211,24 +216,28 @@ def mapped(own: Factors, interactions: sp.csr_matrix, plan: Plan, sides: Sides) 
         As they were trained.
     """
     found: dict[str, SideInformation] = {}
-    own = pooled(own, interactions, plan.pooling)
+    own = blend_users(own, interactions, parameters.user_blending)
     factors = own
     for name, side in sides.named().items():
         likes = count_likes(interactions, name)
         profiles = side.profiles()
-        turned = own if name == "item" else swapped(own)
-        mapping = fit_mapping(profiles, turned, np.flatnonzero(likes), plan.penalty, plan.bias_gain)
-        strength = plan.leaning if name == "item" else 0.0
-        if strength:
-            factors = leaning(own, mapping, profiles, likes, strength)
+        turned = own if name == "item" else transposed(own)
+        mapping = fit_mapping(
+            profiles, turned, np.flatnonzero(likes), parameters.penalty, parameters.bias_gain
+        )
+        blending = parameters.content_blending if name == "item" else 0.0
+        if blending:
+            factors = blend_content(own, mapping, profiles, likes, blending)
         share = np.ones(profiles.n_items, np.float32)
-        share[: side.trained] = strength / np.maximum(strength + likes, 1e-9)
+        share[: side.trained] = blending / np.maximum(blending + likes, 1e-9)
         share[~profiles.described] = 0
-        found[name] = SideInformation(side.vocabulary, profiles, mapping, share, plan.strength)
-    return Model(factors, own, **found)
+        found[name] = SideInformation(
+            side.vocabulary, profiles, mapping, share, parameters.cold_blending
+        )
+    return HybridModel(factors, own, **found)
 
 
-def extended(factors: Factors, item: SideInformation | None) -> Factors:
+def with_catalogue(factors: Factors, item: SideInformation | None) -> Factors:
     """Factors of the whole catalogue: behind the trained items, those known by features alone."""
     if item is None or item.profiles.n_items <= factors.n_items:
         return factors
@@ -241,7 +250,7 @@ def extended(factors: Factors, item: SideInformation | None) -> Factors:
     )
 
 
-def swapped(factors: Factors) -> Factors:
+def transposed(factors: Factors) -> Factors:
     """Users in the place of items, and items in that of users."""
     return Factors(
         factors.item_factors, factors.user_factors, factors.item_biases, factors.user_biases
@@ -255,6 +264,6 @@ def count_likes(interactions: sp.csr_matrix, side: str) -> Int64Array:
     return np.bincount(interactions.indices, minlength=interactions.shape[1])
 
 
-def as_matrix(profiles: Profiles) -> sp.csr_matrix:
+def profile_matrix(profiles: Profiles) -> sp.csr_matrix:
     parts = profiles.data, profiles.indices, profiles.indptr
     return sp.csr_matrix(parts, shape=(profiles.n_items, profiles.n_features))

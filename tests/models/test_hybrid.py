@@ -11,21 +11,28 @@ import scipy.sparse as sp
 
 from recsys.base.errors import ConfigError, InputError
 from recsys.data.features import Encoded
+from recsys.models.configuration import HybridParameters, parse_configuration
 from recsys.models.foldin import learn_foldin
-from recsys.models.plan import Plan, parse
-from recsys.models.strategies import Side, Sides, finish, learn, mapped, start
+from recsys.models.hybrid import (
+    FeaturesBySide,
+    SideFeatures,
+    finish_training,
+    fit_hybrid,
+    map_features,
+    start_training,
+)
 
 SIZE = {"no_components": 4, "learning_rate": 0.05}
 
 
-def side(rows: list[list[float]], trained: int, **options: Any) -> Side:
+def side(rows: list[list[float]], trained: int, **options: Any) -> SideFeatures:
     """Features f0, f1, ... of items; support counted over the trained ones."""
     matrix = sp.csr_matrix(np.array(rows, np.float32))
     count = matrix.shape[1]
     names = pa.array([f"tag_{i}" for i in range(count)])
     values = pa.array([str(i) for i in range(count)])
     support = np.diff(matrix[:trained].tocsc().indptr).astype(np.int32)
-    return Side(
+    return SideFeatures(
         Encoded(matrix, names, pa.array(["tag"] * count), values, support), trained, **options
     )
 
@@ -45,23 +52,25 @@ def test_the_matrix_of_joint_training_by_hand():
     items = side([[1, 1, 0], [0, 1, 1], [0, 1, 0], [9, 9, 9]], trained=3)
     likes = np.array([1, 2, 3])
     # f0 and f2 are on one trained item each: left out; rows then have f1 alone, of length one.
-    plan = Plan("joint", min_support=2, normalisation="l2", feature_weight=0.5, features_below=3)
+    parameters = HybridParameters(
+        "joint", min_support=2, normalisation="l2", feature_weight=0.5, features_below=3
+    )
     expected = [[1, 0, 0, 0, 0.5, 0], [0, 1, 0, 0, 0.5, 0], [0, 0, 1, 0, 0, 0]]
-    np.testing.assert_array_equal(items.joint_matrix(plan, likes).toarray(), expected)
-    plain = items.joint_matrix(Plan("joint", normalisation="l1"), likes).toarray()
+    np.testing.assert_array_equal(items.joint_matrix(parameters, likes).toarray(), expected)
+    plain = items.joint_matrix(HybridParameters("joint", normalisation="l1"), likes).toarray()
     np.testing.assert_array_equal(plain[:, 3:], [[0.5, 0.5, 0], [0, 0.5, 0.5], [0, 1, 0]])
 
 
 def test_without_identity_items_are_their_features():
     items = side([[1, 0], [0, 2]], trained=2, identity=False, normalisation="none", weight=3.0)
-    matrix = items.joint_matrix(Plan("joint"), np.array([1, 1]))
+    matrix = items.joint_matrix(HybridParameters("joint"), np.array([1, 1]))
     np.testing.assert_array_equal(matrix.toarray(), [[3, 0], [0, 6]])
 
 
-def test_features_mapped_without_leaning_leave_the_ranking_as_it_was():
-    sides = Sides(item=side(TAGS, 12))
-    plain = learn(world(), SIZE, 5, 1)
-    with_tags = learn(world(), SIZE | {"strategy": "mapped", "penalty": 0.1}, 5, 1, sides)
+def test_features_mapped_without_blending_leave_the_ranking_as_it_was():
+    sides = FeaturesBySide(item=side(TAGS, 12))
+    plain = fit_hybrid(world(), SIZE, 5, 1)
+    with_tags = fit_hybrid(world(), SIZE | {"strategy": "mapped", "penalty": 0.1}, 5, 1, sides)
     np.testing.assert_array_equal(plain.factors.item_factors, with_tags.factors.item_factors)
     assert plain.item is None
     assert with_tags.item is not None
@@ -69,9 +78,9 @@ def test_features_mapped_without_leaning_leave_the_ranking_as_it_was():
 
 
 def test_users_lean_on_their_likes_and_items_stay_as_they_were():
-    likes, sides = world(), Sides(item=side(TAGS, 12))
-    plain = learn(likes, SIZE, 5, 1).factors
-    model = learn(likes, SIZE | {"strategy": "mapped", "pooling": 0.25}, 5, 1, sides)
+    likes, sides = world(), FeaturesBySide(item=side(TAGS, 12))
+    plain = fit_hybrid(likes, SIZE, 5, 1).factors
+    model = fit_hybrid(likes, SIZE | {"strategy": "mapped", "user_blending": 0.25}, 5, 1, sides)
     folded = learn_foldin(plain, likes).users(plain.item_factors, likes)
     share = np.where(np.diff(likes.indptr) > 0, 0.25, 0)[:, None]
     assert share.min() == 0  # somebody likes nothing, and stays
@@ -80,14 +89,14 @@ def test_users_lean_on_their_likes_and_items_stay_as_they_were():
     np.testing.assert_array_equal(model.factors.item_factors, plain.item_factors)
     np.testing.assert_array_equal(model.factors.user_biases, plain.user_biases)
     # Without tags it is the same, and newcomers' maps are learned from users as they are ranked.
-    untagged = learn(likes, SIZE | {"pooling": 0.25}, 5, 1).factors
+    untagged = fit_hybrid(likes, SIZE | {"user_blending": 0.25}, 5, 1).factors
     np.testing.assert_array_equal(untagged.user_factors, model.factors.user_factors)
     np.testing.assert_array_equal(model.own.user_factors, model.factors.user_factors)
 
 
-def test_leaning_is_the_share_and_the_rest_is_the_items_own():
-    likes, sides = world(), Sides(item=side(TAGS, 12))
-    model = learn(likes, SIZE | {"strategy": "mapped", "leaning": 2.0}, 5, 1, sides)
+def test_content_blending_is_the_share_and_the_rest_is_the_items_own():
+    likes, sides = world(), FeaturesBySide(item=side(TAGS, 12))
+    model = fit_hybrid(likes, SIZE | {"strategy": "mapped", "content_blending": 2.0}, 5, 1, sides)
     assert model.item is not None
     counts = np.bincount(likes.indices, minlength=12)
     np.testing.assert_allclose(model.item.share[:12], 2 / (2 + counts), rtol=1e-6)
@@ -103,29 +112,29 @@ def test_leaning_is_the_share_and_the_rest_is_the_items_own():
 
 
 def test_an_unseen_item_goes_to_the_users_of_its_tag():
-    likes, sides = world(), Sides(item=side(TAGS, 12))
-    factors = learn(likes, SIZE | {"strategy": "mapped"}, 30, 1, sides).catalogue()
+    likes, sides = world(), FeaturesBySide(item=side(TAGS, 12))
+    factors = fit_hybrid(likes, SIZE | {"strategy": "mapped"}, 30, 1, sides).catalogue()
     scores = factors.user_factors @ factors.item_factors[12]
     assert scores[::2].min() > scores[1::2].max()
 
 
 @pytest.mark.parametrize(
-    "plan",
+    "parameters",
     [
         {},
         {"normalisation": "l1", "feature_weight": 0.3},
         {"min_support": 7, "features_below": 20},
     ],
 )
-def test_joint_parts_add_up_to_lightfms_own_representations(plan: dict[str, Any]):
+def test_joint_parts_add_up_to_lightfms_own_representations(parameters: dict[str, Any]):
     likes, sides = (
         world(),
-        Sides(item=side(TAGS, 12), user=side([[1.0, i % 2] for i in range(40)], 40)),
+        FeaturesBySide(item=side(TAGS, 12), user=side([[1.0, i % 2] for i in range(40)], 40)),
     )
-    configuration = SIZE | {"strategy": "joint", **plan}
-    training = start(likes, configuration, 1, sides)
+    configuration = SIZE | {"strategy": "joint", **parameters}
+    training = start_training(likes, configuration, 1, sides)
     training.advance(5)
-    model = finish(training, likes, configuration, sides)
+    model = finish_training(training, likes, configuration, sides)
     for name in ("item", "user"):
         information = getattr(model, name)
         n = getattr(model.factors, f"n_{name}s")
@@ -151,7 +160,7 @@ def test_features_that_nothing_trained_has_say_nothing():
     # The third tag is on the fourth item only, which was never trained.
     items = side([[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 1]], trained=3)
     likes = sp.csr_matrix(np.array([[1, 0, 1], [0, 1, 0]], np.float32))
-    model = learn(likes, SIZE | {"strategy": "joint"}, 3, 1, Sides(item=items))
+    model = fit_hybrid(likes, SIZE | {"strategy": "joint"}, 3, 1, FeaturesBySide(item=items))
     assert model.item is not None
     assert not model.item.mapping.feature_factors[2].any()
     assert not model.catalogue().item_factors[3].any()
@@ -159,7 +168,7 @@ def test_features_that_nothing_trained_has_say_nothing():
 
 def test_user_features_are_mapped_as_well():
     users = side([[float(u % 2 == 0), float(u % 2)] for u in range(40)], 40)
-    model = learn(world(), SIZE, 30, 1, Sides(user=users))
+    model = fit_hybrid(world(), SIZE, 30, 1, FeaturesBySide(user=users))
     assert model.user is not None
     even, _ = model.user.mapping.vector(np.array([0]), np.ones(1, np.float32))
     scores = model.factors.item_factors @ even
@@ -167,17 +176,17 @@ def test_user_features_are_mapped_as_well():
 
 
 def test_mapping_again_is_what_learning_did():
-    likes, sides = world(), Sides(item=side(TAGS, 12))
-    configuration = SIZE | {"strategy": "mapped", "leaning": 1.0}
-    model = learn(likes, configuration, 5, 1, sides)
-    again = mapped(model.own, likes, parse(configuration)[1], sides)
+    likes, sides = world(), FeaturesBySide(item=side(TAGS, 12))
+    configuration = SIZE | {"strategy": "mapped", "content_blending": 1.0}
+    model = fit_hybrid(likes, configuration, 5, 1, sides)
+    again = map_features(model.own, likes, parse_configuration(configuration)[1], sides)
     np.testing.assert_array_equal(model.factors.item_factors, again.factors.item_factors)
 
 
 def test_what_cannot_be_is_said():
     with pytest.raises(InputError, match="joint model without features"):
-        learn(world(), SIZE | {"strategy": "joint"}, 1, 1)
+        fit_hybrid(world(), SIZE | {"strategy": "joint"}, 1, 1)
     with pytest.raises(ConfigError, match=r"strategy 'magic'.*none, mapped, joint"):
-        parse(SIZE | {"strategy": "magic"})
+        parse_configuration(SIZE | {"strategy": "magic"})
     with pytest.raises(ConfigError, match="no hyper-parameter 'colour'"):
-        parse(SIZE | {"colour": 1})
+        parse_configuration(SIZE | {"colour": 1})

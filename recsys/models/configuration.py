@@ -1,0 +1,194 @@
+"""Configurations: hyper-parameters of LightFM and of what is made of features, under flat names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from recsys.base.errors import ConfigError
+
+Strategy = Literal["none", "mapped", "joint"]
+Norm = Literal["l1", "l2"]
+
+Loss = Literal["warp", "bpr", "warp-kos", "logistic"]
+Schedule = Literal["adagrad", "adadelta"]
+Initialisation = Literal["random", "spectral"]
+
+# Least and largest value that LightFM, or the memory of a machine, has a use for.
+WHOLE = {"no_components": (1, 10_000), "max_sampled": (1, 1_000_000), "k": (1, 1_000_000)}
+WHOLE |= {"n": (1, 1_000_000)}
+REAL = {"learning_rate": (1e-12, 1e30), "user_alpha": (0.0, 1e6), "item_alpha": (0.0, 1e6)}
+REAL |= {"rho": (0.0, 1.0), "epsilon": (0.0, 1e6)}
+
+# Names of earlier releases, which manifests, journals and MLflow's runs still hold.
+_RENAMED = {
+    "leaning": "content_blending",
+    "pooling": "user_blending",
+    "strength": "cold_blending",
+}
+
+
+def _require_number(name: str, value: Any) -> None:
+    low, high = WHOLE[name] if name in WHOLE else REAL[name]
+    kinds = int if name in WHOLE else int | float
+    # Not a number compares as neither, so it is refused too.
+    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
+        kind = "a whole number" if name in WHOLE else "a number"
+        raise ConfigError(
+            f"{name} {value!r}", f"{kind} from {low:g} to {high:g}", "change it in search.space"
+        )
+
+
+@dataclass(frozen=True)
+class LightFMParameters:
+    """What LightFM is told, under its own names, and what its vectors begin as.
+
+    Defaults are LightFM's. Regularisation may be given once for both sides (`from_dict` with
+    `alpha`) as the founding article does. `initialisation` is "random", LightFM's own, or
+    "spectral" (see `recsys.models.spectral`).
+    """
+
+    no_components: int = 10
+    learning_rate: float = 0.05
+    user_alpha: float = 0.0
+    item_alpha: float = 0.0
+    max_sampled: int = 10
+    loss: Loss = "warp"
+    learning_schedule: Schedule = "adagrad"
+    rho: float = 0.95
+    epsilon: float = 1e-6
+    k: int = 5
+    n: int = 10
+    initialisation: Initialisation = "random"
+
+    def __post_init__(self) -> None:
+        named = ("loss", Loss), ("learning_schedule", Schedule), ("initialisation", Initialisation)
+        for name, kind in named:
+            if getattr(self, name) not in (allowed := get_args(kind)):
+                raise ConfigError(
+                    f"{name} {getattr(self, name)!r}",
+                    f"one of {', '.join(allowed)}",
+                    "change it in search.space",
+                )
+        for entry in fields(self):
+            if isinstance(entry.default, int | float):
+                _require_number(entry.name, getattr(self, entry.name))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> LightFMParameters:
+        """From a search's configuration, plain Python numbers whatever they come as.
+
+        `alpha` stands for both regularisations, `user_alpha_scale` for the ratio of the user's
+        to the item's.
+
+        Raises
+        ------
+        ConfigError
+            If a name is none of LightFM's, or a loss or schedule is unknown.
+        """
+        values = dict(values)
+        if "alpha" in values:
+            values["user_alpha"] = values["item_alpha"] = values.pop("alpha")
+        if "user_alpha_scale" in values:
+            values["user_alpha"] = values.pop("user_alpha_scale") * values.get("item_alpha", 0)
+        known = {entry.name for entry in fields(cls)}
+        if unknown := set(values) - known:
+            raise ConfigError(
+                f"no hyper-parameter {sorted(unknown)[0]!r}",
+                f"one of {', '.join(sorted(known | {'alpha', 'user_alpha_scale'}))}",
+                "rename it in search.space",
+            )
+        return cls(**{name: _plain(value) for name, value in values.items()})
+
+    def for_lightfm(self) -> dict[str, Any]:
+        """What its constructor takes."""
+        return {name: v for name, v in asdict(self).items() if name != "initialisation"}
+
+
+def _plain(value: Any) -> Any:
+    # LightFM refuses numpy integers, and JSON numpy floats.
+    return value.item() if isinstance(value, np.generic) else value
+
+
+@dataclass(frozen=True)
+class HybridParameters:
+    """What is done with features and with fold-in, beside the hyper-parameters of LightFM.
+
+    Parameters
+    ----------
+    strategy : {"none", "mapped", "joint"}
+        Identity only; identity only and feature vectors by regression afterwards; an identity
+        block and the features trained together, as in the founding article.
+    penalty, bias_gain : float
+        Of the regression; see `recsys.models.mapping`.
+    content_blending : float
+        `mapped`: the share of the features in a trained item's vector is
+        content_blending / (content_blending + interactions); 0 leaves trained items as they are.
+    user_blending : float
+        The share of a trained user's vector that is folded in from their interactions, from 0
+        to 1. Not with `joint`.
+    cold_blending : float
+        The same as `content_blending` for items and users that come after training: with n
+        interactions the share of their features is cold_blending / (cold_blending + n).
+    min_support : int
+        `joint`: features on fewer items are left out.
+    normalisation : {"l1", "l2"} or None
+        `joint`: rows of features scaled to this norm; None leaves them as they were encoded.
+    feature_weight : float
+        `joint`: factor on the features beside an identity of one.
+    features_below : int or None
+        `joint`: only items with fewer interactions have features; None for all.
+
+    Raises
+    ------
+    ConfigError
+        If a strategy or a norm is unknown.
+    """
+
+    strategy: Strategy = "none"
+    penalty: float = 1.0
+    bias_gain: float = 1.0
+    content_blending: float = 0.0
+    user_blending: float = 0.0
+    cold_blending: float = 5.0
+    min_support: int = 1
+    normalisation: Norm | None = None
+    feature_weight: float = 1.0
+    features_below: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("strategy", Strategy), ("normalisation", Norm)):
+            value = getattr(self, name)
+            if value is not None and value not in get_args(allowed):
+                raise ConfigError(
+                    f"{name} {value!r}",
+                    f"one of {', '.join(get_args(allowed))}",
+                    "change it in search.space",
+                )
+
+
+HYBRID_NAMES = frozenset(entry.name for entry in fields(HybridParameters))
+
+
+def with_current_names(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration that an earlier release wrote, under the names of this one."""
+    return {_RENAMED.get(name, name): value for name, value in configuration.items()}
+
+
+def parse_configuration(
+    configuration: Mapping[str, Any],
+) -> tuple[LightFMParameters, HybridParameters]:
+    """Split a configuration into LightFM's hyper-parameters and those of features and fold-in.
+
+    Raises
+    ------
+    ConfigError
+        If a name is of neither, or a value is not allowed.
+    """
+    values = with_current_names(configuration)
+    ours = {name: value for name, value in values.items() if name in HYBRID_NAMES}
+    rest = {name: value for name, value in values.items() if name not in HYBRID_NAMES}
+    return LightFMParameters.from_dict(rest), HybridParameters(**ours)
