@@ -6,8 +6,8 @@ from recsys.base.config import Config
 from recsys.base.errors import NotFoundError
 from recsys.pipeline import learning
 from recsys.store.stages import Stage
+from recsys.tracking.bundles import champion_manifest
 from recsys.tracking.client import require_registry
-from recsys.tracking.models import champion_manifest
 from tasks.caching import cached_task
 
 _adopt = cached_task(learning.adopt)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from recsys.base.config import Config
 from recsys.pipeline import learning
 from recsys.store.stages import Stage
-from recsys.tracking.runs import library_versions
+from recsys.tracking.provenance import library_versions
 from tasks.caching import cached_task
 
 _fit = cached_task(learning.fit)

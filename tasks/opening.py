@@ -7,19 +7,21 @@ from datetime import datetime
 from recsys.base.config import Config
 from recsys.base.redaction import redacted
 from recsys.store.stages import Stage
-from recsys.tracking.runs import Fingerprinted, Opened, Tracker, flat
+from recsys.tracking.params import flat
+from recsys.tracking.provenance import TrackedDataset
+from recsys.tracking.runs import StudyDescription, Tracker
 
 
-def opened(config: Config, key: str, core: Stage, kind: str) -> Opened:
+def opened(config: Config, key: str, core: Stage, kind: str) -> StudyDescription:
     """What the run of a study, or of a refit, says before it begins."""
     counts = {name: core.counts[name] for name in ("users", "items", "interactions")}
     source = redacted(config.data.likes) if config.data else config.dataset
-    return Opened(
+    return StudyDescription(
         key,
         f"{datetime.now().astimezone():%Y-%m-%d %H:%M} {kind}, seed {config.seed}",
         flat(config.model_dump(mode="json", exclude_none=True)),
         kind,
-        Fingerprinted(config.title, core.digest, source, counts),
+        TrackedDataset(config.title, core.digest, source, counts),
     )
 
 

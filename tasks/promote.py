@@ -14,7 +14,7 @@ from recsys.base.config import Config
 from recsys.base.events import StageDone, StageStarted, emit
 from recsys.base.redaction import redacted
 from recsys.store.stages import Stage
-from recsys.tracking.models import CHAMPION
+from recsys.tracking.bundles import CHAMPION
 from recsys.tracking.registry import PROMOTED, ROLLED_BACK, Registry, whoami
 
 ANNOUNCED = "announced"  # which event of a version automations have been told

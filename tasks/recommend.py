@@ -9,8 +9,8 @@ from recsys.base.errors import NotFoundError
 from recsys.base.redaction import redacted
 from recsys.pipeline import batch
 from recsys.store.stages import Stage
+from recsys.tracking.bundles import CHAMPION
 from recsys.tracking.client import require_registry
-from recsys.tracking.models import CHAMPION
 from recsys.tracking.registry import BUNDLE, Registry
 from tasks.caching import cached_task
 

@@ -16,8 +16,9 @@ from recsys.bundle import bundle_digest, load_bundle
 from recsys.evaluation.gate import Verdict
 from recsys.serving import pyfunc
 from recsys.store.stages import Stage
+from recsys.tracking.faults import tracking_errors
 from recsys.tracking.registry import BUNDLE, JUDGED_AGAINST, Registry
-from recsys.tracking.runs import Tracker, clear_faults
+from recsys.tracking.runs import Tracker
 from tasks.opening import connected, opened
 
 TAGGED = ("precision_at_5", "recall_at_10", "ndcg_at_10", "map_at_10", "auc", "coverage_at_10")
@@ -36,7 +37,7 @@ def _register(
     registry = Registry(tracking.uri, config.model, tracking.patience)
     tracker = connected(config)
     # Another run must not register the same bundle between the look and the deed.
-    with registry.locked(Path(config.storage.interim)), clear_faults(tracking.uri):
+    with registry.locked(Path(config.storage.interim)), tracking_errors(tracking.uri):
         known = registry.find(digest)
         number = known.number if known else ""
         if not known:

@@ -15,8 +15,8 @@ from recsys.base.events import Event, SearchStarted, TrialDone, listening
 from recsys.pipeline import learning
 from recsys.store.journal import Journal
 from recsys.store.stages import Stage
-from recsys.tracking.models import champion_manifest
-from recsys.tracking.runs import StudyRecorder
+from recsys.tracking.bundles import champion_manifest
+from recsys.tracking.recorder import StudyRecorder
 from tasks.caching import cached_task
 from tasks.opening import connected, opened
 from tasks.runners import runner_pool
@@ -50,7 +50,7 @@ def tune(config: Config, core: Stage, holdouts: Stage, features: Stage) -> Stage
             exchange=config.search.exchange,
         )
     # The product may be there from a run that could not tell MLflow of it.
-    recorder.deliver_left()
+    recorder.deliver_rest()
     return tuned
 
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from recsys.gallery.shelf import Opened
 from recsys.tracking.registry import PROMOTED, Version
-from recsys.tracking.runs import StudyRun
+from recsys.tracking.studies import StudyRun
 
 MODELS = (("lightfm", "this model"), ("als", "ALS"), ("popularity", "popularity"))
 ROWS = (

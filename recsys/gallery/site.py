@@ -36,7 +36,7 @@ from recsys.gallery.runs import run_page
 from recsys.gallery.shelf import Opened, Shelf
 from recsys.gallery.tag import tag_page
 from recsys.gallery.versions import Churns, compare, figures
-from recsys.tracking.runs import StudyRun, read_study
+from recsys.tracking.studies import StudyRun, read_study
 
 HERE = Path(__file__).parent
 LONGEST = 200_000  # letters of an address; an id of 10,000 strange letters is well below

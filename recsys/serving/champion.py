@@ -11,8 +11,8 @@ from recsys.base.errors import NotFoundError, RecsysError
 from recsys.base.redaction import redacted
 from recsys.bundle import load_bundle
 from recsys.recommend.recommender import Recommender
+from recsys.tracking.bundles import champion_version, locate_bundle
 from recsys.tracking.client import require_registry
-from recsys.tracking.models import champion_version, download
 
 _log = logging.getLogger(__name__)
 
@@ -90,6 +90,6 @@ class Champion:
             )
         if held is None or held[0] != found[0]:
             address = f"models:/{self._name}/{found[0]}"
-            held = found[0], Recommender(load_bundle(download(address, self._uri)))
+            held = found[0], Recommender(load_bundle(locate_bundle(address, self._uri)))
             self._held = held
         return held

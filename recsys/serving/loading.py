@@ -27,6 +27,6 @@ def load(where: str | Path) -> Recommender:
     """
     if not str(where).startswith(SCHEME):
         return Recommender.load(where)
-    from recsys.tracking.models import download  # a folder needs no MLflow
+    from recsys.tracking.bundles import locate_bundle  # a folder needs no MLflow
 
-    return Recommender.load(download(str(where)))
+    return Recommender.load(locate_bundle(str(where)))

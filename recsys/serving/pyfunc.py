@@ -23,7 +23,7 @@ from mlflow.types.schema import Array
 from recsys.base.errors import InputError, RecsysError
 from recsys.recommend.recommender import Recommender
 from recsys.serving.questions import answer_all, read_questions
-from recsys.tracking.client import PatientClient, registry_at
+from recsys.tracking.client import PatientClient, using_registry
 
 TEXT = DataType.string
 TEXTS = Array(DataType.string)
@@ -155,7 +155,7 @@ def register(
             model, info.model_uri, run_id, tags=told, model_id=info.model_id
         )
 
-    with registry_at(uri):
+    with using_registry(uri):
         info = client.patiently(log)
         made = client.patiently(partial(create, info))
     return str(made.version)

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import httpx
 import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
@@ -18,14 +19,11 @@ from recsys.base.errors import RegistryError
 from recsys.base.redaction import redacted
 from recsys.base.retries import retry
 from recsys.store.locks import locked
+from recsys.tracking.faults import is_outage
 
 # MLflow prints where to see a run, with the user and the password of a server's address.
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-
-# What MLflow answers where there is no such model, version or alias.
-MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 ADDRESSES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
-
 SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
@@ -33,7 +31,6 @@ SETTINGS = {
     # It is drawn on standard error, which is a broken pipe once a worker that read it is dead.
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
-
 T = TypeVar("T")
 
 
@@ -71,7 +68,7 @@ def prepare_database(uri: str) -> None:
                 return
             unfinished = path.with_name(f".{path.name}.unfinished")
             unfinished.unlink(missing_ok=True)
-            with registry_at(f"sqlite:///{unfinished}"):
+            with using_registry(f"sqlite:///{unfinished}"):
                 client = MlflowClient()
                 client.search_experiments(max_results=1)
                 client.search_registered_models(max_results=1)
@@ -94,6 +91,29 @@ def require_registry(uri: str) -> None:
         )
 
 
+def require_server(uri: str) -> None:
+    """Ask a tracking server once whether it is there; MLflow itself would try for minutes.
+
+    Raises
+    ------
+    RegistryError
+        If nothing answers.
+    """
+    if not uri.startswith(("http://", "https://")):
+        return
+    try:
+        answer = httpx.get(f"{uri.rstrip('/')}/health", timeout=5, follow_redirects=True)
+        fault = None if answer.status_code < 500 else f"it answers {answer.status_code}"
+    except httpx.HTTPError as failure:
+        fault = str(failure) or type(failure).__name__
+    if fault:
+        raise RegistryError(
+            redacted(f"no tracking server answers at {uri} ({fault})"),
+            "an MLflow tracking address",
+            "start it, or set tracking.uri",
+        )
+
+
 class PatientClient:
     """MLflow's client, every call of which is made again while its server is away.
 
@@ -110,7 +130,7 @@ class PatientClient:
     """
 
     def __init__(self, uri: str, patience: float = 0.0) -> None:
-        settle()
+        set_defaults()
         self.uri, self.patience = uri, patience
         self.once = MlflowClient(tracking_uri=resolved(uri), registry_uri=resolved(uri))
 
@@ -123,7 +143,7 @@ class PatientClient:
         return retry(call, is_outage, self.patience, f"the tracking server at {self.uri}")
 
 
-def settle() -> None:
+def set_defaults() -> None:
     """MLflow's own retries and no progress bars, unless the environment sets them.
 
     By default it tries eight times over some minutes, unseen by anybody, and waits two minutes
@@ -134,30 +154,15 @@ def settle() -> None:
         os.environ.setdefault(name, value)
 
 
-def is_outage(fault: Exception) -> bool:
-    """Whether a fault of MLflow's may pass by itself: no answer, a server error, a busy database.
-
-    What a server refuses (a wrong parameter, a missing run) and what a disk refuses is none.
-    """
-    if isinstance(fault, MlflowException):
-        said = str(fault)
-        return said.startswith("API request to ") or "database is locked" in said
-    if isinstance(fault, OSError):
-        status = getattr(getattr(fault, "response", None), "status_code", 500)
-        local = fault.filename is not None or as_storage_error(fault, "", ".") is not None
-        return not local and status >= 500
-    return False
-
-
 @contextmanager
-def registry_at(uri: str) -> Iterator[None]:
+def using_registry(uri: str) -> Iterator[None]:
     """MLflow's global addresses set for the time being, its faults said in one line.
 
     MLflow writes them into the environment too, where a later call would take them for the
     user's; so that is put back as well.
     """
     before = {name: os.environ.get(name) for name in ADDRESSES}
-    settle()
+    set_defaults()
     mlflow.set_tracking_uri(resolved(uri))
     mlflow.set_registry_uri(resolved(uri))
     try:

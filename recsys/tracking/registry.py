@@ -22,9 +22,9 @@ from recsys.base.disk import storage_errors
 from recsys.base.errors import NotFoundError
 from recsys.base.redaction import redacted
 from recsys.store.locks import locked
-from recsys.tracking.client import MISSING, PatientClient
-from recsys.tracking.models import CHAMPION, download
-from recsys.tracking.runs import clear_faults
+from recsys.tracking.bundles import CHAMPION, locate_bundle
+from recsys.tracking.client import PatientClient
+from recsys.tracking.faults import MISSING, tracking_errors
 
 CHALLENGER, PREVIOUS = "challenger", "previous"
 BUNDLE, JUDGED_AGAINST = "bundle", "judged_against"
@@ -105,7 +105,7 @@ class Registry:
         RegistryError
             If the registry does not answer. So do all others.
         """
-        with clear_faults(self.uri):
+        with tracking_errors(self.uri):
             try:
                 return Version.of(self._client.get_model_version_by_alias(self.model, alias))
             except MlflowException as fault:
@@ -121,7 +121,7 @@ class Registry:
         NotFoundError
             If there is none.
         """
-        with clear_faults(self.uri):
+        with tracking_errors(self.uri):
             try:
                 return Version.of(self._client.get_model_version(self.model, number))
             except MlflowException as fault:
@@ -135,13 +135,13 @@ class Registry:
 
     def versions(self) -> list[Version]:
         """All versions, newest first."""
-        with clear_faults(self.uri):
+        with tracking_errors(self.uri):
             found = self._client.search_model_versions(f"name = '{self.model}'", max_results=1000)
         return sorted(map(Version.of, found), key=lambda version: -int(version.number))
 
     def aliases(self) -> dict[str, str]:
         """Aliases and the numbers of the versions they point at."""
-        with clear_faults(self.uri):
+        with tracking_errors(self.uri):
             try:
                 found = self._client.get_registered_model(self.model).aliases
             except MlflowException as fault:
@@ -173,13 +173,13 @@ class Registry:
 
     def tag(self, number: str, tags: Mapping[str, str]) -> None:
         """Set tags of a version."""
-        with clear_faults(self.uri):
+        with tracking_errors(self.uri):
             for name, value in tags.items():
                 self._client.set_model_version_tag(self.model, number, name, value[:TAG_LENGTH])
 
     def describe(self, number: str, text: str) -> None:
         """Say what a version is, as Markdown for its page in MLflow; the first words are kept."""
-        with clear_faults(self.uri):
+        with tracking_errors(self.uri):
             if not self._client.get_model_version(self.model, number).description:
                 self._client.update_model_version(self.model, number, text)
 
@@ -189,7 +189,7 @@ class Registry:
 
     def bundle(self, number: str) -> Path:
         """The bundle's folder of a version; fetched if the registry is elsewhere."""
-        return download(f"models:/{self.model}/{number}", self.uri, self.patience)
+        return locate_bundle(f"models:/{self.model}/{number}", self.uri, self.patience)
 
     def promote(self, number: str, *, by: str, why: str) -> Version | None:
         """Make a version champion, and the champion before it `previous`.
@@ -210,7 +210,7 @@ class Registry:
             self._point(PREVIOUS, champion.number)
         self._point(CHAMPION, number)
         self.tag(number, _signed(PROMOTED, by, why))
-        with clear_faults(self.uri):
+        with tracking_errors(self.uri):
             for name in version.tags:
                 if name.startswith(ROLLED_BACK):
                     self._client.delete_model_version_tag(self.model, number, name)
@@ -269,7 +269,7 @@ class Registry:
         return self._newest(ROLLED_BACK_TO, champion.number)
 
     def _newest(self, tag: str, value: str) -> Version | None:
-        with clear_faults(self.uri):
+        with tracking_errors(self.uri):
             found = self._client.search_model_versions(
                 f"name = '{self.model}' and tags.`{tag}` = '{value}'"
             )
@@ -277,7 +277,7 @@ class Registry:
         return versions[-1] if versions else None
 
     def _point(self, alias: str, number: str) -> None:
-        with clear_faults(self.uri):
+        with tracking_errors(self.uri):
             self._client.set_registered_model_alias(self.model, alias, number)
 
 

@@ -26,7 +26,7 @@ from recsys.data.idmap import IdMap
 from recsys.ranking.factors import Factors
 from recsys.serving import pyfunc
 from recsys.tracking.registry import Registry
-from recsys.tracking.runs import Opened, Tracker
+from recsys.tracking.runs import StudyDescription, Tracker
 
 CONNECTIONS = (1, 8, 64)
 USERS, ITEMS, COMPONENTS, LIKES = 20_000, 23_000, 64, 20
@@ -147,7 +147,7 @@ def main() -> None:
         script = folder / "questions.lua"
         script.write_text(SCRIPT.format(last=USERS - 1), encoding="utf-8")
         uri = f"sqlite:///{folder}/mlflow.db"
-        run_id = Tracker.connect(uri, "load").open_study(Opened("k", "load", {}))
+        run_id = Tracker.connect(uri, "load").open_study(StudyDescription("k", "load", {}))
         number = pyfunc.register(uri, run_id, "load", bundle(folder / "bundle"), {})
         Registry(uri, "load").promote(number, by="bench", why="to be measured")
         serve = ("-m", "recsys.cli", "serve", "--model", "load", "--port", "0")

@@ -13,7 +13,7 @@ from recsys.base.errors import NotFoundError, RegistryError
 from recsys.base.events import Event, StageDone, listening
 from recsys.serving import pyfunc
 from recsys.tracking.registry import Registry
-from recsys.tracking.runs import Opened, Tracker
+from recsys.tracking.runs import StudyDescription, Tracker
 from tests.test_bundle import bundle
 
 
@@ -30,7 +30,7 @@ def test_lists_follow_the_champion(tmp_path: Path) -> None:
     )
     with pytest.raises(RegistryError, match="no model registry"):
         recommend(config)
-    run_id = Tracker.connect(uri, "fruit").open_study(Opened("k", "fruit", {}))
+    run_id = Tracker.connect(uri, "fruit").open_study(StudyDescription("k", "fruit", {}))
     with pytest.raises(NotFoundError, match="fruit has no champion"):
         recommend(config)
     registry = Registry(uri, "fruit")

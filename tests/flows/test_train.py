@@ -12,7 +12,7 @@ from flows.train import Outcome, train
 from recsys.base.config import Config, Data
 from recsys.base.events import Event, StageDone, TrialDone, listening
 from recsys.recommend.recommender import Recommender
-from recsys.tracking.models import download
+from recsys.tracking.bundles import locate_bundle
 from tests.fixtures.planted import write_planted
 from tests.flows.conftest import small_config
 
@@ -112,7 +112,7 @@ def test_the_champion_answers_by_alias(trained: Run) -> None:
     assert str(version.version) == trained.outcome.version == "1"
     assert version.tags["seed"] == "2016"
     assert {"data_fingerprint", "configuration", "libraries"} <= set(version.tags)
-    folder = download("models:/planted@champion", trained.config.tracking.uri)
+    folder = locate_bundle("models:/planted@champion", trained.config.tracking.uri)
     assert Recommender.load(folder).recommend("g0u00", 1)
 
 
@@ -153,7 +153,7 @@ def test_new_data_start_from_the_champion(trained: Run, tmp_path: Path) -> None:
     data = Data(likes=str(likes), features=str(features))
     uri = trained.config.tracking.uri
     before = trained.client.get_model_version_by_alias("planted", "champion")
-    champion = Recommender.load(download(f"models:/planted/{before.version}", uri)).manifest
+    champion = Recommender.load(locate_bundle(f"models:/planted/{before.version}", uri)).manifest
     later = run(trained.config.model_copy(update={"data": data}))
     trials = {event.number: event for event in later.events if isinstance(event, TrialDone)}
     # The model, not what was done with its features.

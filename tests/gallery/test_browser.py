@@ -37,7 +37,7 @@ from recsys.models.side import SideInformation, Vocabulary
 from recsys.ranking.factors import Factors
 from recsys.serving import pyfunc
 from recsys.tracking.registry import Registry
-from recsys.tracking.runs import Opened, Tracker
+from recsys.tracking.runs import StudyDescription, Tracker
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -140,7 +140,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
     uri = f"sqlite:///{folder}/mlflow.db"
     tracker = Tracker.connect(uri, "planted")
     for number in (1, 2):
-        run_id = tracker.open_study(Opened(f"k{number}", f"planted, seed {number}", {}))
+        run_id = tracker.open_study(StudyDescription(f"k{number}", f"planted, seed {number}", {}))
         metrics = [(f"test_{model}/precision_at_5", 0.2, 0) for model in ("als", "popularity")]
         tracker.log(run_id, metrics, tags={"best_trial": "0"})
         curve = [("curve/precision_at_5", 0.1 + 0.05 * np.log2(e), e) for e in (1, 2, 4, 8)]

@@ -19,7 +19,8 @@ from recsys.gallery.shelf import Shelf
 from recsys.gallery.site import Site
 from recsys.serving import pyfunc
 from recsys.tracking.registry import Registry
-from recsys.tracking.runs import Opened, Tracker, read_study
+from recsys.tracking.runs import StudyDescription, Tracker
+from recsys.tracking.studies import read_study
 from tests.gallery.test_pages import page
 from tests.test_bundle import bundle
 
@@ -50,7 +51,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
         where.mkdir(parents=True)
         changed = replace(made, factors=factors) if number == 2 else made
         save_bundle(where, replace(changed, manifest=about))
-        run_id = tracker.open_study(Opened(f"k{number}", f"fruit, seed {number}", {}))
+        run_id = tracker.open_study(StudyDescription(f"k{number}", f"fruit, seed {number}", {}))
         metrics = [("test_als/precision_at_5", 0.15, 0), ("test_als/precision_at_5_low", 0.14, 0)]
         metrics += [("test_als/precision_at_5_high", 0.16, 0), ("cold/precision_at_5", 0.0898, 0)]
         tracker.log(run_id, metrics, tags={"best_trial": "1"})

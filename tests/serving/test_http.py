@@ -28,7 +28,7 @@ from recsys.serving.champion import Champion
 from recsys.serving.http import Limits
 from recsys.serving.questions import NAMES, QUERIES
 from recsys.tracking.registry import Registry
-from recsys.tracking.runs import Opened, Tracker
+from recsys.tracking.runs import StudyDescription, Tracker
 from tests.test_bundle import bundle
 
 ROOT = Path(__file__).parents[2]
@@ -68,7 +68,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("server")
     uri = f"sqlite:///{folder}/mlflow.db"
     tracker = Tracker.connect(uri, "fruit")
-    run_id = tracker.open_study(Opened("k", "fruit", {}))
+    run_id = tracker.open_study(StudyDescription("k", "fruit", {}))
     made = bundle(folder / "bundle", features=True)
     registry = Registry(uri, "fruit")
     registry.promote(pyfunc.register(uri, run_id, "fruit", made, {}), by="ann", why="first")

@@ -20,11 +20,11 @@ import pytest
 from recsys.base.errors import NotFoundError, RegistryError
 from recsys.recommend.recommender import Recommender
 from recsys.serving import pyfunc
-from recsys.tracking import models
-from recsys.tracking.client import registry_at
-from recsys.tracking.models import champion_version, download
+from recsys.tracking import bundles
+from recsys.tracking.bundles import champion_version, locate_bundle
+from recsys.tracking.client import using_registry
 from recsys.tracking.registry import Registry
-from recsys.tracking.runs import Opened, Tracker
+from recsys.tracking.runs import StudyDescription, Tracker
 from tests.test_bundle import bundle
 
 
@@ -33,7 +33,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("registry")
     uri = f"sqlite:///{folder}/mlflow.db"
     tracker = Tracker.connect(uri, "fruit")
-    run_id = tracker.open_study(Opened("k", "fruit", {}))
+    run_id = tracker.open_study(StudyDescription("k", "fruit", {}))
     number = pyfunc.register(
         uri, run_id, "fruit", bundle(folder / "bundle", features=True), {"a": "b"}
     )
@@ -46,7 +46,7 @@ def test_the_champion_is_found_by_alias(registry: str) -> None:
     assert found is not None
     assert (found[0], found[1]["a"]) == ("1", "b")
     assert champion_version(registry, "vegetables") is None
-    folder = download("models:/fruit@champion", registry)
+    folder = locate_bundle("models:/fruit@champion", registry)
     assert Recommender.load(folder).recommend("ann", 1)[0].id == "b"
 
 
@@ -58,32 +58,32 @@ def test_the_environment_is_left_as_it_was(registry: str) -> None:
 
 def test_what_is_not_there_is_said(registry: str, tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="no model models:/fruit@nobody"):
-        download("models:/fruit@nobody", registry)
+        locate_bundle("models:/fruit@nobody", registry)
     with pytest.raises(RegistryError, match="no model registry at"):
-        download("models:/fruit@champion", f"sqlite:///{tmp_path}/none.db")
+        locate_bundle("models:/fruit@champion", f"sqlite:///{tmp_path}/none.db")
 
 
 def test_a_model_larger_than_any_bundle_is_not_fetched(
     registry: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = download("models:/fruit@champion", registry).parents[1]
+    folder = locate_bundle("models:/fruit@champion", registry).parents[1]
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    monkeypatch.setattr(models, "MOST_BYTES", size - 1)
+    monkeypatch.setattr(bundles, "MOST_BYTES", size - 1)
     with pytest.raises(RegistryError, match=f"has {size:,} bytes"):
-        download("models:/fruit@champion", registry)
-    monkeypatch.setattr(models, "MOST_BYTES", size)
-    assert download("models:/fruit@champion", registry).is_dir()
+        locate_bundle("models:/fruit@champion", registry)
+    monkeypatch.setattr(bundles, "MOST_BYTES", size)
+    assert locate_bundle("models:/fruit@champion", registry).is_dir()
 
 
 def test_nothing_in_the_model_is_pickled(registry: str) -> None:
-    folder = download("models:/fruit@champion", registry).parents[1]
+    folder = locate_bundle("models:/fruit@champion", registry).parents[1]
     names = [path.suffix for path in folder.rglob("*") if path.is_file()]
     assert names
     assert not {".pkl", ".pickle", ".joblib", ".cloudpickle"} & set(names)
 
 
 def test_the_pyfunc_answers_tables(registry: str) -> None:
-    with registry_at(registry):
+    with using_registry(registry):
         model = mlflow.pyfunc.load_model("models:/fruit@champion")
     questions = pd.DataFrame({"query": ["recommend", "similar"], "id": ["ann", "a"], "n": [2, 1]})
     answers = model.predict(questions)

@@ -15,7 +15,7 @@ from recsys.base.errors import NotFoundError, RegistryError
 from recsys.serving import pyfunc
 from recsys.serving.champion import Champion
 from recsys.tracking.registry import Registry, whoami
-from recsys.tracking.runs import Opened, Tracker
+from recsys.tracking.runs import StudyDescription, Tracker
 from tests.test_bundle import bundle
 
 
@@ -24,7 +24,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with a logged model, which every test registers under a name of its own."""
     folder = tmp_path_factory.mktemp("registry")
     uri = f"sqlite:///{folder}/mlflow.db"
-    run_id = Tracker.connect(uri, "fruit").open_study(Opened("k", "fruit", {}))
+    run_id = Tracker.connect(uri, "fruit").open_study(StudyDescription("k", "fruit", {}))
     pyfunc.register(uri, run_id, "fruit", bundle(folder / "bundle"), {"bundle": "digest1"})
     return folder / "mlflow.db"
 

@@ -13,7 +13,10 @@ import pytest
 from recsys.base.config import Range
 from recsys.base.errors import RegistryError
 from recsys.store.journal import Journal
-from recsys.tracking.runs import Fingerprinted, Opened, StudyRecorder, Tracker, flat
+from recsys.tracking.params import flat
+from recsys.tracking.provenance import TrackedDataset
+from recsys.tracking.recorder import StudyRecorder
+from recsys.tracking.runs import StudyDescription, Tracker
 from recsys.tuning.search import Budget, Policy, Study, run_study
 from recsys.tuning.space import SearchSpace
 from recsys.tuning.trials import Rung, TrialResult
@@ -25,8 +28,8 @@ POLICY = Policy(max_epochs=24, screen=5, initial=3)
 
 def recorder(folder: Path, journal: Journal | None = None) -> StudyRecorder:
     tracker = Tracker.connect(f"sqlite:///{folder}/mlruns/mlflow.db", "planted")
-    data = Fingerprinted("planted", "f00d", "in/likes.psv", {"users": 240, "interactions": 2_600})
-    opened = Opened("key", "planted, seed 4", {"search.trials": 9}, data=data)
+    data = TrackedDataset("planted", "f00d", "in/likes.psv", {"users": 240, "interactions": 2_600})
+    opened = StudyDescription("key", "planted, seed 4", {"search.trials": 9}, data=data)
     return StudyRecorder(tracker, opened, journal)
 
 

@@ -15,7 +15,8 @@ from recsys.base.environment import tracking_uri
 from recsys.base.errors import NotFoundError, RegistryError
 from recsys.base.redaction import redacted
 from recsys.bundle import load_bundle
-from recsys.tracking.client import MISSING, PatientClient, registry_at, require_registry
+from recsys.tracking.client import PatientClient, require_registry, using_registry
+from recsys.tracking.faults import MISSING
 
 CHAMPION = "champion"
 MOST_BYTES = 2**36  # of a model that is fetched: 250 million vectors with 64 factors
@@ -25,7 +26,7 @@ def champion_version(
     uri: str, model: str, patience: float = 0.0
 ) -> tuple[str, dict[str, str]] | None:
     """The champion's version and tags; None where there is no champion."""
-    with registry_at(uri):
+    with using_registry(uri):
         try:
             found = PatientClient(uri, patience).get_model_version_by_alias(model, CHAMPION)
         except MlflowException as fault:
@@ -39,10 +40,10 @@ def champion_manifest(uri: str, model: str, patience: float = 0.0) -> Mapping[st
     """What the champion's bundle says of itself; None where there is no champion."""
     if champion_version(uri, model, patience) is None:
         return None
-    return load_bundle(download(f"models:/{model}@{CHAMPION}", uri, patience)).manifest
+    return load_bundle(locate_bundle(f"models:/{model}@{CHAMPION}", uri, patience)).manifest
 
 
-def download(address: str, uri: str | None = None, patience: float = 0.0) -> Path:
+def locate_bundle(address: str, uri: str | None = None, patience: float = 0.0) -> Path:
     """The bundle's folder of a registered model; fetched if the registry is elsewhere.
 
     Parameters
@@ -63,7 +64,7 @@ def download(address: str, uri: str | None = None, patience: float = 0.0) -> Pat
     """
     uri = uri or tracking_uri()
     require_registry(uri)
-    with registry_at(uri):
+    with using_registry(uri):
         try:
             client = PatientClient(uri, patience)
             _require_size(client.patiently(partial(_size, address)), address, uri)
