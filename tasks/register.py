@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from recsys.base.config import Config
 from recsys.base.events import StageDone, StageStarted, emit
 from recsys.bundle import bundle_digest, load_bundle
 from recsys.evaluation.gate import Verdict
+from recsys.evaluation.metric_names import leaderboard_metrics, metric_tags, strategy_metrics
 from recsys.serving import pyfunc
 from recsys.store.stages import Stage
 from recsys.tracking.faults import tracking_errors
@@ -21,7 +21,6 @@ from recsys.tracking.registry import BUNDLE, JUDGED_AGAINST, Registry
 from recsys.tracking.runs import Tracker
 from tasks.opening import connected, opened
 
-TAGGED = ("precision_at_5", "recall_at_10", "ndcg_at_10", "map_at_10", "auc", "coverage_at_10")
 FILES = ("verdict.json", "verdict.md", "per_user.parquet", "churn.json")
 JUDGED = "judged"  # the digest of the verdict: everything that is told of it has been
 
@@ -57,59 +56,20 @@ def _log(config: Config, tracker: Tracker, core: Stage, tuned: Stage, measured: 
     key = tuned.file("").name.rpartition("-")[2]  # the name of a product ends in its key
     kind = "study" if tuned.name == "tune" else "refresh"
     run_id = tracker.open_study(opened(config, key, core, kind))
-    tracker.log(run_id, [*_metrics(measured), *_side_metrics(measured)])
+    board, counts = measured.read_json("leaderboard.json"), measured.counts
+    figures = leaderboard_metrics(board, counts["holdout"])
+    figures |= strategy_metrics(measured.read_json("strategies.json"), counts["seconds"])
+    tracker.log(run_id, [(name, value, 0) for name, value in figures.items()])
     return run_id
 
 
-def _metrics(measured: Stage) -> Iterator[tuple[str, float, int]]:
-    """Every figure as MLflow names it (`test/precision_at_5`); the headline with its interval."""
-    holdout = _prefix(measured.counts["holdout"])
-    for entry in measured.read_json("leaderboard.json"):
-        prefix = holdout if entry["model"] == "lightfm" else f"{holdout}_{entry['model']}"
-        for name, estimate in entry["metrics"].items():
-            yield f"{prefix}/{name}", estimate["mean"], 0
-            if name == "precision_at_5":
-                for end in ("low", "high"):
-                    yield f"{prefix}/{name}_{end}", estimate[end], 0
-
-
-def _prefix(holdout: str) -> str:
-    # With one holdout the search has seen it; `val` is what the search itself measured.
-    return "holdout" if holdout == "validation" else "test"
-
-
-def _side_metrics(measured: Stage) -> Iterator[tuple[str, float, int]]:
-    """What features and fold-in are good for: `cold/precision_at_5` is that of the winner."""
-    compared = measured.read_json("strategies.json")
-    for name, metrics in compared.get("cold", {}).get("models", {}).items():
-        prefix = "cold" if name == compared["winner"] else f"cold_{name}"
-        for metric, entry in metrics.items():
-            yield f"{prefix}/{metric}", entry["mean"], 0
-    for name, entry in compared.get("warm", {}).items():
-        yield f"strategy_{name}/precision_at_5", entry["precision_at_5"]["mean"], 0
-    for name, seconds in measured.counts["seconds"].items():
-        yield f"strategy_{name}/cpu_seconds", seconds, 0
-    if foldin := compared.get("foldin"):
-        yield "foldin/share_of_trained", foldin["share"], 0
-    for name, value in compared.get("suggestion", {}).items():
-        if isinstance(value, float):
-            yield f"suggestion_{name}/recall_at_10", value, 0
-
-
 def _tags(manifest: Any, digest: str) -> dict[str, str]:
-    metrics = manifest["metrics"]
-    precision, holdout = metrics["precision_at_5"], _prefix(manifest["holdout"])
     return {
         BUNDLE: digest,
         "data_fingerprint": str(manifest["data_fingerprint"]),
         "seed": str(manifest["seed"]),
         "configuration": ", ".join(f"{k}={v}" for k, v in manifest["configuration"].items()),
-        **{
-            f"{holdout}/{name}": f"{metrics[name]['mean']:.4f}"
-            for name in TAGGED
-            if name in metrics
-        },
-        "interval": f"{precision['low']:.4f} to {precision['high']:.4f}",
+        **metric_tags(manifest["metrics"], manifest["holdout"]),
         "libraries": ", ".join(f"{k} {v}" for k, v in manifest["library_versions"].items()),
     }
 

@@ -11,6 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from recsys.evaluation.metric_names import HEADLINE, METRICS, UNMASKED
+
 if TYPE_CHECKING:
     from recsys.recommend.queries.answers import Answer
     from recsys.recommend.queries.explanation import Explanation
@@ -18,17 +20,17 @@ if TYPE_CHECKING:
 
 def leaderboard(board: Sequence[Mapping[str, Any]], holdout: str) -> Table:
     """Compare models on the holdout, best first, with 95 % bootstrap intervals over users."""
-    from recsys.evaluation.holdouts import MEASURED
-
     title = f"{holdout} holdout, known likes left out of the ranking"
     table = Table(title=title, title_justify="left", box=SIMPLE)
     table.add_column("")
     for entry in board:
         table.add_column(entry["model"], justify="right")
-    for label, name in MEASURED:
+    for metric in (*METRICS, UNMASKED):
+        name = metric.name
         if name in board[0]["metrics"]:
-            table.add_row(label, *(f"{entry['metrics'][name]['mean']:.4f}" for entry in board))
-        if name == "precision_at_5":
+            means = (f"{entry['metrics'][name]['mean']:.4f}" for entry in board)
+            table.add_row(metric.label, *means)
+        if name == HEADLINE:
             table.add_row("  95 % interval", *(_span(entry["metrics"][name]) for entry in board))
             table.add_row("  LightFM ahead by", *(_ahead(entry["behind_by"]) for entry in board))
     return table
@@ -41,7 +43,7 @@ def cold_start(compared: Mapping[str, Any]) -> Table | None:
     table.add_column("", justify="right")
     table.add_column("")
     if cold := compared.get("cold"):
-        means = {name: entry["precision_at_5"]["mean"] for name, entry in cold["models"].items()}
+        means = {name: entry[HEADLINE]["mean"] for name, entry in cold["models"].items()}
         own = means.pop(compared["winner"])
         others = ", ".join(f"{name} {value:.4f}" for name, value in means.items())
         about = f"precision at 5, {cold['items']:,} cold items ranked by their features"

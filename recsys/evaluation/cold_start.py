@@ -15,6 +15,7 @@ import scipy.sparse as sp
 
 from recsys.base.arrays import Float32Array, Float64Array, IntArray
 from recsys.evaluation.holdouts import Estimate
+from recsys.evaluation.metric_names import COLD_METRICS
 from recsys.models.content import Profiles
 from recsys.models.foldin import FoldIn, learn_foldin, pool_item_vectors
 from recsys.models.hybrid import HybridModel, profile_matrix, transposed
@@ -25,7 +26,6 @@ from recsys.ranking.metrics import bootstrap_interval, evaluate, paired_bootstra
 USERS_WITHHELD = 0.25  # of those in the test holdout
 FEW_LIKES = (1, 2, 3, 4, 5)
 COLD_BLENDINGS = (1.0, 2.0, 5.0, 10.0)
-COLD_METRICS = ("precision_at_5", "recall_at_20", "ndcg_at_10")
 
 
 @dataclass(frozen=True)

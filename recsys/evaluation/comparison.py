@@ -23,7 +23,8 @@ from recsys.evaluation.cold_start import (
     per_user,
     shuffled,
 )
-from recsys.evaluation.holdouts import HEADLINE, Estimate
+from recsys.evaluation.holdouts import Estimate
+from recsys.evaluation.metric_names import HEADLINE
 from recsys.evaluation.tag_suggestion import measure_suggestions
 from recsys.models.configuration import parse_configuration
 from recsys.models.hybrid import FeaturesBySide, HybridModel, count_likes, fit_hybrid, map_features

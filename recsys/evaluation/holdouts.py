@@ -9,6 +9,7 @@ from typing import Any
 import scipy.sparse as sp
 
 from recsys.base.arrays import Float64Array
+from recsys.evaluation.metric_names import HEADLINE
 from recsys.ranking.factors import Factors
 from recsys.ranking.metrics import (
     Evaluation,
@@ -16,18 +17,6 @@ from recsys.ranking.metrics import (
     bootstrap_interval,
     evaluate,
     paired_bootstrap,
-)
-
-HEADLINE = "precision_at_5"
-# What is shown of a holdout, in this order: how a person reads it, and its name in the figures.
-MEASURED = (
-    ("precision at 5", "precision_at_5"),
-    ("recall at 10", "recall_at_10"),
-    ("ndcg at 10", "ndcg_at_10"),
-    ("map at 10", "map_at_10"),
-    ("auc", "auc"),
-    ("coverage at 10", "coverage_at_10"),
-    ("precision at 5, likes left in", "precision_at_5_unmasked"),
 )
 
 

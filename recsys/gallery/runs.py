@@ -9,24 +9,20 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
+from recsys.evaluation.metric_names import (
+    COLD,
+    FOLD_IN,
+    HEADLINE,
+    LIGHTFM,
+    METRICS,
+    TAG_SUGGESTION,
+)
 from recsys.gallery.shelf import Opened
 from recsys.tracking.registry import PROMOTED, Version
 from recsys.tracking.studies import StudyRun
 
-MODELS = (("lightfm", "this model"), ("als", "ALS"), ("popularity", "popularity"))
-ROWS = (
-    ("precision at 5", "precision_at_5"),
-    ("recall at 10", "recall_at_10"),
-    ("ndcg at 10", "ndcg_at_10"),
-    ("map at 10", "map_at_10"),
-    ("auc", "auc"),
-    ("coverage at 10", "coverage_at_10"),
-)
-NEWCOMERS = (
-    ("cold/precision_at_5", "precision at 5 of items nobody has liked, by their tags"),
-    ("foldin/share_of_trained", "what a new user with a few likes gets, as a share of a known one"),
-    ("suggestion_neighbours/recall_at_10", "a hidden tag among the first 10 suggested"),
-)
+MODELS = ((LIGHTFM, "this model"), ("als", "ALS"), ("popularity", "popularity"))
+NEWCOMERS = (COLD, FOLD_IN, TAG_SUGGESTION)
 WIDTH, HEIGHT = 640, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 12, 34
 
@@ -118,10 +114,10 @@ def run_page(
         made=_when(study.started) if study else "",
         promoted=tags.get(PROMOTED, "").replace("T", " ")[:16],
         why=tags.get(f"{PROMOTED}_why", ""),
-        table=[(title, _cells(measured, name)) for title, name in ROWS if _cells(measured, name)],
+        table=[(m.label, cells) for m in METRICS if (cells := _cells(measured, m.name))],
         models=[title for name, title in MODELS if name in measured],
         bars=_bars(measured),
-        newcomers=[(text, _value(metrics[n])) for n, text in NEWCOMERS if n in metrics],
+        newcomers=[(m.label, _value(metrics[m.name])) for m in NEWCOMERS if m.name in metrics],
         checks=[
             (name.removeprefix("gate/"), text.startswith("passed"), text.partition(": ")[2])
             for name, text in sorted(tags.items())
@@ -178,9 +174,9 @@ def _cells(measured: Mapping[str, Any], metric: str) -> list[str]:
 
 def _bars(measured: Mapping[str, Any]) -> list[Bar]:
     found = [
-        (title, measured[name]["precision_at_5"], name == "lightfm")
+        (title, measured[name][HEADLINE], name == LIGHTFM)
         for name, title in MODELS
-        if name in measured and "precision_at_5" in measured[name]
+        if name in measured and HEADLINE in measured[name]
     ]
     ends = [entry.get("high") or entry["mean"] for _, entry, _ in found]
     most = max(ends, default=0) or 1

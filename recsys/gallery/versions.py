@@ -10,6 +10,7 @@ from typing import Any
 
 from recsys.base.errors import RecsysError
 from recsys.evaluation.churn import churn
+from recsys.evaluation.metric_names import METRICS
 from recsys.gallery.cards import Card, Chip, Desk, beside
 from recsys.gallery.shelf import Opened
 from recsys.gallery.showing import tidy
@@ -20,14 +21,6 @@ from recsys.recommend.recommender import Recommender
 LISTED = 10
 _USERS = 150  # whose lists are compared: a page is no report, and should not wait for one
 _KEPT = 8
-FIGURES = (
-    ("precision at 5", "precision_at_5"),
-    ("recall at 10", "recall_at_10"),
-    ("ndcg at 10", "ndcg_at_10"),
-    ("map at 10", "map_at_10"),
-    ("auc", "auc"),
-    ("coverage at 10", "coverage_at_10"),
-)
 
 
 @dataclass(frozen=True)
@@ -103,10 +96,13 @@ def figures(a: Opened, b: Opened) -> list[Figure]:
     of_a, of_b = (dict(side.recommender.manifest.get("metrics", {})) for side in (a, b))
     rows = [
         Figure(
-            title, _estimate(of_a.get(name)), _estimate(of_b.get(name)), _better(of_a, of_b, name)
+            metric.label,
+            _estimate(of_a.get(metric.name)),
+            _estimate(of_b.get(metric.name)),
+            _better(of_a, of_b, metric.name),
         )
-        for title, name in FIGURES
-        if name in of_a or name in of_b
+        for metric in METRICS
+        if metric.name in of_a or metric.name in of_b
     ]
     for title, name in (("users", "users"), ("items", "items"), ("likes", "interactions")):
         counts = [side.recommender.manifest.get("counts", {}).get(name) for side in (a, b)]

@@ -9,6 +9,7 @@ from typing import Any
 from recsys.base.config import Config, Data
 from recsys.base.errors import ConfigError
 from recsys.data import datasets, persistence
+from recsys.evaluation.metric_names import CURVE, OBJECTIVE, TRAIN_CURVE
 from recsys.models.lightfm import DivergedError
 from recsys.pipeline import preparation
 from recsys.store.stages import Stage
@@ -55,14 +56,14 @@ def log_curve(
     tracker = Tracker.connect(config.tracking.uri, config.experiment, config.tracking.artifacts)
     figure = Path("data/output/curve.png")
     draw(points, problem.k, figure)
-    curves = [("curve/train_precision_at_5", p.train, p.epoch) for p in points]
-    curves += [("curve/precision_at_5", p.validation, p.epoch) for p in points]
+    curves = [(TRAIN_CURVE, p.train, p.epoch) for p in points]
+    curves += [(CURVE, p.validation, p.epoch) for p in points]
     best = max(point.validation for point in points)
     tracker.log_run(
         f"learning curve, seed {config.seed}",
         {"kind": "curve"},
         configuration,
-        [*curves, ("val/precision_at_5", best, 0)],
+        [*curves, (OBJECTIVE, best, 0)],
         [figure],
     )
     return points, figure

@@ -24,7 +24,8 @@ from recsys.evaluation.lists import (
     mean_list_overlap,
     top_lists,
 )
-from recsys.pipeline.learning import LIGHTFM, refit
+from recsys.evaluation.metric_names import LIGHTFM
+from recsys.pipeline.learning import refit
 from recsys.ranking.metrics import precision_at_k
 from recsys.store.stages import Counts, Stage, stage
 

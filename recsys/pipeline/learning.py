@@ -22,7 +22,8 @@ from recsys.data.idmap import IdMap
 from recsys.data.interactions import Interactions
 from recsys.evaluation.cold_start import learn_item_foldin, withhold
 from recsys.evaluation.comparison import Fits, compare
-from recsys.evaluation.holdouts import HEADLINE, Measured, as_leaderboard, differences, measure
+from recsys.evaluation.holdouts import Measured, as_leaderboard, differences, measure
+from recsys.evaluation.metric_names import HEADLINE, LIGHTFM
 from recsys.models.configuration import HYBRID_NAMES, parse_configuration
 from recsys.models.foldin import learn_foldin
 from recsys.models.hybrid import HybridModel, fit_hybrid
@@ -39,8 +40,6 @@ from recsys.tuning.space import Configuration
 from recsys.tuning.study import best_by_strategy, best_of, study_strategies
 from recsys.tuning.trials import Problem, TrialResult
 from recsys.tuning.workers import Pool, RemoteProblem, RemoteWorkers, ThreadWorkers, Workers
-
-LIGHTFM = "lightfm"
 
 
 @stage(version=8, unkeyed=("recorder", "workers", "pool", "exchange"))

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, select_autoescape
 
 from recsys.evaluation.churn import summary
-from recsys.evaluation.holdouts import MEASURED
+from recsys.evaluation.metric_names import HEADLINE, METRICS, UNMASKED
 from recsys.recommend.queries.answers import Answer
 from recsys.recommend.queries.filters import Filters
 from recsys.recommend.recommender import Recommender
@@ -130,10 +130,10 @@ def build(
 def _result(measured: Stage) -> Section:
     board = measured.read_json("leaderboard.json")
     rows: list[tuple[str, ...]] = []
-    for label, name in MEASURED:
-        entries = [entry["metrics"].get(name) for entry in board]
+    for metric in (*METRICS, UNMASKED):
+        entries = [entry["metrics"].get(metric.name) for entry in board]
         if any(entries):
-            rows.append((label, *(_estimate(entry) for entry in entries)))
+            rows.append((metric.label, *(_estimate(entry) for entry in entries)))
     ahead = [entry.get("behind_by") for entry in board]
     if any(ahead):
         rows.insert(1, ("LightFM ahead by", *(_estimate(entry, "+.4f") for entry in ahead)))
@@ -186,7 +186,7 @@ def _newcomers(measured: Stage) -> Section | None:
     rows: list[tuple[str, ...]] = []
     if cold := compared.get("cold"):
         rows += [
-            (f"{cold['items']:,} cold items, ranked by {name}", _estimate(entry["precision_at_5"]))
+            (f"{cold['items']:,} cold items, ranked by {name}", _estimate(entry[HEADLINE]))
             for name, entry in cold["models"].items()
         ]
     if foldin := compared.get("foldin"):

@@ -17,15 +17,13 @@ from mlflow.exceptions import MlflowException
 from recsys.base.errors import RegistryError
 from recsys.base.events import Note, emit
 from recsys.base.retries import pauses
+from recsys.evaluation.metric_names import CURVE, CURVE_SECONDS, OBJECTIVE
 from recsys.tracking.client import PatientClient
 from recsys.tracking.faults import is_outage_error, tracking_errors
 from recsys.tracking.params import grouped
 from recsys.tracking.runs import (
-    CURVE,
     KIND,
-    OBJECTIVE,
     REASON,
-    SECONDS,
     STATUS,
     STUDY,
     TRIAL,
@@ -144,7 +142,7 @@ class Delivery:
         run_id = self._run_of(entry)
         new = [Rung(*rung) for rung in entry["rungs"] if rung[0] not in self._epochs[run_id]]
         metrics = [(CURVE, rung.precision, rung.epoch) for rung in new]
-        metrics += [(SECONDS, rung.seconds, rung.epoch) for rung in new]
+        metrics += [(CURVE_SECONDS, rung.seconds, rung.epoch) for rung in new]
         tags: dict[str, str] = {}
         if "status" in entry:
             metrics += [(name, value, 0) for name, value in entry["metrics"].items()]

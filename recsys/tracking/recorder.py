@@ -9,11 +9,12 @@ from typing import Any
 
 from recsys.base.errors import RegistryError
 from recsys.base.events import Note, emit
+from recsys.evaluation.metric_names import OBJECTIVE
 from recsys.models.configuration import with_current_names
 from recsys.store.journal import Journal
 from recsys.tracking.delivery import Delivery
 from recsys.tracking.faults import is_outage_error
-from recsys.tracking.runs import OBJECTIVE, StudyDescription, Tracker
+from recsys.tracking.runs import StudyDescription, Tracker
 from recsys.tuning.search import Recorded, Study
 from recsys.tuning.space import Configuration
 from recsys.tuning.trials import Rung, TrialResult

@@ -21,6 +21,7 @@ from mlflow.exceptions import MlflowException
 from recsys.base.errors import RegistryError
 from recsys.base.redaction import redacted
 from recsys.base.retries import retry
+from recsys.evaluation.metric_names import CURVE, CURVE_SECONDS
 from recsys.models.configuration import with_current_names
 from recsys.tracking.client import PatientClient, prepare_database, require_server
 from recsys.tracking.faults import tracking_errors
@@ -30,7 +31,6 @@ from recsys.tuning.space import Configuration
 from recsys.tuning.trials import Rung
 
 STUDY, KIND, TRIAL, STATUS, REASON = "study", "kind", "trial", "status", "reason"
-CURVE, SECONDS, OBJECTIVE = "curve/precision_at_5", "curve/seconds", "val/precision_at_5"
 # MLflow's own limits on one log_batch call.
 METRICS_A_CALL, PARAMS_A_CALL = 1000, 100
 
@@ -188,7 +188,7 @@ class Tracker:
         # or where another version of the code asked for another configuration.
         for run in self._search(f"tags.{KIND} = 'trial' and tags.{STUDY} = '{key}'"):
             history = self.client.get_metric_history
-            seconds = {point.step: point.value for point in history(run.info.run_id, SECONDS)}
+            seconds = {point.step: point.value for point in history(run.info.run_id, CURVE_SECONDS)}
             curve = {point.step: point.value for point in history(run.info.run_id, CURVE)}
             measured = tuple(Rung(e, curve[e], seconds.get(e, 0.0)) for e in sorted(curve))
             tags = run.data.tags

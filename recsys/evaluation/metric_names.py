@@ -1,0 +1,147 @@
+"""Metric names: what is shown of a model, how a person reads it, and what MLflow calls it.
+
+A name in MLflow is `set/metric`: the set says on what the metric was measured (`val`, `test`,
+`cold`), a suffix of the set of which model (`test_popularity`). '@' is not legal there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+# The metric that is optimised, and by which models are compared.
+HEADLINE = "precision_at_5"
+# The pipeline's own model among those on a leaderboard.
+LIGHTFM = "lightfm"
+
+# Metrics of a trial in MLflow: what the search optimises, its learning curve, the CPU seconds.
+OBJECTIVE = f"val/{HEADLINE}"
+CURVE = f"curve/{HEADLINE}"
+TRAIN_CURVE = f"curve/train_{HEADLINE}"
+CURVE_SECONDS = "curve/seconds"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric's name in figures and files, and how a person reads it."""
+
+    name: str
+    label: str
+
+
+# Of every model and version, in the order in which they are shown.
+METRICS = (
+    Metric(HEADLINE, "precision at 5"),
+    Metric("recall_at_10", "recall at 10"),
+    Metric("ndcg_at_10", "ndcg at 10"),
+    Metric("map_at_10", "map at 10"),
+    Metric("auc", "auc"),
+    Metric("coverage_at_10", "coverage at 10"),
+)
+# As the founding article measures: known likes stay in the ranking. Reported, never optimised.
+UNMASKED = Metric(f"{HEADLINE}_unmasked", "precision at 5, likes left in")
+# Of rankings of cold items.
+COLD_METRICS = (HEADLINE, "recall_at_20", "ndcg_at_10")
+
+COLD = Metric(f"cold/{HEADLINE}", "precision at 5 of items nobody has liked, by their tags")
+FOLD_IN = Metric(
+    "foldin/share_of_trained", "what a new user with a few likes gets, as a share of a known one"
+)
+TAG_SUGGESTION = Metric(
+    "suggestion_neighbours/recall_at_10", "a hidden tag among the first 10 suggested"
+)
+
+
+def set_name(holdout: str) -> str:
+    """The set under which MLflow has the metrics of a holdout, "validation" or "test".
+
+    With one holdout only, the search has seen it; `val` is what the search itself measured.
+    """
+    return "holdout" if holdout == "validation" else "test"
+
+
+def leaderboard_metrics(board: Sequence[Mapping[str, Any]], holdout: str) -> dict[str, float]:
+    """A leaderboard's figures under MLflow's names.
+
+    Parameters
+    ----------
+    board : sequence of mappings
+        As `recsys.evaluation.holdouts.as_leaderboard` returns it.
+    holdout : {"validation", "test"}
+
+    Returns
+    -------
+    dict of str to float
+        Means, such as `test/precision_at_5` of the pipeline's own model and
+        `test_als/precision_at_5` of a baseline; of the headline metric the ends of its interval
+        too (`test/precision_at_5_low`, `test/precision_at_5_high`).
+    """
+    found: dict[str, float] = {}
+    for entry in board:
+        measured_on = set_name(holdout)
+        if entry["model"] != LIGHTFM:
+            measured_on += f"_{entry['model']}"
+        for name, estimate in entry["metrics"].items():
+            found[f"{measured_on}/{name}"] = estimate["mean"]
+            if name == HEADLINE:
+                for end in ("low", "high"):
+                    found[f"{measured_on}/{name}_{end}"] = estimate[end]
+    return found
+
+
+def strategy_metrics(compared: Mapping[str, Any], seconds: Mapping[str, float]) -> dict[str, float]:
+    """What features and fold-in are good for, under MLflow's names.
+
+    Parameters
+    ----------
+    compared : mapping
+        As `recsys.evaluation.comparison.compare` returns it, with the `winner` among the
+        strategies. Parts that were not measured are missing.
+    seconds : mapping of str to float
+        CPU seconds that each strategy's training took.
+
+    Returns
+    -------
+    dict of str to float
+        `cold/…` are the winner's figures, `cold_content/…` those of another model.
+    """
+    found: dict[str, float] = {}
+    for name, metrics in compared.get("cold", {}).get("models", {}).items():
+        measured_on = "cold" if name == compared["winner"] else f"cold_{name}"
+        for metric, estimate in metrics.items():
+            found[f"{measured_on}/{metric}"] = estimate["mean"]
+    for name, entry in compared.get("warm", {}).items():
+        found[f"strategy_{name}/{HEADLINE}"] = entry[HEADLINE]["mean"]
+    for name, value in seconds.items():
+        found[f"strategy_{name}/cpu_seconds"] = value
+    if foldin := compared.get("foldin"):
+        found[FOLD_IN.name] = foldin["share"]
+    for name, value in compared.get("suggestion", {}).items():
+        if isinstance(value, float):
+            found[f"suggestion_{name}/recall_at_10"] = value
+    return found
+
+
+def metric_tags(metrics: Mapping[str, Mapping[str, float]], holdout: str) -> dict[str, str]:
+    """A model's metrics as tags of a registered version, for a person to read.
+
+    Parameters
+    ----------
+    metrics : mapping
+        Of each metric, `mean`, `low` and `high`, as a bundle's manifest has them.
+    holdout : {"validation", "test"}
+
+    Returns
+    -------
+    dict of str to str
+        `test/precision_at_5` and the others of `METRICS` that were measured, and the headline's
+        `interval`.
+    """
+    headline = metrics[HEADLINE]
+    tags = {
+        f"{set_name(holdout)}/{metric.name}": f"{metrics[metric.name]['mean']:.4f}"
+        for metric in METRICS
+        if metric.name in metrics
+    }
+    return tags | {"interval": f"{headline['low']:.4f} to {headline['high']:.4f}"}
