@@ -70,7 +70,7 @@ def settings() -> str:
         "Every setting of `recsys train`, the flows and the deployments. Put those that you change",
         "into a TOML file and give it with `--config`, or give single ones with `--set`:",
         "",
-        "```sh",
+        "```console",
         "recsys train --config mine.toml --set search.trials=60 --set split.share=0.1",
         "```",
         "",
@@ -165,9 +165,9 @@ def _spaces(section: str, model: type[BaseModel]) -> Iterator[str]:
             if isinstance(value, Range):
                 cells = f"{value.low:g} to {value.high:g}", value.scale, _likely(value)
             elif isinstance(value, Choice):
-                cells = "one of " + ", ".join(f"`{one}`" for one in value.values), "", ""
+                cells = "one of " + ", ".join(f"`{one}`" for one in value.values), "-", "-"
             else:
-                cells = f"`{json.dumps(value)}`, not searched", "", ""
+                cells = f"`{json.dumps(value)}`, not searched", "-", "-"
             yield f"| `{dimension}` | {' | '.join(cells)} |"
 
 

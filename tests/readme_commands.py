@@ -1,9 +1,8 @@
-"""Runs the README's commands as a newcomer would, and checks its settings are the real ones."""
+"""Runs the commands of the README and of the documentation as a newcomer would, on the sample."""
 
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -12,47 +11,45 @@ from pathlib import Path
 
 import httpx
 
-from recsys.base.settings import as_toml
+from tests.fixtures.pages import ROOT, blocks, pages
 
-ROOT = Path(__file__).parent.parent
 UI = "http://127.0.0.1:5000"
 
 
 def main() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    if f"```toml\n{as_toml()}```" not in text:
-        sys.exit("README.md: the settings are not what `recsys settings` prints; paste them again")
-    commands = [
-        line
-        for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-        for line in block.splitlines()
-    ]
-    if "make train" not in commands:
+    readme = ROOT / "README.md"
+    if not any("make train" in block.text for block in blocks(readme)):
         sys.exit("README.md: make train is not among its commands")
-    for command in commands:
-        run(command)
-    python(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
+    run = 0
+    # The README trains first; what the other pages ask needs its champion.
+    for page in [readme, *(page for page in pages() if page.is_relative_to(ROOT / "docs"))]:
+        run += run_page(page)
     ui()
-    print(f"{len(commands)} commands of the README work, and make ui serves")
+    print(f"{run} blocks of the documentation work, and make ui serves")
 
 
-def environment() -> dict[str, str]:
-    """The virtual environment first on the path, as after activating it."""
-    return os.environ | {"PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"}
+def run_page(page: Path) -> int:
+    """Run a page's blocks in order, its Python in one program; the number of them."""
+    name, program = page.relative_to(ROOT), ""
+    found = [block for block in blocks(page) if "no-test" not in block.classes]
+    for block in found:
+        if block.language == "sh":
+            print(f"$ {block.text}", end="", flush=True)
+            start(["bash", "-ec", block.text], f"{name}: this does not run:\n{block.text}")
+        elif block.language == "python":
+            program += block.text
+    if program:
+        print(f"python of {name}", flush=True)
+        start([sys.executable, "-c", program], f"{name}: its Python does not run")
+    return sum(block.language in ("sh", "python") for block in found)
 
 
-def run(command: str) -> None:
-    print(f"$ {command}", flush=True)
-    done = subprocess.run(command, shell=True, cwd=ROOT, env=environment(), check=False)  # noqa: S602
+def start(command: list[str], fault: str) -> None:
+    """Run a command with the virtual environment first on the path, as after activating it."""
+    path = f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | {"PATH": path}, check=False)
     if done.returncode:
-        sys.exit(f"README.md: {command} ended with {done.returncode}")
-
-
-def python(blocks: list[str]) -> None:
-    for block in blocks:
-        command = [sys.executable, "-c", block]
-        if subprocess.run(command, cwd=ROOT, env=environment(), check=False).returncode:
-            sys.exit(f"README.md: this does not run:\n{block}")
+        sys.exit(f"{fault}\n(ended with {done.returncode})")
 
 
 def ui() -> None:

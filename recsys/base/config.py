@@ -65,17 +65,19 @@ class Data(Section):
     delimiter: Character = Field("|", description="between the fields of a text file")
     quote: Character | None = Field('"', description="'' if there is none")
     escape: Character | None = Field("\\", description="'' if there is none")
-    encoding: str = "utf-8"
-    user_column: Column = "uid"
-    item_column: Column = "mid"
+    encoding: str = Field("utf-8", description="of text files")
+    user_column: Column = Field("uid", description="the user's id in the likes")
+    item_column: Column = Field("mid", description="the item's id in the likes")
     name_column: Column | None = Field("modelname", description="the item's name in the likes")
-    weight_column: Column | None = None
-    timestamp_column: Column | None = None
+    weight_column: Column | None = Field(None, description="a positive number for each like")
+    timestamp_column: Column | None = Field(None, description="when each like was given")
     feature_item_column: Column | None = Field(None, description="by default item_column")
     feature_user_column: Column | None = Field(None, description="by default user_column")
-    feature_type_column: Column = "type"
-    feature_value_column: Column = "value"
-    feature_weight_column: Column | None = None
+    feature_type_column: Column = Field("type", description="such as tag or category")
+    feature_value_column: Column = Field("value", description="such as anime")
+    feature_weight_column: Column | None = Field(
+        None, description="a positive number for each feature of an item"
+    )
 
     @field_validator("quote", "escape", mode="before")
     @classmethod
@@ -100,15 +102,18 @@ class Data(Section):
 class Threshold(Section):
     """The k-core: repeated until every user and item has its minimum."""
 
-    user_min: Positive = 5
-    item_min: Positive = 5
+    user_min: Positive = Field(5, description="likes that a user has at least")
+    item_min: Positive = Field(5, description="likes that an item has at least")
 
 
 class Split(Section):
     """What is held out."""
 
     method: Literal["random", "last"] = Field("random", description="'last' goes by timestamp")
-    holdouts: Literal["validation and test", "one"] = "validation and test"
+    holdouts: Literal["validation and test", "one"] = Field(
+        "validation and test",
+        description="'one' searches and tests on the same, as the article does",
+    )
     n: Positive = Field(5, description="interactions held out of each chosen user")
     share: Share = Field(0.2, description="of all users, for each holdout")
     cold_share: Share = Field(0.1, description="of the items with features")
@@ -118,8 +123,12 @@ class Encode(Section):
     """How features become numbers."""
 
     min_support: Positive = Field(1, description="items a feature must be on")
-    normalisation: Literal["none", "l1", "l2"] = "l2"
-    weight: Annotated[float, Field(gt=0)] = 1.0
+    normalisation: Literal["none", "l1", "l2"] = Field(
+        "l2", description="norm that the features of an item are scaled to"
+    )
+    weight: Annotated[float, Field(gt=0)] = Field(
+        1.0, description="factor on the features beside the identity"
+    )
     identity: bool = Field(True, description="a column of its own for every item and user")
 
 
@@ -220,7 +229,7 @@ class Search(Section):
     seconds: Annotated[float, Field(gt=0)] | None = Field(
         None, description="no new trial after so many seconds of wall time"
     )
-    max_epochs: Positive = 260
+    max_epochs: Positive = Field(260, description="of a trial")
     batch: Positive = Field(
         4, description="trials under way at once, whoever trains them; part of what a study is"
     )
@@ -271,16 +280,20 @@ class Article(Section):
     feature_calls: Annotated[int, Field(ge=0)] = Field(
         50, description="trials with features, the first at the best of those without"
     )
-    space: Space = Field(default_factory=lambda: dict(ARTICLE_SPACE))
-    feature_space: Space = Field(default_factory=lambda: dict(ARTICLE_FEATURE_SPACE))
-    max_epochs: Positive = 260
+    space: Space = Field(
+        default_factory=lambda: dict(ARTICLE_SPACE), description="of the trials without features"
+    )
+    feature_space: Space = Field(
+        default_factory=lambda: dict(ARTICLE_FEATURE_SPACE), description="of those with features"
+    )
+    max_epochs: Positive = Field(260, description="of a trial")
 
 
 class Evaluate(Section):
     """What is measured on the test holdout."""
 
-    ks: list[Positive] = [5, 10, 20]
-    bootstrap_samples: Samples = 1000
+    ks: list[Positive] = Field([5, 10, 20], description="lengths of lists that are measured")
+    bootstrap_samples: Samples = Field(1000, description="of an interval")
     als_trials: Annotated[int, Field(ge=0)] = Field(4, description="0 leaves ALS out")
     withheld: bool = Field(
         True, description="one more fit, without the cold items and some users, to serve them"
@@ -297,7 +310,7 @@ class Gate(Section):
     """What a challenger has to show before it becomes champion."""
 
     level: Share = Field(0.95, description="of the bootstrap intervals below")
-    bootstrap_samples: Samples = 1000
+    bootstrap_samples: Samples = Field(1000, description="of an interval")
     popularity_margin: Margin = Field(
         0.0, description="precision_at_5 by which the whole interval must beat popularity"
     )
@@ -317,7 +330,7 @@ class Batch(Section):
     """What `recsys batch` writes: items for every user, items like every item."""
 
     n: Positive = Field(20, description="items a list")
-    folder: Location = "data/output/batch"
+    folder: Location = Field("data/output/batch", description="where the lists are written")
     workers: Positive = Field(2, description="threads that rank")
 
 
@@ -360,7 +373,7 @@ class Tracking(Section):
 class Storage(Section):
     """Where stages keep their products."""
 
-    interim: Location = "data/interim"
+    interim: Location = Field("data/interim", description="the folder of all stages")
 
 
 class Config(Section):
@@ -368,8 +381,12 @@ class Config(Section):
 
     dataset: Name = Field("sample", description="a named data set; `data` goes before it")
     data: Data | None = Field(None, description="your own files instead of a named data set")
-    protocol: Literal["standard", "article"] = "standard"
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 2016
+    protocol: Literal["standard", "article"] = Field(
+        "standard", description="'article' measures and searches as the founding article does"
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
+        2016, description="fixes everything that is drawn at random"
+    )
     threshold: Threshold = Threshold()
     split: Split = Split()
     encode: Encode = Encode()
@@ -462,7 +479,7 @@ def _assign(values: dict[str, Any], names: list[str], value: Any) -> None:
             raise ConfigError(
                 f"{'.'.join(names)} reaches into {name}, which is a value",
                 "a section",
-                "see the configuration reference in the README",
+                "see `recsys settings`",
             )
     values[names[-1]] = value
 
@@ -484,5 +501,5 @@ def _explain(fault: ValidationError, source: str) -> ConfigError:
     return ConfigError(
         f"{source}: {where}{found}",
         said[0].lower() + said[1:],
-        "see the configuration reference in the README",
+        "see `recsys settings`",
     )

@@ -283,8 +283,8 @@ def test_a_wrong_trigger_is_refused(site: Site, arguments: list[str], code: int,
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_the_rest_call_of_the_readme(site: Site) -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_rest_call_of_the_documentation(site: Site) -> None:
+    text = (ROOT / "docs/operating/schedules.md").read_text(encoding="utf-8")
     start = text.index("curl -s $PREFECT_API_URL/deployments/name/")
     script = text[start : text.index("```", start)]
     done = subprocess.run(
