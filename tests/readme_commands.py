@@ -11,7 +11,8 @@ from pathlib import Path
 
 import httpx
 
-from tests.fixtures.pages import ROOT, blocks, pages
+from tests.fixtures.pages import blocks, pages
+from tests.fixtures.paths import ROOT
 
 UI = "http://127.0.0.1:5000"
 

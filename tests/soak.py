@@ -20,96 +20,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any
 
-from tests.fixtures.processes import Ended, Run, planted_folder
+from tests.fixtures.killing import Point, Witness, kill_runs, kill_worker, through, undisturbed
+from tests.fixtures.processes import Run, planted_folder
 from tests.fixtures.tracking_server import Server, tracking_server
-
-STAGES = 10
-LEGS = 9
-
-
-@dataclass
-class Witness:
-    """What runs of one folder have finished, and must not be done again."""
-
-    undisturbed: Ended
-    stages: set[str] = field(default_factory=set)
-    trials: dict[int, tuple[Any, ...]] = field(default_factory=dict)
-    seconds: dict[tuple[int, int], float] = field(default_factory=dict)
-
-    def see(self, run: Ended) -> None:
-        """Check one more run of the folder, killed or not."""
-        for stage, reused in run.stages().items():
-            assert reused or stage not in self.stages, f"{stage} was made again"
-        self.stages |= set(run.stages())
-        for number, trial in run.trials().items():
-            same = self.trials.setdefault(number, trial)
-            assert trial == same == self.undisturbed.trials()[number], f"trial {number} differs"
-        for leg, seconds in run.seconds().items():
-            # A leg that was trained again would have taken other seconds, to the nanosecond.
-            assert self.seconds.setdefault(leg, seconds) == seconds, f"{leg} was trained again"
-
-    def see_same(self, run: Ended) -> None:
-        """Check a run whose registry, or whose place in it, is another."""
-        self.see(run)
-        assert run.code == 0, run.errors
-        for part in ("leaderboard", "strategies", "counts"):
-            assert run.outcome[part] == self.undisturbed.outcome[part]
-
-    def see_last(self, run: Ended) -> None:
-        """Check the run that was let through."""
-        self.see(run)
-        assert run.code == 0, run.errors
-        assert run.outcome == self.undisturbed.outcome
-
-
-@dataclass(frozen=True)
-class Point:
-    """When something is killed: some milliseconds after so many events of a kind."""
-
-    event: str
-    count: int
-    milliseconds: int
-
-    def __str__(self) -> str:
-        return f"{self.event} {self.count} + {self.milliseconds} ms"
-
-    @staticmethod
-    def draw(generator: random.Random) -> Point:
-        # Stages are short and many; a search is one of them, and most of the time.
-        kind = generator.choice(["StageStarted", "StageStarted", "TrialDone"])
-        count = generator.randint(0, STAGES if kind == "StageStarted" else LEGS)
-        return Point(kind, count, int(generator.expovariate(1 / 150)))
-
-    def wait(self, run: Run) -> Ended | None:
-        """Wait for this point of a run; how the run ended, if it did before."""
-        while not run.told(self.count, self.event):
-            if ended := run.wait(0.005):
-                return ended
-        return run.wait(self.milliseconds / 1000)
-
-
-def kill_runs(folder: Path, points: Sequence[Point], witness: Witness) -> list[Point]:
-    """Kill runs of a folder, one at each point, then let one through; where they were killed.
-
-    A run that ends before its point is reached ends the round.
-    """
-    killed: list[Point] = []
-    for point in points:
-        run = Run(folder).start()
-        ended = point.wait(run)
-        if ended is not None:
-            witness.see_last(ended)
-            return killed
-        witness.see(run.kill())
-        killed.append(point)
-    witness.see_last(Run(folder).start().ended())
-    return killed
 
 
 def kill_server(
@@ -125,45 +41,6 @@ def kill_server(
         server.start().ready()
     witness.see_same(ended or run.ended())
     return [point] if ended is None else []
-
-
-def through(uri: str, name: str) -> list[str]:
-    """Arguments that have a run tell a server, under a name of its own."""
-    return [
-        f"--set=tracking.{what}" for what in (f"uri={uri}", f"experiment={name}", f"model={name}")
-    ]
-
-
-def kill_worker(folder: Path, generator: random.Random, witness: Witness) -> list[Point]:
-    """Kill the Prefect worker under a run that it started, or both of them; then run again.
-
-    A run whose worker is gone goes on: the next one waits for it.
-    """
-    # Imported here, for Prefect reads its settings then.
-    from tests.fixtures.worker import alive, ask_for_run, begun, children, kill, start_worker, state
-
-    worker = start_worker()
-    run_id = ask_for_run(folder)
-    begun(run_id, worker)
-    time.sleep(generator.uniform(0, 5))
-    below = children(worker.pid)
-    kill(worker.pid)
-    worker.wait()
-    if generator.random() < 0.5:
-        for pid in below:
-            kill(pid)
-    witness.see_same(Run(folder).start().ended())
-    while any(map(alive, below)):
-        time.sleep(0.05)
-    assert state(run_id) in ("Completed", "Crashed"), state(run_id)
-    return [Point("worker", len(below), 0)]
-
-
-def undisturbed(folder: Path) -> Ended:
-    """A run of a folder that nobody disturbs."""
-    ended = Run(planted_folder(folder)).start().ended()
-    assert ended.code == 0, ended.errors
-    return ended
 
 
 def soak(folder: Path, runs: int, minutes: float, seed: int) -> int:

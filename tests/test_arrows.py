@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.fixtures.paths import ROOT
+from tests.fixtures.source import python_files
+
 # The packages of recsys, from the ground up: one may import those before it, and itself.
 ORDER = (
     "_lazy", "base", "store", "data", "ranking", "models", "bundle", "tuning", "evaluation",
@@ -31,16 +33,15 @@ def imported(path: Path) -> set[str]:
     return found
 
 
-def files(package: str) -> list[Path]:
-    found = sorted((ROOT / package).rglob("*.py"))
-    assert found, f"no files in {package}"
-    return found
-
-
 def package_of(path: Path) -> str:
     """The part of recsys that a file belongs to; empty for the front door."""
     inside = path.relative_to(ROOT / "recsys").with_suffix("")
     return "" if inside.name == "__init__" and len(inside.parts) == 1 else inside.parts[0]
+
+
+def named(path: Path) -> str:
+    """A file's path from the repository's root."""
+    return str(path.relative_to(ROOT))
 
 
 def asked(path: Path) -> dict[str, set[str]]:
@@ -59,7 +60,7 @@ def asked(path: Path) -> dict[str, set[str]]:
     return found
 
 
-@pytest.mark.parametrize("path", files("recsys"), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", python_files("recsys"), ids=named)
 def test_packages_of_recsys_look_down_only(path: Path) -> None:
     own = package_of(path)
     if not own:
@@ -69,22 +70,35 @@ def test_packages_of_recsys_look_down_only(path: Path) -> None:
     assert not {name: where for name, where in asked(path).items() if name not in allowed}
 
 
-@pytest.mark.parametrize("path", files("recsys"), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", python_files("tests"), ids=named)
+def test_no_test_module_is_imported_by_another(path: Path) -> None:
+    """What several of them need is in tests/fixtures; fixtures of all are in a conftest."""
+    modules: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            modules += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            modules += [f"{node.module}.{alias.name}" for alias in node.names]
+    own = [module.split(".") for module in modules if module.startswith("tests.")]
+    assert not [m for m in own if any(p.startswith("test_") or p == "conftest" for p in m[:-1])]
+
+
+@pytest.mark.parametrize("path", python_files("recsys"), ids=lambda path: path.name)
 def test_recsys_looks_down_only(path: Path) -> None:
     assert not imported(path) & {"flows", "tasks", "prefect", "tests"}
 
 
-@pytest.mark.parametrize("path", files("tasks"), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", python_files("tasks"), ids=lambda path: path.name)
 def test_tasks_do_not_know_flows_or_mlflow(path: Path) -> None:
     assert not imported(path) & {"flows", "mlflow", "lightfm", "tests"}
 
 
-@pytest.mark.parametrize("path", files("recsys"), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", python_files("recsys"), ids=lambda path: path.name)
 def test_mlflow_stays_in_its_rooms(path: Path) -> None:
     assert package_of(path) in MLFLOW_ROOMS or "mlflow" not in imported(path)
 
 
-@pytest.mark.parametrize("path", files("recsys"), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", python_files("recsys"), ids=lambda path: path.name)
 def test_the_web_stays_in_its_rooms(path: Path) -> None:
     inside = path.parent.name == "gallery"
     room = ROOMS.get(path.name, set())
@@ -95,7 +109,7 @@ def test_the_web_stays_in_its_rooms(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [p for part in ("recsys", "tasks", "flows") for p in files(part)], ids=str
+    "path", [p for part in ("recsys", "tasks", "flows") for p in python_files(part)], ids=str
 )
 def test_a_module_says_its_subject_in_its_first_line(path: Path) -> None:
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))

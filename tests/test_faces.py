@@ -11,7 +11,7 @@ import pytest
 
 import recsys
 from recsys._lazy import lazily
-from tests.conftest import ROOT
+from tests.fixtures.paths import ROOT
 
 PACKAGES = [
     "recsys",

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.data.interactions import read_interactions
-from tests.conftest import ROOT
+from tests.fixtures.paths import ROOT
 from tests.fuzz import targets
 from tests.fuzz.__main__ import NAMES, parsed
 from tests.fuzz.targets import SEEDS

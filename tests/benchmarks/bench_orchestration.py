@@ -27,7 +27,8 @@ from statistics import median
 
 import httpx
 
-ROOT = Path(__file__).parents[2]
+from tests.fixtures.paths import ROOT
+
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_LOGGING_LEVEL": "CRITICAL",

@@ -25,8 +25,8 @@ from statistics import median
 from typing import Any
 
 from tests.benchmarks.bench_orchestration import QUIET, server
+from tests.fixtures.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 RUNNERS = ("threads", "processes", "dask", "ray")
 BAR = 1.8
 
@@ -43,7 +43,7 @@ def measure(runner: str, workers: int, trials: int, epochs: int, interim: Path) 
     from recsys.base.events import TrialDone, listening
     from recsys.pipeline import learning
     from tasks.runners import runner_pool
-    from tests.conftest import SAMPLE, prepare
+    from tests.fixtures.stages import SAMPLE, prepare
 
     prepared = prepare(SAMPLE, interim)
     search = Search(trials=trials, max_epochs=epochs, runner=runner, workers=workers)  # type: ignore[arg-type]

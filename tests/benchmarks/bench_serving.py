@@ -27,10 +27,10 @@ from recsys.ranking.factors import Factors
 from recsys.serving import pyfunc
 from recsys.tracking.registry import Registry
 from recsys.tracking.runs import StudyDescription, Tracker
+from tests.fixtures.paths import ROOT
 
 CONNECTIONS = (1, 8, 64)
 USERS, ITEMS, COMPONENTS, LIKES = 20_000, 23_000, 64, 20
-ROOT = Path(__file__).parents[2]
 
 # A raw application, without a framework: nothing but uvicorn is measured.
 BARE = """

@@ -3,46 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from recsys.cli import commands as cli
-from tests.test_bundle import bundle
-
-
-class Terminal:
-    """Runs the library's command line in this process, on a bundle."""
-
-    def __init__(
-        self, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        self.model, self.monkeypatch, self.capsys = str(model), monkeypatch, capsys
-
-    def __call__(self, *arguments: str) -> tuple[int, str, str]:
-        self.monkeypatch.setattr(sys, "argv", ["recsys", *arguments, "--model", self.model])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = self.capsys.readouterr()
-        return int(ended.value.code or 0), captured.out, captured.err
-
-    def rows(self, *arguments: str) -> list[dict[str, Any]]:
-        code, out, err = self(*arguments, "--json")
-        assert code == 0, err
-        return json.loads(out)
-
-    def ids(self, *arguments: str) -> list[str]:
-        return [row["id"] for row in self.rows(*arguments)]
-
-
-@pytest.fixture
-def recsys(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Terminal:
-    monkeypatch.setenv("COLUMNS", "120")
-    return Terminal(bundle(tmp_path / "bundle", features=True), monkeypatch, capsys)
+from tests.fixtures.terminal import Terminal
 
 
 def test_recommend(recsys: Terminal) -> None:

@@ -16,7 +16,8 @@ from pydantic import BaseModel
 from docs import hooks
 from flows import cli
 from recsys.base.config import Config, Data
-from tests.fixtures.pages import ROOT, blocks, commands, pages, words
+from tests.fixtures.pages import blocks, commands, pages, words
+from tests.fixtures.paths import ROOT
 
 MAKE = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
 

@@ -20,29 +20,12 @@ from recsys.evaluation.comparison import Fits, compare
 from recsys.models.content import inverse_frequency, tf_idf
 from recsys.models.hybrid import FeaturesBySide
 from recsys.ranking.factors import Factors
-from tests.models.test_hybrid import SIZE, side
-
-GROUPS, USERS, ITEMS = 4, 160, 48
-
-
-def planted(seed: int = 0) -> tuple[sp.csr_matrix, sp.csr_matrix]:
-    """Users like items of their group; a like in five of every second user is held out."""
-    rng = np.random.default_rng(seed)
-    same = np.arange(USERS)[:, None] % GROUPS == np.arange(ITEMS) % GROUPS
-    liked = same & (rng.random((USERS, ITEMS)) < 0.8)
-    held = liked & (rng.random((USERS, ITEMS)) < 0.2) & (np.arange(USERS)[:, None] % 2 == 0)
-    return tuple(sp.csr_matrix(part.astype(np.float32)) for part in (liked & ~held, held))
-
-
-def sides() -> FeaturesBySide:
-    return FeaturesBySide(
-        item=side([[float(i % GROUPS == g) for g in range(GROUPS)] for i in range(ITEMS)], ITEMS)
-    )
+from tests.fixtures.matrices import ITEMS, SIZE, group_tags, grouped
 
 
 @given(st.integers(0, 2**31 - 1), st.lists(st.integers(0, ITEMS - 1), unique=True))
 def test_every_interaction_is_in_one_place(seed: int, cold: list[int]):
-    known, test = planted()
+    known, test = grouped()
     held = withhold(known, test, np.array(sorted(cold), int), seed)
     back = sp.lil_matrix(known.shape)
     back[:, held.cold] = held.items
@@ -98,7 +81,7 @@ def test_vectors_folded_in_are_as_long_as_trained_ones():
 
 @pytest.fixture(scope="module")
 def compared() -> dict:
-    known, test = planted()
+    known, test = grouped()
     cold = np.arange(8)
     tried = {
         "none": {"configuration": SIZE, "epochs": 30},
@@ -117,8 +100,8 @@ def compared() -> dict:
         future.set_result(function(*arguments))
         return future
 
-    fits = Fits(tried, known, sides(), 1, now).results()
-    away = Fits(tried, held.train, sides(), 1, now).results()
+    fits = Fits(tried, known, FeaturesBySide(item=group_tags()), 1, now).results()
+    away = Fits(tried, held.train, FeaturesBySide(item=group_tags()), 1, now).results()
     assert set(fits) == set(away) == set(tried)
     return compare(fits, away, tried, held, test, known, seed=1, samples=200)
 

@@ -21,7 +21,7 @@ import psutil
 import pytest
 
 from flows.deploy import automations
-from tests.conftest import ROOT
+from tests.fixtures.paths import ROOT
 from tests.fixtures.planted import write_planted
 
 PROGRAM = [sys.executable, "-c", "from flows.cli import main; main()"]

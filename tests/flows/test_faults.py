@@ -19,11 +19,11 @@ from prefect.settings import PREFECT_API_URL
 
 from recsys.base.errors import InputError
 from recsys.store.stages import intact, load_stage
-from tests.conftest import ROOT
+from tests.fixtures.killing import Point, Witness, kill_runs, kill_worker, through, undisturbed
+from tests.fixtures.paths import ROOT
 from tests.fixtures.processes import ARGUMENTS, Ended, Run, planted_folder
 from tests.fixtures.tracking_server import Line, Server, tracking_server
 from tests.fixtures.worker import children
-from tests.soak import Point, Witness, kill_runs, kill_worker, through, undisturbed
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -27,8 +27,8 @@ from flows.train import Outcome, train
 from recsys.base.config import Config, Data
 from recsys.base.events import StageDone, listening
 from recsys.tracking.registry import Registry
+from tests.fixtures.configurations import small_config
 from tests.fixtures.planted import write_planted
-from tests.flows.conftest import small_config
 
 # A search that cannot find anything, and the same nothing whatever it starts from: two components,
 # steps too small to go anywhere.

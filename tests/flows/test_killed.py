@@ -12,7 +12,7 @@ from typing import Any
 
 from prefect.settings import PREFECT_API_URL
 
-from tests.conftest import ROOT
+from tests.fixtures.paths import ROOT
 from tests.fixtures.planted import write_planted
 
 ARGUMENTS = [

@@ -14,7 +14,7 @@ from recsys.base.events import Event, StageDone, listening
 from recsys.serving import pyfunc
 from recsys.tracking.registry import Registry
 from recsys.tracking.runs import StudyDescription, Tracker
-from tests.test_bundle import bundle
+from tests.fixtures.bundles import write_bundle
 
 
 def test_lists_follow_the_champion(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_lists_follow_the_champion(tmp_path: Path) -> None:
     registry = Registry(uri, "fruit")
     for number in ("1", "2"):
         (tmp_path / number).mkdir()
-        folder = bundle(tmp_path / number / "bundle")
+        folder = write_bundle(tmp_path / number / "bundle")
         assert pyfunc.register(uri, run_id, "fruit", folder, {"bundle": "same"}) == number
     registry.promote("1", by="ann", why="x")
 

@@ -16,8 +16,8 @@ from recsys.base.config import Config, Data
 from recsys.base.errors import InputError, RegistryError
 from recsys.base.events import StageDone, TrialDone, listening
 from recsys.bundle import load_bundle
+from tests.fixtures.configurations import small_config
 from tests.fixtures.planted import write_planted
-from tests.flows.conftest import small_config
 
 
 @pytest.fixture(scope="module")

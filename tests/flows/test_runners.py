@@ -19,8 +19,8 @@ from recsys.base.errors import ConfigError
 from recsys.pipeline import learning
 from recsys.store.stages import Stage
 from tasks.runners import runner_pool, task_runner
-from tests.conftest import Prepared, prepare
 from tests.fixtures.planted import write_planted
+from tests.fixtures.stages import Prepared, prepare
 
 SEARCH = Search(trials=4, max_epochs=24, batch=3)
 INTEGRATIONS = {"dask": "prefect_dask", "ray": "prefect_ray"}

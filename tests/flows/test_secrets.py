@@ -20,7 +20,7 @@ from prefect.client.orchestration import get_client
 
 from flows.train import train
 from recsys.recommend.recommender import Recommender
-from tests.flows.conftest import small_config
+from tests.fixtures.configurations import small_config
 
 SECRET = "hunter2hunter2"  # noqa: S105
 

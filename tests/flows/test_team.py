@@ -16,7 +16,7 @@ import psycopg
 from mlflow.tracking import MlflowClient
 
 from recsys.serving.champion import Champion
-from tests.conftest import ROOT
+from tests.fixtures.paths import ROOT
 from tests.fixtures.planted import write_planted
 from tests.fixtures.servers import postgres, prefect_server, s3
 

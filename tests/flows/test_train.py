@@ -13,8 +13,8 @@ from recsys.base.config import Config, Data
 from recsys.base.events import Event, StageDone, TrialDone, listening
 from recsys.recommend.recommender import Recommender
 from recsys.tracking.bundles import locate_bundle
+from tests.fixtures.configurations import small_config
 from tests.fixtures.planted import write_planted
-from tests.flows.conftest import small_config
 
 STAGES = [
     "ingest", "threshold", "split", "encode", "tune", "evaluate", "fit",

@@ -28,7 +28,7 @@ from recsys.recommend.recommender import Recommender
 from recsys.serving.http import RefusedError, _records, _saying
 from recsys.serving.questions import MOST, answer_all, read_questions
 from recsys.tuning.space import SearchSpace
-from tests.test_bundle import bundle
+from tests.fixtures.bundles import write_bundle
 
 Target = Callable[[bytes], None]
 
@@ -147,7 +147,7 @@ def options(data: bytes) -> None:
 @cache
 def _recommender() -> Recommender:
     folder = Path(tempfile.mkdtemp()) / "bundle"
-    return Recommender.load(bundle(folder, features=True))
+    return Recommender.load(write_bundle(folder, features=True))
 
 
 def questions(data: bytes) -> None:

@@ -18,7 +18,7 @@ from recsys.gallery.finding import Finder, lowered
 from recsys.gallery.tiles import Tiles
 from recsys.ranking.factors import Factors
 from recsys.recommend.queries.view import BundleView
-from tests.test_bundle import bundle, vocabulary
+from tests.fixtures.bundles import vocabulary, write_bundle
 
 NAMES = [
     "light", "skylight", "Lighthouse", "the light of day", "delight-light", "LIGHT",
@@ -60,7 +60,7 @@ def test_the_very_name_then_beginnings_then_words_then_parts() -> None:
 
 
 def test_more_likes_go_first_among_equals(tmp_path: Path) -> None:
-    finder = Finder(BundleView(load_bundle(bundle(tmp_path / "fruit", features=True))))
+    finder = Finder(BundleView(load_bundle(write_bundle(tmp_path / "fruit", features=True))))
     assert [hit.id for hit in finder.find("e")["item"]][:2] == ["e", "a"]  # Apple has a like
     assert [hit.id for hit in finder.find("swee")["tag"]] == ["tag_sweet", "kind_sweet"]
     assert [hit.weight for hit in finder.find("bob")["user"]] == [2]
@@ -91,7 +91,7 @@ def test_every_name_finds_itself_first(place: int) -> None:
 
 
 def test_items_are_coloured_by_what_most_have_one_of(tmp_path: Path) -> None:
-    rich = load_bundle(bundle(tmp_path / "fruit", features=True))
+    rich = load_bundle(write_bundle(tmp_path / "fruit", features=True))
     # a is red and sweet, b red, c and e green: no type is a category, so by the commonest tag.
     by_tag = colours(rich)
     assert by_tag.title == "commonest tag"
@@ -108,14 +108,14 @@ def test_items_are_coloured_by_what_most_have_one_of(tmp_path: Path) -> None:
     assert by_category.title == "category"
     assert by_category.names == ("green", "red")
     assert [by_category.label(item) for item in range(5)] == ["red", "red", "green", "", "green"]
-    plain = colours(load_bundle(bundle(tmp_path / "plain")))
+    plain = colours(load_bundle(write_bundle(tmp_path / "plain")))
     assert plain.names == ()
     assert set(plain.hues.tolist()) == {OTHER}
     assert len(by_tag.names) <= HUES
 
 
 def test_tiles_are_alike_where_items_are(tmp_path: Path) -> None:
-    source = BundleView(load_bundle(bundle(tmp_path / "fruit", features=True)))
+    source = BundleView(load_bundle(write_bundle(tmp_path / "fruit", features=True)))
     a, b, c, d, e = Tiles(source).dots(np.arange(5))
 
     def apart(one: tuple, other: tuple) -> float:

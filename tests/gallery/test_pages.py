@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import quote
 
@@ -25,7 +24,8 @@ from recsys.gallery.showing import signed, tidy
 from recsys.gallery.site import Site
 from recsys.gallery.tag import tag_page
 from recsys.recommend.recommender import Recommender
-from tests.test_bundle import bundle
+from tests.fixtures.bundles import write_bundle
+from tests.fixtures.gallery_pages import Page, page
 
 HOSTILE = {
     "markup": "<b>bold</b> & \"quoted\" 'too' </title></script>",
@@ -42,7 +42,7 @@ HOSTILE = {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return bundle(tmp_path / "fruit", features=True)
+    return write_bundle(tmp_path / "fruit", features=True)
 
 
 def site(folder: Path, pictures: Pictures | None = None) -> Site:
@@ -62,7 +62,7 @@ def desk(folder: Path) -> Desk:
 @pytest.fixture
 def hostile(tmp_path: Path) -> TestClient:
     """The same model with hostile ids, names, users and tags."""
-    plain = load_bundle(bundle(tmp_path / "plain", features=True))
+    plain = load_bundle(write_bundle(tmp_path / "plain", features=True))
     texts = list(HOSTILE.values())
     assert plain.item_features is not None
     words = plain.item_features.vocabulary
@@ -86,39 +86,6 @@ def hostile(tmp_path: Path) -> TestClient:
         ),
     )
     return TestClient(site(tmp_path / "hostile").app)
-
-
-class Outline(HTMLParser):
-    """What a browser would make of a page: its elements, their texts, its links."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.elements: list[str] = []
-        self.texts: list[str] = []
-        self.links: list[str] = []
-        self.attributes: set[str] = set()
-        self._open: list[str] = []
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append(tag)
-        self._open.append(tag)
-        self.attributes |= {name for name, _ in attrs}
-        self.links += [value or "" for name, value in attrs if name == "href" and tag == "a"]
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.texts).split())
-
-
-def page(client: TestClient, address: str, status: int = 200) -> Outline:
-    answer = client.get(address)
-    assert answer.status_code == status, Outline(answer.text).text
-    assert answer.headers["content-type"].startswith("text/html")
-    return Outline(answer.text)
 
 
 # --- What pages say ---------------------------------------------------------------------------
@@ -234,7 +201,7 @@ def test_every_link_of_every_page_leads_to_a_page(client: TestClient) -> None:
 
 
 def test_a_model_without_features_has_pages_as_well(tmp_path: Path) -> None:
-    client = TestClient(site(bundle(tmp_path / "plain")).app)
+    client = TestClient(site(write_bundle(tmp_path / "plain")).app)
     for address in ("/", "/item?id=a", "/user?id=ann", "/new?like=a", "/find?q=a", "/run", "/map"):
         page(client, address)
     # d has no direction; its page says so where the others are.
@@ -261,7 +228,7 @@ def addresses() -> list[str]:
 def test_hostile_names_are_text(hostile: TestClient, address: str) -> None:
     answer = hostile.get(address)
     assert answer.status_code in (200, 400, 404)
-    outline = Outline(answer.text)
+    outline = Page(answer.text)
     assert not {"b", "i"} & set(outline.elements)
     assert not {name for name in outline.attributes if name.startswith("on")}
     assert not {"style"} & (outline.attributes | set(outline.elements))

@@ -20,7 +20,7 @@ from recsys.gallery.pictures import Pictures, pictures
 from recsys.gallery.shelf import Shelf
 from recsys.gallery.site import Site
 from recsys.gallery.sketchfab import Sketchfab
-from tests.test_bundle import bundle
+from tests.fixtures.bundles import write_bundle
 
 JPEG = b"\xff\xd8\xff\xe0" + b"picture" * 20
 UID = "0123456789abcdef0123456789abcdef"
@@ -67,7 +67,7 @@ def test_a_table_that_does_not_do_is_refused(tmp_path: Path) -> None:
 
 
 def test_pages_name_the_hosts_of_pictures_and_no_others(tmp_path: Path) -> None:
-    folder = bundle(tmp_path / "fruit", features=True)
+    folder = write_bundle(tmp_path / "fruit", features=True)
     shown = Pictures("https://img.example/{id}.png")
     client = TestClient(Site(Shelf(str(folder)), tmp_path / "kept", shown).app)
     answer = client.get("/item?id=a")
@@ -187,7 +187,7 @@ def test_a_slow_or_broken_service_is_left_alone(service: Service, tmp_path: Path
 
 
 def test_a_page_shows_the_picture_or_the_tile(service: Service, tmp_path: Path) -> None:
-    folder = bundle(tmp_path / "fruit", features=True)
+    folder = write_bundle(tmp_path / "fruit", features=True)
     shown = Pictures(sketchfab=asker(service, tmp_path / "pictures"))
     client = TestClient(Site(Shelf(str(folder)), tmp_path / "kept", shown).app)
     assert "<img" not in client.get("/item?id=a").text  # ids that are none of theirs

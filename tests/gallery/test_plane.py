@@ -19,7 +19,7 @@ from recsys.gallery.site import Site
 from recsys.ranking.factors import Factors
 from recsys.recommend.queries.view import BundleView
 from recsys.recommend.recommender import Recommender
-from tests.test_bundle import bundle
+from tests.fixtures.bundles import write_bundle
 
 GROUPS, EACH = 5, 40
 
@@ -80,7 +80,8 @@ def test_items_that_are_not_laid_out_go_to_their_like(
 
 
 def test_few_items_and_tags(tmp_path: Path) -> None:
-    found = lay_out(BundleView(Recommender.load(bundle(tmp_path / "fruit", features=True)).bundle))
+    folder = write_bundle(tmp_path / "fruit", features=True)
+    found = lay_out(BundleView(Recommender.load(folder).bundle))
     assert found.items.tolist() == [0, 1, 2]  # d has no direction, e is untrained
     assert np.isfinite(found.tag_points).all()
     # The commonest tag is red; kind_sweet is on nothing and has no direction.

@@ -21,8 +21,8 @@ from recsys.serving import pyfunc
 from recsys.tracking.registry import Registry
 from recsys.tracking.runs import StudyDescription, Tracker
 from recsys.tracking.studies import read_study
-from tests.gallery.test_pages import page
-from tests.test_bundle import bundle
+from tests.fixtures.bundles import write_bundle
+from tests.fixtures.gallery_pages import page
 
 
 def estimate(mean: float) -> dict[str, float]:
@@ -34,7 +34,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
     """Two versions: in the second, c lies along a as b does, and ann likes it too."""
     folder = tmp_path_factory.mktemp("versions")
     uri = f"sqlite:///{folder}/mlflow.db"
-    first = load_bundle(bundle(folder / "first", features=True))
+    first = load_bundle(write_bundle(folder / "first", features=True))
     vectors = np.array(first.factors.item_factors)
     vectors[2] = [3, 0]
     factors = replace(first.factors, item_factors=vectors)

@@ -5,36 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 
 from recsys.base.errors import ConfigError, InputError
-from recsys.data.features import Encoded
 from recsys.models.configuration import HybridParameters, parse_configuration
 from recsys.models.foldin import learn_foldin
 from recsys.models.hybrid import (
     FeaturesBySide,
-    SideFeatures,
     finish_training,
     fit_hybrid,
     map_features,
     start_training,
 )
-
-SIZE = {"no_components": 4, "learning_rate": 0.05}
-
-
-def side(rows: list[list[float]], trained: int, **options: Any) -> SideFeatures:
-    """Features f0, f1, ... of items; support counted over the trained ones."""
-    matrix = sp.csr_matrix(np.array(rows, np.float32))
-    count = matrix.shape[1]
-    names = pa.array([f"tag_{i}" for i in range(count)])
-    values = pa.array([str(i) for i in range(count)])
-    support = np.diff(matrix[:trained].tocsc().indptr).astype(np.int32)
-    return SideFeatures(
-        Encoded(matrix, names, pa.array(["tag"] * count), values, support), trained, **options
-    )
+from tests.fixtures.matrices import SIZE, side
 
 
 def world(seed: int = 0, n_users: int = 40, n_items: int = 12) -> sp.csr_matrix:

@@ -22,7 +22,7 @@ from recsys.pipeline import batch
 from recsys.ranking.factors import Factors
 from recsys.recommend.recommender import Recommender
 from recsys.store.stages import load_stage
-from tests.conftest import ROOT
+from tests.fixtures.paths import ROOT
 
 
 def random_bundle(folder: Path, users: int, items: int, trained: int, d: int = 8) -> Path:

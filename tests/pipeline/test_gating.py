@@ -21,8 +21,8 @@ from recsys.pipeline.gating import gate
 from recsys.pipeline.preparation import load_core
 from recsys.ranking.metrics import precision_at_k
 from recsys.store.stages import Stage
-from tests.conftest import Prepared, prepare
 from tests.fixtures.planted import write_planted
+from tests.fixtures.stages import Prepared, prepare
 
 SEED = 2016
 GOOD = {"no_components": 16, "learning_rate": 0.05, "loss": "warp"}

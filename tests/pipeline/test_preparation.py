@@ -13,8 +13,9 @@ from recsys.base.errors import InputError
 from recsys.data import persistence
 from recsys.data.interactions import read_interactions
 from recsys.pipeline import preparation
-from tests.conftest import ROOT, SAMPLE, Prepared, prepare
+from tests.fixtures.paths import ROOT
 from tests.fixtures.planted import write_planted
+from tests.fixtures.stages import SAMPLE, Prepared, prepare
 
 SKETCHFAB = ROOT / "data" / "raw" / "sketchfab"
 

@@ -17,10 +17,8 @@ from recsys.ranking.factors import Factors
 from recsys.recommend.index import FOLDER, build_index, load_index
 from recsys.recommend.queries.filters import Filters
 from recsys.recommend.recommender import Recommender
-from tests.cli.test_commands import Terminal, recsys
-from tests.test_bundle import bundle
-
-__all__ = ["recsys"]  # a fixture
+from tests.fixtures.bundles import write_bundle
+from tests.fixtures.terminal import Terminal
 
 needs_faiss = pytest.mark.skipif(not importlib.util.find_spec("faiss"), reason="needs faiss-cpu")
 
@@ -98,7 +96,7 @@ def test_where_it_finds_too_few_the_answer_is_exact(model: Recommender) -> None:
 
 
 def test_an_index_that_is_not_this_bundles_is_refused(model: Recommender, tmp_path: Path) -> None:
-    other = Recommender.load(bundle(tmp_path / "other"))
+    other = Recommender.load(write_bundle(tmp_path / "other"))
     with pytest.raises(NotFoundError, match="recsys index"):
         other.recommend("ann", approximate=True)
     assert model.folder is not None

@@ -12,18 +12,18 @@ from recsys.base.errors import InputError, NotFoundError
 from recsys.recommend.queries.answers import Ranked
 from recsys.recommend.queries.filters import Filters
 from recsys.recommend.recommender import Recommender
-from tests.test_bundle import bundle
+from tests.fixtures.bundles import write_bundle
 
 
 @pytest.fixture
 def plain(tmp_path: Path) -> Recommender:
     """Without features or fold-in, as bundles of the first schema are."""
-    return Recommender.load(bundle(tmp_path / "plain"))
+    return Recommender.load(write_bundle(tmp_path / "plain"))
 
 
 @pytest.fixture
 def rich(tmp_path: Path) -> Recommender:
-    return Recommender.load(bundle(tmp_path / "rich", features=True))
+    return Recommender.load(write_bundle(tmp_path / "rich", features=True))
 
 
 def scores(rows: Sequence[Ranked]) -> dict[str, float]:
@@ -52,7 +52,7 @@ def test_a_reason_is_the_nearest_liked_item(rich: Recommender) -> None:
 
 def test_an_item_without_a_name_goes_by_its_id(plain: Recommender, tmp_path: Path) -> None:
     assert [row.name for row in plain.recommend("ann", 2)] == ["b", "Date"]
-    nameless = Recommender.load(bundle(tmp_path / "nameless", names=False))
+    nameless = Recommender.load(write_bundle(tmp_path / "nameless", names=False))
     assert nameless.recommend("ann", 1)[0].name == "b"
 
 

@@ -29,9 +29,9 @@ from recsys.serving.http import Limits
 from recsys.serving.questions import NAMES, QUERIES
 from recsys.tracking.registry import Registry
 from recsys.tracking.runs import StudyDescription, Tracker
-from tests.test_bundle import bundle
+from tests.fixtures.bundles import write_bundle
+from tests.fixtures.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 BODY, SECONDS = 20_000, 1.5
 
 
@@ -69,7 +69,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     uri = f"sqlite:///{folder}/mlflow.db"
     tracker = Tracker.connect(uri, "fruit")
     run_id = tracker.open_study(StudyDescription("k", "fruit", {}))
-    made = bundle(folder / "bundle", features=True)
+    made = write_bundle(folder / "bundle", features=True)
     registry = Registry(uri, "fruit")
     registry.promote(pyfunc.register(uri, run_id, "fruit", made, {}), by="ann", why="first")
     options = ("--port", "0", "--body", str(BODY), "--seconds", str(SECONDS))
@@ -364,7 +364,7 @@ def test_it_follows_the_champion_without_a_pause(served: Served, tmp_path: Path)
     champion = Champion("fruit", served.registry.uri, every=0.0)
     assert champion.current_version()[0] == "1"
     run_id = served.registry.version("1").run_id
-    other = bundle(tmp_path / "bundle", names=False)
+    other = write_bundle(tmp_path / "bundle", names=False)
     number = pyfunc.register(served.registry.uri, run_id, "fruit", other, {})
     served.registry.promote(number, by="ann", why="a better one")
     version, recommender = champion.current_version()

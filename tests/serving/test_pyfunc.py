@@ -25,7 +25,7 @@ from recsys.tracking.bundles import champion_version, locate_bundle
 from recsys.tracking.client import using_registry
 from recsys.tracking.registry import Registry
 from recsys.tracking.runs import StudyDescription, Tracker
-from tests.test_bundle import bundle
+from tests.fixtures.bundles import write_bundle
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> str:
     tracker = Tracker.connect(uri, "fruit")
     run_id = tracker.open_study(StudyDescription("k", "fruit", {}))
     number = pyfunc.register(
-        uri, run_id, "fruit", bundle(folder / "bundle", features=True), {"a": "b"}
+        uri, run_id, "fruit", write_bundle(folder / "bundle", features=True), {"a": "b"}
     )
     Registry(uri, "fruit").promote(number, by="ann", why="the first")
     return uri

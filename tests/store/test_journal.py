@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from recsys.base.errors import StorageError
 from recsys.store.journal import Journal
-from tests.conftest import ROOT
+from tests.fixtures.paths import ROOT
 
 ENTRIES = [{"kind": "measured", "rungs": [[1, 0.1 + 0.2, 1e-9]], "said": "ä\nb"}, {"n": 2}, {}]
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from recsys.store.locks import claim, locked, release
-from tests.conftest import ROOT
+from tests.fixtures.paths import ROOT
 
 
 def test_it_excludes_and_leaves_no_file(tmp_path: Path) -> None:

@@ -15,8 +15,7 @@ import pytest
 from recsys.base.config import Threshold
 from recsys.base.errors import InputError, StorageError
 from recsys.store.stages import Counts, Stage, StageFunction, intact, load_stage, stage
-
-ROOT = Path(__file__).parents[2]
+from tests.fixtures.paths import ROOT
 
 
 @stage(version=1, unkeyed=("listener",))

@@ -16,7 +16,7 @@ from recsys.serving import pyfunc
 from recsys.serving.champion import Champion
 from recsys.tracking.registry import Registry, whoami
 from recsys.tracking.runs import StudyDescription, Tracker
-from tests.test_bundle import bundle
+from tests.fixtures.bundles import write_bundle
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("registry")
     uri = f"sqlite:///{folder}/mlflow.db"
     run_id = Tracker.connect(uri, "fruit").open_study(StudyDescription("k", "fruit", {}))
-    pyfunc.register(uri, run_id, "fruit", bundle(folder / "bundle"), {"bundle": "digest1"})
+    pyfunc.register(uri, run_id, "fruit", write_bundle(folder / "bundle"), {"bundle": "digest1"})
     return folder / "mlflow.db"
 
 

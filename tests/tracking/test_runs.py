@@ -20,8 +20,8 @@ from recsys.tracking.runs import StudyDescription, Tracker
 from recsys.tuning.search import Budget, Policy, Study, run_study
 from recsys.tuning.space import SearchSpace
 from recsys.tuning.trials import Rung, TrialResult
-from tests.conftest import ROOT
-from tests.tuning.test_search import SPACE, outcome, problem
+from tests.fixtures.paths import ROOT
+from tests.fixtures.searches import SPACE, outcome, problem
 
 POLICY = Policy(max_epochs=24, screen=5, initial=3)
 

@@ -12,9 +12,7 @@ from typing import Any, Literal
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from recsys.base.config import ARTICLE_SPACE, Article, Range, Space
-from recsys.data.interactions import read_interactions
-from recsys.data.splits import split
+from recsys.base.config import ARTICLE_SPACE, Article, Range
 from recsys.models.configuration import LightFMParameters
 from recsys.models.lightfm import DivergedError, Training
 from recsys.tuning.article import article_study
@@ -22,34 +20,17 @@ from recsys.tuning.checkpoints import MemoryCheckpoints
 from recsys.tuning.search import Budget, NullRecorder, Policy, Recorded, Study, run_study
 from recsys.tuning.space import Configuration, SearchSpace
 from recsys.tuning.stopping import Converged
-from recsys.tuning.trials import Problem, Rung, TrialResult, run_whole
+from recsys.tuning.trials import Rung, TrialResult, run_whole
 from recsys.tuning.workers import ThreadWorkers
-from tests.fixtures.planted import planted
+from tests.fixtures.searches import SPACE, outcome, problem
 
-SPACE: Space = {
-    "no_components": Range(low=4, high=24, scale="log"),
-    "learning_rate": Range(low=0.01, high=0.3, scale="log"),
-    "alpha": Range(low=1e-6, high=1e-2, scale="log"),
-    "loss": "warp",
-}
 POLICY = Policy(max_epochs=24, screen=5, initial=3)
-
-
-def problem(**options: object) -> Problem:
-    parts = split(read_interactions(planted()[0])[0], seed=1)
-    return Problem(parts.train, parts.validation, seed=1, **options)  # type: ignore[arg-type]
 
 
 def study(recorder: NullRecorder | None = None, **options: object) -> Study:
     settings = {"policy": POLICY, "seed": 4, "batch": 3} | options
     space = SearchSpace.from_config(SPACE)
     return run_study(problem(), space, Budget(6), recorder=recorder, **settings)  # type: ignore[arg-type]
-
-
-def outcome(found: Study) -> list[tuple[object, ...]]:
-    return [
-        (t.number, t.configuration, t.epochs, t.values, t.status, t.reason) for t in found.trials
-    ]
 
 
 @pytest.mark.parametrize("start", ["random", "spectral"])

@@ -11,13 +11,12 @@ import pytest
 import scipy.sparse as sp
 
 from recsys.base.config import Search
-from recsys.models.hybrid import FeaturesBySide, SideFeatures, fit_hybrid
+from recsys.models.hybrid import FeaturesBySide, fit_hybrid
 from recsys.tuning.portfolio import PORTFOLIO
 from recsys.tuning.search import NullRecorder
 from recsys.tuning.study import USER_BLENDINGS, best_by_strategy, best_of, study_strategies, without
 from recsys.tuning.trials import Problem, Rung, TrialResult
-from tests.evaluation.test_cold_start import GROUPS, ITEMS, planted
-from tests.models.test_hybrid import side
+from tests.fixtures.matrices import group_tags, grouped
 
 
 @dataclass
@@ -41,13 +40,9 @@ class Diary(NullRecorder):
         self.ended += 1
 
 
-def items() -> SideFeatures:
-    return side([[float(i % GROUPS == g) for g in range(GROUPS)] for i in range(ITEMS)], ITEMS)
-
-
 def problem() -> Problem:
-    train, validation = planted()
-    return Problem(train, validation, seed=1, sides=FeaturesBySide(item=items()))
+    train, validation = grouped()
+    return Problem(train, validation, seed=1, sides=FeaturesBySide(item=group_tags()))
 
 
 GOOD = {"no_components": 24, "learning_rate": 0.06, "user_alpha": 1e-5, "item_alpha": 2e-5}
@@ -124,7 +119,7 @@ def test_the_same_seed_is_the_same_study(study: Any) -> None:
 
 
 def test_what_is_said_of_cold_items_changes_nothing(study: Any) -> None:
-    whole = items()
+    whole = group_tags()
     matrix = whole.encoded.matrix.tolil()
     matrix[:5] = 1
     told = replace(whole, encoded=replace(whole.encoded, matrix=matrix.tocsr()))
@@ -158,7 +153,7 @@ def test_of_equals_the_mapped_one_wins_and_then_the_first() -> None:
 
 
 def test_some_items_are_said_nothing_of() -> None:
-    profiles = items().profiles()
+    profiles = group_tags().profiles()
     left = without(profiles, np.array([0, 47]))
     assert not left.described[[0, 47]].any()
     assert left.described[1:47].all()

@@ -21,10 +21,10 @@ from recsys.store.stages import Stage
 from recsys.tuning.checkpoints import FileCheckpoints
 from recsys.tuning.trials import Segment, TrialResult
 from recsys.tuning.workers import RemoteProblem, RemoteSegment, RemoteWorkers, train_remote
-from tests.conftest import Prepared, prepare
 from tests.fixtures.planted import write_planted
+from tests.fixtures.searches import problem
 from tests.fixtures.servers import s3
-from tests.tuning.test_search import problem
+from tests.fixtures.stages import Prepared, prepare
 
 SEARCH = Search(trials=4, max_epochs=24, batch=3)
 
