@@ -29,7 +29,7 @@ from recsys.evaluation.tag_suggestion import measure_suggestions
 from recsys.models.configuration import parse_configuration
 from recsys.models.hybrid import FeaturesBySide, HybridModel, count_likes, fit_hybrid, map_features
 from recsys.models.mapping import fit_mapping
-from recsys.models.popularity import popularity
+from recsys.models.popularity import Popularity
 from recsys.ranking.factors import Factors
 from recsys.ranking.metrics import bootstrap_interval, paired_bootstrap, precision_at_k
 
@@ -173,7 +173,7 @@ def _controls(
     dealt = shuffled(profiles, seed)
     liked = np.flatnonzero(count_likes(held.train, "item"))
     mapping = fit_mapping(dealt, model.own, liked, parameters.penalty, parameters.bias_gain)
-    popular = popularity(held.train)
+    popular = Popularity().fit(held.train)
     return {
         "content": ContentTable(profiles, held.train, profiles.rows(held.cold)),
         "popularity": Factors(

@@ -10,7 +10,6 @@ import scipy.sparse as sp
 
 from recsys.base.arrays import Float64Array
 from recsys.evaluation.metric_names import HEADLINE
-from recsys.ranking.factors import Factors
 from recsys.ranking.metrics import (
     Evaluation,
     Interval,
@@ -18,6 +17,7 @@ from recsys.ranking.metrics import (
     evaluate,
     paired_bootstrap,
 )
+from recsys.ranking.scorer import Scorer
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Measured:
 
 
 def measure(
-    factors: Factors,
+    scorer: Scorer,
     heldout: sp.csr_matrix,
     known: sp.csr_matrix,
     *,
@@ -65,7 +65,8 @@ def measure(
 
     Parameters
     ----------
-    factors : Factors
+    scorer : Scorer
+        A fitted model, such as `Factors`.
     heldout, known : csr_matrix (n_users, n_items)
         `known` is what the model was trained on; it is left out of the ranking, and in it for
         the `_unmasked` variants, which is how the founding article measures.
@@ -74,8 +75,8 @@ def measure(
         Bootstrap resamples of the users.
     seed : int
     """
-    masked = evaluate(factors, heldout, known=known, ks=ks)
-    unmasked = evaluate(factors, heldout, known=None, ks=ks)
+    masked = evaluate(scorer, heldout, known=known, ks=ks)
+    unmasked = evaluate(scorer, heldout, known=None, ks=ks)
     estimates = _estimates(masked.per_user, samples, seed)
     estimates |= {name: Estimate(value) for name, value in masked.catalogue.items()}
     for name, values in unmasked.per_user.items():

@@ -31,14 +31,24 @@ _RENAMED = {
 }
 
 
-def _require_number(name: str, value: Any) -> None:
-    low, high = WHOLE[name] if name in WHOLE else REAL[name]
-    kinds = int if name in WHOLE else int | float
+def require_number(
+    name: str, value: object, low: float, high: float, *, whole: bool = False
+) -> None:
+    """Refuse a hyper-parameter that is no number from `low` to `high`.
+
+    Raises
+    ------
+    ConfigError
+        If it is another type, or outside; not-a-number is outside.
+    """
+    kinds = int if whole else int | float
     # Not a number compares as neither, so it is refused too.
     if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
-        kind = "a whole number" if name in WHOLE else "a number"
+        kind = "a whole number" if whole else "a number"
         raise ConfigError(
-            f"{name} {value!r}", f"{kind} from {low:g} to {high:g}", "change it in search.space"
+            f"{name} {value!r}",
+            f"{kind} from {low:g} to {high:g}",
+            "change it in search.space, or in the model's configuration",
         )
 
 
@@ -75,7 +85,9 @@ class LightFMParameters:
                 )
         for entry in fields(self):
             if isinstance(entry.default, int | float):
-                _require_number(entry.name, getattr(self, entry.name))
+                whole = entry.name in WHOLE
+                low, high = (WHOLE if whole else REAL)[entry.name]
+                require_number(entry.name, getattr(self, entry.name), low, high, whole=whole)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> LightFMParameters:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping as Dictionary
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -14,11 +14,17 @@ from recsys.base.arrays import Float32Array, Int64Array, IntArray
 from recsys.base.errors import InputError
 from recsys.data.features import Encoded, with_identity
 from recsys.data.idmap import IdMap
-from recsys.models.configuration import HybridParameters, parse_configuration
+from recsys.models.configuration import (
+    HybridParameters,
+    LightFMParameters,
+    parse_configuration,
+    require_number,
+)
 from recsys.models.content import Profiles, inverse_frequency, tf_idf
 from recsys.models.foldin import blend_users
 from recsys.models.lightfm import DivergedError, Training
 from recsys.models.mapping import Mapping, blend_content, fit_mapping
+from recsys.models.model import FactorModel
 from recsys.models.side import SideInformation, Vocabulary
 from recsys.models.spectral import Spectrum
 from recsys.ranking.factors import Factors
@@ -100,6 +106,91 @@ class FeaturesBySide:
     def named(self) -> dict[str, SideFeatures]:
         both = {"item": self.item, "user": self.user}
         return {name: side for name, side in both.items() if side is not None}
+
+
+def _default_parameters() -> LightFMParameters:
+    return LightFMParameters(
+        no_components=64,
+        learning_rate=0.05,
+        user_alpha=2e-4,
+        item_alpha=2e-4,
+        initialisation="spectral",
+    )
+
+
+@dataclass(frozen=True)
+class LightFM(FactorModel):
+    """LightFM, a factor model of user and item vectors trained by gradient descent [1]_.
+
+    The defaults learn something sensible from tens of thousands of users in a minute; what is
+    best on some data is what the pipeline's search is for.
+
+    Parameters
+    ----------
+    lightfm : LightFMParameters
+    hybrid : HybridParameters
+        What is made of features, and how far users are blended with their fold-in.
+    epochs : int
+        Passes over all interactions.
+
+    References
+    ----------
+    .. [1] M. Kula, Metadata embeddings for user and item cold-start recommendations, CBRecSys 2015.
+    """
+
+    name: ClassVar[str] = "lightfm"
+
+    lightfm: LightFMParameters = field(default_factory=_default_parameters)
+    hybrid: HybridParameters = field(default_factory=HybridParameters)
+    epochs: int = 50
+
+    def __post_init__(self) -> None:
+        require_number("epochs", self.epochs, 1, 1_000_000, whole=True)
+
+    def _fit(self, interactions: sp.csr_matrix, seed: int, threads: int) -> Factors:
+        return self.fit_with_features(interactions, None, seed=seed, threads=threads).factors
+
+    def fit_with_features(
+        self,
+        interactions: sp.csr_matrix,
+        features: FeaturesBySide | None,
+        *,
+        seed: int = 0,
+        threads: int = 1,
+    ) -> HybridModel:
+        """Fit interactions, and features of items or users beside them.
+
+        Parameters
+        ----------
+        interactions : csr_matrix float32 (n_users, n_items)
+            With sorted rows, as `recsys.data.interactions.Interactions.matrix` gives.
+        features : FeaturesBySide or None
+        seed, threads : int
+            See `fit`.
+
+        Raises
+        ------
+        InputError
+            If training diverges, or features are to be trained jointly and there are none.
+        """
+        configuration = {**asdict(self.lightfm), **asdict(self.hybrid)}
+        return fit_hybrid(interactions, configuration, self.epochs, seed, features, threads)
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """Flat, under the names of the pipeline's configurations."""
+        return {**asdict(self.lightfm), **asdict(self.hybrid), "epochs": self.epochs}
+
+    @classmethod
+    def from_dict(cls, values: Dictionary[str, Any]) -> LightFM:
+        """From flat hyper-parameters, as a search or a champion's manifest has them.
+
+        Names that are not given are this model's defaults, not LightFM's own.
+        """
+        default = cls()
+        epochs = values.get("epochs", default.epochs)
+        given = {name: value for name, value in values.items() if name != "epochs"}
+        whole = {**asdict(default.lightfm), **asdict(default.hybrid), **given}
+        return cls(*parse_configuration(whole), epochs)
 
 
 @dataclass(frozen=True)

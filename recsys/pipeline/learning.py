@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +26,9 @@ from recsys.evaluation.metric_names import HEADLINE, LIGHTFM
 from recsys.models.configuration import HYBRID_NAMES, parse_configuration
 from recsys.models.foldin import learn_foldin
 from recsys.models.hybrid import HybridModel, fit_hybrid
-from recsys.models.popularity import popularity
+from recsys.models.model import Model
+from recsys.models.popularity import Popularity
 from recsys.pipeline.preparation import load_core
-from recsys.ranking.factors import Factors
 from recsys.store.exchange import Exchange
 from recsys.store.stages import Counts, Stage, stage
 from recsys.tuning.als import tune_als
@@ -228,36 +227,37 @@ def evaluate(
     sides = load_sides(features, known.shape)
     tried = tuned.counts["strategies"]
     held = withhold(known, heldout, parts.cold_items, seed) if options.withheld else None
-    configurations: dict[str, Any] = {LIGHTFM: _configuration(tuned)}
-    models: dict[str, Factors] = {"popularity": popularity(known)}
+    baselines: list[Model] = [Popularity()]
     # All train on one thread each and let the interpreter's lock go: side by side they take
     # as long as the longest one.
     with ThreadPoolExecutor(workers) as pool, threadpool_limits(1):
         fits = Fits(tried, known, sides, seed, pool.submit)
         away = None if held is None else Fits(tried, held.train, sides, seed, pool.submit)
         if options.als_trials:
-            als = tune_als(parts.train, parts.validation, trials=options.als_trials, seed=seed)[0]
-            models["als"] = als.fit(known, seed)
-            configurations["als"] = asdict(als)
+            trials = options.als_trials
+            baselines.append(tune_als(parts.train, parts.validation, trials=trials, seed=seed)[0])
+        scorers = {model.name: model.fit(known, seed=seed) for model in baselines}
         fitted = fits.results()
         served = None if away is None else away.results()
     winner = parse_configuration(tuned.counts["configuration"])[1].strategy
-    models[LIGHTFM] = fitted[winner].model.factors
+    scorers[LIGHTFM] = fitted[winner].model.factors
     measured = {
         name: measure(
-            factors,
+            scorer,
             heldout,
             known,
             ks=sorted({5, *options.ks}),
             samples=options.bootstrap_samples,
             seed=seed,
         )
-        for name, factors in models.items()
+        for name, scorer in scorers.items()
     }
     compared = differences(measured, LIGHTFM, samples=options.bootstrap_samples, seed=seed)
     board = as_leaderboard(measured, compared)
+    configurations = {model.name: model.hyperparameters() for model in baselines}
+    configurations[LIGHTFM] = _configuration(tuned)
     for entry in board:
-        entry["configuration"] = configurations.get(entry["model"], {})
+        entry["configuration"] = configurations[entry["model"]]
     _save_json(folder / "leaderboard.json", board)
     _save_per_user(folder, measured)
     found: dict[str, Any] = {"winner": winner}

@@ -31,13 +31,12 @@ from recsys.base.arrays import (
     Int64Array,
     IntArray,
 )
-from recsys.ranking.factors import Factors
+from recsys.ranking.scorer import Scorer
 from recsys.ranking.topk import (
     BLOCK_BYTES,
     UNRANKED,
     Block,
     Rows,
-    Scorer,
     flatten,
     pool_of,
     sweep,
@@ -123,7 +122,7 @@ class HeldOut:
 
 
 def precision_at_k(
-    scorer: Factors | Scorer,
+    scorer: Scorer,
     heldout: Rows,
     known: Rows | None = None,
     k: int = 5,
@@ -138,7 +137,8 @@ def precision_at_k(
 
     Parameters
     ----------
-    scorer : Factors or Scorer
+    scorer : Scorer
+        Such as `Factors`.
     heldout : Rows
         Every stored entry counts, a zero too; repeated entries count once.
     known : Rows, optional
@@ -173,7 +173,7 @@ def precision_at_k(
 
 
 def evaluate(
-    scorer: Factors | Scorer,
+    scorer: Scorer,
     heldout: Rows,
     *,
     known: Rows | None = None,
@@ -205,7 +205,8 @@ def evaluate(
 
     Parameters
     ----------
-    scorer : Factors or Scorer
+    scorer : Scorer
+        Such as `Factors`.
     heldout : Rows
         Every stored entry counts, a zero too; repeated entries count once.
     known : Rows, optional

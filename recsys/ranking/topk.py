@@ -32,12 +32,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import numpy as np
 
 from recsys.base.arrays import BoolArray, Float32Array, Int32Array, Int64Array, IntArray
 from recsys.ranking.factors import Factors
+from recsys.ranking.scorer import Scorer
 
 BLOCK_BYTES = 128 * 2**20
 """Default bound on the score buffers of one call, all threads together."""
@@ -59,18 +60,6 @@ class Rows(Protocol):
 
     @property
     def indices(self) -> IntArray: ...
-
-
-@runtime_checkable
-class Scorer(Protocol):
-    """Anything that scores every item for some users."""
-
-    @property
-    def n_items(self) -> int: ...
-
-    def score(self, users: IntArray) -> Float32Array:
-        """Scores, float32 (len(users), n_items); higher is better."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -205,7 +194,7 @@ class Block:
 
 
 def top_k(
-    scorer: Factors | Scorer,
+    scorer: Scorer,
     users: IntArray,
     k: int,
     *,
@@ -220,7 +209,8 @@ def top_k(
 
     Parameters
     ----------
-    scorer : Factors or Scorer
+    scorer : Scorer
+        Such as `Factors`.
     users : int (n,)
         User indices, in any order, repeated or not.
     k : int
@@ -273,7 +263,7 @@ def items_at(
 
 
 def sweep(
-    scorer: Factors | Scorer,
+    scorer: Scorer,
     users: IntArray,
     visit: Callable[[Block], None],
     *,
@@ -380,7 +370,7 @@ def pool_of(n_items: int, candidates: IntArray | None) -> Int64Array | None:
     return pool.astype(np.int64)
 
 
-def _check_users(users: IntArray, scorer: Factors | Scorer, known: Rows | None) -> None:
+def _check_users(users: IntArray, scorer: Scorer, known: Rows | None) -> None:
     limits = [] if known is None else [len(known.indptr) - 1]
     if isinstance(scorer, Factors):
         limits.append(scorer.n_users)
@@ -406,7 +396,7 @@ class _Shape:
     least: int  # columns in a block, at least
 
     @staticmethod
-    def of(n_items: int, depth: int, block_bytes: int, scorer: Factors | Scorer) -> _Shape:
+    def of(n_items: int, depth: int, block_bytes: int, scorer: Scorer) -> _Shape:
         # Work after the product is one step a group and one a candidate: least at the root.
         ideal = np.log2(np.sqrt(max(1, n_items) / (depth + 1)))
         group = 2 ** int(np.clip(round(ideal), 4, 7))
@@ -446,7 +436,7 @@ _Source = Callable[[IntArray, int], _Fill]
 
 
 def _source(
-    scorer: Factors | Scorer,
+    scorer: Scorer,
     pool: Int64Array | None,
     shape: _Shape,
     copy_bytes: int,

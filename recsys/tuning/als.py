@@ -60,7 +60,7 @@ def tune_als(
             break
         point = ALS_SPACE.point(ALS_FIRST) if trial == 0 else optimizer.ask()
         als = Als(**ALS_SPACE.configuration(point))
-        factors = als.fit(train, seed)
+        factors = als.fit(train, seed=seed)
         precision = float(precision_at_k(factors, validation, known=train, k=k).mean())
         optimizer.tell(point, -precision)
         best = max(best or (-1.0, als), (precision, als), key=lambda entry: entry[0])

@@ -14,7 +14,7 @@ from recsys.evaluation.metric_names import (
     set_name,
     strategy_metrics,
 )
-from recsys.models.popularity import popularity
+from recsys.models.popularity import Popularity
 
 
 def estimate(mean: float) -> dict[str, float]:
@@ -24,7 +24,7 @@ def estimate(mean: float) -> dict[str, float]:
 def test_what_is_shown_is_measured() -> None:
     likes = sp.csr_matrix(np.triu(np.ones((12, 12), np.float32)))
     heldout = sp.csr_matrix(np.tril(np.ones((12, 12), np.float32), -1))
-    measured = measure(popularity(likes), heldout, likes, samples=10).estimates
+    measured = measure(Popularity().fit(likes), heldout, likes, samples=10).estimates
     assert {metric.name for metric in (*METRICS, UNMASKED)} <= set(measured)
 
 

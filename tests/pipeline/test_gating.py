@@ -15,7 +15,7 @@ from recsys.base.config import Data, Evaluate, Fit, Gate
 from recsys.base.errors import InputError
 from recsys.bundle import Bundle, Seen, load_bundle, read_manifest, save_bundle
 from recsys.data import persistence
-from recsys.models.popularity import popularity
+from recsys.models.popularity import Popularity
 from recsys.pipeline import learning
 from recsys.pipeline.gating import gate
 from recsys.pipeline.preparation import load_core
@@ -131,7 +131,7 @@ def test_a_model_that_shows_everybody_the_same_is_held(
 ) -> None:
     folder, good, _ = world
     matrix = load_core(good.prepared.core).matrix()
-    popular = Night(good.prepared, good.measured, _stage(tmp_path, good, popularity(matrix)))
+    popular = Night(good.prepared, good.measured, _stage(tmp_path, good, Popularity().fit(matrix)))
     verdict = judged(folder, popular, None)
     assert [name for name, passed in checks(verdict).items() if not passed] == ["variety"]
 
