@@ -8,14 +8,15 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-import typer
 from pydantic import BaseModel
 
 from docs import hooks
-from flows import cli
+from flows.cli import COMMANDS
 from recsys.base.config import Config, Data
+from recsys.cli.commands import command_line
 from tests.fixtures.pages import blocks, commands, pages, words
 from tests.fixtures.paths import ROOT
 
@@ -38,8 +39,7 @@ def every_command(program: str) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("page", "command"), every_command("recsys"))
 def test_commands_have_the_options_that_pages_name(page: str, command: str) -> None:
-    group = typer.main.get_command(cli.app)
-    assert hasattr(group, "resolve_command")
+    group: Any = command_line(COMMANDS)
     arguments = words(command.replace("| ", ""))[1:]
     context = group.make_context("recsys", arguments, resilient_parsing=True)
     name, found, rest = group.resolve_command(context, arguments)
