@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
 
 from prefect.flow_engine import FlowRunTimeoutError
@@ -13,7 +13,7 @@ from prefect.states import Completed, Failed
 
 from recsys.base.errors import RecsysError
 from recsys.base.events import Event, StageDone, StageStarted, listening
-from recsys.evaluation.gate import ALL_THERE
+from recsys.pipeline.promotion import Decision, Ending
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,8 +28,8 @@ STAGE_FAILED = "StageFailed"
 def named_states(run: Callable[P, R]) -> Callable[P, R]:
     """Have a flow's function end in a state of its own name where that is worth knowing.
 
-    A result with reasons in `held` ends it in the state Held or Shrunken, an exception in
-    StageFailed, whose message begins with the stage. Put it between `@flow` and the function.
+    A result whose `decision` holds the version ends it in the state Held or Shrunken, an exception
+    in StageFailed, whose message begins with the stage. Put it between `@flow` and the function.
     """
 
     @functools.wraps(run)
@@ -49,8 +49,10 @@ def named_states(run: Callable[P, R]) -> Callable[P, R]:
             raise  # Prefect has a name for it: TimedOut
         except Exception as fault:
             return cast("R", _failed(where[-1], fault))
-        reasons = getattr(outcome, "held", ())
-        return cast("R", _held(outcome, reasons)) if reasons else outcome
+        decision = getattr(outcome, "decision", None)
+        if decision is None or decision.ending is Ending.PROMOTED:
+            return outcome
+        return cast("R", _held(outcome, decision))
 
     # Prefect makes its form from the signature, and would look for the types in this module.
     named.__signature__ = inspect.signature(run, eval_str=True)  # type: ignore[attr-defined]
@@ -66,6 +68,6 @@ def _failed(where: str, fault: Exception) -> Any:
     return Failed(name=STAGE_FAILED, message=message, data=fault)
 
 
-def _held(outcome: Any, reasons: Sequence[str]) -> Any:
-    shrunken = any(reason.startswith(f"{ALL_THERE}:") for reason in reasons)
-    return Completed(name=SHRUNKEN if shrunken else HELD, message="; ".join(reasons), data=outcome)
+def _held(outcome: Any, decision: Decision) -> Any:
+    name = SHRUNKEN if decision.ending is Ending.SHRUNKEN else HELD
+    return Completed(name=name, message="; ".join(decision.reasons), data=outcome)

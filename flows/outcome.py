@@ -7,14 +7,19 @@ from typing import Any
 from pydantic import BaseModel
 
 from recsys.base.config import Config
-from recsys.store.stages import Stage
+from recsys.pipeline.outcomes import TrainingStages
+from recsys.pipeline.promotion import Decision, Ending
 
 
 class Outcome(BaseModel):
-    """What a training run leaves behind; `held` says why the version is not the champion."""
+    """What a training run leaves behind.
+
+    `ending` says what became of the version, `held` why it is not the champion.
+    """
 
     model: str
     version: str
+    ending: Ending
     held: list[str]
     bundle: str
     verdict: str
@@ -23,20 +28,25 @@ class Outcome(BaseModel):
     strategies: dict[str, Any]
     counts: dict[str, dict[str, Any]]
 
+    @property
+    def decision(self) -> Decision:
+        """What became of the version, and why."""
+        return Decision(self.ending, tuple(self.held))
+
 
 def outcome(
-    config: Config, version: str, held: list[str], report: str, stages: dict[str, Stage]
+    config: Config, version: str, decision: Decision, report: str, stages: TrainingStages
 ) -> Outcome:
-    """Gathered from the stages, by their names."""
-    measured = stages["evaluate"]
+    """Gathered from the stages."""
     return Outcome(
         model=config.model,
         version=version,
-        held=held,
-        bundle=f"{stages['fit'].path}/bundle",
-        verdict=stages["gate"].path,
+        ending=decision.ending,
+        held=list(decision.reasons),
+        bundle=str(stages.fitted.file("bundle")),
+        verdict=stages.verdict.path,
         report=report,
-        leaderboard=measured.read_json("leaderboard.json"),
-        strategies=measured.read_json("strategies.json"),
-        counts={name: stage.counts for name, stage in stages.items()},
+        leaderboard=stages.measured.read_json("leaderboard.json"),
+        strategies=stages.measured.read_json("strategies.json"),
+        counts=stages.counts(),
     )

@@ -43,7 +43,7 @@ def recommend(config: Config = Config()) -> Written:
     """Write what the champion would show everybody, and what it finds like everything."""
     made = write(config)
     latest = publish(config, made)
-    return Written(folder=made.path, latest=latest, **made.counts)
+    return Written(folder=made.path, latest=latest, **made.counts())
 
 
 if __name__ == "__main__":

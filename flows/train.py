@@ -14,6 +14,7 @@ from flows.temporary_server import served
 from recsys.base.config import Config
 from recsys.base.errors import HELD_EXIT
 from recsys.base.redaction import redact_logs
+from recsys.pipeline.outcomes import TrainingStages
 from tasks.encode import encode
 from tasks.evaluate import evaluate
 from tasks.fit import fit
@@ -50,10 +51,10 @@ def train(config: Config = Config()) -> Outcome:
     fitted = fit(config, core, features, tuned, measured)
     verdict = gate(config, holdouts, features, measured, fitted)
     version = register(config, core, tuned, measured, fitted, verdict)
-    held = promote(config, version, verdict)
-    stages = {s.name: s for s in (data, core, holdouts, features, tuned, measured, fitted, verdict)}
-    written = report(config, version, held, stages)
-    return outcome(config, version, held, written, stages)
+    decision = promote(config, version, verdict)
+    stages = TrainingStages(data, core, holdouts, features, tuned, measured, fitted, verdict)
+    written = report(config, version, decision.reasons, stages)
+    return outcome(config, version, decision, written, stages)
 
 
 if __name__ == "__main__":

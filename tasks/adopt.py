@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from recsys.base.config import Config
 from recsys.base.errors import NotFoundError
+from recsys.data.outcomes import Encoded, HeldOut, Thresholded
 from recsys.pipeline import learning
+from recsys.pipeline.outcomes import Adopted
 from recsys.store.stages import Stage
 from recsys.tracking.bundles import champion_manifest
 from recsys.tracking.client import require_registry
@@ -13,7 +15,9 @@ from tasks.caching import cached_task
 _adopt = cached_task(learning.adopt)
 
 
-def adopt(config: Config, core: Stage, holdouts: Stage, features: Stage) -> Stage:
+def adopt(
+    config: Config, core: Stage[Thresholded], holdouts: Stage[HeldOut], features: Stage[Encoded]
+) -> Stage[Adopted]:
     require_registry(config.tracking.uri)
     champion = champion_manifest(config.tracking.uri, config.model, config.tracking.patience)
     if champion is None:

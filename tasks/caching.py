@@ -14,14 +14,14 @@ from prefect.context import TaskRunContext
 from prefect.logging import get_run_logger
 
 from recsys.base.events import Note, StageDone, StageStarted, emit
-from recsys.store.stages import Stage, StageFunction, intact, load_stage, making
+from recsys.store.stages import O_co, Outcome, Stage, StageFunction, intact, making
 
 P = ParamSpec("P")
 
 
 def cached_task(
-    function: StageFunction[P], retries: int = 0
-) -> Callable[Concatenate[str, P], Stage]:
+    function: StageFunction[P, O_co], retries: int = 0
+) -> Callable[Concatenate[str, P], Stage[O_co]]:
     """A function like `function` that runs as a Prefect task.
 
     Prefect's own result caching decides what is reused. The key is the name of the product,
@@ -45,12 +45,12 @@ def cached_task(
         retry_delay_seconds=[2.0, 10.0, 30.0][:retries],
         retry_condition_fn=worth_retrying,
     )
-    def run(folder: str, call: Callable[[], Stage]) -> str:
+    def run(folder: str, call: Callable[[], Stage[Outcome]]) -> str:
         made = call()
-        get_run_logger().info("%s: %s", function.name, made.counts)
+        get_run_logger().info("%s: %s", function.name, made.counts())
         return made.path
 
-    def staged(interim: str, /, *args: P.args, **kwargs: P.kwargs) -> Stage:
+    def staged(interim: str, /, *args: P.args, **kwargs: P.kwargs) -> Stage[O_co]:
         folder = function.folder(Path(interim), *args, **kwargs)
         emit(StageStarted(function.name))
         start = time.monotonic()
@@ -59,9 +59,9 @@ def cached_task(
                 str(folder), lambda: function(Path(interim), *args, **kwargs), return_state=True
             )
             state.result()
-            stage = load_stage(folder)
+            stage = function.load(folder)
         reused = state.name == "Cached"
-        emit(StageDone(function.name, reused, time.monotonic() - start, stage.counts))
+        emit(StageDone(function.name, reused, time.monotonic() - start, stage.counts()))
         return stage
 
     return staged

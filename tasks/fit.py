@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from recsys.base.config import Config
+from recsys.data.outcomes import Encoded, Thresholded
 from recsys.pipeline import learning
+from recsys.pipeline.outcomes import Chosen, Evaluated, Fitted
 from recsys.store.stages import Stage
 from recsys.tracking.provenance import library_versions
 from tasks.caching import cached_task
@@ -11,7 +13,13 @@ from tasks.caching import cached_task
 _fit = cached_task(learning.fit)
 
 
-def fit(config: Config, core: Stage, features: Stage, tuned: Stage, measured: Stage) -> Stage:
+def fit(
+    config: Config,
+    core: Stage[Thresholded],
+    features: Stage[Encoded],
+    tuned: Stage[Chosen],
+    measured: Stage[Evaluated],
+) -> Stage[Fitted]:
     return _fit(
         config.storage.interim,
         core,

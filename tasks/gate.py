@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from recsys.base.config import Config
 from recsys.bundle import bundle_digest, load_bundle
+from recsys.data.outcomes import Encoded, HeldOut
 from recsys.pipeline import gating
+from recsys.pipeline.outcomes import Evaluated, Fitted, Judged, Rival
 from recsys.store.stages import Stage
 from recsys.tracking.registry import BUNDLE, Registry
 from tasks.caching import cached_task
@@ -12,7 +14,13 @@ from tasks.caching import cached_task
 _gate = cached_task(gating.gate)
 
 
-def gate(config: Config, holdouts: Stage, features: Stage, measured: Stage, fitted: Stage) -> Stage:
+def gate(
+    config: Config,
+    holdouts: Stage[HeldOut],
+    features: Stage[Encoded],
+    measured: Stage[Evaluated],
+    fitted: Stage[Fitted],
+) -> Stage[Judged]:
     registry = Registry(config.tracking.uri, config.model, config.tracking.patience)
     rival = registry.rival(bundle_digest(load_bundle(fitted.file("bundle")).manifest))
     return _gate(
@@ -21,7 +29,7 @@ def gate(config: Config, holdouts: Stage, features: Stage, measured: Stage, fitt
         features,
         measured,
         fitted,
-        None if rival is None else {"version": rival.number, BUNDLE: rival.tags.get(BUNDLE, "")},
+        None if rival is None else Rival(rival.number, rival.tags.get(BUNDLE, "")),
         config.gate,
         config.seed,
         champion_bundle=None if rival is None else registry.bundle(rival.number),

@@ -7,6 +7,7 @@ from pathlib import Path
 from recsys.base.config import Config, Data
 from recsys.base.events import Download, emit
 from recsys.data import datasets
+from recsys.data.outcomes import Ingested
 from recsys.pipeline import preparation
 from recsys.store.stages import Stage
 from tasks.caching import cached_task
@@ -14,7 +15,7 @@ from tasks.caching import cached_task
 _ingest = cached_task(preparation.ingest, retries=3)
 
 
-def ingest(config: Config) -> Stage:
+def ingest(config: Config) -> Stage[Ingested]:
     data = config.data or _named(config.dataset)
     return _ingest(config.storage.interim, data, preparation.sources_of(data))
 

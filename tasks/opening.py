@@ -6,15 +6,17 @@ from datetime import datetime
 
 from recsys.base.config import Config
 from recsys.base.redaction import redacted
+from recsys.data.outcomes import Thresholded
 from recsys.store.stages import Stage
 from recsys.tracking.params import flat
 from recsys.tracking.provenance import TrackedDataset
 from recsys.tracking.runs import StudyDescription, Tracker
 
 
-def opened(config: Config, key: str, core: Stage, kind: str) -> StudyDescription:
+def opened(config: Config, key: str, core: Stage[Thresholded], kind: str) -> StudyDescription:
     """What the run of a study, or of a refit, says before it begins."""
-    counts = {name: core.counts[name] for name in ("users", "items", "interactions")}
+    sizes = core.outcome
+    counts = {"users": sizes.users, "items": sizes.items, "interactions": sizes.interactions}
     source = redacted(config.data.likes) if config.data else config.dataset
     return StudyDescription(
         key,

@@ -13,42 +13,37 @@ from prefect.events import emit_event
 from recsys.base.config import Config
 from recsys.base.events import StageDone, StageStarted, emit
 from recsys.base.redaction import redacted
+from recsys.pipeline.outcomes import Judged
+from recsys.pipeline.promotion import Decision, Ending, decide
 from recsys.store.stages import Stage
 from recsys.tracking.bundles import CHAMPION
-from recsys.tracking.registry import PROMOTED, ROLLED_BACK, Registry, whoami
+from recsys.tracking.registry import PROMOTED, Registry, whoami
 
 ANNOUNCED = "announced"  # which event of a version automations have been told
 
 
 @task(name="promote", task_run_name="promote", cache_policy=NO_CACHE)
-def _promote(config: Config, number: str, verdict: Stage) -> tuple[list[str], bool]:
-    """Why the version is held, if it is; and whether it was champion before."""
+def _promote(config: Config, number: str, verdict: Stage[Judged]) -> tuple[Decision, bool]:
+    """What becomes of the version; and whether it was champion before."""
     registry = Registry(config.tracking.uri, config.model, config.tracking.patience)
     with registry.locked(Path(config.storage.interim)):
-        reasons, reigned = _moved(registry, number, verdict)
-        event = "held" if reasons else "promoted"
+        decision, reigned = _moved(registry, number, verdict.outcome)
+        event = "promoted" if decision.ending is Ending.PROMOTED else "held"
         # The tag comes last: an event may be told twice, and is never left out.
         if registry.version(number).tags.get(ANNOUNCED) != event:
-            announce(config, number, event, reasons)
+            announce(config, number, event, decision.reasons)
             registry.tag(number, {ANNOUNCED: event})
-    return reasons, reigned
+    return decision, reigned
 
 
-def _moved(registry: Registry, number: str, verdict: Stage) -> tuple[list[str], bool]:
+def _moved(registry: Registry, number: str, judged: Judged) -> tuple[Decision, bool]:
     version, champion = registry.version(number), registry.at(CHAMPION)
+    decision = decide(judged, version, champion)
     reigned = champion is not None and champion.number == number
-    before, judged = (champion.number if champion else None), verdict.counts["champion"]
-    reasons: list[str] = list(verdict.counts["reasons"])
-    if ROLLED_BACK in version.tags:
-        reasons.append(f"rolled back by hand: {version.tags.get(f'{ROLLED_BACK}_why', '')}")
-    if before != judged:
-        reasons.append(f"judged against version {judged}, but version {before} is champion now")
-    if reigned:
-        reasons = []
-    if not reasons and not (reigned and PROMOTED in version.tags):
-        why = f"passed the gate against {f'version {judged}' if judged else 'popularity'}"
-        registry.promote(number, by=whoami(), why=why)
-    return reasons, reigned
+    if decision.ending is Ending.PROMOTED and not (reigned and PROMOTED in version.tags):
+        against = f"version {judged.champion}" if judged.champion else "popularity"
+        registry.promote(number, by=whoami(), why=f"passed the gate against {against}")
+    return decision, reigned
 
 
 def announce(config: Config, number: str, event: str, reasons: Sequence[str]) -> None:
@@ -69,11 +64,12 @@ def announce(config: Config, number: str, event: str, reasons: Sequence[str]) ->
     )
 
 
-def promote(config: Config, number: str, verdict: Stage) -> list[str]:
-    """Why the version is held; empty where it is the champion now."""
+def promote(config: Config, number: str, verdict: Stage[Judged]) -> Decision:
+    """Make the version champion, or hold it; which, and why."""
     emit(StageStarted("promote"))
     start = time.monotonic()
-    reasons, reigned = _promote(config, number, verdict)
-    counts = {"version": number, "champion": not reasons, "held": "; ".join(reasons)}
+    decision, reigned = _promote(config, number, verdict)
+    champion = decision.ending is Ending.PROMOTED
+    counts = {"version": number, "champion": champion, "held": "; ".join(decision.reasons)}
     emit(StageDone("promote", reigned, time.monotonic() - start, counts))
-    return reasons
+    return decision

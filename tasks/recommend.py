@@ -8,6 +8,7 @@ from recsys.base.config import Config
 from recsys.base.errors import NotFoundError
 from recsys.base.redaction import redacted
 from recsys.pipeline import batch
+from recsys.pipeline.outcomes import Listed, Source
 from recsys.store.stages import Stage
 from recsys.tracking.bundles import CHAMPION
 from recsys.tracking.client import require_registry
@@ -17,7 +18,7 @@ from tasks.caching import cached_task
 _recommend = cached_task(batch.recommend)
 
 
-def recommend(config: Config) -> Stage:
+def recommend(config: Config) -> Stage[Listed]:
     require_registry(config.tracking.uri)
     registry = Registry(config.tracking.uri, config.model)
     champion = registry.at(CHAMPION)
@@ -30,14 +31,14 @@ def recommend(config: Config) -> Stage:
     version, digest = champion.number, champion.tags.get(BUNDLE, "")
     return _recommend(
         config.batch.folder,
-        {"model": config.model, "version": version, BUNDLE: digest},
+        Source(config.model, version, digest),
         config.batch.n,
         registry.bundle(version),
         workers=config.batch.workers,
     )
 
 
-def publish(config: Config, made: Stage) -> str:
+def publish(config: Config, made: Stage[Listed]) -> str:
     """Make the batch the model's latest; returns the path that always leads there."""
     latest = Path(config.batch.folder) / config.model
     batch.point(latest, Path(made.path))

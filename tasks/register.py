@@ -12,8 +12,10 @@ from prefect.cache_policies import NO_CACHE
 from recsys.base.config import Config
 from recsys.base.events import StageDone, StageStarted, emit
 from recsys.bundle import bundle_digest, load_bundle
+from recsys.data.outcomes import Thresholded
 from recsys.evaluation.gate import Verdict
 from recsys.evaluation.metric_names import leaderboard_metrics, metric_tags, strategy_metrics
+from recsys.pipeline.outcomes import Chosen, Evaluated, Fitted, Judged
 from recsys.serving import pyfunc
 from recsys.store.stages import Stage
 from recsys.tracking.faults import tracking_errors
@@ -27,7 +29,12 @@ JUDGED = "judged"  # the digest of the verdict: everything that is told of it ha
 
 @task(name="register", task_run_name="register", cache_policy=NO_CACHE)
 def _register(
-    config: Config, core: Stage, tuned: Stage, measured: Stage, fitted: Stage, verdict: Stage
+    config: Config,
+    core: Stage[Thresholded],
+    tuned: Stage[Chosen],
+    measured: Stage[Evaluated],
+    fitted: Stage[Fitted],
+    verdict: Stage[Judged],
 ) -> tuple[str, bool]:
     tracking = config.tracking
     bundle = fitted.file("bundle")
@@ -51,14 +58,17 @@ def _register(
     return number, known is not None
 
 
-def _log(config: Config, tracker: Tracker, core: Stage, tuned: Stage, measured: Stage) -> str:
+def _log(
+    config: Config,
+    tracker: Tracker,
+    core: Stage[Thresholded],
+    tuned: Stage[Chosen],
+    measured: Stage[Evaluated],
+) -> str:
     """Log the figures on the run of the study, or of the refit; returns its id."""
-    key = tuned.file("").name.rpartition("-")[2]  # the name of a product ends in its key
-    kind = "study" if tuned.name == "tune" else "refresh"
-    run_id = tracker.open_study(opened(config, key, core, kind))
-    board, counts = measured.read_json("leaderboard.json"), measured.counts
-    figures = leaderboard_metrics(board, counts["holdout"])
-    figures |= strategy_metrics(measured.read_json("strategies.json"), counts["seconds"])
+    run_id = tracker.open_study(opened(config, tuned.key, core, tuned.outcome.kind))
+    figures = leaderboard_metrics(measured.read_json("leaderboard.json"), measured.outcome.holdout)
+    figures |= strategy_metrics(measured.read_json("strategies.json"), measured.seconds)
     tracker.log(run_id, [(name, value, 0) for name, value in figures.items()])
     return run_id
 
@@ -74,7 +84,9 @@ def _tags(manifest: Any, digest: str) -> dict[str, str]:
     }
 
 
-def _tell_verdict(registry: Registry, tracker: Tracker, number: str, verdict: Stage) -> None:
+def _tell_verdict(
+    registry: Registry, tracker: Tracker, number: str, verdict: Stage[Judged]
+) -> None:
     """Say on the version, and on its run, what the gate found."""
     run_id = registry.version(number).run_id
     for name in FILES:
@@ -88,13 +100,18 @@ def _tell_verdict(registry: Registry, tracker: Tracker, number: str, verdict: St
     tracker.log(run_id, tags=tags)
     # A run that is not terminated yet would look as if it went on.
     tracker.client.set_terminated(run_id, "FINISHED")
-    tags[JUDGED_AGAINST] = verdict.counts["champion"] or ""
+    tags[JUDGED_AGAINST] = verdict.outcome.champion or ""
     registry.tag(number, tags)
     registry.tag(number, {JUDGED: verdict.digest})
 
 
 def register(
-    config: Config, core: Stage, tuned: Stage, measured: Stage, fitted: Stage, verdict: Stage
+    config: Config,
+    core: Stage[Thresholded],
+    tuned: Stage[Chosen],
+    measured: Stage[Evaluated],
+    fitted: Stage[Fitted],
+    verdict: Stage[Judged],
 ) -> str:
     """The version of this bundle, which is the challenger now; registered unless it was."""
     emit(StageStarted("register"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from prefect import task
@@ -15,6 +15,8 @@ from prefect.runtime import flow_run
 
 from recsys.base.config import Config
 from recsys.base.events import StageDone, StageStarted, emit
+from recsys.data.outcomes import Thresholded
+from recsys.pipeline.outcomes import TrainingStages
 from recsys.pipeline.report import Link, Report, build, write
 from recsys.store.stages import Stage
 from recsys.tracking.registry import Registry
@@ -22,7 +24,7 @@ from tasks.opening import connected
 
 
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE)
-def _report(config: Config, number: str, held: Sequence[str], stages: Mapping[str, Stage]) -> str:
+def _report(config: Config, number: str, held: Sequence[str], stages: TrainingStages) -> str:
     tracker = connected(config)
     registry = Registry(config.tracking.uri, config.model, config.tracking.patience)
     run_id = registry.version(number).run_id
@@ -40,23 +42,24 @@ def _report(config: Config, number: str, held: Sequence[str], stages: Mapping[st
     page = f"report/{flow}.html"
     with tempfile.TemporaryDirectory() as folder:
         tracker.attach(run_id, write(made, Path(folder), flow), "report")
-    about = _description(made, run, f"{run}/artifacts/{page}", stages["threshold"])
+    about = _description(made, run, f"{run}/artifacts/{page}", stages.core)
     registry.describe(number, about)
     key = re.sub("[^a-z0-9]+", "-", f"report-{config.model}".lower()).strip("-")
     create_markdown_artifact(made.markdown(), key, description=made.verdict)
     return tracker.artifact(run_id, page)
 
 
-def _description(report: Report, run: str, page: str, core: Stage) -> str:
+def _description(report: Report, run: str, page: str, core: Stage[Thresholded]) -> str:
     """Of the version: its page in MLflow leads to the run, the report and the data."""
-    counts = ", ".join(f"{core.counts[n]:,} {n}" for n in ("users", "items", "interactions"))
+    sizes = core.outcome
+    counts = f"{sizes.users:,} users, {sizes.items:,} items, {sizes.interactions:,} interactions"
     return (
         f"{report.title}. [Report]({page}), [run]({run}).\n\n"
         f"Data: {counts}, fingerprint `{core.digest}`."
     )
 
 
-def report(config: Config, number: str, held: Sequence[str], stages: Mapping[str, Stage]) -> str:
+def report(config: Config, number: str, held: Sequence[str], stages: TrainingStages) -> str:
     """Where the report lies as an HTML page."""
     emit(StageStarted("report"))
     start = time.monotonic()

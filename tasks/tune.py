@@ -12,7 +12,9 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from recsys.base.config import Config
 from recsys.base.events import Event, SearchStarted, TrialDone, listening
+from recsys.data.outcomes import Encoded, HeldOut, Thresholded
 from recsys.pipeline import learning
+from recsys.pipeline.outcomes import Tuned
 from recsys.store.journal import Journal
 from recsys.store.stages import Stage
 from recsys.tracking.bundles import champion_manifest
@@ -24,7 +26,9 @@ from tasks.runners import runner_pool
 _tune = cached_task(learning.tune)
 
 
-def tune(config: Config, core: Stage, holdouts: Stage, features: Stage) -> Stage:
+def tune(
+    config: Config, core: Stage[Thresholded], holdouts: Stage[HeldOut], features: Stage[Encoded]
+) -> Stage[Tuned]:
     search = config.article if config.protocol == "article" else config.search
     tracking = config.tracking
     tracker = connected(config)  # first: it makes the database where there is none

@@ -14,7 +14,7 @@ import pytest
 from recsys.base.errors import InputError
 from recsys.bundle import load_bundle
 from recsys.store.checksums import checksum, seal
-from recsys.store.stages import Stage, load_stage, stage
+from recsys.store.stages import Outcome, stage
 from tests.fixtures.bundles import write_bundle
 from tests.fixtures.paths import ROOT
 from tests.fixtures.source import python_files
@@ -169,18 +169,18 @@ def test_a_bundles_manifest_that_makes_no_sense_is_one_clear_error(
         load_bundle(folder)
 
 
-@stage(version=1)
-def product(folder: Path) -> dict[str, int]:
+@stage(Outcome, version=1)
+def product(folder: Path) -> Outcome:
     """A stage with one file."""
     (folder / "a.txt").write_text("a", encoding="utf-8")
-    return {}
+    return Outcome()
 
 
 def test_a_stages_link_is_not_followed_out_of_it(secret: Path, tmp_path: Path) -> None:
-    made: Stage = product(tmp_path / "interim")
+    made = product(tmp_path / "interim")
     text = secret.with_name("a.txt")
     text.write_text("a", encoding="utf-8")
     made.file("a.txt").unlink()
     made.file("a.txt").symlink_to(text)
     with pytest.raises(InputError, match="lies outside it"):
-        load_stage(Path(made.path))
+        product.load(Path(made.path))

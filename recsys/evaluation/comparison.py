@@ -32,9 +32,17 @@ from recsys.models.mapping import fit_mapping
 from recsys.models.popularity import Popularity
 from recsys.ranking.factors import Factors
 from recsys.ranking.metrics import bootstrap_interval, paired_bootstrap, precision_at_k
+from recsys.tuning.space import Configuration
 
 Submit = Callable[..., "Future[dict[str, Fitted]]"]
-Tried = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """The best trial of a strategy: its configuration, and the epochs it was trained for."""
+
+    configuration: Configuration
+    epochs: int
 
 
 @dataclass(frozen=True)
@@ -50,8 +58,8 @@ class Fits:
 
     Parameters
     ----------
-    tried : mapping of str to mapping
-        `configuration` and `epochs` of the best trial of each strategy.
+    tried : mapping of str to Tried
+        By strategy.
     interactions : csr_matrix float32 (n_users, n_items)
     sides : FeaturesBySide or None
     seed : int
@@ -61,7 +69,7 @@ class Fits:
 
     def __init__(
         self,
-        tried: Tried,
+        tried: Mapping[str, Tried],
         interactions: sp.csr_matrix,
         sides: FeaturesBySide | None,
         seed: int,
@@ -81,18 +89,18 @@ class Fits:
 
 
 def _fit(
-    tried: Tried, interactions: sp.csr_matrix, sides: FeaturesBySide | None, seed: int
+    tried: Mapping[str, Tried], interactions: sp.csr_matrix, sides: FeaturesBySide | None, seed: int
 ) -> dict[str, Fitted]:
     """One training, and what each strategy makes of it."""
     start = time.thread_time()
     name, trial = next(iter(tried.items()))
-    model = fit_hybrid(interactions, trial["configuration"], trial["epochs"], seed, sides)
+    model = fit_hybrid(interactions, trial.configuration, trial.epochs, seed, sides)
     found = {name: Fitted(model, time.thread_time() - start)}
     for other, also in tried.items():
         if other != name:
             assert sides is not None, "nothing is mapped without features"
             again = time.thread_time()
-            parameters = parse_configuration(also["configuration"])[1]
+            parameters = parse_configuration(also.configuration)[1]
             made = map_features(model.own, interactions, parameters, sides)
             seconds = found[name].seconds + time.thread_time() - again
             found[other] = Fitted(made, seconds)
@@ -126,7 +134,12 @@ def _interval(values: Float64Array, seed: int, samples: int) -> dict[str, float 
 
 
 def cold(
-    fitted: Mapping[str, Fitted], tried: Tried, held: Withheld, *, seed: int, samples: int
+    fitted: Mapping[str, Fitted],
+    tried: Mapping[str, Tried],
+    held: Withheld,
+    *,
+    seed: int,
+    samples: int,
 ) -> dict[str, Any]:
     """Cold items ranked from features alone, beside content, popularity and shuffled features.
 
@@ -163,13 +176,11 @@ def cold(
     }
 
 
-def _controls(
-    model: HybridModel, trial: Mapping[str, Any], held: Withheld, seed: int
-) -> dict[str, Any]:
+def _controls(model: HybridModel, trial: Tried, held: Withheld, seed: int) -> dict[str, Any]:
     """Content without a model, numbers of likes (there are none), and features dealt by chance."""
     assert model.item is not None
     profiles = model.item.profiles
-    parameters = parse_configuration(trial["configuration"])[1]
+    parameters = parse_configuration(trial.configuration)[1]
     dealt = shuffled(profiles, seed)
     liked = np.flatnonzero(count_likes(held.train, "item"))
     mapping = fit_mapping(dealt, model.own, liked, parameters.penalty, parameters.bias_gain)
@@ -189,7 +200,7 @@ def _controls(
 def compare(
     fitted: Mapping[str, Fitted],
     away: Mapping[str, Fitted],
-    tried: Tried,
+    tried: Mapping[str, Tried],
     held: Withheld,
     heldout: sp.csr_matrix,
     known: sp.csr_matrix,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
 from typing import Any
 
 from recsys.base.arrays import Float64Array
@@ -12,7 +13,17 @@ from recsys.ranking.metrics import Interval, paired_bootstrap
 
 SIZES = ("users", "items", "interactions")
 NO_CHAMPION = "no champion yet"
-ALL_THERE = "data all there"  # the condition that tells of shrunken data
+
+
+class Condition(StrEnum):
+    """What a challenger is judged by; the values are what people read."""
+
+    POPULARITY = "beats popularity"
+    CHAMPION = "no worse than the champion"
+    FINITE = "finite numbers"
+    COVERAGE = "coverage"
+    VARIETY = "variety"
+    DATA = "data all there"
 
 
 @dataclass(frozen=True)
@@ -21,16 +32,19 @@ class Check:
 
     Parameters
     ----------
-    name : str
+    name : Condition
     passed : bool
     found, wanted : str
         What was measured and what was asked for, ready for a person.
     """
 
-    name: str
+    name: Condition
     passed: bool
     found: str
     wanted: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.found}, wanted {self.wanted}"
 
 
 @dataclass(frozen=True)
@@ -44,13 +58,14 @@ class Verdict:
         return all(check.passed for check in self.checks)
 
     @property
+    def failed(self) -> tuple[Check, ...]:
+        """The conditions that failed; none for a challenger that passes."""
+        return tuple(check for check in self.checks if not check.passed)
+
+    @property
     def reasons(self) -> list[str]:
-        """The failed conditions, a sentence each; empty for a challenger that passes."""
-        return [
-            f"{check.name}: {check.found}, wanted {check.wanted}"
-            for check in self.checks
-            if not check.passed
-        ]
+        """The failed conditions, a sentence each."""
+        return [str(check) for check in self.failed]
 
     def as_dict(self) -> dict[str, Any]:
         return {"passed": self.passed, "checks": [asdict(check) for check in self.checks]}
@@ -58,7 +73,8 @@ class Verdict:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Verdict:
         """From what `as_dict` gave."""
-        return cls(tuple(Check(**check) for check in values["checks"]))
+        checks = (Check(**check) for check in values["checks"])
+        return cls(tuple(replace(check, name=Condition(check.name)) for check in checks))
 
     def markdown(self) -> str:
         """The conditions as a table."""
@@ -123,15 +139,15 @@ def judge(evidence: Evidence, limits: Gate, seed: int) -> Verdict:
         (
             beats_popularity(evidence.own, evidence.popularity, limits, seed),
             no_worse(evidence.own, evidence.champion, limits, seed, evidence.missing),
-            Check("finite numbers", evidence.finite, "all" if evidence.finite else "not", "all"),
+            Check(Condition.FINITE, evidence.finite, "all" if evidence.finite else "not", "all"),
             Check(
-                "coverage",
+                Condition.COVERAGE,
                 evidence.coverage >= limits.coverage,
                 f"{evidence.coverage:.2%} of what lists could show",
                 f"at least {limits.coverage:.2%}",
             ),
             Check(
-                "variety",
+                Condition.VARIETY,
                 evidence.list_overlap <= limits.alike,
                 f"two users share {evidence.list_overlap:.0%} of a list",
                 f"at most {limits.alike:.0%}",
@@ -153,7 +169,7 @@ def beats_popularity(own: Float64Array, popularity: Float64Array, limits: Gate, 
     """
     ahead = _difference(own, popularity, limits, seed)
     return Check(
-        "beats popularity",
+        Condition.POPULARITY,
         ahead.low > limits.popularity_margin,
         _said(ahead, len(own)),
         f"lower end above {limits.popularity_margin:g}",
@@ -179,7 +195,7 @@ def no_worse(
     missing : str
         Why there is none.
     """
-    name = "no worse than the champion"
+    name = Condition.CHAMPION
     wanted = f"upper end at least {0 - limits.champion_margin:g}"
     if champion is None:
         return Check(name, True, missing, wanted)
@@ -194,7 +210,7 @@ def not_shrunken(
 
     Half a delivery trains well and measures well: only its size gives it away.
     """
-    name, wanted = ALL_THERE, f"at most {limits.shrink:.0%} fewer"
+    name, wanted = Condition.DATA, f"at most {limits.shrink:.0%} fewer"
     if champion_counts is None:
         return Check(name, True, NO_CHAMPION, wanted)
     change = {size: counts[size] / max(1, champion_counts[size]) - 1 for size in SIZES}

@@ -10,7 +10,7 @@ as many users.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,9 +22,10 @@ from recsys.base.arrays import Int64Array
 from recsys.bundle import Bundle, Seen, load_bundle
 from recsys.data.idmap import IdMap
 from recsys.evaluation.lists import top_lists
+from recsys.pipeline.outcomes import Listed, Source
 from recsys.ranking.factors import Factors
 from recsys.ranking.topk import TopK, top_k
-from recsys.store.stages import Counts, stage
+from recsys.store.stages import stage
 
 BLOCK = 5_120  # lists ranked, and written as a row group, at once
 FILE_ROWS = 1_000_000
@@ -38,10 +39,8 @@ class Lists:
     top: TopK
 
 
-@stage(version=1, unkeyed=("bundle", "workers"))
-def recommend(
-    folder: Path, source: Mapping[str, str], n: int, bundle: Path, workers: int = 1
-) -> Counts:
+@stage(Listed, version=2, unkeyed=("bundle", "workers"))
+def recommend(folder: Path, source: Source, n: int, bundle: Path, workers: int = 1) -> Listed:
     """Write `users/` and `items/`, Parquet files of lists, best first.
 
     `source` names the model, its version and the digest of its bundle, `bundle` is where it lies.
@@ -57,7 +56,7 @@ def recommend(
     ):
         lists, rows = write_lists(folder / name, blocks, owners, model.items, columns)
         sizes |= {name: lists, f"{name}_rows": rows}
-    return {**source, "n": n, **sizes}
+    return Listed(source.model, source.version, source.bundle, n, **sizes)
 
 
 def user_lists(model: Bundle, n: int, workers: int = 1) -> Iterator[Lists]:

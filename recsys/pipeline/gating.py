@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from recsys.base.arrays import Float64Array, Int32Array
 from recsys.base.errors import RecsysError
 from recsys.bundle import Bundle, load_bundle
 from recsys.data import persistence
+from recsys.data.outcomes import Encoded, HeldOut
 from recsys.evaluation.churn import churn, markdown
 from recsys.evaluation.gate import NO_CHAMPION, Evidence, Verdict, judge
 from recsys.evaluation.lists import (
@@ -26,24 +27,25 @@ from recsys.evaluation.lists import (
 )
 from recsys.evaluation.metric_names import LIGHTFM
 from recsys.pipeline.learning import refit
+from recsys.pipeline.outcomes import Evaluated, Fitted, Judged, Reason, Rival
 from recsys.ranking.metrics import precision_at_k
-from recsys.store.stages import Counts, Stage, stage
+from recsys.store.stages import Stage, stage
 
 LOOKED_AT = 5_000  # users whose lists are looked at for coverage and variety
 
 
-@stage(version=1, unkeyed=("champion_bundle",))
+@stage(Judged, version=2, unkeyed=("champion_bundle",))
 def gate(
     folder: Path,
-    holdouts: Stage,
-    features: Stage,
-    measured: Stage,
-    fitted: Stage,
-    champion: Mapping[str, str] | None,
+    holdouts: Stage[HeldOut],
+    features: Stage[Encoded],
+    measured: Stage[Evaluated],
+    fitted: Stage[Fitted],
+    champion: Rival | None,
     options: config.Gate,
     seed: int,
     champion_bundle: Path | None = None,
-) -> Counts:
+) -> Judged:
     """Judge the fitted bundle against popularity and the reigning champion.
 
     `champion` names the champion (its version and the digest of its bundle), `champion_bundle` is
@@ -62,25 +64,27 @@ def gate(
     if rival is not None:
         report = churn(rival, challenger).as_dict()
         _write(folder / "churn.json", report)
-    about = {**verdict.as_dict(), "champion": champion, "holdout": measured.counts["holdout"]}
+    about = {
+        **verdict.as_dict(),
+        "champion": None if champion is None else asdict(champion),
+        "holdout": measured.outcome.holdout,
+    }
     _write(folder / "verdict.json", about)
     text = as_text(verdict, report, champion)
     (folder / "verdict.md").write_text(text, encoding="utf-8")
-    return {
-        "passed": verdict.passed,
-        "reasons": verdict.reasons,
-        "champion": champion["version"] if champion else None,
-        "overlap": report["overlap"] if report else None,
-    }
+    return Judged(
+        verdict.passed,
+        tuple(Reason(check.name, str(check)) for check in verdict.failed),
+        champion.version if champion else None,
+        report["overlap"] if report else None,
+    )
 
 
-def as_text(
-    verdict: Verdict, report: Mapping[str, Any] | None, champion: Mapping[str, str] | None
-) -> str:
+def as_text(verdict: Verdict, report: Mapping[str, Any] | None, champion: Rival | None) -> str:
     """Verdict and churn in Markdown, for MLflow, Prefect and whoever opens the folder."""
     parts = [verdict.markdown()]
     if report is not None and champion is not None:
-        parts.append(markdown(report, champion["version"]))
+        parts.append(markdown(report, champion.version))
     return "\n\n".join(parts) + "\n"
 
 
@@ -105,8 +109,8 @@ def _compared(
     challenger: Bundle,
     rival: Bundle,
     scores: _Scores,
-    holdouts: Stage,
-    features: Stage,
+    holdouts: Stage[HeldOut],
+    features: Stage[Encoded],
     seed: int,
 ) -> tuple[Float64Array | None, str]:
     """Scores of the champion's configuration on today's data, or why there are none."""

@@ -19,8 +19,9 @@ from recsys.bundle import Bundle, Seen, save_bundle
 from recsys.data import persistence
 from recsys.data.idmap import IdMap
 from recsys.data.interactions import Interactions
+from recsys.data.outcomes import Encoded, HeldOut, Thresholded
 from recsys.evaluation.cold_start import learn_item_foldin, withhold
-from recsys.evaluation.comparison import Fits, compare
+from recsys.evaluation.comparison import Fits, Tried, compare
 from recsys.evaluation.holdouts import Measured, as_leaderboard, differences, measure
 from recsys.evaluation.metric_names import HEADLINE, LIGHTFM
 from recsys.models.configuration import HYBRID_NAMES, parse_configuration
@@ -28,9 +29,10 @@ from recsys.models.foldin import learn_foldin
 from recsys.models.hybrid import HybridModel, fit_hybrid
 from recsys.models.model import Model
 from recsys.models.popularity import Popularity
+from recsys.pipeline.outcomes import Adopted, Chosen, Evaluated, Fitted, Tuned
 from recsys.pipeline.preparation import load_core
 from recsys.store.exchange import Exchange
-from recsys.store.stages import Counts, Stage, stage
+from recsys.store.stages import Stage, Timed, stage
 from recsys.tuning.als import tune_als
 from recsys.tuning.article import article_study
 from recsys.tuning.problems import load_problem, load_sides
@@ -41,11 +43,11 @@ from recsys.tuning.trials import Problem, TrialResult
 from recsys.tuning.workers import Pool, RemoteProblem, RemoteWorkers, ThreadWorkers, Workers
 
 
-@stage(version=8, unkeyed=("recorder", "workers", "pool", "exchange"))
+@stage(Tuned, version=9, unkeyed=("recorder", "workers", "pool", "exchange"))
 def tune(
     folder: Path,
-    holdouts: Stage,
-    features: Stage,
+    holdouts: Stage[HeldOut],
+    features: Stage[Encoded],
     search: config.Search | config.Article,
     seed: int,
     started_from: Sequence[Configuration] = (),
@@ -53,7 +55,7 @@ def tune(
     recorder: Recorder | None = None,
     pool: Pool | None = None,
     exchange: str | None = None,
-) -> Counts:
+) -> Tuned:
     """Search hyper-parameters on the validation holdout, our way or the founding article's.
 
     `started_from` are configurations that did well before, on other data; they are tried early.
@@ -91,19 +93,19 @@ def tune(
         "trials": [_as_dict(trial) for trial in study.trials],
     }
     _save_json(folder / "study.json", outcome)
-    return {
-        "trials": len(study.trials),
-        "precision_at_5": best.precision,
-        "epochs": best.best.epoch,
-        "configuration": best.configuration,
-        "strategies": {
-            name: {"configuration": trial.configuration, "epochs": trial.best.epoch}
+    return Tuned(
+        trials=len(study.trials),
+        precision_at_5=best.precision,
+        epochs=best.best.epoch,
+        configuration=best.configuration,
+        strategies={
+            name: Tried(trial.configuration, trial.best.epoch)
             for name, trial in best_by_strategy(study.trials).items()
             if trial.best is not None
         },
-        "ended": study.ended,
-        "started_from": list(started_from),
-    }
+        ended=study.ended,
+        started_from=tuple(started_from),
+    )
 
 
 def _nothing_learned(trials: Sequence[TrialResult]) -> InputError:
@@ -130,15 +132,15 @@ def adoptable(champion: Mapping[str, Any]) -> dict[str, Any]:
     return {name: v for name, v in champion["configuration"].items() if name != "cold_blending"}
 
 
-@stage(version=2)
+@stage(Adopted, version=3)
 def adopt(
     folder: Path,
-    holdouts: Stage,
-    features: Stage,
+    holdouts: Stage[HeldOut],
+    features: Stage[Encoded],
     adopted: Mapping[str, Any],
     started_from: Sequence[Configuration],
     seed: int,
-) -> Counts:
+) -> Adopted:
     """The champion's configuration in the place of a search's winner; nothing is trained.
 
     `adopted` see `adoptable`. Holdouts, features and seed are what it will be fitted on: they name
@@ -147,20 +149,17 @@ def adopt(
     configuration = {name: value for name, value in adopted.items() if name != "epochs"}
     epochs = adopted["epochs"]
     strategy = parse_configuration(configuration)[1].strategy
-    tried = {strategy: {"configuration": configuration, "epochs": epochs}}
+    tried: dict[str, Tried] = {strategy: Tried(configuration, epochs)}
     if strategy == "mapped":
         plain = {name: v for name, v in configuration.items() if name not in HYBRID_NAMES}
-        tried = {
-            "none": {"configuration": {"strategy": "none", **plain}, "epochs": epochs},
-            **tried,
-        }
+        tried = {"none": Tried({"strategy": "none", **plain}, epochs), **tried}
     _save_json(folder / "study.json", {"configuration": configuration, "epochs": epochs})
-    return {
-        "configuration": configuration,
-        "epochs": epochs,
-        "strategies": tried,
-        "started_from": list(started_from),
-    }
+    return Adopted(
+        configuration=configuration,
+        epochs=epochs,
+        strategies=tried,
+        started_from=tuple(started_from),
+    )
 
 
 def warm_start(champion: Mapping[str, Any] | None, data_fingerprint: str) -> list[Configuration]:
@@ -191,7 +190,11 @@ def _as_dict(trial: TrialResult) -> dict[str, Any]:
 
 @contextmanager
 def _workers(
-    pool: Pool | None, problem: Problem, holdouts: Stage, features: Stage, exchange: str
+    pool: Pool | None,
+    problem: Problem,
+    holdouts: Stage[HeldOut],
+    features: Stage[Encoded],
+    exchange: str,
 ) -> Iterator[Workers | None]:
     """Who trains a study's segments in a pool; models that it left lying about are cleared away."""
     if pool is None or pool.shares_memory:
@@ -206,26 +209,26 @@ def _workers(
         models.clear()
 
 
-@stage(version=3, unkeyed=("workers",))
+@stage(Evaluated, version=4, unkeyed=("workers",))
 def evaluate(
     folder: Path,
-    holdouts: Stage,
-    features: Stage,
-    tuned: Stage,
+    holdouts: Stage[HeldOut],
+    features: Stage[Encoded],
+    tuned: Stage[Chosen],
     options: config.Evaluate,
     seed: int,
     workers: int = 1,
-) -> Counts:
+) -> Timed[Evaluated]:
     """Refit winner and baselines on train and validation; measure each once on the test holdout.
 
     Where there is one holdout only (the founding article's protocol), they are fitted on train
-    and measured on it, although the search has seen it; the counts say which. What features are
+    and measured on it, although the search has seen it; the outcome says which. What features are
     good for is measured beside it, for each strategy that was tried (`strategies.json`).
     """
     parts = persistence.load_split(Path(holdouts.path))
     known, heldout = parts.final()
     sides = load_sides(features, known.shape)
-    tried = tuned.counts["strategies"]
+    tried = tuned.outcome.strategies
     held = withhold(known, heldout, parts.cold_items, seed) if options.withheld else None
     baselines: list[Model] = [Popularity()]
     # All train on one thread each and let the interpreter's lock go: side by side they take
@@ -239,7 +242,7 @@ def evaluate(
         scorers = {model.name: model.fit(known, seed=seed) for model in baselines}
         fitted = fits.results()
         served = None if away is None else away.results()
-    winner = parse_configuration(tuned.counts["configuration"])[1].strategy
+    winner = parse_configuration(tuned.outcome.configuration)[1].strategy
     scorers[LIGHTFM] = fitted[winner].model.factors
     measured = {
         name: measure(
@@ -255,7 +258,7 @@ def evaluate(
     compared = differences(measured, LIGHTFM, samples=options.bootstrap_samples, seed=seed)
     board = as_leaderboard(measured, compared)
     configurations = {model.name: model.hyperparameters() for model in baselines}
-    configurations[LIGHTFM] = _configuration(tuned)
+    configurations[LIGHTFM] = tuned.outcome.trained
     for entry in board:
         entry["configuration"] = configurations[entry["model"]]
     _save_json(folder / "leaderboard.json", board)
@@ -266,12 +269,8 @@ def evaluate(
         found |= compare(fitted, served, tried, held, heldout, known, seed=seed, samples=samples)
     _save_json(folder / "strategies.json", found)
     headline = {entry["model"]: entry["metrics"][HEADLINE]["mean"] for entry in board}
-    return {
-        "holdout": "validation" if parts.test.nnz == 0 else "test",
-        **headline,
-        # Beside the product, whose files must be the same from run to run.
-        "seconds": {name: round(entry.seconds, 1) for name, entry in fitted.items()},
-    }
+    found_out = Evaluated("validation" if parts.test.nnz == 0 else "test", headline)
+    return Timed(found_out, {name: round(entry.seconds, 1) for name, entry in fitted.items()})
 
 
 def _save_json(path: Path, value: Any) -> None:
@@ -284,14 +283,10 @@ def _save_per_user(folder: Path, measured: Mapping[str, Measured]) -> None:
     persistence.write_columns(folder / "per_user.parquet", user=users, **columns)
 
 
-def _configuration(tuned: Stage) -> dict[str, Any]:
-    return {**tuned.counts["configuration"], "epochs": tuned.counts["epochs"]}
-
-
 def refit(
     interactions: sp.csr_matrix,
     configuration: Mapping[str, Any],
-    features: Stage,
+    features: Stage[Encoded],
     seed: int,
     threads: int = 1,
 ) -> HybridModel:
@@ -317,21 +312,21 @@ def refit(
     return fit_hybrid(interactions, values, configuration["epochs"], seed, sides, threads)
 
 
-@stage(version=6, unkeyed=("versions",))
+@stage(Fitted, version=7, unkeyed=("versions",))
 def fit(
     folder: Path,
-    core: Stage,
-    features: Stage,
-    tuned: Stage,
-    measured: Stage,
+    core: Stage[Thresholded],
+    features: Stage[Encoded],
+    tuned: Stage[Chosen],
+    measured: Stage[Evaluated],
     options: config.Fit,
     seed: int,
     versions: Mapping[str, str],
-) -> Counts:
+) -> Fitted:
     """Train the winner's configuration on all interactions and write the portable bundle."""
     interactions = load_core(core)
     matrix = interactions.matrix()
-    configuration = _configuration(tuned)
+    configuration = tuned.outcome.trained
     # How much new items with few likes keep of their features was found out by serving some.
     if blending := measured.read_json("strategies.json").get("cold_blending"):
         configuration["cold_blending"] = blending
@@ -344,26 +339,29 @@ def fit(
     about = {
         "data_fingerprint": core.digest,
         "configuration": configuration,
-        "started_from": tuned.counts["started_from"],
+        "started_from": list(tuned.outcome.started_from),
         "seed": seed,
         "counts": interactions.counts(),
         "metrics": winner["metrics"],
-        "holdout": measured.counts["holdout"],
+        "holdout": measured.outcome.holdout,
         "library_versions": dict(versions),
     }
     (folder / "bundle").mkdir()
     with threadpool_limits(1, user_api="blas"):
         bundle = _bundle(model, core, interactions, about)
     save_bundle(folder / "bundle", bundle)
-    return {
+    return Fitted(
         **interactions.counts(),
-        "components": model.factors.n_components,
-        "catalogue": len(bundle.items),
-    }
+        components=model.factors.n_components,
+        catalogue=len(bundle.items),
+    )
 
 
 def _bundle(
-    model: HybridModel, core: Stage, interactions: Interactions, about: Mapping[str, Any]
+    model: HybridModel,
+    core: Stage[Thresholded],
+    interactions: Interactions,
+    about: Mapping[str, Any],
 ) -> Bundle:
     """The model with the whole catalogue, as far as its features are known, and the fold-ins."""
     matrix = interactions.matrix()

@@ -18,9 +18,10 @@ from recsys.data.features import encode as encode_features
 from recsys.data.idmap import IdMap
 from recsys.data.interactions import InteractionColumns, Interactions, read_interactions
 from recsys.data.kcore import Core, density, kcore
+from recsys.data.outcomes import Encoded, HeldOut, Ingested, Size, Thresholded
 from recsys.data.splits import split as split_interactions
 from recsys.data.tables import TextFormat, fingerprint
-from recsys.store.stages import Counts, Stage, stage
+from recsys.store.stages import Stage, stage
 
 SOURCES = ("likes", "features", "user_features")
 
@@ -38,8 +39,8 @@ def sources_of(data: config.Data) -> dict[str, str]:
     return found | {"format": data.model_dump_json(exclude=set(SOURCES))}
 
 
-@stage(version=2, unkeyed=("data",))
-def ingest(folder: Path, data: config.Data, sources: dict[str, str]) -> Counts:
+@stage(Ingested, version=3, unkeyed=("data",))
+def ingest(folder: Path, data: config.Data, sources: dict[str, str]) -> Ingested:
     """Read, check and deduplicate the likes and the features; give everything an index.
 
     `sources` (see `sources_of`) names the product by content: a file that only moved is not read
@@ -47,10 +48,8 @@ def ingest(folder: Path, data: config.Data, sources: dict[str, str]) -> Counts:
     """
     text = TextFormat(data.delimiter, data.quote, data.escape, data.encoding)
     interactions, names, rejected = read_interactions(data.likes, _like_columns(data), text)
-    counts: dict[str, object] = {**interactions.counts(), "rejected": {"likes": rejected}}
-    for ids in (interactions.users, interactions.items):
-        if alike := look_alikes(ids):
-            counts[f"{ids.kind}s_that_differ_in_case_or_space"] = alike
+    left_out = {"likes": rejected}
+    sizes: dict[str, int] = {}
     persistence.save_interactions(folder, interactions)
     persistence.write_columns(folder / "items.parquet", id=interactions.items.ids, name=names)
     for side, source, owners in (
@@ -58,9 +57,17 @@ def ingest(folder: Path, data: config.Data, sources: dict[str, str]) -> Counts:
         ("user", data.user_features, interactions.users),
     ):
         if source:
-            _ingest_features(folder, data, side, source, owners, counts)
-    counts["sources"] = {role: sources[role] for role in SOURCES if role in sources}
-    return counts
+            rejected, found = _ingest_features(folder, data, side, source, owners)
+            left_out[f"{side} features"] = rejected
+            sizes |= found
+    return Ingested(
+        **interactions.counts(),
+        rejected=left_out,
+        sources={role: sources[role] for role in SOURCES if role in sources},
+        users_that_differ_in_case_or_space=look_alikes(interactions.users) or None,
+        items_that_differ_in_case_or_space=look_alikes(interactions.items) or None,
+        **sizes,
+    )
 
 
 def look_alikes(ids: IdMap) -> int:
@@ -86,8 +93,9 @@ def _owner_column(data: config.Data, side: str) -> str:
 
 
 def _ingest_features(
-    folder: Path, data: config.Data, side: str, source: str, owners: IdMap, counts: dict
-) -> None:
+    folder: Path, data: config.Data, side: str, source: str, owners: IdMap
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Write the features of one side; the rows left out by reason, and fields of `Ingested`."""
     columns = FeatureColumns(
         _owner_column(data, side),
         data.feature_type_column,
@@ -106,14 +114,15 @@ def _ingest_features(
             "check that both files use the same ids, or leave the features out",
         )
     persistence.save_features(folder, side, features)
-    counts["rejected"][f"{side} features"] = rejected
-    counts[f"{side}s_with_features"] = known
-    counts[f"{side}_features"] = len(features.names)
-    counts[f"{side}_feature_pairs"] = len(features)
+    return rejected, {
+        f"{side}s_with_features": known,
+        f"{side}_features": len(features.names),
+        f"{side}_feature_pairs": len(features),
+    }
 
 
-@stage(version=2)
-def threshold(folder: Path, data: Stage, minimums: config.Threshold) -> Counts:
+@stage(Thresholded, version=2)
+def threshold(folder: Path, data: Stage[Ingested], minimums: config.Threshold) -> Thresholded:
     """Keep the k-core; items cut here stay in the catalogue, behind the core's, by their tags."""
     ingested = Path(data.path)
     items = persistence.load_ids(ingested / "items.parquet", "item")
@@ -124,14 +133,18 @@ def threshold(folder: Path, data: Stage, minimums: config.Threshold) -> Counts:
     persistence.write_columns(folder / "catalogue.parquet", id=ids, name=names)
     ledger = [asdict(entry) for entry in core.ledger]
     (folder / "ledger.json").write_text(json.dumps(ledger, indent=1), encoding="utf-8")
-    start, end = interactions.counts(), core.interactions.counts()
-    return {
-        **end,
-        "catalogue": len(ids),
-        "passes": len(ledger),
-        "start": {**start, "density": round(density(**start), 4)},
-        "end": {**end, "density": round(density(**end), 4)},
-    }
+    return Thresholded(
+        **core.interactions.counts(),
+        catalogue=len(ids),
+        passes=len(ledger),
+        start=_size(interactions),
+        end=_size(core.interactions),
+    )
+
+
+def _size(interactions: Interactions) -> Size:
+    counts = interactions.counts()
+    return Size(**counts, density=round(density(**counts), 4))
 
 
 def _catalogue(ingested: Path, items: IdMap, core: Core) -> tuple[pa.Array, pa.Array | None]:
@@ -151,8 +164,10 @@ def _catalogue(ingested: Path, items: IdMap, core: Core) -> tuple[pa.Array, pa.A
     return pa.concat_arrays(ids), None if names is None else pa.concat_arrays(names)
 
 
-@stage(version=1)
-def split(folder: Path, data: Stage, core: Stage, holdout: config.Split, seed: int) -> Counts:
+@stage(HeldOut, version=2)
+def split(
+    folder: Path, data: Stage[Ingested], core: Stage[Thresholded], holdout: config.Split, seed: int
+) -> HeldOut:
     """Hold interactions out for validation and test, and choose the cold items."""
     interactions = load_core(core)
     features = persistence.load_features(Path(data.path), "item")
@@ -170,28 +185,31 @@ def split(folder: Path, data: Stage, core: Stage, holdout: config.Split, seed: i
         seed=seed,
     )
     persistence.save_split(folder, parts)
-    return {
-        "train": parts.train.nnz,
-        "validation": parts.validation.nnz,
-        "validation_users": int((np.diff(parts.validation.indptr) > 0).sum()),
-        "test": parts.test.nnz,
-        "test_users": int((np.diff(parts.test.indptr) > 0).sum()),
-        "cold_items": len(parts.cold_items),
-    }
+    return HeldOut(
+        train=parts.train.nnz,
+        validation=parts.validation.nnz,
+        validation_users=int((np.diff(parts.validation.indptr) > 0).sum()),
+        test=parts.test.nnz,
+        test_users=int((np.diff(parts.test.indptr) > 0).sum()),
+        cold_items=len(parts.cold_items),
+    )
 
 
-def load_core(core: Stage) -> Interactions:
+def load_core(core: Stage[Thresholded]) -> Interactions:
     """The thresholded interactions; the first items of the catalogue are theirs."""
     folder = Path(core.path)
     catalogue = persistence.load_ids(folder / "catalogue.parquet", "item")
-    items = IdMap(catalogue.ids.slice(0, core.counts["items"]), "item")
+    items = IdMap(catalogue.ids.slice(0, core.outcome.items), "item")
     return persistence.load_interactions(folder, items)
 
 
-@stage(version=2)
-def encode(folder: Path, data: Stage, core: Stage, options: config.Encode) -> Counts:
+@stage(Encoded, version=3)
+def encode(
+    folder: Path, data: Stage[Ingested], core: Stage[Thresholded], options: config.Encode
+) -> Encoded:
     """Features as sparse matrices, one row for each item of the catalogue and each user."""
-    counts: dict[str, object] = options.model_dump(exclude={"min_support"})
+    sizes: dict[str, int] = {}
+    trained = {"item": core.outcome.items, "user": core.outcome.users}
     owners = {
         "item": persistence.load_ids(Path(core.path) / "catalogue.parquet", "item"),
         "user": persistence.load_ids(Path(core.path) / "users.parquet", "user"),
@@ -203,13 +221,13 @@ def encode(folder: Path, data: Stage, core: Stage, options: config.Encode) -> Co
         encoded = encode_features(
             features,
             ids,
-            counted=core.counts[f"{side}s"],
+            counted=trained[side],
             min_support=options.min_support,
             normalisation=options.normalisation,
             weight=options.weight,
         )
         persistence.save_encoded(folder, side, encoded)
-        counts[f"{side}_features"] = encoded.matrix.shape[1]
-        counts[f"{side}_feature_pairs"] = int(encoded.matrix.nnz)
-        counts[f"core_{side}_feature_pairs"] = int(encoded.matrix.indptr[core.counts[f"{side}s"]])
-    return counts
+        sizes[f"{side}_features"] = encoded.matrix.shape[1]
+        sizes[f"{side}_feature_pairs"] = int(encoded.matrix.nnz)
+        sizes[f"core_{side}_feature_pairs"] = int(encoded.matrix.indptr[trained[side]])
+    return Encoded(options.normalisation, options.weight, options.identity, **sizes)

@@ -9,8 +9,10 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 
+from recsys.data.outcomes import Size
 from recsys.evaluation.churn import summary
 from recsys.evaluation.metric_names import HEADLINE, METRICS, UNMASKED
+from recsys.pipeline.outcomes import Adopted, Chosen, Evaluated, Judged, TrainingStages
 from recsys.recommend.queries.answers import Answer
 from recsys.recommend.queries.filters import Filters
 from recsys.recommend.recommender import Recommender
@@ -95,7 +97,7 @@ def build(
     model: str,
     version: str,
     held: Sequence[str],
-    stages: Mapping[str, Stage],
+    stages: TrainingStages,
     links: Sequence[Link] = (),
 ) -> Report:
     """Gather the report from the products of the stages.
@@ -108,26 +110,25 @@ def build(
         What was registered.
     held : sequence of str
         Why the version is not champion; empty where it is.
-    stages : mapping of str to Stage
-        By name: `ingest` to `gate`, with `tune` or `adopt`.
+    stages : TrainingStages
     links : sequence of Link
     """
     verdict = f"{model} version {version} is champion."
     if held:
         verdict = f"{model} version {version} was held: {'; '.join(held)}."
     sections = (
-        _result(stages["evaluate"]),
-        _gate(stages["gate"]),
-        _newcomers(stages["evaluate"]),
-        _search(stages),
+        _result(stages.measured),
+        _gate(stages.verdict),
+        _newcomers(stages.measured),
+        _search(stages.chosen),
         _data(stages),
-        _answers(Recommender.load(stages["fit"].file("bundle"))),
+        _answers(Recommender.load(stages.fitted.file("bundle"))),
     )
     kept = tuple(section for section in sections if section is not None)
     return Report(title, verdict, bool(held), kept, tuple(links))
 
 
-def _result(measured: Stage) -> Section:
+def _result(measured: Stage[Evaluated]) -> Section:
     board = measured.read_json("leaderboard.json")
     rows: list[tuple[str, ...]] = []
     for metric in (*METRICS, UNMASKED):
@@ -138,7 +139,7 @@ def _result(measured: Stage) -> Section:
     if any(ahead):
         rows.insert(1, ("LightFM ahead by", *(_estimate(entry, "+.4f") for entry in ahead)))
     columns = ("", *(entry["model"] for entry in board))
-    held_out = measured.counts["holdout"]
+    held_out = measured.outcome.holdout
     text = (
         f"Measured once on the {held_out} holdout, known likes left out of the ranking; "
         "in brackets the 95 % bootstrap interval over users."
@@ -155,7 +156,7 @@ def _estimate(entry: Mapping[str, float] | None, style: str = ".4f") -> str:
     return f"{mean} ({entry['low']:{style}}..{entry['high']:{style}})"
 
 
-def _gate(verdict: Stage) -> Section:
+def _gate(verdict: Stage[Judged]) -> Section:
     judged = verdict.read_json("verdict.json")
     rows = tuple(
         ("passed" if check["passed"] else "FAILED", check["name"], check["found"], check["wanted"])
@@ -181,7 +182,7 @@ def _gate(verdict: Stage) -> Section:
     return Section("What the gate found", tuple(text), tuple(tables))
 
 
-def _newcomers(measured: Stage) -> Section | None:
+def _newcomers(measured: Stage[Evaluated]) -> Section | None:
     compared = measured.read_json("strategies.json")
     rows: list[tuple[str, ...]] = []
     if cold := compared.get("cold"):
@@ -204,14 +205,13 @@ def _newcomers(measured: Stage) -> Section | None:
     return Section("Never seen before", (), tuple(tables)) if tables else None
 
 
-def _search(stages: Mapping[str, Stage]) -> Section:
-    tuned = stages.get("tune")
-    if tuned is None:
-        adopted = stages["adopt"].counts
-        text = f"No search: the champion's configuration, {adopted['epochs']} epochs."
-        table = _configuration(adopted["configuration"])
+def _search(chosen: Stage[Chosen]) -> Section:
+    found = chosen.outcome
+    if isinstance(found, Adopted):
+        text = f"No search: the champion's configuration, {found.epochs} epochs."
+        table = _configuration(found.configuration)
         return Section("What was trained", (text,), (("", table),))
-    study = tuned.read_json("study.json")
+    study = chosen.read_json("study.json")
     text = (
         f"{len(study['trials'])} trials; trial {study['trial']} won with "
         f"{study['precision_at_5']:.4f} on validation after {study['epochs']} epochs. "
@@ -244,31 +244,34 @@ def _best(study: Mapping[str, Any], most: int = 5) -> Table:
     return Table(("trial", "validation precision at 5", "epochs", "why it ended"), rows)
 
 
-def _data(stages: Mapping[str, Stage]) -> Section:
-    ingested, core, holdouts = stages["ingest"].counts, stages["threshold"], stages["split"].counts
-    start, end = core.counts["start"], core.counts["end"]
-    rows = [("as it came", *(_short(start[size]) for size in _SIZES), f"{start['density']:.3f} %")]
+def _data(stages: TrainingStages) -> Section:
+    core, holdouts = stages.core, stages.holdouts.outcome
+    rows = [("as it came", *_sizes(core.outcome.start))]
     for place, entry in enumerate(core.read_json("ledger.json"), start=1):
         rows.append((f"after pass {place}", *(_short(entry[size]) for size in _SIZES), ""))
-    rows.append(("core", *(_short(end[size]) for size in _SIZES), f"{end['density']:.3f} %"))
+    rows.append(("core", *_sizes(core.outcome.end)))
     tables = [("the k-core", Table(("", *_SIZES, "filled"), tuple(rows)))]
     reasons = tuple(
         (part, reason, _short(count))
-        for part, counted in ingested.get("rejected", {}).items()
+        for part, counted in stages.data.outcome.rejected.items()
         for reason, count in counted.items()
         if count
     )
     if reasons:
         tables.append(("rows left out", Table(("file", "reason", "rows"), reasons)))
     text = (
-        f"{holdouts['train']:,} likes to learn from, {holdouts['validation']:,} of "
-        f"{holdouts['validation_users']:,} users for validation, {holdouts['test']:,} of "
-        f"{holdouts['test_users']:,} users for the test. Fingerprint {core.digest}."
+        f"{holdouts.train:,} likes to learn from, {holdouts.validation:,} of "
+        f"{holdouts.validation_users:,} users for validation, {holdouts.test:,} of "
+        f"{holdouts.test_users:,} users for the test. Fingerprint {core.digest}."
     )
     return Section("What came in", (text,), tuple(tables))
 
 
 _SIZES = ("users", "items", "interactions")
+
+
+def _sizes(size: Size) -> tuple[str, ...]:
+    return *(_short(getattr(size, name)) for name in _SIZES), f"{size.density:.3f} %"
 
 
 def _answers(recommender: Recommender) -> Section:

@@ -16,7 +16,7 @@ import numpy as np
 
 from recsys.base.arrays import AnyArray
 from recsys.base.errors import InputError
-from recsys.store.stages import MANIFEST, Stage, load_stage
+from recsys.store.stages import MANIFEST, O_co, Stage, load_stage
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Exchange:
         if system.exists(path):
             system.rm(path, recursive=True)
 
-    def give(self, stage: Stage) -> Stage:
+    def give(self, stage: Stage[O_co]) -> Stage[O_co]:
         """A reference to a stage by which any worker can `fetch_stage` it; copied to a URL once."""
         if self.folder is not None:
             return replace(stage, path=str(Path(stage.path).resolve()))
@@ -101,7 +101,7 @@ class Exchange:
         return system, f"{path.rstrip('/')}/{name}"
 
 
-def fetch_stage(stage: Stage, cache: Path | None = None) -> Stage:
+def fetch_stage(stage: Stage[O_co], cache: Path | None = None) -> Stage[O_co]:
     """The stage in a folder of this machine, its files checked; fetched where it is at a URL.
 
     Parameters
@@ -117,7 +117,7 @@ def fetch_stage(stage: Stage, cache: Path | None = None) -> Stage:
         If it is not there or damaged.
     """
     if "://" not in stage.path:
-        return load_stage(Path(stage.path))
+        return load_stage(Path(stage.path), type(stage.outcome))
     cache = cache or Path(tempfile.gettempdir()) / f"liked-this-{os.getuid()}"
     target = cache / f"{stage.name}-{stage.digest}"
     if not target.exists():
@@ -138,7 +138,7 @@ def fetch_stage(stage: Stage, cache: Path | None = None) -> Stage:
             except OSError:
                 if not target.exists():  # another worker may have fetched it meanwhile
                     raise
-    found = load_stage(target)
+    found = load_stage(target, type(stage.outcome))
     if found.digest != stage.digest:
         raise InputError(
             f"{target} holds another stage ({found.digest})",

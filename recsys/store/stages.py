@@ -1,9 +1,10 @@
 """Stages: products written atomically under a name made of their inputs, handed on by reference.
 
-A stage function writes files into an empty folder and returns counts. The folder becomes visible
-under its final name only when everything is in it, with a manifest of checksums beside the files.
-The name is a hash of the stage's version, its parameters and the content of its inputs, so one
-rule gives reuse across runs, resume after a crash, and products that a person can open.
+A stage function writes files into an empty folder and returns its outcome, a frozen dataclass. The
+folder becomes visible under its final name only when everything is in it, with a manifest of the
+outcome and of checksums beside the files. The name is a hash of the stage's version, its parameters
+and the content of its inputs, so one rule gives reuse across runs, resume after a crash, and
+products that a person can open.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Concatenate, Generic, ParamSpec, cast
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from recsys.base.disk import storage_errors
 from recsys.base.errors import InputError, StorageError
@@ -30,13 +31,45 @@ from recsys.store.checksums import file_checksums, find_damage, seal
 from recsys.store.locks import locked
 
 P = ParamSpec("P")
-Counts = Mapping[str, Any]
 MANIFEST = "manifest.json"
 ABANDONED = 24 * 3600  # seconds after which a scratch folder is nobody's any more
 
 
 @dataclass(frozen=True)
-class Stage:
+class Outcome:
+    """What a stage found out; a base for one frozen dataclass a stage.
+
+    An outcome is part of the product: it is written into the manifest, hashed with the files, and
+    read back as the same type. Its fields are plain values, sequences and mappings of them, and
+    dataclasses of such fields.
+    """
+
+    def counts(self) -> dict[str, Any]:
+        """The outcome as plain values, for people and logs.
+
+        A field that is None unless there is something to say is left out.
+        """
+        plain = asdict(self)
+        silent = {f.name for f in fields(self) if f.default is None and plain[f.name] is None}
+        return {name: value for name, value in plain.items() if name not in silent}
+
+
+O_co = TypeVar("O_co", bound=Outcome, covariant=True)
+
+
+@dataclass(frozen=True)
+class Timed(Generic[O_co]):
+    """An outcome, and the seconds that parts of the work took.
+
+    Seconds differ from run to run: they lie beside the product and are no part of its content.
+    """
+
+    outcome: O_co
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Stage(Generic[O_co]):
     """A small reference to a finished product.
 
     Parameters
@@ -45,34 +78,52 @@ class Stage:
         The stage that made it.
     path : str
         Its folder, relative where the interim folder is.
+    key : str
+        Hash of what it was made from; the folder is named after it.
     digest : str
-        Hash of its content.
-    counts : dict
-        What is worth knowing without opening it; plain numbers and text.
+        Hash of its content: the files and the outcome.
+    outcome : Outcome
+        What is worth knowing without opening it.
+    seconds : mapping of str to float
+        What parts of the work took; no part of the content.
     """
 
     name: str
     path: str
+    key: str
     digest: str
-    counts: dict[str, Any] = field(default_factory=dict)
+    outcome: O_co
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
     def file(self, name: str) -> Path:
+        """The path of one of its files."""
         return Path(self.path) / name
 
     def read_json(self, name: str) -> Any:
+        """The content of one of its JSON files."""
         return json.loads(self.file(name).read_text(encoding="utf-8"))
 
+    def counts(self) -> dict[str, Any]:
+        """Outcome and seconds as plain values, for people and logs."""
+        seconds = {"seconds": dict(self.seconds)} if self.seconds else {}
+        return self.outcome.counts() | seconds
 
-class StageFunction(Generic[P]):
+
+class StageFunction(Generic[P, O_co]):
     """A function that writes a stage's files, made into one that returns a `Stage`.
 
     Call it with the interim folder in the place of the folder its body writes to.
     """
 
     def __init__(
-        self, write: Callable[Concatenate[Path, P], Counts], version: int, unkeyed: frozenset[str]
+        self,
+        write: Callable[Concatenate[Path, P], O_co | Timed[O_co]],
+        outcome: type[O_co],
+        version: int,
+        unkeyed: frozenset[str],
     ) -> None:
         self._write = write
+        self.outcome = outcome
         self.version = version
         self._unkeyed = unkeyed
         self.name = write.__name__
@@ -94,40 +145,57 @@ class StageFunction(Generic[P]):
         """Where the product of these arguments is, or will be."""
         return interim / f"{self.name}-{self.key(*args, **kwargs)}"
 
-    def __call__(self, interim: Path, *args: P.args, **kwargs: P.kwargs) -> Stage:
-        target = self.folder(interim, *args, **kwargs)
+    def __call__(self, interim: Path, *args: P.args, **kwargs: P.kwargs) -> Stage[O_co]:
+        key = self.key(*args, **kwargs)
+        target = interim / f"{self.name}-{key}"
         with (
             storage_errors(f"the stage {self.name}", interim),
             _Scratch(interim, self.name) as folder,
         ):
-            counts = self._write(folder, *args, **kwargs)
-            _write_manifest(folder, self.name, self.version, counts)
+            made = self._write(folder, *args, **kwargs)
+            timed = made if isinstance(made, Timed) else Timed(made, {})
+            _write_manifest(folder, self.name, self.version, key, timed)
             _publish(folder, target)
-        return load_stage(target)
+        return self.load(target)
+
+    def load(self, folder: Path) -> Stage[O_co]:
+        """Read a product of this stage; see `load_stage`."""
+        return load_stage(folder, self.outcome)
 
 
 def stage(
-    version: int, unkeyed: tuple[str, ...] = ()
-) -> Callable[[Callable[Concatenate[Path, P], Counts]], StageFunction[P]]:
+    outcome: type[O_co], version: int, unkeyed: tuple[str, ...] = ()
+) -> Callable[
+    [Callable[Concatenate[Path, P], O_co | Timed[O_co]]],
+    StageFunction[P, O_co],
+]:
     """Decorate the writer of a stage.
 
     Parameters
     ----------
+    outcome : type of Outcome
+        What the writer returns, alone or `Timed`.
     version : int
         Raised whenever the same inputs would give another product.
     unkeyed : tuple of str
         Parameters that do not change the product (who listens, how many threads).
     """
-    return lambda write: StageFunction(write, version, frozenset(unkeyed))
+    return lambda write: StageFunction(write, outcome, version, frozenset(unkeyed))
 
 
-def load_stage(folder: Path) -> Stage:
+def load_stage(folder: Path, outcome: type[O_co]) -> Stage[O_co]:
     """Read a finished product's reference, checking every file against its checksum.
+
+    Parameters
+    ----------
+    folder : Path
+    outcome : type of Outcome
+        What the stage that made it found out.
 
     Raises
     ------
     InputError
-        If a file is missing or differs from what was written.
+        If a file is missing or differs from what was written, or the outcome is of another type.
     """
     manifest = read_manifest(folder)
     damaged = find_damage(folder, manifest["files"])
@@ -137,7 +205,16 @@ def load_stage(folder: Path) -> Stage:
             "the files as they were written",
             "delete the folder and run again: it will be rebuilt",
         )
-    return Stage(manifest["stage"], str(folder), manifest["digest"], manifest["counts"])
+    try:
+        found = TypeAdapter(outcome).validate_python(manifest["counts"])
+        named = manifest["stage"], str(folder), manifest["key"], manifest["digest"]
+        return Stage(*named, found, manifest["seconds"])
+    except (ValidationError, KeyError) as fault:
+        raise InputError(
+            f"{folder} was written by another version of this stage",
+            f"a product with the outcome {outcome.__name__}",
+            "delete the folder and run again: it will be rebuilt",
+        ) from fault
 
 
 def intact(folder: Path) -> bool:
@@ -149,6 +226,13 @@ def intact(folder: Path) -> bool:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
+    """What is written of a finished product, without its seal.
+
+    Raises
+    ------
+    InputError
+        If there is no manifest, or it was changed.
+    """
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if manifest["seal"] != seal(manifest):
@@ -168,6 +252,8 @@ def _key_part(value: Any) -> Any:
     does the work (`unkeyed`)."""
     if isinstance(value, Stage):
         return value.digest
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json", exclude=set(getattr(value, "unkeyed", ())))
     return value
@@ -203,7 +289,7 @@ def folder_for_products(interim: Path) -> None:
         raise StorageError(
             f"{interim} cannot be made ({fault.strerror})",
             "a folder for products",
-            "mend the rights, or set storage.interim (batch.folder)",
+            "fix the permissions, or set storage.interim (batch.folder)",
         ) from fault
 
 
@@ -237,14 +323,17 @@ def _sweep(interim: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _write_manifest(folder: Path, name: str, version: int, counts: Counts) -> None:
-    files = file_checksums(folder)
-    content = json.dumps([name, files], sort_keys=True)
+def _write_manifest(folder: Path, name: str, version: int, key: str, made: Timed[Outcome]) -> None:
+    files, outcome = file_checksums(folder), asdict(made.outcome)
+    # Whoever takes the product as an input reads the outcome as it reads the files.
+    content = json.dumps([name, outcome, files], sort_keys=True)
     manifest = {
         "stage": name,
         "version": version,
+        "key": key,
         "digest": hashlib.blake2b(content.encode(), digest_size=16).hexdigest(),
-        "counts": counts,
+        "counts": outcome,
+        "seconds": dict(made.seconds),
         "files": files,
     }
     plain = json.loads(json.dumps(manifest))

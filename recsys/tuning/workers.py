@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from recsys.data.outcomes import Encoded, HeldOut
 from recsys.ranking.factors import Factors
 from recsys.store.exchange import Exchange, fetch_stage
 from recsys.store.stages import Stage
@@ -99,8 +100,8 @@ class RemoteProblem:
         Where checkpoints and the best models are saved.
     """
 
-    holdouts: Stage
-    features: Stage
+    holdouts: Stage[HeldOut]
+    features: Stage[Encoded]
     seed: int
     exchange: Exchange
 

@@ -115,12 +115,12 @@ def ours(likes: Path, features: Path, out: Path) -> dict[str, Any]:
     matrix = persistence.load_encoded(Path(encoded.path), "item")
     assert matrix is not None
     return {
-        "core": [core.counts["users"], core.counts["items"], core.counts["interactions"]],
-        "held out": split.counts["validation"],
+        "core": [core.outcome.users, core.outcome.items, core.outcome.interactions],
+        "held out": split.outcome.validation,
         "features": [
-            core.counts["items"],
+            core.outcome.items,
             matrix.matrix.shape[1],
-            int(matrix.matrix[: core.counts["items"]].nnz),
+            int(matrix.matrix[: core.outcome.items].nnz),
         ],
         "stages": seconds,
     }

@@ -52,7 +52,7 @@ def main() -> None:
             table[name] = {}
             for stage, made, cost in pipeline(Path(folder) / "interim", files):
                 table[name][stage] = cost
-                said = {n: v for n, v in made.counts.items() if isinstance(v, int | float)}
+                said = {n: v for n, v in made.counts().items() if isinstance(v, int | float)}
                 print(
                     f"{name:>6}  {stage:<10}{cost.wall:>8.1f} s {cost.cpu:>8.1f} CPU s "
                     f"{cost.peak:>6.2f} GB  {said}",

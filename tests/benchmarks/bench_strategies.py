@@ -50,8 +50,8 @@ def study(config: Config, workers: int) -> dict[str, Any]:
     )
     return {
         **measured.read_json("strategies.json"),
-        "tried": tuned.counts["strategies"],
-        "seconds": measured.counts["seconds"],
+        "tried": tuned.counts()["strategies"],
+        "seconds": dict(measured.seconds),
     }
 
 

@@ -23,6 +23,7 @@ from recsys.data.columns import seconds
 from recsys.data.features import FeatureColumns, read_features
 from recsys.data.idmap import IdMap
 from recsys.data.interactions import InteractionColumns, read_interactions
+from recsys.data.outcomes import Ingested
 from recsys.data.tables import TextFormat, fingerprint
 from recsys.pipeline.preparation import ingest, look_alikes, sources_of
 
@@ -271,13 +272,13 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
 # Both files, as they meet in `ingest`.
 
 
-def ingested(folder: Path, likes: str, features: str, **columns: str) -> dict[str, Any]:
+def ingested(folder: Path, likes: str, features: str, **columns: str) -> Ingested:
     data = Data(
         likes=str(write(folder, likes)),
         features=str(write(folder, features, "feats.psv")),
         **columns,
     )
-    return ingest(folder / "interim", data, sources_of(data)).counts
+    return ingest(folder / "interim", data, sources_of(data)).outcome
 
 
 def test_numbers_in_one_file_and_text_in_the_other_are_the_same_ids(tmp_path: Path) -> None:
@@ -290,8 +291,8 @@ def test_numbers_in_one_file_and_text_in_the_other_are_the_same_ids(tmp_path: Pa
         tmp_path / "feats.parquet",
     )
     data = Data(likes=str(tmp_path / "likes.parquet"), features=str(tmp_path / "feats.parquet"))
-    counts = ingest(tmp_path / "interim", data, sources_of(data)).counts
-    assert (counts["items_with_features"], counts["item_features"]) == (1, 2)
+    counts = ingest(tmp_path / "interim", data, sources_of(data)).outcome
+    assert (counts.items_with_features, counts.item_features) == (1, 2)
 
 
 def test_ids_written_differently_in_the_two_files_are_refused_by_name(tmp_path: Path) -> None:
@@ -303,9 +304,9 @@ def test_ids_written_differently_in_the_two_files_are_refused_by_name(tmp_path: 
 def test_ids_that_look_alike_are_counted_and_kept_apart(tmp_path: Path) -> None:
     rows = "x|A|u\nx|a|u\nx|a |U\nx|b|v\n"
     counts = ingested(tmp_path, HEADER + rows, "mid|type|value\na|tag|red\n")
-    assert (counts["users"], counts["items"]) == (3, 4)
-    assert counts["users_that_differ_in_case_or_space"] == 1
-    assert counts["items_that_differ_in_case_or_space"] == 2
+    assert (counts.users, counts.items) == (3, 4)
+    assert counts.users_that_differ_in_case_or_space == 1
+    assert counts.items_that_differ_in_case_or_space == 2
     assert look_alikes(IdMap(pa.array(["a", "b"]), "item")) == 0
 
 

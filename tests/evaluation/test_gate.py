@@ -10,6 +10,7 @@ import pytest
 from recsys.base.config import Gate
 from recsys.evaluation.gate import (
     Check,
+    Condition,
     Evidence,
     Verdict,
     beats_popularity,
@@ -114,15 +115,17 @@ def test_a_share_of_the_data_may_be_missing(size: str) -> None:
 
 
 def test_a_verdict_goes_through_json_and_is_a_table() -> None:
-    verdict = Verdict((Check("a", True, "1", "2"), Check("b", False, "3", "4")))
+    verdict = Verdict(
+        (Check(Condition.FINITE, True, "1", "2"), Check(Condition.COVERAGE, False, "3", "4"))
+    )
     assert Verdict.from_dict(verdict.as_dict()) == verdict
     assert verdict.as_dict()["passed"] is False
-    assert verdict.reasons == ["b: 3, wanted 4"]
+    assert verdict.reasons == ["coverage: 3, wanted 4"]
     assert verdict.markdown().splitlines() == [
         "| | check | found | wanted |",
         "| --- | --- | --- | --- |",
-        "| passed | a | 1 | 2 |",
-        "| **failed** | b | 3 | 4 |",
+        "| passed | finite numbers | 1 | 2 |",
+        "| **failed** | coverage | 3 | 4 |",
     ]
 
 

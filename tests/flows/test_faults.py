@@ -18,7 +18,7 @@ from mlflow.tracking import MlflowClient
 from prefect.settings import PREFECT_API_URL
 
 from recsys.base.errors import InputError
-from recsys.store.stages import intact, load_stage
+from recsys.store.stages import Outcome, intact, load_stage
 from tests.fixtures.killing import Point, Witness, kill_runs, kill_worker, through, undisturbed
 from tests.fixtures.paths import ROOT
 from tests.fixtures.processes import ARGUMENTS, Ended, Run, planted_folder
@@ -369,7 +369,7 @@ def test_every_file_of_every_stage_is_checked_named_and_made_again(tmp_path: Pat
             path.write_bytes(harmed)
             assert not intact(stage), path
             with pytest.raises(InputError, match=name):
-                load_stage(stage)
+                load_stage(stage, Outcome)
         path.write_bytes(content)
         assert intact(stage)
     for path, content in files.items():

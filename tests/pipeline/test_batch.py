@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,9 @@ import pytest
 from recsys.bundle import Bundle, Seen, load_bundle, save_bundle
 from recsys.data.idmap import IdMap
 from recsys.pipeline import batch
+from recsys.pipeline.outcomes import Source
 from recsys.ranking.factors import Factors
 from recsys.recommend.recommender import Recommender
-from recsys.store.stages import load_stage
 from tests.fixtures.paths import ROOT
 
 
@@ -49,7 +50,7 @@ def random_bundle(folder: Path, users: int, items: int, trained: int, d: int = 8
     return folder
 
 
-SOURCE = {"model": "m", "version": "1", "bundle": "digest"}
+SOURCE = Source("m", "1", "digest")
 
 
 def read(folder: Path, owner: str) -> dict[str, pd.DataFrame]:
@@ -109,7 +110,7 @@ def test_counts_manifest_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         "model": "m", "version": "1", "bundle": "digest", "n": 5,
         "users": 100, "users_rows": 500, "items": 29, "items_rows": 145,
     }  # fmt: skip
-    assert parted.counts == whole.counts == expected
+    assert parted.counts() == whole.counts() == expected
     for kind in ("users", "items"):
         one, other = (pq.read_table(made.file(kind)) for made in (whole, parted))
         assert one.drop_columns("score").equals(other.drop_columns("score"))
@@ -125,7 +126,7 @@ def test_counts_manifest_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_the_same_batch_has_the_same_name_and_another_version_another(tmp_path: Path) -> None:
     key = batch.recommend.key(SOURCE, 5, Path("here"))
     assert key == batch.recommend.key(SOURCE, 5, Path("there"), workers=2)
-    assert key != batch.recommend.key(SOURCE | {"version": "2"}, 5, Path("here"))
+    assert key != batch.recommend.key(replace(SOURCE, version="2"), 5, Path("here"))
     assert key != batch.recommend.key(SOURCE, 6, Path("here"))
 
 
@@ -141,6 +142,7 @@ PROGRAM = """
 import sys, time
 from pathlib import Path
 from recsys.pipeline import batch
+from recsys.pipeline.outcomes import Source
 batch.BLOCK = 64
 slow = batch._table
 def one_by_one(*arguments):
@@ -148,7 +150,7 @@ def one_by_one(*arguments):
     return slow(*arguments)
 batch._table = one_by_one
 folder = Path(sys.argv[1])
-batch.recommend(folder / "out", {"model": "m", "version": "1", "bundle": "b"}, 5, folder / "bundle")
+batch.recommend(folder / "out", Source("m", "1", "b"), 5, folder / "bundle")
 """
 
 
@@ -167,7 +169,6 @@ def test_a_batch_killed_in_the_middle_leaves_nothing_that_looks_whole(tmp_path: 
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert [path.name[0] for path in (tmp_path / "out").iterdir()] == ["."]
-    source = {"model": "m", "version": "1", "bundle": "b"}
-    made = batch.recommend(tmp_path / "out", source, 5, tmp_path / "bundle")
-    assert load_stage(Path(made.path)).counts["users_rows"] == 100_000
+    made = batch.recommend(tmp_path / "out", Source("m", "1", "b"), 5, tmp_path / "bundle")
+    assert batch.recommend.load(Path(made.path)).outcome.users_rows == 100_000
     assert load_bundle(tmp_path / "bundle").manifest["seed"] == 5

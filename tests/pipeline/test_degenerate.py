@@ -14,6 +14,7 @@ import pytest
 from recsys.base.config import Data, Encode, Evaluate, Fit, Range, Search, Split, Threshold
 from recsys.base.errors import InputError
 from recsys.pipeline import learning, preparation
+from recsys.pipeline.outcomes import Evaluated, Tuned
 from recsys.recommend.recommender import Recommender
 from recsys.store.stages import Stage
 
@@ -37,8 +38,8 @@ def everybody(users: int, items: int) -> Likes:
 
 @dataclass(frozen=True)
 class Trained:
-    tuned: Stage
-    measured: Stage
+    tuned: Stage[Tuned]
+    measured: Stage[Evaluated]
     recommender: Recommender
 
 
@@ -166,7 +167,7 @@ def test_tags_on_one_trained_item_are_not_mapped(tmp_path: Path) -> None:
     # One item to learn from leaves none to choose by: the model is trained without features.
     tags = {"i1": ["t"], **{f"x{i}": ["y"] for i in range(100)}}
     trained = train(tmp_path, taste(), tags)
-    assert "mapped" not in trained.tuned.counts["strategies"]
+    assert "mapped" not in trained.tuned.outcome.strategies
     assert metric(trained, "precision_at_5") > 0.4
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,11 @@ from recsys.base.config import Data, Evaluate, Fit, Gate
 from recsys.base.errors import InputError
 from recsys.bundle import Bundle, Seen, load_bundle, read_manifest, save_bundle
 from recsys.data import persistence
+from recsys.evaluation.comparison import Tried
 from recsys.models.popularity import Popularity
 from recsys.pipeline import learning
 from recsys.pipeline.gating import gate
+from recsys.pipeline.outcomes import Adopted, Evaluated, Fitted, Judged, Rival
 from recsys.pipeline.preparation import load_core
 from recsys.ranking.metrics import precision_at_k
 from recsys.store.stages import Stage
@@ -35,8 +36,8 @@ class Night:
     """What a night hands to the gate."""
 
     prepared: Prepared
-    measured: Stage
-    fitted: Stage
+    measured: Stage[Evaluated]
+    fitted: Stage[Fitted]
 
     @property
     def bundle(self) -> Path:
@@ -45,9 +46,9 @@ class Night:
 
 def night(prepared: Prepared, folder: Path, configuration: dict[str, Any], epochs: int) -> Night:
     """A night whose search ended in this configuration."""
-    trial = {"configuration": configuration, "epochs": epochs}
-    found = {**trial, "strategies": {"none": trial}, "started_from": []}
-    tuned = Stage("tune", str(folder), json.dumps(found), found)
+    tried = {"none": Tried(configuration, epochs)}
+    found = Adopted(configuration=configuration, epochs=epochs, strategies=tried)
+    tuned = Stage("adopt", str(folder), "", str(found), found)
     measured = learning.evaluate(folder, prepared.holdouts, prepared.features, tuned, OPTIONS, SEED)
     fitted = learning.fit(
         folder, prepared.core, prepared.features, tuned, measured, Fit(), SEED, {}
@@ -55,8 +56,10 @@ def night(prepared: Prepared, folder: Path, configuration: dict[str, Any], epoch
     return Night(prepared, measured, fitted)
 
 
-def judged(folder: Path, tonight: Night, champion: Path | None, version: str = "7") -> Stage:
-    named = None if champion is None else {"version": version, "bundle": champion.parent.name}
+def judged(
+    folder: Path, tonight: Night, champion: Path | None, version: str = "7"
+) -> Stage[Judged]:
+    named = None if champion is None else Rival(version, champion.parent.name)
     return gate(
         folder, tonight.prepared.holdouts, tonight.prepared.features, tonight.measured,
         tonight.fitted, named, Gate(), SEED, champion_bundle=champion,
@@ -72,15 +75,15 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Night, Night]
     return folder, night(prepared, folder, GOOD, 15), night(prepared, folder, WEAK, 2)
 
 
-def checks(verdict: Stage) -> dict[str, bool]:
+def checks(verdict: Stage[Judged]) -> dict[str, bool]:
     return {check["name"]: check["passed"] for check in verdict.read_json("verdict.json")["checks"]}
 
 
 def test_the_first_of_all_is_judged_without_a_champion(world: tuple[Path, Night, Night]) -> None:
     folder, good, _ = world
     verdict = judged(folder, good, None)
-    assert verdict.counts["passed"], verdict.counts
-    assert verdict.counts["champion"] is None
+    assert verdict.outcome.passed, verdict.outcome
+    assert verdict.outcome.champion is None
     assert not verdict.file("churn.json").exists()
     table = pq.read_table(verdict.file("per_user.parquet"))
     assert table.column_names == ["user", "challenger", "popularity"]
@@ -93,12 +96,12 @@ def test_a_worse_challenger_is_held_and_a_better_one_is_not(
 ) -> None:
     folder, good, weak = world
     verdict = judged(folder, weak, good.bundle)
-    assert not verdict.counts["passed"]
+    assert not verdict.outcome.passed
     assert not checks(verdict)["no worse than the champion"]
     assert checks(verdict)["data all there"]
     better = judged(folder, good, weak.bundle)
-    assert better.counts["passed"], better.counts
-    assert 0 <= better.counts["overlap"] < 1
+    assert better.outcome.passed, better.outcome
+    assert 0 <= better.outcome.overlap < 1
     assert "## Against version 7" in better.file("verdict.md").read_text()
 
 
@@ -122,8 +125,8 @@ def test_the_same_configuration_is_not_refit(world: tuple[Path, Night, Night]) -
     verdict = judged(folder, good, good.bundle, "8")
     table = pq.read_table(verdict.file("per_user.parquet"))
     assert table.column("champion").equals(table.column("challenger"))
-    assert verdict.counts["passed"]
-    assert verdict.counts["overlap"] == 1
+    assert verdict.outcome.passed
+    assert verdict.outcome.overlap == 1
 
 
 def test_a_model_that_shows_everybody_the_same_is_held(
@@ -152,7 +155,7 @@ def test_a_champion_that_cannot_be_trained_any_more_does_not_block_the_way(
     wild = {**GOOD, "learning_rate": 1e9, "epochs": 3}
     champion = _stage(tmp_path, good, load_bundle(good.bundle).factors, configuration=wild)
     verdict = judged(folder, good, champion.file("bundle"), "10")
-    assert verdict.counts["passed"]
+    assert verdict.outcome.passed
     assert "cannot be trained on today's data" in verdict.file("verdict.md").read_text()
     parts = persistence.load_split(Path(good.prepared.holdouts.path))
     with pytest.raises(InputError, match="diverged"):
@@ -186,7 +189,7 @@ def test_a_champion_of_an_earlier_release_is_adopted_started_from_and_judged(
         folder, good.prepared.holdouts, good.prepared.features, learning.adoptable(manifest), [],
         SEED,
     )  # fmt: skip
-    assert adopted.counts["strategies"]["mapped"]["configuration"]["user_blending"] == 0.25
+    assert adopted.outcome.strategies["mapped"].configuration["user_blending"] == 0.25
     verdict = judged(folder, weak, champion, "11")
     found = pq.read_table(verdict.file("per_user.parquet")).column("champion").to_numpy()
     parts = persistence.load_split(Path(good.prepared.holdouts.path))
@@ -195,7 +198,7 @@ def test_a_champion_of_an_earlier_release_is_adopted_started_from_and_judged(
     assert found.tolist() == precision_at_k(again, parts.test, known, 5).tolist()
 
 
-def _stage(folder: Path, like: Night, factors: Any, **manifest: Any) -> Stage:
+def _stage(folder: Path, like: Night, factors: Any, **manifest: Any) -> Stage[Fitted]:
     """A fitted stage like that of a night, with other factors or another manifest."""
     bundle = load_bundle(like.bundle)
     made = Bundle(
@@ -205,4 +208,4 @@ def _stage(folder: Path, like: Night, factors: Any, **manifest: Any) -> Stage:
     )  # fmt: skip
     (folder / "bundle").mkdir()
     save_bundle(folder / "bundle", made)
-    return Stage("fit", str(folder), folder.name, dict(bundle.manifest["counts"]))
+    return replace(like.fitted, path=str(folder), digest=folder.name)

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recsys.base.config import Data, Encode, Split, Threshold
+from recsys.base.config import Data, Encode, Search, Split, Threshold
 from recsys.base.errors import InputError
 from recsys.data import persistence
 from recsys.data.interactions import read_interactions
-from recsys.pipeline import preparation
+from recsys.pipeline import learning, preparation
+from recsys.store.stages import read_manifest
 from tests.fixtures.paths import ROOT
 from tests.fixtures.planted import write_planted
 from tests.fixtures.stages import SAMPLE, Prepared, prepare
@@ -21,22 +22,22 @@ SKETCHFAB = ROOT / "data" / "raw" / "sketchfab"
 
 
 def test_the_sample_has_its_known_counts(sample: Prepared) -> None:
-    data, core = sample.data.counts, sample.core.counts
-    assert (data["interactions"], data["users"], data["items"]) == (273_795, 34_278, 23_102)
-    assert (data["item_features"], data["item_feature_pairs"]) == (558, 52_857)
-    assert (core["users"], core["items"], core["interactions"]) == (19_921, 5_183, 204_373)
-    assert core["passes"] == 4
-    assert core["catalogue"] == 23_102
-    assert sample.features.counts["core_item_feature_pairs"] == 16_076
-    assert sample.features.counts["item_features"] == 438
+    data, core = sample.data.outcome, sample.core.outcome
+    assert (data.interactions, data.users, data.items) == (273_795, 34_278, 23_102)
+    assert (data.item_features, data.item_feature_pairs) == (558, 52_857)
+    assert (core.users, core.items, core.interactions) == (19_921, 5_183, 204_373)
+    assert core.passes == 4
+    assert core.catalogue == 23_102
+    assert sample.features.outcome.core_item_feature_pairs == 16_076
+    assert sample.features.outcome.item_features == 438
     ledger = sample.core.read_json("ledger.json")
     assert sum(entry["interactions_removed"] for entry in ledger) == 273_795 - 204_373
 
 
 def test_citeulike_has_its_known_counts(citeulike: Prepared) -> None:
-    data, core = citeulike.data.counts, citeulike.core.counts
-    assert (data["users"], data["items"], data["interactions"]) == (5_551, 16_980, 204_986)
-    assert (core["users"], core["items"], core["interactions"]) == (5_536, 15_429, 200_180)
+    data, core = citeulike.data.outcome, citeulike.core.outcome
+    assert (data.users, data.items, data.interactions) == (5_551, 16_980, 204_986)
+    assert (core.users, core.items, core.interactions) == (5_536, 15_429, 200_180)
 
 
 def test_the_founding_data_have_the_published_counts(tmp_path: Path) -> None:
@@ -44,13 +45,13 @@ def test_the_founding_data_have_the_published_counts(tmp_path: Path) -> None:
     if not likes.exists():
         pytest.skip("the founding data are not here: recsys train --dataset sketchfab fetches them")
     found = prepare(Data(likes=str(likes), features=str(features)), tmp_path)
-    start, end = found.core.counts["start"], found.core.counts["end"]
-    assert (start["users"], start["items"], round(start["density"], 3)) == (62_583, 28_806, 0.035)
-    assert (end["users"], end["items"], end["interactions"]) == (15_274, 25_655, 547_477)
-    assert round(end["density"], 3) == 0.140
-    assert found.holdouts.counts["validation_users"] == 3_054
-    assert found.features.counts["item_features"] == 20_352
-    assert found.features.counts["core_item_feature_pairs"] == 161_510
+    start, end = found.core.outcome.start, found.core.outcome.end
+    assert (start.users, start.items, round(start.density, 3)) == (62_583, 28_806, 0.035)
+    assert (end.users, end.items, end.interactions) == (15_274, 25_655, 547_477)
+    assert round(end.density, 3) == 0.140
+    assert found.holdouts.outcome.validation_users == 3_054
+    assert found.features.outcome.item_features == 20_352
+    assert found.features.outcome.core_item_feature_pairs == 161_510
 
 
 def test_the_core_leads_the_catalogue_and_the_cut_keep_their_features(sample: Prepared) -> None:
@@ -135,13 +136,13 @@ def test_the_ledger_of_the_sample_ends_with_a_pass_that_removes_nothing(sample: 
 
 
 def test_the_sample_is_split_as_configured(sample: Prepared) -> None:
-    counts = sample.holdouts.counts
+    counts = sample.holdouts.outcome
     # A fifth of 19,921 users is 3,984, if so many have ten interactions.
     eligible = int((np.diff(preparation.load_core(sample.core).matrix().indptr) >= 10).sum())
     size = min(3_984, eligible // 2)
-    assert counts["validation_users"] == counts["test_users"] == size
-    assert counts["validation"] == counts["test"] == 5 * size
-    assert counts["train"] == 204_373 - 10 * size
+    assert counts.validation_users == counts.test_users == size
+    assert counts.validation == counts.test == 5 * size
+    assert counts.train == 204_373 - 10 * size
 
 
 def test_a_file_that_only_moved_is_the_same_product_and_other_content_is_not(
@@ -266,4 +267,20 @@ def test_features_are_found_under_the_likes_own_column_names(tmp_path: Path) -> 
         item_column="item_id",
         user_column="user_id",
     )
-    assert prepare(data, tmp_path / "interim").data.counts["items_with_features"] == 90
+    assert prepare(data, tmp_path / "interim").data.outcome.items_with_features == 90
+
+
+def test_how_features_are_to_be_used_is_part_of_their_content(
+    sample: Prepared, tmp_path: Path
+) -> None:
+    ours, theirs = (
+        preparation.encode(tmp_path, sample.data, sample.core, Encode(identity=identity))
+        for identity in (True, False)
+    )
+    # The same matrices, for the identity is no part of them; but whoever trains reads the outcome.
+    files = [read_manifest(Path(made.path))["files"] for made in (ours, theirs)]
+    assert files[0] == files[1]
+    assert (ours.outcome.identity, theirs.outcome.identity) == (True, False)
+    assert ours.digest != theirs.digest
+    keys = [learning.tune.key(sample.holdouts, made, Search(), 1) for made in (ours, theirs)]
+    assert keys[0] != keys[1]

@@ -7,31 +7,55 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from recsys.base.config import Threshold
 from recsys.base.errors import InputError, StorageError
-from recsys.store.stages import Counts, Stage, StageFunction, intact, load_stage, stage
+from recsys.store.stages import (
+    Outcome,
+    Stage,
+    StageFunction,
+    Timed,
+    intact,
+    load_stage,
+    read_manifest,
+    stage,
+)
 from tests.fixtures.paths import ROOT
 
 
-@stage(version=1, unkeyed=("listener",))
-def greet(folder: Path, name: str, options: Threshold, listener: object = None) -> Counts:
+@dataclass(frozen=True)
+class Word:
+    text: str
+    vowels: int | None = None
+
+
+@dataclass(frozen=True)
+class Greeted(Outcome):
+    letters: int
+    words: tuple[Word, ...] = ()
+    shares: Mapping[str, float] | None = None
+
+
+@stage(Greeted, version=1, unkeyed=("listener",))
+def greet(folder: Path, name: str, options: Threshold, listener: object = None) -> Greeted:
     """Write a greeting."""
     (folder / "greeting.txt").write_text(f"hello {name}")
     (folder / "deep").mkdir()
     (folder / "deep" / "more.bin").write_bytes(bytes(range(100)))
-    return {"letters": len(name)}
+    return Greeted(len(name), (Word(name),))
 
 
 def test_a_product_is_a_folder_with_a_manifest(tmp_path: Path) -> None:
     made = greet(tmp_path, "you", Threshold())
-    assert made.counts == {"letters": 3}
+    assert made.outcome == Greeted(3, (Word("you"),))
+    assert made.counts() == {"letters": 3, "words": ({"text": "you", "vowels": None},)}
     assert made.file("greeting.txt").read_text() == "hello you"
-    assert load_stage(Path(made.path)) == made
+    assert greet.load(Path(made.path)) == made
     assert [p.name for p in tmp_path.iterdir()] == [Path(made.path).name]
 
 
@@ -42,29 +66,30 @@ def test_the_key_is_of_version_parameters_and_inputs() -> None:
     assert key != greet.key("me", Threshold())
     assert key != greet.key("you", Threshold(user_min=4))
 
-    def later(folder: Path, name: str, options: Threshold, listener: object = None) -> Counts:
-        return {}
+    def later(folder: Path, name: str, options: Threshold, listener: object = None) -> Greeted:
+        return Greeted(0)
 
     later.__name__ = "greet"
-    assert key != StageFunction(later, 2, frozenset({"listener"})).key("you", Threshold())
-    assert key == StageFunction(later, 1, frozenset({"listener"})).key("you", Threshold())
+    assert key != StageFunction(later, Greeted, 2, frozenset({"listener"})).key("you", Threshold())
+    assert key == StageFunction(later, Greeted, 1, frozenset({"listener"})).key("you", Threshold())
 
 
-@stage(version=1)
-def follow(folder: Path, before: Stage) -> Counts:
+@stage(Outcome, version=1)
+def follow(folder: Path, before: Stage[Greeted]) -> Outcome:
     """A stage that takes another's product."""
-    return {"digest": before.digest}
+    (folder / "before").write_text(before.digest)
+    return Outcome()
 
 
 def test_an_input_counts_by_its_content_not_its_place() -> None:
-    one, same = (Stage("greet", path, "d1", {}) for path in ("here", "there"))
+    one, same = (Stage("greet", path, "k", "d1", Greeted(1)) for path in ("here", "there"))
     assert follow.key(one) == follow.key(same)
-    assert follow.key(one) != follow.key(Stage("greet", "here", "d2", {}))
+    assert follow.key(one) != follow.key(Stage("greet", "here", "k", "d2", Greeted(1)))
 
 
 def test_a_writer_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    @stage(version=1)
-    def broken(folder: Path) -> Counts:
+    @stage(Outcome, version=1)
+    def broken(folder: Path) -> Outcome:
         (folder / "half").write_text("half")
         raise OSError("disk full")
 
@@ -92,7 +117,7 @@ def test_damage_is_seen_named_and_mended(
     harm(made.file(name))
     assert not intact(Path(made.path))
     with pytest.raises(InputError, match=f"is damaged .*{name}"):
-        load_stage(Path(made.path))
+        greet.load(Path(made.path))
     assert greet(tmp_path, "you", Threshold()) == made
     assert intact(Path(made.path))
 
@@ -103,21 +128,21 @@ def test_a_manifest_that_is_none_is_said(manifest: str, tmp_path: Path) -> None:
     made.file("manifest.json").write_text(manifest)
     assert not intact(Path(made.path))
     with pytest.raises(InputError, match="no readable manifest"):
-        load_stage(Path(made.path))
+        greet.load(Path(made.path))
 
 
 SLOW = """
 import sys, time
 from pathlib import Path
-from recsys.store.stages import stage
+from recsys.store.stages import Outcome, stage
 
-@stage(version=1)
+@stage(Outcome, version=1)
 def slow(folder, text):
     (folder / "first").write_text(text)
     print("half way", flush=True)
     time.sleep(float(sys.argv[2]))
     (folder / "second").write_text(text)
-    return {}
+    return Outcome()
 
 print(slow(Path(sys.argv[1]), "x").digest)
 """
@@ -166,7 +191,7 @@ def test_a_count_changed_in_the_manifest_is_damage(tmp_path: Path) -> None:
     manifest.write_text(manifest.read_text().replace('"letters": 3', '"letters": 2'))
     assert not intact(Path(made.path))
     with pytest.raises(InputError, match="no readable manifest"):
-        load_stage(Path(made.path))
+        greet.load(Path(made.path))
     assert greet(tmp_path, "you", Threshold()) == made
 
 
@@ -193,3 +218,49 @@ def test_an_intact_product_is_kept_as_it_is(tmp_path: Path) -> None:
     before = made.file("greeting.txt").stat().st_ino
     greet(tmp_path, "you", Threshold())
     assert made.file("greeting.txt").stat().st_ino == before
+
+
+@dataclass(frozen=True)
+class Noted(Outcome):
+    flag: bool
+    nested: Mapping[str, Word]
+    pairs: tuple[tuple[int, float], ...]
+    remark: str | None = None
+
+
+def note(folder: Path, flag: bool, seconds: float) -> Timed[Noted]:
+    """Writes the same file whatever it found out."""
+    (folder / "file").write_text("same")
+    return Timed(Noted(flag, {"a": Word("b", 1)}, ((1, 0.5),)), {"all": seconds})
+
+
+noting = stage(Noted, version=1, unkeyed=("seconds",))(note)
+
+
+def test_an_outcome_comes_back_as_the_type_it_was(tmp_path: Path) -> None:
+    made = noting(tmp_path, True, 0.1)
+    again = noting.load(Path(made.path))
+    assert again == made
+    assert again.outcome == Noted(True, {"a": Word("b", 1)}, ((1, 0.5),))
+    assert made.key == noting.key(True, 0.1)
+    # What there is nothing to say of is left out where people read it.
+    assert made.counts() == {
+        "flag": True, "nested": {"a": {"text": "b", "vowels": 1}}, "pairs": ((1, 0.5),),
+        "seconds": {"all": 0.1},
+    }  # fmt: skip
+
+
+def test_an_outcome_is_content_and_seconds_are_not(tmp_path: Path) -> None:
+    one, other = noting(tmp_path, True, 0.1), noting(tmp_path, False, 0.1)
+    files = [read_manifest(Path(made.path))["files"] for made in (one, other)]
+    assert files[0] == files[1]
+    assert one.digest != other.digest
+    slower = noting(tmp_path / "again", True, 9.9)
+    assert (slower.seconds, one.seconds) == ({"all": 9.9}, {"all": 0.1})
+    assert slower.digest == one.digest
+
+
+def test_an_outcome_of_another_type_is_refused(tmp_path: Path) -> None:
+    made = greet(tmp_path, "you", Threshold())
+    with pytest.raises(InputError, match="another version of this stage"):
+        load_stage(Path(made.path), Noted)

@@ -17,7 +17,7 @@ from recsys.models.configuration import LightFMParameters
 from recsys.models.lightfm import Training
 from recsys.pipeline import learning
 from recsys.store.exchange import Exchange, fetch_stage
-from recsys.store.stages import Stage
+from recsys.store.stages import Outcome, Stage
 from recsys.tuning.checkpoints import FileCheckpoints
 from recsys.tuning.trials import Segment, TrialResult
 from recsys.tuning.workers import RemoteProblem, RemoteSegment, RemoteWorkers, train_remote
@@ -143,7 +143,8 @@ def test_stages_travel_by_url_once_and_are_checked(
     given = Exchange(store).give(prepared.holdouts)
     assert given.path.startswith("s3://exchange/nights/split-")
     fetched = fetch_stage(given, tmp_path / "cache")
-    assert (fetched.digest, fetched.counts) == (prepared.holdouts.digest, prepared.holdouts.counts)
+    assert fetched.digest == prepared.holdouts.digest
+    assert fetched.outcome == prepared.holdouts.outcome
     assert fetched.path != prepared.holdouts.path
     assert fetch_stage(given, tmp_path / "cache") == fetched
     Path(fetched.path, "train.npz").write_bytes(b"")
@@ -172,6 +173,6 @@ def test_arrays_are_whole_or_not_there(tmp_path: Path, store: str) -> None:
 
 
 def test_a_folder_of_this_machine_is_handed_on_as_it_is(tmp_path: Path) -> None:
-    stage = Stage("split", "data/interim/split-1", "digest")
+    stage = Stage("split", "data/interim/split-1", "1", "digest", Outcome())
     given = Exchange(str(tmp_path)).give(stage)
     assert Path(given.path) == Path("data/interim/split-1").resolve()

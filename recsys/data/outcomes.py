@@ -1,0 +1,116 @@
+"""What the stages that prepare data found out, one frozen dataclass a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from recsys.store.stages import Outcome
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large interactions are; `density` is the percentage of the matrix that is filled."""
+
+    users: int
+    items: int
+    interactions: int
+    density: float
+
+
+@dataclass(frozen=True)
+class Ingested(Outcome):
+    """What `ingest` read.
+
+    Parameters
+    ----------
+    interactions, users, items : int
+    rejected : mapping of str to mapping of str to int
+        Rows left out: by file, by reason.
+    sources : mapping of str to str
+        Fingerprints of what was read, by role.
+    users_that_differ_in_case_or_space, items_that_differ_in_case_or_space : int or None
+        Ids that are another one but for that.
+    items_with_features, item_features, item_feature_pairs : int or None
+        Items of the interactions that have features, distinct features, rows; None without any.
+    users_with_features, user_features, user_feature_pairs : int or None
+    """
+
+    interactions: int
+    users: int
+    items: int
+    rejected: Mapping[str, Mapping[str, int]]
+    sources: Mapping[str, str]
+    users_that_differ_in_case_or_space: int | None = None
+    items_that_differ_in_case_or_space: int | None = None
+    items_with_features: int | None = None
+    item_features: int | None = None
+    item_feature_pairs: int | None = None
+    users_with_features: int | None = None
+    user_features: int | None = None
+    user_feature_pairs: int | None = None
+
+
+@dataclass(frozen=True)
+class Thresholded(Outcome):
+    """What `threshold` kept.
+
+    Parameters
+    ----------
+    interactions, users, items : int
+        Of the core.
+    catalogue : int
+        Items of the core, items cut, and items known by their features alone.
+    passes : int
+    start, end : Size
+    """
+
+    interactions: int
+    users: int
+    items: int
+    catalogue: int
+    passes: int
+    start: Size
+    end: Size
+
+
+@dataclass(frozen=True)
+class HeldOut(Outcome):
+    """What `split` held out: interactions of each part, users in the holdouts, cold items."""
+
+    train: int
+    validation: int
+    validation_users: int
+    test: int
+    test_users: int
+    cold_items: int
+
+
+@dataclass(frozen=True)
+class Encoded(Outcome):
+    """What `encode` wrote, and how its matrices are to be used.
+
+    Parameters
+    ----------
+    normalisation : {"none", "l1", "l2"}
+    weight : float
+        Of the features beside the identity.
+    identity : bool
+        Whether every item and user has a column of its own beside its features.
+    item_features, item_feature_pairs : int or None
+        Columns and stored entries; None where items have no features.
+    core_item_feature_pairs : int or None
+        Entries in the rows of the core's items.
+    user_features, user_feature_pairs, core_user_feature_pairs : int or None
+    """
+
+    normalisation: Literal["none", "l1", "l2"]
+    weight: float
+    identity: bool
+    item_features: int | None = None
+    item_feature_pairs: int | None = None
+    core_item_feature_pairs: int | None = None
+    user_features: int | None = None
+    user_feature_pairs: int | None = None
+    core_user_feature_pairs: int | None = None

@@ -1,0 +1,182 @@
+"""What the stages that learn and judge found out, one frozen dataclass a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal
+
+from recsys.data.outcomes import Encoded, HeldOut, Ingested, Thresholded
+from recsys.evaluation.comparison import Tried
+from recsys.evaluation.gate import Condition
+from recsys.store.stages import Outcome, Stage
+from recsys.tuning.space import Configuration
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen(Outcome):
+    """A configuration to train, whether a search found it or the champion has it.
+
+    Parameters
+    ----------
+    configuration : mapping
+        Hyper-parameters and the plan for features, without the epochs.
+    epochs : int
+    strategies : mapping of str to Tried
+        The best trial of each strategy.
+    started_from : tuple of configurations
+        Those that the search began with, or the next one is to begin with.
+    """
+
+    kind: ClassVar[Literal["study", "refresh"]]
+
+    configuration: Configuration
+    epochs: int
+    strategies: Mapping[str, Tried]
+    started_from: tuple[Configuration, ...] = ()
+
+    @property
+    def trained(self) -> Configuration:
+        """The configuration with the number of `epochs` among it."""
+        return {**self.configuration, "epochs": self.epochs}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuned(Chosen):
+    """What a search found.
+
+    Parameters
+    ----------
+    trials : int
+    precision_at_5 : float
+        Of the winner, on the validation holdout.
+    ended : str
+        Why the search ended.
+    """
+
+    kind: ClassVar[Literal["study", "refresh"]] = "study"
+
+    trials: int
+    precision_at_5: float
+    ended: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adopted(Chosen):
+    """The champion's configuration, taken over without a search."""
+
+    kind: ClassVar[Literal["study", "refresh"]] = "refresh"
+
+
+@dataclass(frozen=True)
+class Evaluated(Outcome):
+    """What was measured once.
+
+    Parameters
+    ----------
+    holdout : {"test", "validation"}
+        `validation` where it is the only holdout, which the search has seen.
+    precision_at_5 : mapping of str to float
+        Means over users, by model.
+    """
+
+    holdout: Literal["test", "validation"]
+    precision_at_5: Mapping[str, float]
+
+    def counts(self) -> dict[str, Any]:
+        """The holdout, and the precision of each model under its name."""
+        return {"holdout": self.holdout, **self.precision_at_5}
+
+
+@dataclass(frozen=True)
+class Fitted(Outcome):
+    """The size of what the winner was fitted on, its components, and the items of its catalogue."""
+
+    users: int
+    items: int
+    interactions: int
+    components: int
+    catalogue: int
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A condition of the gate that failed, and a sentence that says how."""
+
+    condition: Condition
+    text: str
+
+
+@dataclass(frozen=True)
+class Judged(Outcome):
+    """What the gate decided.
+
+    Parameters
+    ----------
+    passed : bool
+    reasons : tuple of Reason
+        Empty for a challenger that passes.
+    champion : str or None
+        The version it was judged against; None for popularity alone.
+    overlap : float or None
+        Mean share of a list that stays as the champion has it.
+    """
+
+    passed: bool
+    reasons: tuple[Reason, ...]
+    champion: str | None
+    overlap: float | None
+
+    def counts(self) -> dict[str, Any]:
+        """The outcome with the reasons as sentences."""
+        return super().counts() | {"reasons": [reason.text for reason in self.reasons]}
+
+
+@dataclass(frozen=True)
+class Rival:
+    """The version that a challenger is judged against: its number, and its bundle's digest."""
+
+    version: str
+    bundle: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """The registered version that a batch is made from, and its bundle's digest."""
+
+    model: str
+    version: str
+    bundle: str
+
+
+@dataclass(frozen=True)
+class Listed(Outcome):
+    """What a batch holds: the version it is from, items a list, lists and their rows."""
+
+    model: str
+    version: str
+    bundle: str
+    n: int
+    users: int
+    users_rows: int
+    items: int
+    items_rows: int
+
+
+@dataclass(frozen=True)
+class TrainingStages:
+    """The products of one training run, in the order in which they were made."""
+
+    data: Stage[Ingested]
+    core: Stage[Thresholded]
+    holdouts: Stage[HeldOut]
+    features: Stage[Encoded]
+    chosen: Stage[Chosen]
+    measured: Stage[Evaluated]
+    fitted: Stage[Fitted]
+    verdict: Stage[Judged]
+
+    def counts(self) -> dict[str, dict[str, Any]]:
+        """The outcome of each stage as plain values, by the stage's name."""
+        stages: list[Stage[Outcome]] = [getattr(self, field.name) for field in fields(self)]
+        return {stage.name: stage.counts() for stage in stages}
