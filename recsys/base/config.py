@@ -223,7 +223,9 @@ class Search(Section):
     """The hyper-parameter search."""
 
     # Who trains, and where, changes nothing of what is found.
-    unkeyed: ClassVar[frozenset[str]] = frozenset({"workers", "runner", "cluster", "exchange"})
+    unkeyed: ClassVar[frozenset[str]] = frozenset(
+        {"workers", "runner", "cluster", "exchange", "checkpoint_bytes"}
+    )
 
     trials: Samples = Field(30, description="configurations tried, at most")
     seconds: Annotated[float, Field(gt=0)] | None = Field(
@@ -242,6 +244,10 @@ class Search(Section):
     )
     exchange: Address | None = Field(
         None, description="folder or URL that a cluster's workers reach; by default storage.interim"
+    )
+    checkpoint_bytes: Annotated[int, Field(ge=0)] = Field(
+        2_000_000_000,
+        description="bytes of memory for models of paused trials (threads); others wait in files",
     )
     space: Space = Field(
         default_factory=lambda: dict(DEFAULT_SPACE), description="names left out keep the default"

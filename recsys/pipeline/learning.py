@@ -6,7 +6,7 @@ import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from recsys.store.exchange import Exchange
 from recsys.store.stages import Stage, Timed, stage
 from recsys.tuning.als import tune_als
 from recsys.tuning.article import article_study
+from recsys.tuning.checkpoints import FileCheckpoints, MemoryCheckpoints
 from recsys.tuning.problems import load_problem, load_sides
 from recsys.tuning.search import NullRecorder, Recorder
 from recsys.tuning.space import Configuration
@@ -69,15 +70,15 @@ def tune(
         study = article_study(problem, search, seed, recorder or NullRecorder())
     else:
         problem = load_problem(holdouts, features, seed)
-        place = exchange or str(folder.resolve())
-        with _workers(pool, problem, holdouts, features, place) as trained_by:
+        with _workers(
+            problem, holdouts, features, search, folder.resolve(), workers, pool, exchange
+        ) as trained_by:
             study = study_strategies(
                 problem,
                 search,
                 seed,
                 started_from=started_from,
                 cold_items=persistence.load_cold_items(Path(holdouts.path)),
-                threads=workers,
                 workers=trained_by,
                 recorder=recorder,
             )
@@ -190,23 +191,31 @@ def _as_dict(trial: TrialResult) -> dict[str, Any]:
 
 @contextmanager
 def _workers(
-    pool: Pool | None,
     problem: Problem,
     holdouts: Stage[HeldOut],
     features: Stage[Encoded],
-    exchange: str,
-) -> Iterator[Workers | None]:
-    """Who trains a study's segments in a pool; models that it left lying about are cleared away."""
-    if pool is None or pool.shares_memory:
-        yield None if pool is None else ThreadWorkers(problem, pool.submit)
-        return
-    place = Exchange(exchange)
+    search: config.Search,
+    folder: Path,
+    threads: int,
+    pool: Pool | None,
+    exchange: str | None,
+) -> Iterator[Workers]:
+    """The workers of a study, threads of this process or those of a pool.
+
+    Models that wait in files do so in a folder of their own, which is removed at the end.
+    """
+    shared = pool is None or pool.shares_memory
+    place = Exchange(str(folder) if shared or exchange is None else exchange)
     models = place.below(f"models-{uuid.uuid4().hex}")
-    remote = RemoteProblem(place.give(holdouts), place.give(features), problem.seed, models)
-    try:
-        yield RemoteWorkers(remote, pool.submit)
-    finally:
-        models.clear()
+    with ExitStack() as stack:
+        stack.callback(models.clear)
+        if pool is not None and not shared:
+            remote = RemoteProblem(place.give(holdouts), place.give(features), problem.seed, models)
+            yield RemoteWorkers(remote, pool.submit)
+            return
+        executor = pool or stack.enter_context(ThreadPoolExecutor(threads))
+        checkpoints = MemoryCheckpoints(search.checkpoint_bytes, FileCheckpoints(models))
+        yield ThreadWorkers(problem, executor.submit, checkpoints)
 
 
 @stage(Evaluated, version=4, unkeyed=("workers",))

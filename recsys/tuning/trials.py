@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import scipy.sparse as sp
@@ -217,13 +217,14 @@ class Trainer:
         return replace(trial, status=status, reason=reason)
 
     def _resume(self, trial: TrialResult) -> Training:
-        reached = trial.curve[-1].epoch if trial.curve else 0
-        fresh = self.problem.training(trial.configuration)
-        if not reached:
-            return fresh
-        training = self.checkpoints.restore(trial.name, fresh)
+        """The model where the trial paused: its checkpoint, or trained again up to there."""
+        create = partial(self.problem.training, trial.configuration)
+        if not trial.curve:
+            return create()
+        reached = trial.curve[-1].epoch
+        training = self.checkpoints.restore(trial.name, create)
         if training is None or training.epoch != reached:
-            training = self.problem.training(trial.configuration)
+            training = create()
             training.advance(reached)
         return training
 

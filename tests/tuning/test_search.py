@@ -22,9 +22,7 @@ from recsys.tuning.space import Configuration, SearchSpace
 from recsys.tuning.stopping import Converged
 from recsys.tuning.trials import Rung, TrialResult, run_whole
 from recsys.tuning.workers import ThreadWorkers
-from tests.fixtures.searches import SPACE, outcome, problem
-
-POLICY = Policy(max_epochs=24, screen=5, initial=3)
+from tests.fixtures.searches import POLICY, SPACE, outcome, problem
 
 
 def study(recorder: NullRecorder | None = None, **options: object) -> Study:
@@ -114,11 +112,13 @@ def test_a_study_that_was_cut_off_goes_on_where_it_was(segments: int) -> None:
     assert before > 0
 
 
-def test_a_forgotten_model_is_trained_again_to_the_same_point() -> None:
+def test_a_dropped_model_is_trained_again_to_the_same_point() -> None:
     expected = study(threads=1)
+    checkpoints = MemoryCheckpoints(limit=0)
     with ThreadPoolExecutor(1) as pool:
-        workers = ThreadWorkers(problem(), pool.submit, MemoryCheckpoints(most=0))
+        workers = ThreadWorkers(problem(), pool.submit, checkpoints)
         assert outcome(study(workers=workers)) == outcome(expected)
+    assert checkpoints.dropped > 0
 
 
 def test_divergence_is_found_early_and_told_as_a_finite_worst_value() -> None:
