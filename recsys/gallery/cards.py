@@ -9,11 +9,11 @@ import numpy as np
 
 from recsys.base.arrays import IntArray
 from recsys.base.errors import RecsysError
-from recsys.gallery.addresses import Addresses
+from recsys.gallery.formatting import counted, feature_parts, tidy
+from recsys.gallery.links import Links
+from recsys.gallery.opened_models import OpenedModel
 from recsys.gallery.pictures import Pictures
-from recsys.gallery.shelf import Opened
-from recsys.gallery.showing import counted, feature_parts, tidy
-from recsys.gallery.tiles import Dot
+from recsys.gallery.placeholders import Dot
 from recsys.recommend.queries.answers import Answer, Ranked
 
 
@@ -53,7 +53,7 @@ class Card:
 
 
 @dataclass(frozen=True)
-class Chip:
+class TagLink:
     """A tag.
 
     Parameters
@@ -74,7 +74,7 @@ class Chip:
 
 
 @dataclass(frozen=True)
-class Person:
+class UserLink:
     """A user.
 
     Parameters
@@ -89,7 +89,7 @@ class Person:
 
 
 @dataclass(frozen=True)
-class Part:
+class Section:
     """A part of a page: what was found, what has to be said of it, or why there is nothing.
 
     Parameters
@@ -107,18 +107,18 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Desk:
+class PageContext:
     """Where cards are made, for one version and one kind of links.
 
     Parameters
     ----------
-    opened : Opened
-    links : Addresses
+    opened : OpenedModel
+    links : Links
     pictures : Pictures
     """
 
-    opened: Opened
-    links: Addresses
+    opened: OpenedModel
+    links: Links
     pictures: Pictures
 
     def items(
@@ -140,7 +140,7 @@ class Desk:
                 reason=counted(int(likes[item]), "like") if hint else "",
             )
             for item, external, name, dots in zip(
-                items.tolist(), ids, names, self.opened.tiles.dots(items), strict=True
+                items.tolist(), ids, names, self.opened.placeholders.dots(items), strict=True
             )
         ]
 
@@ -153,21 +153,21 @@ class Desk:
             for card, row in zip(made, rows, strict=True)
         ]
 
-    def part(self, ask: Callable[[], Answer], href: Callable[[str], str] | None = None) -> Part:
+    def part(self, ask: Callable[[], Answer], href: Callable[[str], str] | None = None) -> Section:
         """The cards of a question, or what keeps it from being answered."""
         try:
             found = ask()
         except RecsysError as fault:
-            return Part(fault=str(fault))
-        return Part(self.cards(found.rows, href), found.notes)
+            return Section(fault=str(fault))
+        return Section(self.cards(found.rows, href), found.notes)
 
-    def persons(self, rows: Sequence[Ranked]) -> list[Person]:
-        return [Person(row.id, self.links.user(row.id), tidy(row.reason, 80)) for row in rows]
+    def persons(self, rows: Sequence[Ranked]) -> list[UserLink]:
+        return [UserLink(row.id, self.links.user(row.id), tidy(row.reason, 80)) for row in rows]
 
     def chips(
         self, rows: Sequence[Ranked], extra: Callable[[str], str] | None = None
-    ) -> list[Chip]:
-        """Chips of tags that an answer names."""
+    ) -> list[TagLink]:
+        """TagLinks of tags that an answer names."""
         words = self.opened.source.item_lookup
         assert words is not None
         return self.tags([words.find(row.id) for row in rows], [row.reason for row in rows], extra)
@@ -177,8 +177,8 @@ class Desk:
         features: Sequence[int],
         hints: Sequence[str] | None = None,
         extra: Callable[[str], str] | None = None,
-    ) -> list[Chip]:
-        """Chips of features of the vocabulary."""
+    ) -> list[TagLink]:
+        """TagLinks of features of the vocabulary."""
         words = self.opened.source.item_lookup
         if words is None or not len(features):
             return []
@@ -190,12 +190,14 @@ class Desk:
             kind, value = feature_parts(name, str(kinds[int(feature)].as_py()))
             second = extra(name) if extra else ""
             chips.append(
-                Chip(name, tidy(kind, 30), tidy(value, 60), self.links.tag([name]), hint, second)
+                TagLink(name, tidy(kind, 30), tidy(value, 60), self.links.tag([name]), hint, second)
             )
         return chips
 
 
-def beside(before: Sequence[Card], after: Sequence[Card]) -> tuple[list[Card], list[Card]]:
+def mark_differences(
+    before: Sequence[Card], after: Sequence[Card]
+) -> tuple[list[Card], list[Card]]:
     """Two lists with their differences marked.
 
     Returns

@@ -10,8 +10,8 @@ import uvicorn
 
 from recsys.base.config import Config
 from recsys.base.errors import ConfigError
+from recsys.gallery.opened_models import OpenedModels
 from recsys.gallery.pictures import pictures
-from recsys.gallery.shelf import Shelf
 from recsys.gallery.site import Site
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -40,14 +40,14 @@ def serve(model: str, config: Config, host: str, port: int) -> None:
     listening = _listen(host, port)
     try:
         site = gallery(model, config, host)
-        opened = site.shelf.champion()
+        opened = site.models.champion()
         opened.warm()
         # The map takes longest; whoever looks at it first should not have to begin it.
-        threading.Thread(target=site.atlas.prepare, args=(opened,), daemon=True).start()
+        threading.Thread(target=site.maps.prepare, args=(opened,), daemon=True).start()
         name = f"[{host}]" if ":" in host else host
         version = f", version {opened.number}" if opened.number else ""
         port = listening.getsockname()[1]
-        print(f"{site.shelf.title}{version}: http://{name}:{port} (Ctrl+C ends it)", flush=True)
+        print(f"{site.models.title}{version}: http://{name}:{port} (Ctrl+C ends it)", flush=True)
         options = uvicorn.Config(
             site.app,
             log_level="warning",
@@ -66,8 +66,8 @@ def gallery(model: str, config: Config, host: str) -> Site:
     """The site, as a configuration wants it."""
     hosts = (*LOOPBACK[:2], "[::1]") if host in LOOPBACK else None
     folder = Path(config.gallery.folder)
-    shelf = Shelf(model, config.tracking.uri)
-    return Site(shelf, folder, pictures(config), config.tracking.page, hosts)
+    models = OpenedModels(model, config.tracking.uri)
+    return Site(models, folder, pictures(config), config.tracking.page, hosts)
 
 
 def _listen(host: str, port: int) -> socket.socket:

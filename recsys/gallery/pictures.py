@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from recsys.base.config import Config
 from recsys.base.errors import ConfigError, InputError
 from recsys.data.tables import TextFormat, read_table
-from recsys.gallery.addresses import Addresses
+from recsys.gallery.links import Links
 from recsys.gallery.sketchfab import Sketchfab
 
 SKETCHFAB = "sketchfab"
@@ -37,7 +37,7 @@ class Pictures:
     urls: Mapping[str, str] = field(default_factory=dict)
     sketchfab: Sketchfab | None = None
 
-    def of(self, item: str, links: Addresses) -> str | None:
+    def of(self, item: str, links: Links) -> str | None:
         """The address of an item's picture; None for a tile."""
         if item in self.urls:
             return self.urls[item]

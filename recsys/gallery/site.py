@@ -21,21 +21,21 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from recsys.base.errors import ConfigError, InputError, NotFoundError, RecsysError, RegistryError
-from recsys.gallery import showing
-from recsys.gallery.addresses import Addresses
-from recsys.gallery.atlas import Atlas
-from recsys.gallery.cards import Desk
+from recsys.gallery import formatting
+from recsys.gallery.cards import PageContext
 from recsys.gallery.colours import HUES, OTHER
-from recsys.gallery.finding import KINDS, Hit
-from recsys.gallery.item import item_page
-from recsys.gallery.newcomer import newcomer_page, spread
-from recsys.gallery.person import user_page
+from recsys.gallery.comparison_page import ListDifferences, compare, figures
+from recsys.gallery.item_page import item_page
+from recsys.gallery.layout import Layouts
+from recsys.gallery.links import Links
+from recsys.gallery.map_data import MapData
+from recsys.gallery.name_search import KINDS, Hit
+from recsys.gallery.new_user_page import new_user_page, spread
+from recsys.gallery.opened_models import OpenedModel, OpenedModels
 from recsys.gallery.pictures import Pictures
-from recsys.gallery.plane import Planes
-from recsys.gallery.runs import run_page
-from recsys.gallery.shelf import Opened, Shelf
-from recsys.gallery.tag import tag_page
-from recsys.gallery.versions import Churns, compare, figures
+from recsys.gallery.run_page import run_page
+from recsys.gallery.tag_page import tag_page
+from recsys.gallery.user_page import user_page
 from recsys.tracking.studies import StudyRun, read_study
 
 HERE = Path(__file__).parent
@@ -53,7 +53,7 @@ _TITLES = {
 
 
 @dataclass(frozen=True)
-class Asked:
+class Parameters:
     """What an address says, checked."""
 
     request: Request
@@ -89,7 +89,7 @@ class Site:
 
     Parameters
     ----------
-    shelf : Shelf
+    models : OpenedModels
     folder : Path
         Where maps are kept.
     pictures : Pictures
@@ -101,21 +101,21 @@ class Site:
 
     def __init__(
         self,
-        shelf: Shelf,
+        models: OpenedModels,
         folder: Path,
         pictures: Pictures = Pictures(),  # noqa: B008 (frozen)
         mlflow: str = "http://127.0.0.1:5000",
         hosts: tuple[str, ...] | None = ("127.0.0.1", "localhost", "[::1]", "testserver"),
     ) -> None:
-        self.shelf, self.pictures, self.mlflow = shelf, pictures, mlflow
-        self.atlas = Atlas(Planes(folder / "maps"))
-        self._hosts, self._churns = hosts, Churns()
+        self.models, self.pictures, self.mlflow = models, pictures, mlflow
+        self.maps = MapData(Layouts(folder / "maps"))
+        self._hosts, self._differences = hosts, ListDifferences()
         self._studies: dict[str, StudyRun | None] = {}
 
     @cached_property
-    def app(self) -> Guarded:
+    def app(self) -> SecurityHeaders:
         """The ASGI application."""
-        pages: dict[str, Callable[[Asked], Response]] = {
+        pages: dict[str, Callable[[Parameters], Response]] = {
             "/": self.home, "/find": self.find, "/find.json": self.find_json, "/item": self.item,
             "/tag": self.tag, "/user": self.user, "/new": self.new, "/compare": self.compare,
             "/map": self.map, "/map.json": self.map_json, "/run": self.run,
@@ -134,7 +134,7 @@ class Site:
                 RecsysError: self._fault, HTTPException: self._fault, Exception: self._fault,
             },
         )  # fmt: skip
-        return Guarded(app, self.policy)
+        return SecurityHeaders(app, self.policy)
 
     @cached_property
     def policy(self) -> str:
@@ -147,9 +147,9 @@ class Site:
 
     # --- Pages --------------------------------------------------------------------------------
 
-    def home(self, asked: Asked) -> Response:
-        desk = self._desk(asked)
-        source, recommender = desk.opened.source, desk.opened.recommender
+    def home(self, parameters: Parameters) -> Response:
+        context = self._context(parameters)
+        source, recommender = context.opened.source, context.opened.recommender
         popular = np.argsort(-source.likes, kind="stable")[:240]
         words = source.item_lookup
         common: list[int] = []
@@ -158,142 +158,147 @@ class Site:
         likes = np.diff(recommender.seen.indptr)
         usual = np.argsort(likes, kind="stable")[len(likes) // 2 :]
         people = [
-            (user, desk.links.user(user), showing.counted(int(likes[index]), "like"))
+            (user, context.links.user(user), formatting.counted(int(likes[index]), "like"))
             for index in spread(usual, 8).tolist()
             for user in [recommender.users.id(index)]
         ]
         return self._page(
-            "home", desk, items=desk.items(spread(popular, _SHOWN)), tags=desk.tags(common),
-            people=people, measured=recommender.manifest.get("metrics", {}).get("precision_at_5"),
+            "home", context, items=context.items(spread(popular, _SHOWN)),
+            tags=context.tags(common), people=people,
+            measured=recommender.manifest.get("metrics", {}).get("precision_at_5"),
         )  # fmt: skip
 
-    def find(self, asked: Asked) -> Response:
-        desk, query = self._desk(asked), asked.text("q")
-        found = desk.opened.finder.find(query, 24)
-        items = desk.items(np.array([hit.index for hit in found.get("item", [])], np.int64))
-        tags = desk.tags([hit.index for hit in found.get("tag", [])])
-        users = [(hit.id, desk.links.user(hit.id)) for hit in found.get("user", [])]
-        near = [] if found else desk.opened.finder.near(query)
+    def find(self, parameters: Parameters) -> Response:
+        context, query = self._context(parameters), parameters.text("q")
+        found = context.opened.name_search.find(query, 24)
+        items = context.items(np.array([hit.index for hit in found.get("item", [])], np.int64))
+        tags = context.tags([hit.index for hit in found.get("tag", [])])
+        users = [(hit.id, context.links.user(hit.id)) for hit in found.get("user", [])]
+        near = [] if found else context.opened.name_search.near(query)
         return self._page(
-            "find", desk, query=query, items=items, tags=tags, users=users,
-            near=[(name, desk.links.find(name)) for name in near],
+            "find", context, query=query, items=items, tags=tags, users=users,
+            near=[(name, context.links.find(name)) for name in near],
         )  # fmt: skip
 
-    def find_json(self, asked: Asked) -> Response:
-        desk = self._desk(asked)
-        wanted = asked.texts("kind") or list(KINDS)
+    def find_json(self, parameters: Parameters) -> Response:
+        context = self._context(parameters)
+        wanted = parameters.texts("kind") or list(KINDS)
         kinds = [kind for kind in KINDS if kind in wanted]
-        found = desk.opened.finder.find(asked.text("q"), 6, kinds)
+        found = context.opened.name_search.find(parameters.text("q"), 6, kinds)
         groups = [
-            {"kind": kind, "rows": [_found(hit, desk.links) for hit in found[kind]]}
+            {"kind": kind, "rows": [_found(hit, context.links) for hit in found[kind]]}
             for kind in kinds
             if kind in found
         ]
         return JSONResponse({"groups": groups})
 
-    def item(self, asked: Asked) -> Response:
-        desk = self._desk(asked)
-        external = asked.needed("id", "an item's id")
-        add = asked.text("add") or None
-        page = item_page(desk, external, asked.flag("new"), asked.flag("all"), add)
-        return self._page("item", desk, page=page, subject={"item": external})
+    def item(self, parameters: Parameters) -> Response:
+        context = self._context(parameters)
+        external = parameters.needed("id", "an item's id")
+        add = parameters.text("add") or None
+        page = item_page(context, external, parameters.flag("new"), parameters.flag("all"), add)
+        return self._page("item", context, page=page, subject={"item": external})
 
-    def tag(self, asked: Asked) -> Response:
-        desk = self._desk(asked)
-        page = tag_page(desk, asked.texts("plus"), asked.texts("minus"), asked.flag("all"))
+    def tag(self, parameters: Parameters) -> Response:
+        context = self._context(parameters)
+        page = tag_page(
+            context, parameters.texts("plus"), parameters.texts("minus"), parameters.flag("all")
+        )
         single = page.plus[0].id if len(page.plus) == 1 and not page.minus else None
-        return self._page("tag", desk, page=page, subject={"tag": single} if single else {})
+        return self._page("tag", context, page=page, subject={"tag": single} if single else {})
 
-    def user(self, asked: Asked) -> Response:
-        desk = self._desk(asked)
-        external = asked.needed("id", "a user's id")
-        return self._page("user", desk, page=user_page(desk, external), subject={"user": external})
-
-    def new(self, asked: Asked) -> Response:
-        desk = self._desk(asked)
-        return self._page("new", desk, page=newcomer_page(desk, asked.texts("like")))
-
-    def compare(self, asked: Asked) -> Response:
-        versions = self.shelf.versions()
-        numbers = [version.number for version, _ in versions]
-        first, second = self._two(asked, numbers)
-        if first is None or second is None:
-            return self._page("compare", self._desk(asked), choices=[], single=True)
-        a, b = (self._of(self.shelf.open(number), number) for number in (first, second))
-        kind = next((name for name in ("item", "user", "tag") if asked.text(name)), "")
-        about = {kind: asked.text(kind)} if kind else {}
-        found = compare(a, b, kind, about[kind]) if kind else None
-        churn = self._churns.between(a.opened, b.opened) if found is None else None
+    def user(self, parameters: Parameters) -> Response:
+        context = self._context(parameters)
+        external = parameters.needed("id", "a user's id")
         return self._page(
-            "compare", self._desk(asked), a=first, b=second, found=found, churn=churn,
+            "user", context, page=user_page(context, external), subject={"user": external}
+        )
+
+    def new(self, parameters: Parameters) -> Response:
+        context = self._context(parameters)
+        return self._page("new", context, page=new_user_page(context, parameters.texts("like")))
+
+    def compare(self, parameters: Parameters) -> Response:
+        versions = self.models.versions()
+        numbers = [version.number for version, _ in versions]
+        first, second = self._two(parameters, numbers)
+        if first is None or second is None:
+            return self._page("compare", self._context(parameters), choices=[], single=True)
+        a, b = (self._of(self.models.open(number), number) for number in (first, second))
+        kind = next((name for name in ("item", "user", "tag") if parameters.text(name)), "")
+        about = {kind: parameters.text(kind)} if kind else {}
+        found = compare(a, b, kind, about[kind]) if kind else None
+        churn = self._differences.between(a.opened, b.opened) if found is None else None
+        return self._page(
+            "compare", self._context(parameters), a=first, b=second, found=found, churn=churn,
             choices=[(v.number, ", ".join(names)) for v, names in versions],
             figures=figures(a.opened, b.opened), single=False,
-            alone=Addresses().compare(first, second), links_of=Addresses(),
-            swapped=Addresses().compare(second, first, **about),
+            alone=Links().compare(first, second), links_of=Links(),
+            swapped=Links().compare(second, first, **about),
         )  # fmt: skip
 
-    def map(self, asked: Asked) -> Response:
-        desk = self._desk(asked)
-        ready = self.atlas.begin(desk.opened)
-        colours = desk.opened.colours
+    def map(self, parameters: Parameters) -> Response:
+        context = self._context(parameters)
+        ready = self.maps.begin(context.opened)
+        colours = context.opened.colours
         return self._page(
-            "map", desk, ready=ready, query=asked.text("q"), names=colours.names,
+            "map", context, ready=ready, query=parameters.text("q"), names=colours.names,
             title_of=colours.title, other=bool((colours.hues == OTHER).any()), grey=HUES,
-            version=desk.links.version or "", digest=desk.opened.digest,
+            version=context.links.version or "", digest=context.opened.digest,
         )  # fmt: skip
 
-    def map_json(self, asked: Asked) -> Response:
-        content = self.atlas.compressed(self._desk(asked).opened)
+    def map_json(self, parameters: Parameters) -> Response:
+        content = self.maps.compressed(self._context(parameters).opened)
         if content is None:
             return JSONResponse({"making": True}, 202)
         headers = {"Content-Encoding": "gzip", "Cache-Control": "private, max-age=3600"}
         return Response(content, media_type="application/json", headers=headers)
 
-    def run(self, asked: Asked) -> Response:
-        desk = self._desk(asked)
-        registry = self.shelf.registry
-        version = registry.version(desk.opened.number) if registry else None
+    def run(self, parameters: Parameters) -> Response:
+        context = self._context(parameters)
+        registry = self.models.registry
+        version = registry.version(context.opened.number) if registry else None
         study = self._study(version.run_id) if version else None
-        page = run_page(desk.opened, version, study, self.mlflow)
+        page = run_page(context.opened, version, study, self.mlflow)
         others = [
-            (v.number, ", ".join(names), Addresses(v.number).run())
-            for v, names in self.shelf.versions()
+            (v.number, ", ".join(names), Links(v.number).run())
+            for v, names in self.models.versions()
         ]
-        return self._page("run", desk, page=page, others=others)
+        return self._page("run", context, page=page, others=others)
 
-    def picture(self, asked: Asked) -> Response:
-        desk, external = self._desk(asked), asked.needed("id", "an item's id")
-        index = desk.opened.recommender.items.index(external)
+    def picture(self, parameters: Parameters) -> Response:
+        context, external = self._context(parameters), parameters.needed("id", "an item's id")
+        index = context.opened.recommender.items.index(external)
         asks = self.pictures.sketchfab
         found = asks.picture(external) if asks is not None else None
         if found is not None:
             headers = {"Cache-Control": "private, max-age=86400"}
             return Response(found.content, media_type=found.kind, headers=headers)
-        card = desk.items(np.array([index]))[0]
-        drawn = self._templates.get_template("tile.svg").render(card=card)
+        card = context.items(np.array([index]))[0]
+        drawn = self._templates.get_template("placeholder.svg").render(card=card)
         return Response(drawn, media_type="image/svg+xml", headers={"Cache-Control": "no-store"})
 
     # --- What they share ----------------------------------------------------------------------
 
-    def _desk(self, asked: Asked) -> Desk:
-        return self._of(self.shelf.open(asked.version), asked.version)
+    def _context(self, parameters: Parameters) -> PageContext:
+        return self._of(self.models.open(parameters.version), parameters.version)
 
-    def _of(self, opened: Opened, version: str | None) -> Desk:
-        return Desk(opened, Addresses(version), self.pictures)
+    def _of(self, opened: OpenedModel, version: str | None) -> PageContext:
+        return PageContext(opened, Links(version), self.pictures)
 
-    def _two(self, asked: Asked, numbers: list[str]) -> tuple[str | None, str | None]:
+    def _two(self, parameters: Parameters, numbers: list[str]) -> tuple[str | None, str | None]:
         """The versions to compare: the champion and the newest other one, if none are named."""
         if not numbers:
             return None, None
-        first = asked.text("a") or self.shelf.champion().number
+        first = parameters.text("a") or self.models.champion().number
         others = [number for number in numbers if number != first]
-        second = asked.text("b") or (others[0] if others else None)
+        second = parameters.text("b") or (others[0] if others else None)
         return first, second
 
     def _study(self, run_id: str) -> StudyRun | None:
         """The run, read once: it does not change any more when its version is registered."""
         if run_id not in self._studies:
-            self._studies[run_id] = read_study(self.shelf.uri, run_id)
+            self._studies[run_id] = read_study(self.models.uri, run_id)
         return self._studies[run_id]
 
     @cached_property
@@ -303,14 +308,14 @@ class Site:
             undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         )  # fmt: skip
         names = "tidy", "count", "counted", "signed", "plain"
-        environment.filters |= {name: getattr(showing, name) for name in names}
+        environment.filters |= {name: getattr(formatting, name) for name in names}
         return environment
 
-    def _page(self, name: str, desk: Desk, status: int = 200, **values: Any) -> Response:
-        opened = desk.opened
+    def _page(self, name: str, context: PageContext, status: int = 200, **values: Any) -> Response:
+        opened = context.opened
         common = {
-            "here": name, "links": desk.links, "model": self.shelf.title,
-            "number": opened.number, "pinned": desk.links.version is not None,
+            "here": name, "links": context.links, "model": self.models.title,
+            "number": opened.number, "pinned": context.links.version is not None,
             "has_tags": opened.source.item_lookup is not None, "subject": {},
             "version_of_files": _VERSION,
         }  # fmt: skip
@@ -324,34 +329,34 @@ class Site:
         if request.url.path.endswith(".json") or request.url.path == "/picture":
             return JSONResponse({"error": said}, status)
         html = self._templates.get_template("error.html").render(
-            here="error", links=Addresses(), model=self.shelf.title, number="", pinned=False,
+            here="error", links=Links(), model=self.models.title, number="", pinned=False,
             has_tags=True, subject={}, version_of_files=_VERSION, title=title,
-            said=showing.tidy(said, 400), action=showing.tidy(action, 400), status=status,
+            said=formatting.tidy(said, 400), action=formatting.tidy(action, 400), status=status,
         )  # fmt: skip
         return HTMLResponse(html, status, headers={"Cache-Control": "no-store"})
 
 
-def _answering(page: Callable[[Asked], Response]) -> Callable[[Request], Response]:
+def _answering(page: Callable[[Parameters], Response]) -> Callable[[Request], Response]:
     """A plain function, which Starlette runs in a thread of its own."""
 
     def answer(request: Request) -> Response:
         if len(request.url.query) > LONGEST:
             raise HTTPException(414, f"more than {LONGEST:,} letters")
-        return page(Asked(request))
+        return page(Parameters(request))
 
     return answer
 
 
-def _found(hit: Hit, links: Addresses) -> dict[str, str]:
+def _found(hit: Hit, links: Links) -> dict[str, str]:
     """A row of the type-ahead."""
     href = links.tag([hit.id])
     if hit.kind != "tag":
         href = links.item(hit.id) if hit.kind == "item" else links.user(hit.id)
-    hint = showing.counted(hit.weight, "item" if hit.kind == "tag" else "like")
-    name = showing.tidy(hit.name, 90)
+    hint = formatting.counted(hit.weight, "item" if hit.kind == "tag" else "like")
+    name = formatting.tidy(hit.name, 90)
     if hit.kind == "tag":
-        kind = showing.feature_parts(hit.id, hit.id.split("_", 1)[0])[0]
-        hint = f"{showing.tidy(kind, 20)}, {hint}"
+        kind = formatting.feature_parts(hit.id, hit.id.split("_", 1)[0])[0]
+        hint = f"{formatting.tidy(kind, 20)}, {hint}"
     return {"id": hit.id, "name": name, "href": href, "hint": hint}
 
 
@@ -367,7 +372,7 @@ def _read(fault: Exception) -> tuple[int, str, str]:
     return 500, "the page could not be made", "the terminal of recsys gallery says why"
 
 
-class Guarded:
+class SecurityHeaders:
     """Every answer's security headers, set outermost: error pages have them too.
 
     Parameters

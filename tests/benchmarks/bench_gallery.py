@@ -23,13 +23,13 @@ import numpy as np
 from starlette.testclient import TestClient
 
 from recsys.bundle import load_bundle, save_bundle
-from recsys.gallery.addresses import Addresses
-from recsys.gallery.cards import Desk
+from recsys.gallery.cards import PageContext
+from recsys.gallery.comparison_page import LISTED, ListDifferences, compare
+from recsys.gallery.layout import lay_out
+from recsys.gallery.links import Links
+from recsys.gallery.opened_models import OpenedModels
 from recsys.gallery.pictures import Pictures
-from recsys.gallery.plane import lay_out
-from recsys.gallery.shelf import Shelf
 from recsys.gallery.site import Site
-from recsys.gallery.versions import LISTED, Churns, compare
 from recsys.recommend.queries.filters import Filters
 from recsys.recommend.recommender import Recommender
 from tests.benchmarks import bench_queries
@@ -123,8 +123,8 @@ def main() -> None:
         importlib.import_module("threadpoolctl").threadpool_limits(1),
     ):
         folder = founding(Path(scratch) / "first")
-        site = Site(Shelf(str(folder)), Path(scratch) / "kept")
-        opened = site.shelf.champion()
+        site = Site(OpenedModels(str(folder)), Path(scratch) / "kept")
+        opened = site.models.champion()
         print(f"ready after {clock(lambda i: opened.warm(), 1)[0]:.0f} ms more than loading")
         client = TestClient(site.app)
         print(
@@ -141,9 +141,9 @@ def main() -> None:
             row(name, first, usual, alone)
         versions(site, changed(folder, Path(scratch) / "second"))
         start = process_time()
-        plane = lay_out(opened.source)
-        print(f"map of {len(plane.items):,} items laid out in {process_time() - start:.0f} s")
-        site.atlas._planes._known[opened.digest] = plane
+        layout = lay_out(opened.source)
+        print(f"map of {len(layout.items):,} items laid out in {process_time() - start:.0f} s")
+        site.maps._layouts._known[opened.digest] = layout
         first, usual = clock(lambda i: client.get("/map.json"))
         print(f"map as JSON: first {first:.0f} ms, then {usual:.1f} ms")
 
@@ -156,19 +156,19 @@ def row(name: str, first: float, usual: float, alone: float) -> None:
 
 def versions(site: Site, second: Path) -> None:
     """Comparisons, which a bundle's folder has no page for."""
-    other = Shelf(str(second)).champion()
+    other = OpenedModels(str(second)).champion()
     other.warm()
-    a, b = (Desk(one, Addresses(), Pictures()) for one in (site.shelf.champion(), other))
+    a, b = (PageContext(one, Links(), Pictures()) for one in (site.models.champion(), other))
     item = a.opened.recommender.items.id(77)
 
     def bare(i: int) -> None:
-        for desk in (a, b):
-            desk.opened.recommender.similar_items(item, LISTED, TRAINED)
-            desk.opened.recommender.suggest_tags(item, 8)
+        for context in (a, b):
+            context.opened.recommender.similar_items(item, LISTED, TRAINED)
+            context.opened.recommender.suggest_tags(item, 8)
 
     first, usual = clock(lambda i: compare(a, b, "item", item))
     row("two versions, an item", first, usual, clock(bare)[1])
-    first = clock(lambda i: Churns().between(a.opened, b.opened), 1)[0]
+    first = clock(lambda i: ListDifferences().between(a.opened, b.opened), 1)[0]
     print(f"two versions, their lists: {first:.0f} ms, once a pair")
 
 

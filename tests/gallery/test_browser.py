@@ -27,8 +27,8 @@ import uvicorn
 
 from recsys.bundle import Bundle, Seen, save_bundle
 from recsys.data.idmap import IdMap
+from recsys.gallery.opened_models import OpenedModels
 from recsys.gallery.pictures import Pictures
-from recsys.gallery.shelf import Shelf
 from recsys.gallery.site import Site
 from recsys.models.content import Profiles
 from recsys.models.foldin import FoldIn
@@ -467,7 +467,7 @@ def test_a_picture_that_does_not_come_leaves_the_tile(
 ) -> None:
     folder = world(tmp_path / "bundle")
     pictures = Pictures(urls={"g1i03": "/static/icon.svg", "g1i04": "/static/missing.png"})
-    site = Site(Shelf(str(folder)), tmp_path / "kept", pictures)
+    site = Site(OpenedModels(str(folder)), tmp_path / "kept", pictures)
     with served(site.app) as base:
         watched = open_page(base)
         page = watched.page

@@ -14,15 +14,15 @@ from starlette.testclient import TestClient
 
 from recsys.bundle import load_bundle, save_bundle
 from recsys.data.idmap import IdMap
-from recsys.gallery.addresses import Addresses
-from recsys.gallery.cards import Desk
-from recsys.gallery.newcomer import newcomer_page
-from recsys.gallery.person import parts_of, user_page
+from recsys.gallery.cards import PageContext
+from recsys.gallery.formatting import signed, tidy
+from recsys.gallery.links import Links
+from recsys.gallery.new_user_page import new_user_page
+from recsys.gallery.opened_models import OpenedModel, OpenedModels
 from recsys.gallery.pictures import Pictures
-from recsys.gallery.shelf import Opened, Shelf
-from recsys.gallery.showing import signed, tidy
 from recsys.gallery.site import Site
-from recsys.gallery.tag import tag_page
+from recsys.gallery.tag_page import tag_page
+from recsys.gallery.user_page import parts_of, user_page
 from recsys.recommend.recommender import Recommender
 from tests.fixtures.bundles import write_bundle
 from tests.fixtures.gallery_pages import Page, page
@@ -46,7 +46,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def site(folder: Path, pictures: Pictures | None = None) -> Site:
-    return Site(Shelf(str(folder)), folder.parent / "kept", pictures or Pictures())
+    return Site(OpenedModels(str(folder)), folder.parent / "kept", pictures or Pictures())
 
 
 @pytest.fixture
@@ -55,8 +55,8 @@ def client(folder: Path) -> TestClient:
 
 
 @pytest.fixture
-def desk(folder: Path) -> Desk:
-    return Desk(Opened("", Recommender.load(folder)), Addresses(), Pictures())
+def context(folder: Path) -> PageContext:
+    return PageContext(OpenedModel("", Recommender.load(folder)), Links(), Pictures())
 
 
 @pytest.fixture
@@ -125,8 +125,8 @@ def test_a_suggested_tag_shows_what_it_would_change(client: TestClient) -> None:
     page(client, "/item?id=b&add=tag_grey", 404)
 
 
-def test_items_of_a_tag_and_those_without_it(client: TestClient, desk: Desk) -> None:
-    found = tag_page(desk, ["red"], [], every=True)
+def test_items_of_a_tag_and_those_without_it(client: TestClient, context: PageContext) -> None:
+    found = tag_page(context, ["red"], [], every=True)
     assert [(card.id, card.lacks) for card in found.items.rows] == [
         ("a", False), ("b", False), ("c", True), ("e", True),
     ]  # fmt: skip
@@ -136,8 +136,8 @@ def test_items_of_a_tag_and_those_without_it(client: TestClient, desk: Desk) -> 
     assert text.count("does not have it") == 2
 
 
-def test_tags_with_plus_and_minus(client: TestClient, desk: Desk) -> None:
-    found = tag_page(desk, ["tag_red"], ["tag_green"])
+def test_tags_with_plus_and_minus(client: TestClient, context: PageContext) -> None:
+    found = tag_page(context, ["tag_red"], ["tag_green"])
     # (1, -1) / sqrt 2 against (2, 0), (1, 0.1), (0, 3)
     assert [(card.id, card.score) for card in found.items.rows] == [
         ("a", pytest.approx(0.5**0.5)),
@@ -152,13 +152,13 @@ def test_tags_with_plus_and_minus(client: TestClient, desk: Desk) -> None:
         in page(client, "/tag?plus=tag_red&minus=tag_green").links
     )
     # One on both sides is a plus; one twice counts once.
-    assert tag_page(desk, ["red", "tag_red"], ["tag_red"]).minus == []
+    assert tag_page(context, ["red", "tag_red"], ["tag_red"]).minus == []
 
 
-def test_a_users_bars_add_up_to_the_score(desk: Desk) -> None:
-    found = user_page(desk, "bob")
+def test_a_users_bars_add_up_to_the_score(context: PageContext) -> None:
+    found = user_page(context, "bob")
     assert [card.id for card in sorted(found.liked, key=lambda card: card.id)] == ["b", "c"]
-    scores = {row.id: row.score for row in desk.opened.recommender.recommend("bob", 12)}
+    scores = {row.id: row.score for row in context.opened.recommender.recommend("bob", 12)}
     assert [why.card.id for why in found.recommended] == list(scores)
     for why in found.recommended:
         assert sum(bar.value for bar in why.bars) == pytest.approx(scores[why.card.id], abs=1e-6)
@@ -168,12 +168,12 @@ def test_a_users_bars_add_up_to_the_score(desk: Desk) -> None:
     # Half of a's vector is from red and sweet, (3, 1) / sqrt 2, and of its bias, -0.25 / sqrt 2.
     half = 0.5**0.5
     expected = {"taste": 2 - 1.5 * half, "item": half / 8, "tags": 1.375 * half, "user": 0.5}
-    parts = parts_of(desk.opened.recommender.explain("ann", "a"))
+    parts = parts_of(context.opened.recommender.explain("ann", "a"))
     assert parts == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_new_users_likes_are_in_the_address(client: TestClient, desk: Desk) -> None:
-    found = newcomer_page(desk, ["a", "", "a", "zzz"])
+def test_a_new_users_likes_are_in_the_address(client: TestClient, context: PageContext) -> None:
+    found = new_user_page(context, ["a", "", "a", "zzz"])
     assert found.ids == ["a"]
     assert found.notes == ("1 unknown item left out",)
     # a folds in to (2, 0): b 2.25, d 1, c 0.
@@ -297,7 +297,7 @@ def test_errors_are_pages_that_say_what_to_do(
 
 def test_a_fault_of_ours_is_a_page_with_headers_too(folder: Path) -> None:
     broken = site(folder)
-    broken.shelf.champion().__dict__["finder"] = None
+    broken.models.champion().__dict__["name_search"] = None
     answer = TestClient(broken.app, raise_server_exceptions=False).get("/find?q=a")
     assert answer.status_code == 500
     assert "could not be made" in answer.text

@@ -15,16 +15,16 @@ from starlette.testclient import TestClient
 
 from recsys.base.config import load_config
 from recsys.base.errors import ConfigError, InputError
-from recsys.gallery.addresses import Addresses
+from recsys.gallery.links import Links
+from recsys.gallery.opened_models import OpenedModels
 from recsys.gallery.pictures import Pictures, pictures
-from recsys.gallery.shelf import Shelf
 from recsys.gallery.site import Site
 from recsys.gallery.sketchfab import Sketchfab
 from tests.fixtures.bundles import write_bundle
 
 JPEG = b"\xff\xd8\xff\xe0" + b"picture" * 20
 UID = "0123456789abcdef0123456789abcdef"
-LINKS = Addresses()
+LINKS = Links()
 
 
 def test_a_template_and_a_column(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_a_table_that_does_not_do_is_refused(tmp_path: Path) -> None:
 def test_pages_name_the_hosts_of_pictures_and_no_others(tmp_path: Path) -> None:
     folder = write_bundle(tmp_path / "fruit", features=True)
     shown = Pictures("https://img.example/{id}.png")
-    client = TestClient(Site(Shelf(str(folder)), tmp_path / "kept", shown).app)
+    client = TestClient(Site(OpenedModels(str(folder)), tmp_path / "kept", shown).app)
     answer = client.get("/item?id=a")
     assert "img-src 'self' https://img.example;" in answer.headers["content-security-policy"]
     assert '<img src="https://img.example/b.png" alt=""' in answer.text
@@ -189,7 +189,7 @@ def test_a_slow_or_broken_service_is_left_alone(service: Service, tmp_path: Path
 def test_a_page_shows_the_picture_or_the_tile(service: Service, tmp_path: Path) -> None:
     folder = write_bundle(tmp_path / "fruit", features=True)
     shown = Pictures(sketchfab=asker(service, tmp_path / "pictures"))
-    client = TestClient(Site(Shelf(str(folder)), tmp_path / "kept", shown).app)
+    client = TestClient(Site(OpenedModels(str(folder)), tmp_path / "kept", shown).app)
     assert "<img" not in client.get("/item?id=a").text  # ids that are none of theirs
     tile = client.get("/picture?id=a")
     assert tile.headers["content-type"] == "image/svg+xml"

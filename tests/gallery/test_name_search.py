@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from recsys.bundle import Bundle, Seen, load_bundle
 from recsys.data.idmap import IdMap
 from recsys.gallery.colours import HUES, OTHER, colours
-from recsys.gallery.finding import Finder, lowered
-from recsys.gallery.tiles import Tiles
+from recsys.gallery.name_search import NameSearch, lowered
+from recsys.gallery.placeholders import Placeholders
 from recsys.ranking.factors import Factors
 from recsys.recommend.queries.view import BundleView
 from tests.fixtures.bundles import vocabulary, write_bundle
@@ -39,12 +39,12 @@ def named(names: list[str]) -> BundleView:
     return BundleView(Bundle(factors, users, ids, pa.array(names), seen, {}, trained=n))
 
 
-def found(finder: Finder, query: str, n: int = 10) -> list[str]:
+def found(finder: NameSearch, query: str, n: int = 10) -> list[str]:
     return [hit.name for hit in finder.find(query, n, ["item"]).get("item", [])]
 
 
 def test_the_very_name_then_beginnings_then_words_then_parts() -> None:
-    finder = Finder(named(NAMES))
+    finder = NameSearch(named(NAMES))
     assert found(finder, "light") == [
         "light", "LIGHT", "Lighthouse", "the light of day", "delight-light",
         "\ufb01re light", "skylight",
@@ -60,7 +60,7 @@ def test_the_very_name_then_beginnings_then_words_then_parts() -> None:
 
 
 def test_more_likes_go_first_among_equals(tmp_path: Path) -> None:
-    finder = Finder(BundleView(load_bundle(write_bundle(tmp_path / "fruit", features=True))))
+    finder = NameSearch(BundleView(load_bundle(write_bundle(tmp_path / "fruit", features=True))))
     assert [hit.id for hit in finder.find("e")["item"]][:2] == ["e", "a"]  # Apple has a like
     assert [hit.id for hit in finder.find("swee")["tag"]] == ["tag_sweet", "kind_sweet"]
     assert [hit.weight for hit in finder.find("bob")["user"]] == [2]
@@ -75,7 +75,7 @@ def test_whatever_is_typed(names: list[str], query: str) -> None:
     typed = query.encode("utf-8", "replace").decode()
     words = lowered(pa.array([typed]))[0].as_py().split()
     compared = lowered(pa.array(texts)).to_pylist()
-    hits = Finder(named(texts)).find(typed, 50, ["item"]).get("item", [])
+    hits = NameSearch(named(texts)).find(typed, 50, ["item"]).get("item", [])
     expected = {
         i
         for i, text in enumerate(compared)
@@ -87,7 +87,7 @@ def test_whatever_is_typed(names: list[str], query: str) -> None:
 @pytest.mark.parametrize("place", range(len(NAMES) - 1))
 def test_every_name_finds_itself_first(place: int) -> None:
     wanted = NAMES[place]
-    assert wanted.lower() == found(Finder(named(NAMES)), wanted)[0].lower()
+    assert wanted.lower() == found(NameSearch(named(NAMES)), wanted)[0].lower()
 
 
 def test_items_are_coloured_by_what_most_have_one_of(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_items_are_coloured_by_what_most_have_one_of(tmp_path: Path) -> None:
 
 def test_tiles_are_alike_where_items_are(tmp_path: Path) -> None:
     source = BundleView(load_bundle(write_bundle(tmp_path / "fruit", features=True)))
-    a, b, c, d, e = Tiles(source).dots(np.arange(5))
+    a, b, c, d, e = Placeholders(source).dots(np.arange(5))
 
     def apart(one: tuple, other: tuple) -> float:
         return sum(abs(p.r - q.r) for p, q in zip(one, other, strict=True))

@@ -1,4 +1,4 @@
-"""The shelf: the champion, and any other version, opened when somebody looks at it."""
+"""The models: the champion, and any other version, opened when somebody looks at it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from recsys.base.environment import tracking_uri
 from recsys.base.errors import NotFoundError
 from recsys.bundle import bundle_digest
 from recsys.gallery.colours import Colours, colours
-from recsys.gallery.finding import Finder
-from recsys.gallery.tiles import Tiles
+from recsys.gallery.name_search import NameSearch
+from recsys.gallery.placeholders import Placeholders
 from recsys.recommend.queries.view import BundleView
 from recsys.recommend.recommender import Recommender
 from recsys.serving.champion import Champion
@@ -24,7 +24,7 @@ _KEPT = 3  # versions that stay open beside the champion
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedModel:
     """A version that can be looked at, with what pages derive from it.
 
     Parameters
@@ -46,16 +46,16 @@ class Opened:
         return bundle_digest(self.recommender.manifest)
 
     @cached_property
-    def finder(self) -> Finder:
-        return Finder(self.source)
+    def name_search(self) -> NameSearch:
+        return NameSearch(self.source)
 
     @cached_property
     def colours(self) -> Colours:
         return colours(self.recommender.bundle)
 
     @cached_property
-    def tiles(self) -> Tiles:
-        return Tiles(self.source)
+    def placeholders(self) -> Placeholders:
+        return Placeholders(self.source)
 
     def warm(self) -> None:
         """Derive what the first page would wait for."""
@@ -64,10 +64,10 @@ class Opened:
         _ = source.bundle.items.index(source.bundle.items.id(0)) if len(source.bundle.items) else 0
         _ = source.bundle.users.index(source.bundle.users.id(0)) if len(source.bundle.users) else 0
         self.colours.label(0)
-        self.finder.find("a", 1)
+        self.name_search.find("a", 1)
 
 
-class Shelf:
+class OpenedModels:
     """Versions of one registered model, or one bundle in a folder.
 
     Parameters
@@ -84,12 +84,12 @@ class Shelf:
         self.model = model
         self.uri = uri or tracking_uri()
         self._lock = threading.Lock()
-        self._others: OrderedDict[str, Opened] = OrderedDict()
-        self._first: Opened | None = None
+        self._others: OrderedDict[str, OpenedModel] = OrderedDict()
+        self._first: OpenedModel | None = None
         folder = Path(model)
         self.registry: Registry | None = None
         if "/" in model or (folder / "manifest.json").is_file():
-            self._first = Opened("", load(model))
+            self._first = OpenedModel("", load(model))
         else:
             self.registry = Registry(self.uri, model)
             self._champion = Champion(model, self.uri, every)
@@ -99,7 +99,7 @@ class Shelf:
         """What the model is called."""
         return self.model if self.registry else Path(self.model).resolve().name
 
-    def champion(self) -> Opened:
+    def champion(self) -> OpenedModel:
         """The champion as it is now; the bundle, where there is but one.
 
         Raises
@@ -116,10 +116,10 @@ class Shelf:
                 number = self._champion.version
                 if self._champion.current() is not recommender:  # it moved between the two
                     recommender, number = self._champion.current(), self._champion.version
-                self._first = Opened(str(number), recommender)
+                self._first = OpenedModel(str(number), recommender)
             return self._first
 
-    def open(self, version: str | None) -> Opened:
+    def open(self, version: str | None) -> OpenedModel:
         """A version by its number; the champion where none is given.
 
         Raises
@@ -145,7 +145,7 @@ class Shelf:
                 self._others.move_to_end(version)
                 return self._others[version]
         number = self.registry.version(version).number
-        opened = Opened(number, Recommender.load(self.registry.bundle(number)))
+        opened = OpenedModel(number, Recommender.load(self.registry.bundle(number)))
         with self._lock:
             self._others[version] = opened
             while len(self._others) > _KEPT:

@@ -11,9 +11,9 @@ from typing import Any
 from recsys.base.errors import RecsysError
 from recsys.evaluation.churn import churn
 from recsys.evaluation.metric_names import METRICS
-from recsys.gallery.cards import Card, Chip, Desk, beside
-from recsys.gallery.shelf import Opened
-from recsys.gallery.showing import tidy
+from recsys.gallery.cards import Card, PageContext, TagLink, mark_differences
+from recsys.gallery.formatting import tidy
+from recsys.gallery.opened_models import OpenedModel
 from recsys.recommend.queries.answers import Answer
 from recsys.recommend.queries.filters import Filters
 from recsys.recommend.recommender import Recommender
@@ -48,14 +48,14 @@ class Column:
     ----------
     number : str
     cards : list of Card
-    chips : list of Chip
+    chips : list of TagLink
         Tags suggested for an item.
     fault : str
     """
 
     number: str
     cards: list[Card] = field(default_factory=list)
-    chips: list[Chip] = field(default_factory=list)
+    chips: list[TagLink] = field(default_factory=list)
     fault: str = ""
 
 
@@ -70,14 +70,14 @@ class Comparison:
     of: int
 
 
-class Churns:
+class ListDifferences:
     """How far lists of two bundles differ, each pair once."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._known: OrderedDict[tuple[str, str], dict[str, Any]] = OrderedDict()
 
-    def between(self, a: Opened, b: Opened) -> dict[str, Any]:
+    def between(self, a: OpenedModel, b: OpenedModel) -> dict[str, Any]:
         """What :func:`recsys.evaluation.churn.churn` says, for users spread evenly over all."""
         key = a.digest, b.digest
         with self._lock:
@@ -91,7 +91,7 @@ class Churns:
             return self._known[key]
 
 
-def figures(a: Opened, b: Opened) -> list[Figure]:
+def figures(a: OpenedModel, b: OpenedModel) -> list[Figure]:
     """What both were measured at, each on its own night's holdout."""
     of_a, of_b = (dict(side.recommender.manifest.get("metrics", {})) for side in (a, b))
     rows = [
@@ -129,46 +129,48 @@ def _better(a: dict[str, Any], b: dict[str, Any], name: str) -> str:
     return "b" if other["low"] > one["high"] else ""
 
 
-def compare(a: Desk, b: Desk, kind: str, subject: str) -> Comparison:
+def compare(a: PageContext, b: PageContext, kind: str, subject: str) -> Comparison:
     """Both versions' answers about an item, a user or a tag, differences marked.
 
     Parameters
     ----------
-    a, b : Desk
+    a, b : PageContext
     kind : {"item", "user", "tag"}
     subject : str
         An id.
     """
     left, right = _column(a, kind, subject), _column(b, kind, subject)
     if not left.fault and not right.fault:
-        cards = beside(left.cards, right.cards)
+        cards = mark_differences(left.cards, right.cards)
         left, right = replace(left, cards=cards[0]), replace(right, cards=cards[1])
         mine, theirs = ({chip.id for chip in side.chips} for side in (left, right))
         left = replace(left, chips=[_marked(chip, theirs, "gone") for chip in left.chips])
         right = replace(right, chips=[_marked(chip, mine, "new") for chip in right.chips])
     same = {card.id for card in left.cards} & {card.id for card in right.cards}
-    title = next((name for desk in (a, b) if (name := _title(desk, kind, subject))), subject)
+    title = next((name for context in (a, b) if (name := _title(context, kind, subject))), subject)
     return Comparison(kind, subject, title, left, right, len(same), LISTED)
 
 
-def _marked(chip: Chip, others: set[str], mark: str) -> Chip:
+def _marked(chip: TagLink, others: set[str], mark: str) -> TagLink:
     return replace(chip, hint="" if chip.id in others else mark)
 
 
-def _column(desk: Desk, kind: str, subject: str) -> Column:
-    model, number = desk.opened.recommender, desk.opened.number
+def _column(context: PageContext, kind: str, subject: str) -> Column:
+    model, number = context.opened.recommender, context.opened.number
     try:
         found = _questions(model)[kind](subject)
         chips = (
-            desk.chips(model.suggest_tags(subject, 8)) if kind == "item" and _knows(desk) else []
+            context.chips(model.suggest_tags(subject, 8))
+            if kind == "item" and _knows(context)
+            else []
         )
     except RecsysError as fault:
         return Column(number, fault=str(fault))
-    return Column(number, desk.cards(found.rows), chips)
+    return Column(number, context.cards(found.rows), chips)
 
 
-def _knows(desk: Desk) -> bool:
-    return desk.opened.source.item_lookup is not None
+def _knows(context: PageContext) -> bool:
+    return context.opened.source.item_lookup is not None
 
 
 def _questions(model: Recommender) -> dict[str, Callable[[str], Answer]]:
@@ -180,8 +182,8 @@ def _questions(model: Recommender) -> dict[str, Callable[[str], Answer]]:
     }
 
 
-def _title(desk: Desk, kind: str, subject: str) -> str:
-    model = desk.opened.recommender
+def _title(context: PageContext, kind: str, subject: str) -> str:
+    model = context.opened.recommender
     if kind == "item" and subject in model.items:
         return tidy(model.name(model.items.index(subject)))
     return tidy(subject) if kind != "item" else ""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from recsys.gallery.cards import Card, Desk
-from recsys.gallery.showing import tidy
+from recsys.gallery.cards import Card, PageContext
+from recsys.gallery.formatting import tidy
 from recsys.recommend.queries.explanation import Explanation
 
 LIKED, RECOMMENDED, NEAREST = 24, 12, 3
@@ -65,7 +65,7 @@ class UserPage:
     as_new: str
 
 
-def user_page(desk: Desk, user: str) -> UserPage:
+def user_page(context: PageContext, user: str) -> UserPage:
     """Everything about one user.
 
     Raises
@@ -73,25 +73,25 @@ def user_page(desk: Desk, user: str) -> UserPage:
     NotFoundError
         If the user is unknown.
     """
-    recommender, source = desk.opened.recommender, desk.opened.source
+    recommender, source = context.opened.recommender, context.opened.source
     index = recommender.users.index(user)
     everything = source.bundle.seen.of(index)
     found = recommender.recommend(user, RECOMMENDED)
     reasons = recommender.explain_many([(user, row.id) for row in found], NEAREST)
     scale = _scale(reasons)
     near = {row.id for reason in reasons for row in reason.nearest}
-    cards = {card.id: card for card in desk.items(recommender.items.indices(sorted(near)))}
+    cards = {card.id: card for card in context.items(recommender.items.indices(sorted(near)))}
     liked = recommender.liked(user)[:LIKED]
     return UserPage(
         user,
         len(everything),
-        desk.items(recommender.items.indices([row.id for row in liked])),
+        context.items(recommender.items.indices([row.id for row in liked])),
         [
             _why(card, reason, cards, scale)
-            for card, reason in zip(desk.cards(found.rows), reasons, strict=True)
+            for card, reason in zip(context.cards(found.rows), reasons, strict=True)
         ],
         found.notes,
-        desk.links.new([row.id for row in liked][:12]),
+        context.links.new([row.id for row in liked][:12]),
     )
 
 

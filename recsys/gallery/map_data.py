@@ -1,4 +1,4 @@
-"""The atlas: a plane as the map's page wants it, one JSON text a version, made once."""
+"""The maps: a layout as the map's page wants it, one JSON text a version, made once."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections import OrderedDict
 
 import numpy as np
 
-from recsys.gallery.addresses import Addresses
 from recsys.gallery.colours import HUES
-from recsys.gallery.plane import Plane, Planes
-from recsys.gallery.shelf import Opened
-from recsys.gallery.showing import tidy
+from recsys.gallery.formatting import tidy
+from recsys.gallery.layout import Layout, Layouts
+from recsys.gallery.links import Links
+from recsys.gallery.opened_models import OpenedModel
 
 _KEPT = 3
 _GRID = 10_000
@@ -22,58 +22,60 @@ _GRID = 10_000
 _NAME = 90  # letters
 
 
-class Atlas:
+class MapData:
     """The maps of versions.
 
     Parameters
     ----------
-    planes : Planes
+    layouts : Layouts
     """
 
-    def __init__(self, planes: Planes) -> None:
-        self._planes = planes
+    def __init__(self, layouts: Layouts) -> None:
+        self._layouts = layouts
         self._lock = threading.Lock()
         self._known: OrderedDict[str, bytes] = OrderedDict()
 
-    def begin(self, opened: Opened) -> bool:
+    def begin(self, opened: OpenedModel) -> bool:
         """Whether the map is there; if not, it is being made from now on."""
-        return self._planes.get(opened.digest, opened.source) is not None
+        return self._layouts.get(opened.digest, opened.source) is not None
 
-    def prepare(self, opened: Opened) -> None:
+    def prepare(self, opened: OpenedModel) -> None:
         """Make the map and its text, before somebody asks for them."""
-        self._planes.wait(opened.digest, opened.source)
+        self._layouts.wait(opened.digest, opened.source)
         self.compressed(opened)
 
-    def compressed(self, opened: Opened) -> bytes | None:
+    def compressed(self, opened: OpenedModel) -> bytes | None:
         """The map as gzipped JSON (see :func:`as_dict`); None while it is being made."""
-        plane = self._planes.get(opened.digest, opened.source)
-        if plane is None:
+        layout = self._layouts.get(opened.digest, opened.source)
+        if layout is None:
             return None
         with self._lock:
             if opened.digest not in self._known:
-                text = json.dumps(as_dict(opened, plane), ensure_ascii=False, separators=(",", ":"))
+                text = json.dumps(
+                    as_dict(opened, layout), ensure_ascii=False, separators=(",", ":")
+                )
                 self._known[opened.digest] = gzip.compress(text.encode(), 5, mtime=0)
                 while len(self._known) > _KEPT:
                     self._known.popitem(last=False)
             return self._known[opened.digest]
 
 
-def as_dict(opened: Opened, plane: Plane) -> dict[str, object]:
+def as_dict(opened: OpenedModel, layout: Layout) -> dict[str, object]:
     """Items (`id`, `name`, place `x` and `y`, hue `h`, likes `n`) as columns, and tags.
 
     Most liked items first, tags on most items first; places are whole numbers from 0 to 10,000.
     """
     source, colours = opened.source, opened.colours
-    ids, names = source.ids_and_names(plane.items)
+    ids, names = source.ids_and_names(layout.items)
     words = source.item_lookup
     tags: dict[str, object] = {"id": [], "name": [], "x": [], "y": [], "n": []}
-    if words is not None and len(plane.tags):
+    if words is not None and len(layout.tags):
         tags = {
-            "id": words.names(plane.tags),
-            "name": [tidy(value, 40) for value in words.values(plane.tags)],
-            "x": _grid(plane.tag_points[:, 0]),
-            "y": _grid(plane.tag_points[:, 1]),
-            "n": words.vocabulary.support[plane.tags].tolist(),
+            "id": words.names(layout.tags),
+            "name": [tidy(value, 40) for value in words.values(layout.tags)],
+            "x": _grid(layout.tag_points[:, 0]),
+            "y": _grid(layout.tag_points[:, 1]),
+            "n": words.vocabulary.support[layout.tags].tolist(),
         }
     labels = [tidy(name, _NAME) for name in names]
     return {
@@ -81,16 +83,16 @@ def as_dict(opened: Opened, plane: Plane) -> dict[str, object]:
             "id": ids,
             # Where the name is the id, saying it once is enough.
             "name": ["" if label == own else label for label, own in zip(labels, ids, strict=True)],
-            "x": _grid(plane.points[:, 0]),
-            "y": _grid(plane.points[:, 1]),
-            "h": colours.hues[plane.items].tolist(),
-            "n": source.likes[plane.items].tolist(),
+            "x": _grid(layout.points[:, 0]),
+            "y": _grid(layout.points[:, 1]),
+            "h": colours.hues[layout.items].tolist(),
+            "n": source.likes[layout.items].tolist(),
         },
         "tags": tags,
         "hues": [tidy(name, 40) for name in colours.names],
         "other": HUES,
-        "item": Addresses().item(""),
-        "tag": Addresses().tag([""]),
+        "item": Links().item(""),
+        "tag": Links().tag([""]),
     }
 
 

@@ -1,4 +1,4 @@
-"""Tiles: a small drawing for an item without a picture, of dots as large as its vector says.
+"""Placeholders: a small drawing for an item without a picture, of dots as large as its vector says.
 
 The vector's direction is turned into the sizes of a few dots by one fixed projection, so items
 that the model holds alike have tiles that look alike.
@@ -30,7 +30,7 @@ class Dot:
 
 
 @dataclass(frozen=True)
-class Tiles:
+class Placeholders:
     """The tiles of one model's items.
 
     Parameters

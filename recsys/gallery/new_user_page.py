@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from recsys.base.errors import InputError
-from recsys.gallery.cards import Card, Desk, Part
-from recsys.gallery.showing import counted
+from recsys.gallery.cards import Card, PageContext, Section
+from recsys.gallery.formatting import counted
 
 MOST_LIKES = 100
 RECOMMENDED, OFFERED = 12, 24
@@ -16,19 +16,19 @@ _POOL = 240  # of the most liked, every tenth is offered: what everybody likes s
 
 
 @dataclass(frozen=True)
-class NewcomerPage:
+class NewUserPage:
     """Links of cards in `recommended` and `offered` like them; those in `liked` take them back."""
 
     liked: list[Card]
     notes: tuple[str, ...]
-    recommended: Part
+    recommended: Section
     offered: list[Card]
     again: str
     pick: str
     ids: list[str]
 
 
-def newcomer_page(desk: Desk, likes: list[str]) -> NewcomerPage:
+def new_user_page(context: PageContext, likes: list[str]) -> NewUserPage:
     """Recommendations for somebody who likes some items; items to begin with.
 
     Unknown ones are left out, which the notes say.
@@ -41,7 +41,7 @@ def newcomer_page(desk: Desk, likes: list[str]) -> NewcomerPage:
     distinct = [item for item in dict.fromkeys(likes) if item]
     if len(distinct) > MOST_LIKES:
         raise InputError(counted(len(distinct), "like"), f"at most {MOST_LIKES}", "take some away")
-    recommender, source, links = desk.opened.recommender, desk.opened.source, desk.links
+    recommender, source, links = context.opened.recommender, context.opened.source, context.links
     known = [item for item in distinct if item in recommender.items]
     unknown = [item for item in distinct if item not in recommender.items]
     notes = (f"{counted(len(unknown), 'unknown item')} left out",) if unknown else ()
@@ -53,14 +53,16 @@ def newcomer_page(desk: Desk, likes: list[str]) -> NewcomerPage:
         return links.new([other for other in known if other != item])
 
     places = recommender.items.indices(known)
-    recommended = Part()
+    recommended = Section()
     if known:
-        recommended = desk.part(lambda: recommender.recommend_for(known, RECOMMENDED), more)
+        recommended = context.part(lambda: recommender.recommend_for(known, RECOMMENDED), more)
     shown = {card.id for card in recommended.rows} | set(known)
     popular = np.argsort(-source.likes, kind="stable")[:_POOL]
-    offered = [card for card in desk.items(spread(popular, OFFERED), more) if card.id not in shown]
-    return NewcomerPage(
-        liked=desk.items(places, fewer, hint=False),
+    offered = [
+        card for card in context.items(spread(popular, OFFERED), more) if card.id not in shown
+    ]
+    return NewUserPage(
+        liked=context.items(places, fewer, hint=False),
         notes=notes,
         recommended=recommended,
         offered=offered,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from recsys.base.errors import RecsysError
-from recsys.gallery.cards import Card, Chip, Desk, Part, Person, beside
+from recsys.gallery.cards import Card, PageContext, Section, TagLink, UserLink, mark_differences
 from recsys.recommend.queries.filters import Filters
 from recsys.recommend.queries.subjects import known_item
 from recsys.recommend.queries.tag_similarity import vocabulary
@@ -16,7 +16,7 @@ from recsys.recommend.queries.tag_similarity import vocabulary
 LISTED, SUGGESTED, PEOPLE = 12, 12, 10
 _CHANGED = 8
 
-Said = dict[str, Any]
+Described = dict[str, Any]
 """What a question is told of the item: its id, or its tags alone."""
 
 
@@ -26,7 +26,7 @@ class Change:
 
     Parameters
     ----------
-    tag : Chip
+    tag : TagLink
     without : str
         The page without it.
     before, after : list of Card
@@ -38,12 +38,12 @@ class Change:
     fault : str
     """
 
-    tag: Chip
+    tag: TagLink
     without: str
     before: list[Card] = field(default_factory=list)
     after: list[Card] = field(default_factory=list)
-    joined: list[Person] = field(default_factory=list)
-    left: list[Person] = field(default_factory=list)
+    joined: list[UserLink] = field(default_factory=list)
+    left: list[UserLink] = field(default_factory=list)
     entered: int = 0
     fault: str = ""
 
@@ -55,29 +55,29 @@ class ItemPage:
     likes: int
     trained: bool
     share: float
-    tags: list[Chip]
+    tags: list[TagLink]
     new: bool
     every: bool
     as_is: str
     as_new: str
     other_every: str
-    similar: Part
-    suggested: list[Chip]
+    similar: Section
+    suggested: list[TagLink]
     suggested_fault: str
-    audience: list[Person]
+    audience: list[UserLink]
     audience_fault: str
     hits: int | None
     change: Change | None
 
 
 def item_page(
-    desk: Desk, item: str, new: bool = False, every: bool = False, add: str | None = None
+    context: PageContext, item: str, new: bool = False, every: bool = False, add: str | None = None
 ) -> ItemPage:
     """Everything about one item.
 
     Parameters
     ----------
-    desk : Desk
+    context : PageContext
     item : str
         An id.
     new : bool
@@ -92,33 +92,33 @@ def item_page(
     NotFoundError
         If the item, or the tag to be tried, is unknown.
     """
-    source, recommender = desk.opened.source, desk.opened.recommender
+    source, recommender = context.opened.source, context.opened.recommender
     subject = known_item(source, item)
     assert subject.index is not None
     index, bundle = subject.index, source.bundle
     tags = source.item_lookup.names(subject.features) if source.item_lookup else []
-    change = _change(desk, item, tags, add, every) if add is not None else None
+    change = _change(context, item, tags, add, every) if add is not None else None
     new = new or change is not None
     filters = Filters(exclude=[item] if new else [], include_untrained=None if every else False)
-    said: Said = {"features": tags} if new else {"item": item}
-    suggested, suggested_fault = _suggested(desk, item, said, every)
-    audience, audience_fault = _audience(desk, said)
+    said: Described = {"features": tags} if new else {"item": item}
+    suggested, suggested_fault = _suggested(context, item, said, every)
+    audience, audience_fault = _audience(context, said)
     if new:
-        audience = _truly(desk, index, audience)
-    similar = desk.part(lambda: recommender.similar_items(n=LISTED, filters=filters, **said))
+        audience = _truly(context, index, audience)
+    similar = context.part(lambda: recommender.similar_items(n=LISTED, filters=filters, **said))
     side = bundle.item_features
     return ItemPage(
-        card=desk.items(np.array([index]))[0],
+        card=context.items(np.array([index]))[0],
         full_name=source.names(np.array([index]))[0],
         likes=int(source.likes[index]),
         trained=index < bundle.trained,
         share=float(side.share[index]) if side is not None else 0.0,
-        tags=desk.tags(subject.features.tolist()),
+        tags=context.tags(subject.features.tolist()),
         new=new,
         every=every,
-        as_is=desk.links.item(item, every=every),
-        as_new=desk.links.item(item, new=True, every=every),
-        other_every=desk.links.item(item, new=new, every=not every, add=add),
+        as_is=context.links.item(item, every=every),
+        as_new=context.links.item(item, new=True, every=every),
+        other_every=context.links.item(item, new=new, every=not every, add=add),
         similar=similar,
         suggested=suggested,
         suggested_fault=suggested_fault,
@@ -129,53 +129,55 @@ def item_page(
     )
 
 
-def _suggested(desk: Desk, item: str, said: Said, every: bool) -> tuple[list[Chip], str]:
+def _suggested(
+    context: PageContext, item: str, said: Described, every: bool
+) -> tuple[list[TagLink], str]:
     """Tags, each with a link that tries it; or why there are none."""
     try:
-        found = desk.opened.recommender.suggest_tags(n=SUGGESTED, **said)
+        found = context.opened.recommender.suggest_tags(n=SUGGESTED, **said)
     except RecsysError as fault:
         return [], str(fault)
-    return desk.chips(found, lambda tag: desk.links.item(item, add=tag, every=every)), ""
+    return context.chips(found, lambda tag: context.links.item(item, add=tag, every=every)), ""
 
 
-def _audience(desk: Desk, said: Said) -> tuple[list[Person], str]:
+def _audience(context: PageContext, said: Described) -> tuple[list[UserLink], str]:
     try:
-        return desk.persons(desk.opened.recommender.audience(n=PEOPLE, **said).rows), ""
+        return context.persons(context.opened.recommender.audience(n=PEOPLE, **said).rows), ""
     except RecsysError as fault:
         return [], str(fault)
 
 
-def _truly(desk: Desk, index: int, audience: list[Person]) -> list[Person]:
+def _truly(context: PageContext, index: int, audience: list[UserLink]) -> list[UserLink]:
     """Those marked who do like the item: as if it were new, they are not left out."""
-    users = desk.opened.recommender.users
-    likers = set(desk.opened.source.likers_of(index).tolist())
+    users = context.opened.recommender.users
+    likers = set(context.opened.source.likers_of(index).tolist())
     return [
         replace(person, mark="true") if users.index(person.id) in likers else person
         for person in audience
     ]
 
 
-def _change(desk: Desk, item: str, tags: list[str], add: str, every: bool) -> Change:
-    _, words = vocabulary(desk.opened.source)
-    recommender, place = desk.opened.recommender, words.find(add)
-    name, chip = words.names([place])[0], desk.tags([place])[0]
-    without = desk.links.item(item, new=True, every=every)
+def _change(context: PageContext, item: str, tags: list[str], add: str, every: bool) -> Change:
+    _, words = vocabulary(context.opened.source)
+    recommender, place = context.opened.recommender, words.find(add)
+    name, chip = words.names([place])[0], context.tags([place])[0]
+    without = context.links.item(item, new=True, every=every)
     filters = Filters(exclude=[item], include_untrained=None if every else False)
     try:
         lists: list[list[Card]] = []
-        people: list[list[Person]] = []
+        people: list[list[UserLink]] = []
         for features in (tags, [*tags, name]):
             if not features:
                 lists.append([])
                 people.append([])
                 continue
             found = recommender.similar_items(n=_CHANGED, filters=filters, features=features)
-            lists.append(desk.cards(found.rows))
+            lists.append(context.cards(found.rows))
             audience = recommender.audience(n=4 * PEOPLE, features=features)
-            people.append(desk.persons(audience.rows))
+            people.append(context.persons(audience.rows))
     except RecsysError as fault:
         return Change(chip, without, fault=str(fault))
-    before, after = beside(*lists)
+    before, after = mark_differences(*lists)
     sets = [{person.id for person in part} for part in people]
     return Change(
         chip,

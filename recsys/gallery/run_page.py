@@ -17,12 +17,12 @@ from recsys.evaluation.metric_names import (
     METRICS,
     TAG_SUGGESTION,
 )
-from recsys.gallery.shelf import Opened
+from recsys.gallery.opened_models import OpenedModel
 from recsys.tracking.registry import PROMOTED, Version
 from recsys.tracking.studies import StudyRun
 
 MODELS = ((LIGHTFM, "this model"), ("als", "ALS"), ("popularity", "popularity"))
-NEWCOMERS = (COLD, FOLD_IN, TAG_SUGGESTION)
+UNSEEN = (COLD, FOLD_IN, TAG_SUGGESTION)
 WIDTH, HEIGHT = 640, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 12, 34
 
@@ -89,13 +89,13 @@ class RunPage:
 
 
 def run_page(
-    opened: Opened, version: Version | None, study: StudyRun | None, mlflow: str
+    opened: OpenedModel, version: Version | None, study: StudyRun | None, mlflow: str
 ) -> RunPage:
     """What is known of how a version came to be.
 
     Parameters
     ----------
-    opened : Opened
+    opened : OpenedModel
     version : Version or None
         None for a bundle in a folder.
     study : StudyRun or None
@@ -117,7 +117,7 @@ def run_page(
         table=[(m.label, cells) for m in METRICS if (cells := _cells(measured, m.name))],
         models=[title for name, title in MODELS if name in measured],
         bars=_bars(measured),
-        newcomers=[(m.label, _value(metrics[m.name])) for m in NEWCOMERS if m.name in metrics],
+        newcomers=[(m.label, _value(metrics[m.name])) for m in UNSEEN if m.name in metrics],
         checks=[
             (name.removeprefix("gate/"), text.startswith("passed"), text.partition(": ")[2])
             for name, text in sorted(tags.items())
@@ -130,7 +130,7 @@ def run_page(
     )
 
 
-def _counts(opened: Opened) -> list[tuple[str, str]]:
+def _counts(opened: OpenedModel) -> list[tuple[str, str]]:
     bundle = opened.recommender.bundle
     found = [
         ("users", len(bundle.users)),

@@ -1,4 +1,4 @@
-"""The plane: near where the model holds things alike; kept by bundle, made again if damaged."""
+"""The layout: near where the model holds things alike; kept by bundle, made again if damaged."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from starlette.testclient import TestClient
 
 from recsys.bundle import Bundle, Seen, save_bundle
 from recsys.data.idmap import IdMap
-from recsys.gallery import plane as planes
-from recsys.gallery.plane import Plane, Planes, lay_out
-from recsys.gallery.shelf import Shelf
+from recsys.gallery import layout as layouts
+from recsys.gallery.layout import Layout, Layouts, lay_out
+from recsys.gallery.opened_models import OpenedModels
 from recsys.gallery.site import Site
 from recsys.ranking.factors import Factors
 from recsys.recommend.queries.view import BundleView
@@ -44,22 +44,22 @@ def clustered(folder: Path) -> Recommender:
 
 @pytest.fixture(scope="module")
 def recommender(tmp_path_factory: pytest.TempPathFactory) -> Recommender:
-    return clustered(tmp_path_factory.mktemp("plane") / "bundle")
+    return clustered(tmp_path_factory.mktemp("layout") / "bundle")
 
 
 @pytest.fixture(scope="module")
-def laid(recommender: Recommender) -> Plane:
+def laid(recommender: Recommender) -> Layout:
     return lay_out(recommender.view)
 
 
-def near_its_own(plane: Plane) -> float:
+def near_its_own(layout: Layout) -> float:
     """The share of items whose nearest other one is of their group."""
-    away = ((plane.points[:, None] - plane.points[None]) ** 2).sum(axis=2)
+    away = ((layout.points[:, None] - layout.points[None]) ** 2).sum(axis=2)
     np.fill_diagonal(away, np.inf)
-    return float((plane.items[away.argmin(axis=1)] // EACH == plane.items // EACH).mean())
+    return float((layout.items[away.argmin(axis=1)] // EACH == layout.items // EACH).mean())
 
 
-def test_alike_is_near(laid: Plane) -> None:
+def test_alike_is_near(laid: Layout) -> None:
     assert near_its_own(laid) > 0.95
     assert laid.items[0] == 3  # the most liked first
     assert len(laid.items) == GROUPS * EACH - 1  # without the untrained one
@@ -67,15 +67,15 @@ def test_alike_is_near(laid: Plane) -> None:
     assert laid.points.max() <= 1
 
 
-def test_it_is_the_same_every_time(recommender: Recommender, laid: Plane) -> None:
+def test_it_is_the_same_every_time(recommender: Recommender, laid: Layout) -> None:
     np.testing.assert_array_equal(lay_out(recommender.view).points, laid.points)
 
 
 def test_items_that_are_not_laid_out_go_to_their_like(
     recommender: Recommender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planes, "LAID_OUT", 60)
-    monkeypatch.setattr(planes, "_BLOCK", 7)
+    monkeypatch.setattr(layouts, "LAID_OUT", 60)
+    monkeypatch.setattr(layouts, "_BLOCK", 7)
     assert near_its_own(lay_out(recommender.view)) > 0.95
 
 
@@ -89,33 +89,33 @@ def test_few_items_and_tags(tmp_path: Path) -> None:
 
 
 def test_it_is_kept_and_made_again_if_damaged(
-    recommender: Recommender, laid: Plane, tmp_path: Path
+    recommender: Recommender, laid: Layout, tmp_path: Path
 ) -> None:
-    made = Planes(tmp_path).wait("digest", recommender.view)
+    made = Layouts(tmp_path).wait("digest", recommender.view)
     np.testing.assert_array_equal(made.points, laid.points)
     (path,) = tmp_path.iterdir()
-    again = Planes(tmp_path).get("digest", recommender.view)
+    again = Layouts(tmp_path).get("digest", recommender.view)
     assert again is not None  # read, not made
     np.testing.assert_array_equal(again.points, made.points)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    damaged = Planes(tmp_path)
+    damaged = Layouts(tmp_path)
     assert damaged.get("digest", recommender.view) is None
     np.testing.assert_array_equal(damaged.wait("digest", recommender.view).points, made.points)
-    assert Planes(tmp_path).get("digest", recommender.view) is not None
+    assert Layouts(tmp_path).get("digest", recommender.view) is not None
 
 
 def test_a_folder_that_cannot_be_written_costs_the_cache_alone(
     recommender: Recommender, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
-    made = Planes(tmp_path / "file" / "maps").wait("digest", recommender.view)
+    made = Layouts(tmp_path / "file" / "maps").wait("digest", recommender.view)
     assert len(made.items) == GROUPS * EACH - 1
 
 
 def test_the_map_comes_when_it_is_ready(tmp_path: Path) -> None:
     clustered(tmp_path / "bundle")
-    client = TestClient(Site(Shelf(str(tmp_path / "bundle")), tmp_path / "kept").app)
+    client = TestClient(Site(OpenedModels(str(tmp_path / "bundle")), tmp_path / "kept").app)
     assert "is being drawn" in client.get("/map").text
     deadline = time.monotonic() + 60
     while client.get("/map.json").status_code == 202 and time.monotonic() < deadline:

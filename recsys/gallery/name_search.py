@@ -41,7 +41,7 @@ class Hit:
 
 
 @dataclass(frozen=True)
-class Shelved:
+class SearchableNames:
     """The names of one kind, lower case, ready to be searched.
 
     Parameters
@@ -59,7 +59,7 @@ class Shelved:
     named: Callable[[Int64Array], tuple[list[str], list[str]]]
 
 
-class Finder:
+class NameSearch:
     """Finds by parts of names; exact names first, then beginnings, beginnings of words, the rest.
 
     Among equals, those with more likes (tags on more items) go first.
@@ -102,19 +102,19 @@ class Finder:
         return list(dict.fromkeys(name for part in ids for name in closest(said, part, 2)))
 
     def _of(self, kind: str, query: str, n: int) -> list[Hit]:
-        shelved = self._kinds[kind]
-        scores = np.zeros(len(shelved.weights), np.int8)
-        for texts in shelved.texts:
+        searched = self._kinds[kind]
+        scores = np.zeros(len(searched.weights), np.int8)
+        for texts in searched.texts:
             np.maximum(scores, _scores(texts, query), out=scores)
         found = np.flatnonzero(scores)
         if len(found) > n:
             # Of what may be among the first n, all; sorting the whole catalogue takes longer.
             ranks = np.sort(scores[found])[::-1]
             found = found[scores[found] >= ranks[n - 1]]
-        order = np.lexsort((found, -shelved.weights[found], -scores[found]))[:n]
+        order = np.lexsort((found, -searched.weights[found], -scores[found]))[:n]
         chosen = found[order].astype(np.int64)
-        ids, names = shelved.named(chosen)
-        weights = shelved.weights[chosen].tolist()
+        ids, names = searched.named(chosen)
+        weights = searched.weights[chosen].tolist()
         return [Hit(kind, *row) for row in zip(chosen.tolist(), ids, names, weights, strict=True)]
 
 
@@ -145,14 +145,14 @@ def lowered(texts: pa.Array) -> pa.Array:
     return pc.utf8_lower(pc.utf8_normalize(cut, "NFKC"))
 
 
-def _items(source: BundleView) -> Shelved:
+def _items(source: BundleView) -> SearchableNames:
     bundle = source.bundle
     texts = [lowered(bundle.items.ids)]
     texts += [] if bundle.names is None else [lowered(bundle.names)]
-    return Shelved(tuple(texts), source.likes, source.ids_and_names)
+    return SearchableNames(tuple(texts), source.likes, source.ids_and_names)
 
 
-def _users(source: BundleView) -> Shelved:
+def _users(source: BundleView) -> SearchableNames:
     bundle = source.bundle
 
     def named(users: Int64Array) -> tuple[list[str], list[str]]:
@@ -160,10 +160,10 @@ def _users(source: BundleView) -> Shelved:
         return ids, ids
 
     likes = np.diff(bundle.seen.indptr).astype(np.int64)
-    return Shelved((lowered(bundle.users.ids),), likes, named)
+    return SearchableNames((lowered(bundle.users.ids),), likes, named)
 
 
-def _tags(source: BundleView) -> Shelved | None:
+def _tags(source: BundleView) -> SearchableNames | None:
     words = source.item_lookup
     if words is None:
         return None
@@ -173,4 +173,4 @@ def _tags(source: BundleView) -> Shelved | None:
         return words.names(tags), words.values(tags)
 
     texts = lowered(vocabulary.values), lowered(vocabulary.features.ids)
-    return Shelved(texts, vocabulary.support.astype(np.int64), named)
+    return SearchableNames(texts, vocabulary.support.astype(np.int64), named)

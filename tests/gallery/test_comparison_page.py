@@ -13,9 +13,9 @@ from starlette.testclient import TestClient
 from recsys.base.config import Config, Tracking
 from recsys.base.errors import ConfigError, NotFoundError
 from recsys.bundle import load_bundle, save_bundle
-from recsys.gallery.cards import Card, beside
+from recsys.gallery.cards import Card, mark_differences
 from recsys.gallery.launch import gallery, serve
-from recsys.gallery.shelf import Shelf
+from recsys.gallery.opened_models import OpenedModels
 from recsys.gallery.site import Site
 from recsys.serving import pyfunc
 from recsys.tracking.registry import Registry
@@ -68,7 +68,9 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
 
 @pytest.fixture
 def site(registry: Registry, tmp_path: Path) -> Site:
-    return Site(Shelf("fruit", registry.uri, every=0), tmp_path, mlflow="http://ui.example:5000/")
+    return Site(
+        OpenedModels("fruit", registry.uri, every=0), tmp_path, mlflow="http://ui.example:5000/"
+    )
 
 
 @pytest.fixture
@@ -125,7 +127,7 @@ def test_marks_of_two_lists() -> None:
     def card(name: str) -> Card:
         return Card(name, name, "", 0, "", (), None)
 
-    before, after = beside([*map(card, "abcd")], [*map(card, "bade")])
+    before, after = mark_differences([*map(card, "abcd")], [*map(card, "bade")])
     assert [(one.id, one.mark) for one in before] == [
         ("a", ""), ("b", ""), ("c", "gone"), ("d", ""),
     ]  # fmt: skip
@@ -162,15 +164,15 @@ def test_a_new_champion_is_shown_without_a_restart(
     assert "version 2" in page(client, "/").text
     registry.rollback(by="ann", why="not better")
     assert "version 1" in page(client, "/").text
-    assert site.shelf.champion() is site.shelf.champion()
+    assert site.models.champion() is site.models.champion()
 
 
 def test_no_champion_and_no_registry_say_what_to_do(registry: Registry, tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="train first"):
-        Shelf("nothing", registry.uri).champion()
-    client = TestClient(Site(Shelf("nothing", registry.uri), tmp_path).app)
+        OpenedModels("nothing", registry.uri).champion()
+    client = TestClient(Site(OpenedModels("nothing", registry.uri), tmp_path).app)
     assert "train first" in page(client, "/", 404).text
-    gone = TestClient(Site(Shelf("fruit", f"sqlite:///{tmp_path}/none.db"), tmp_path).app)
+    gone = TestClient(Site(OpenedModels("fruit", f"sqlite:///{tmp_path}/none.db"), tmp_path).app)
     assert "no model registry" in page(gone, "/", 503).text
 
 

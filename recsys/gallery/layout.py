@@ -1,4 +1,4 @@
-"""The plane: items and tags as points, near where the model holds them alike; kept by bundle.
+"""The layout: items and tags as points, near where the model holds them alike; kept by bundle.
 
 Up to 5,000 items, evenly spread from the most liked to the least, are laid out by t-SNE [1]_ over
 directions of vectors. Everything else, tags too, goes to the mean of the few laid-out items it is
@@ -34,7 +34,7 @@ _SCHEMA = 1
 
 
 @dataclass(frozen=True)
-class Plane:
+class Layout:
     """Points in the square from 0 to 1.
 
     Parameters
@@ -53,7 +53,7 @@ class Plane:
     tag_points: Float32Array
 
 
-def lay_out(source: BundleView, seed: int = 0) -> Plane:
+def lay_out(source: BundleView, seed: int = 0) -> Layout:
     """Project a model's trained items and its commonest tags."""
     inverse = source.inverse_lengths[: source.bundle.trained]
     directed = np.flatnonzero(inverse > 0)
@@ -77,7 +77,7 @@ def lay_out(source: BundleView, seed: int = 0) -> Plane:
     low, high = points.min(axis=0, initial=0), points.max(axis=0, initial=0)
     span = np.float32(max((high - low).max(), 1e-6))
     middle = (low + high) / 2
-    return Plane(
+    return Layout(
         items, ((points - middle) / span + 0.5).astype(np.float32),
         tags, np.clip((tag_points - middle) / span + 0.5, 0, 1).astype(np.float32),
     )  # fmt: skip
@@ -129,8 +129,8 @@ def _placed(
     return points
 
 
-class Planes:
-    """The planes of bundles, each laid out once in a thread of its own and kept in a folder.
+class Layouts:
+    """The layouts of bundles, each laid out once in a thread of its own and kept in a folder.
 
     Parameters
     ----------
@@ -140,57 +140,57 @@ class Planes:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock = threading.Lock()
-        self._known: dict[str, Plane] = {}
+        self._known: dict[str, Layout] = {}
         self._under_way: dict[str, threading.Thread] = {}
 
-    def get(self, digest: str, source: BundleView) -> Plane | None:
-        """The plane of a bundle; None while it is being laid out, which this begins."""
+    def get(self, digest: str, source: BundleView) -> Layout | None:
+        """The layout of a bundle; None while it is being laid out, which this begins."""
         with self._lock:
             if digest in self._known:
                 return self._known[digest]
-            if (plane := _read(self._path(digest), source)) is not None:
-                self._known[digest] = plane
-                return plane
+            if (layout := _read(self._path(digest), source)) is not None:
+                self._known[digest] = layout
+                return layout
             if digest not in self._under_way:
                 thread = threading.Thread(target=self._make, args=(digest, source), daemon=True)
                 self._under_way[digest] = thread
                 thread.start()
             return None
 
-    def wait(self, digest: str, source: BundleView) -> Plane:
+    def wait(self, digest: str, source: BundleView) -> Layout:
         """The same, laid out first if it has to be."""
-        while (plane := self.get(digest, source)) is None:
+        while (layout := self.get(digest, source)) is None:
             self._under_way[digest].join()
-        return plane
+        return layout
 
     def _make(self, digest: str, source: BundleView) -> None:
-        plane = lay_out(source)
-        _write(self._path(digest), plane)
+        layout = lay_out(source)
+        _write(self._path(digest), layout)
         with self._lock:
-            self._known[digest] = plane
+            self._known[digest] = layout
 
     def _path(self, digest: str) -> Path:
         return self._folder / f"{digest}-{_SCHEMA}.npz"
 
 
-def _write(path: Path, plane: Plane) -> None:
+def _write(path: Path, layout: Layout) -> None:
     """Whole or not there; a folder that cannot be written costs the next start its cache only."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, scratch = tempfile.mkstemp(dir=path.parent)
         with os.fdopen(handle, "wb") as file:
-            np.savez_compressed(file, **vars(plane))
+            np.savez_compressed(file, **vars(layout))
         Path(scratch).replace(path)
     except OSError:
         pass
 
 
-def _read(path: Path, source: BundleView) -> Plane | None:
-    """A plane that was kept; None if it is not there, damaged or not of these items."""
+def _read(path: Path, source: BundleView) -> Layout | None:
+    """A layout that was kept; None if it is not there, damaged or not of these items."""
     try:
         with np.load(path, allow_pickle=False) as kept:
-            plane = Plane(kept["items"], kept["points"], kept["tags"], kept["tag_points"])
+            layout = Layout(kept["items"], kept["points"], kept["tags"], kept["tag_points"])
     except Exception:  # a damaged archive fails in many ways, and is made again whichever
         return None
-    fits = plane.items.max(initial=-1) < len(source.bundle.items)
-    return plane if fits and len(plane.points) == len(plane.items) else None
+    fits = layout.items.max(initial=-1) < len(source.bundle.items)
+    return layout if fits and len(layout.points) == len(layout.items) else None

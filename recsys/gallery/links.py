@@ -1,4 +1,4 @@
-"""Addresses: the link of every page, for one version of the model; a link says all of a page."""
+"""Links: the link of every page, for one version of the model; a link says all of a page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Pair = tuple[str, object]
 
 
 @dataclass(frozen=True)
-class Addresses:
+class Links:
     """Links that stay with a version.
 
     Parameters

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from recsys.base.errors import InputError, RecsysError
-from recsys.gallery.cards import Chip, Desk, Part
-from recsys.gallery.showing import counted
+from recsys.gallery.cards import PageContext, Section, TagLink
+from recsys.gallery.formatting import counted
 from recsys.recommend.queries.feature_lookup import FeatureLookup
 from recsys.recommend.queries.filters import Filters
 from recsys.recommend.queries.tag_similarity import vocabulary
@@ -21,23 +21,25 @@ MOST_TAGS = 12
 class TagPage:
     """Items for tags; `turned` is the link that turns a tag round, `without` that leaves it out."""
 
-    plus: list[Chip]
-    minus: list[Chip]
+    plus: list[TagLink]
+    minus: list[TagLink]
     without: dict[str, str]
     turned: dict[str, str]
     every: bool
     other_every: str
-    items: Part
+    items: Section
     having: int
     carriers: int
-    neighbours: list[Chip]
+    neighbours: list[TagLink]
     subtract: dict[str, str]
     fault: str
     pick: str
     title: str
 
 
-def tag_page(desk: Desk, plus: list[str], minus: list[str], every: bool = False) -> TagPage:
+def tag_page(
+    context: PageContext, plus: list[str], minus: list[str], every: bool = False
+) -> TagPage:
     """Items sorted by the sum of the tags in `plus` less those in `minus`.
 
     Raises
@@ -47,19 +49,19 @@ def tag_page(desk: Desk, plus: list[str], minus: list[str], every: bool = False)
     InputError
         If there is no tag, there are too many, or the model has no features.
     """
-    source, links = desk.opened.source, desk.links
+    source, links = context.opened.source, context.links
     side, words = vocabulary(source)
     plus, minus = _distinct(words, plus, minus)
     weights: dict[str, float] = {**dict.fromkeys(plus, 1.0), **dict.fromkeys(minus, -1.0)}
     filters = Filters(include_untrained=None if every else False)
-    part = desk.part(lambda: desk.opened.recommender.items_for_tag(weights, LISTED, filters))
+    part = context.part(lambda: context.opened.recommender.items_for_tag(weights, LISTED, filters))
     wanted = np.array([words.find(tag) for tag in plus], np.int32)
-    marked = [replace(card, lacks=not _has(desk, card.id, wanted)) for card in part.rows]
+    marked = [replace(card, lacks=not _has(context, card.id, wanted)) for card in part.rows]
     part = replace(part, rows=[replace(card, reason="") for card in marked])
-    neighbours, fault = _neighbours(desk, [*plus, *minus], plus, minus, every)
+    neighbours, fault = _neighbours(context, [*plus, *minus], plus, minus, every)
     return TagPage(
-        plus=desk.tags([words.find(tag) for tag in plus]),
-        minus=desk.tags([words.find(tag) for tag in minus]),
+        plus=context.tags([words.find(tag) for tag in plus]),
+        minus=context.tags([words.find(tag) for tag in minus]),
         without={
             tag: links.tag(
                 [t for t in plus if t != tag], [t for t in minus if t != tag], every=every
@@ -104,18 +106,18 @@ def _turned(plus: list[str], minus: list[str], tag: str) -> tuple[list[str], lis
     return [*plus, tag], [other for other in minus if other != tag]
 
 
-def _has(desk: Desk, item: str, wanted: np.ndarray) -> bool:
+def _has(context: PageContext, item: str, wanted: np.ndarray) -> bool:
     """Whether an item has all tags."""
-    source = desk.opened.source
+    source = context.opened.source
     return bool(np.isin(wanted, source.features_of(source.bundle.items.index(item))).all())
 
 
 def _neighbours(
-    desk: Desk, known: list[str], plus: list[str], minus: list[str], every: bool
-) -> tuple[list[Chip], str]:
+    context: PageContext, known: list[str], plus: list[str], minus: list[str], every: bool
+) -> tuple[list[TagLink], str]:
     """Tags like the first one, each with a link that adds it."""
     try:
-        found = desk.opened.recommender.similar_tags(known[0], NEIGHBOURS, exclude=known)
+        found = context.opened.recommender.similar_tags(known[0], NEIGHBOURS, exclude=known)
     except RecsysError as fault:
         return [], str(fault)
-    return desk.chips(found, lambda tag: desk.links.tag([*plus, tag], minus, every=every)), ""
+    return context.chips(found, lambda tag: context.links.tag([*plus, tag], minus, every=every)), ""
