@@ -87,12 +87,7 @@ def split(
     InputError
         If too few users are eligible, or there is no timestamp to go by.
     """
-    if by_time and interactions.timestamp is None:
-        raise InputError(
-            "the interactions have no timestamp",
-            "one, to hold out the last interactions",
-            "name the column in data.timestamp_column or set split.method to 'random'",
-        )
+    require_timestamp(by_time, interactions.timestamp is not None)
     generator = np.random.default_rng(seed)
     holdouts = 1 if one_holdout else 2
     chosen = _choose_users(interactions, n, share, holdouts, generator)
@@ -107,6 +102,22 @@ def split(
         test=_part(interactions, held[1]),
         cold_items=_choose_cold(interactions, with_features, cold_share, generator),
     )
+
+
+def require_timestamp(by_time: bool, known: bool) -> None:
+    """Refuse to hold out the last interactions of users where nobody knows which they are.
+
+    Raises
+    ------
+    InputError
+        If it is asked for by time and timestamps are not known.
+    """
+    if by_time and not known:
+        raise InputError(
+            "the interactions have no timestamp",
+            "one, to hold out the last interactions",
+            "name the column in data.timestamp_column or set split.method to 'random'",
+        )
 
 
 def _choose_users(

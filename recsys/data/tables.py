@@ -22,6 +22,8 @@ import pyarrow.fs as pafs
 from recsys.base.errors import InputError
 
 Source: TypeAlias = str | Path | pd.DataFrame
+# What reading text raises: Arrow, the file system, and codecs.
+TEXT_FAULTS = (pa.ArrowException, OSError, ValueError, LookupError)
 # What Arrow and pandas raise on values that make no column: complex numbers, lone surrogates.
 UNFIT = (pa.ArrowException, OverflowError, TypeError, UnicodeError)
 
@@ -105,6 +107,36 @@ def read_table(
         return _encode_ids(table, columns, ids, path), 0
     table, malformed = _from_text(filesystem, path, columns, ids, text)
     return _encode_ids(table, columns, ids, path), malformed
+
+
+def check_table(source: str, columns: Mapping[str, str], text: TextFormat) -> None:
+    """Make sure that `read_table` will find the columns, reading the first rows at most.
+
+    Parameters
+    ----------
+    source, columns, text
+        See `read_table`.
+
+    Raises
+    ------
+    InputError
+        In the words of `read_table`, if the source is missing, empty, not what its name says, or
+        lacks a column.
+    """
+    filesystem, path = _locate(source)
+    if _is_parquet(filesystem, path):
+        with _parquet_errors(path):
+            names = pads.dataset(path, filesystem=filesystem, format="parquet").schema.names
+            _require(names, columns, path)
+        return
+    _require_codec(text.encoding)
+    try:
+        options = _csv_options(columns, (), text, Malformed())
+        with filesystem.open_input_stream(path) as stream, _undecodable_rows_unprinted():
+            pacsv.open_csv(stream, *options).close()
+    except TEXT_FAULTS as fault:
+        raise _text_fault(filesystem, path, columns, text, fault) from fault
+    _require_once(_header(filesystem, path, text), columns, path)
 
 
 def fingerprint(source: Source) -> str:
@@ -207,12 +239,20 @@ def _from_parquet(
     filesystem: pafs.FileSystem, path: str, columns: Mapping[str, str], ids: Sequence[str]
 ) -> pa.Table:
     wanted = [columns[name] for name in ids if name in columns]
-    try:
+    with _parquet_errors(path):
         options = pads.ParquetReadOptions(dictionary_columns=set(wanted))
         layout = pads.ParquetFileFormat(read_options=options)
         dataset = pads.dataset(path, filesystem=filesystem, format=layout)
         _require(dataset.schema.names, columns, path)
         table = dataset.to_table(columns=list(columns.values()))
+    return table.rename_columns(list(columns))
+
+
+@contextmanager
+def _parquet_errors(path: str) -> Iterator[None]:
+    """Say of what is no Parquet that it is none."""
+    try:
+        yield
     # A ValueError is Arrow's own for what it refuses, and Python's for a name that is no text.
     except (pa.ArrowException, ValueError, OSError) as fault:
         raise InputError(
@@ -220,7 +260,6 @@ def _from_parquet(
             "a Parquet file or a folder of Parquet files",
             "write it again, or name a text file by another ending",
         ) from fault
-    return table.rename_columns(list(columns))
 
 
 def _from_text(
@@ -232,29 +271,36 @@ def _from_text(
 ) -> tuple[pa.Table, int]:
     _require_codec(text.encoding)
     malformed = Malformed()
+    try:
+        options = _csv_options(columns, ids, text, malformed)
+        # The file system's own stream recognises the compression by the ending.
+        with filesystem.open_input_stream(path) as stream, _undecodable_rows_unprinted():
+            table = pacsv.read_csv(stream, *options)
+    except TEXT_FAULTS as fault:
+        raise _text_fault(filesystem, path, columns, text, fault) from fault
+    # Arrow takes the first of two columns of one name without a word.
+    _require_once(_header(filesystem, path, text), columns, path)
+    _require_closed_quotes(table, malformed, text, path)
+    return table.rename_columns(list(columns)), malformed.count
+
+
+def _csv_options(
+    columns: Mapping[str, str], ids: Sequence[str], text: TextFormat, malformed: Malformed
+) -> tuple[pacsv.ReadOptions, pacsv.ParseOptions, pacsv.ConvertOptions]:
+    """How Arrow is to read some text, and which columns of it."""
     # Ids are encoded while they are parsed, in many threads: a row is never a Python object.
     encoded = pa.dictionary(pa.int32(), pa.string())
     types = {own: encoded if name in ids else pa.string() for name, own in columns.items()}
     convert = pacsv.ConvertOptions(
         column_types=types, include_columns=list(columns.values()), strings_can_be_null=False
     )
-    read = pacsv.ReadOptions(encoding=text.encoding, block_size=1 << 22)
-    try:
-        parse = pacsv.ParseOptions(
-            delimiter=text.delimiter,
-            quote_char=text.quote or False,
-            escape_char=text.escape or False,
-            invalid_row_handler=malformed.skip,
-        )
-        # The file system's own stream recognises the compression by the ending.
-        with filesystem.open_input_stream(path) as stream, _undecodable_rows_unprinted():
-            table = pacsv.read_csv(stream, read, parse, convert)
-    except (pa.ArrowException, OSError, ValueError, LookupError) as fault:
-        raise _text_fault(filesystem, path, columns, text, fault) from fault
-    # Arrow takes the first of two columns of one name without a word.
-    _require_once(_header(filesystem, path, text), columns, path)
-    _require_closed_quotes(table, malformed, text, path)
-    return table.rename_columns(list(columns)), malformed.count
+    parse = pacsv.ParseOptions(
+        delimiter=text.delimiter,
+        quote_char=text.quote or False,
+        escape_char=text.escape or False,
+        invalid_row_handler=malformed.skip,
+    )
+    return pacsv.ReadOptions(encoding=text.encoding, block_size=1 << 22), parse, convert
 
 
 @contextmanager

@@ -13,30 +13,34 @@ import pyarrow.compute as pc
 from recsys.base import config
 from recsys.base.errors import InputError
 from recsys.data import persistence
-from recsys.data.features import FeatureColumns, read_features
 from recsys.data.features import encode as encode_features
+from recsys.data.features import read_features
 from recsys.data.idmap import IdMap
-from recsys.data.interactions import InteractionColumns, Interactions, read_interactions
+from recsys.data.interactions import Interactions, read_interactions
 from recsys.data.kcore import Core, density, kcore
 from recsys.data.outcomes import Encoded, HeldOut, Ingested, Size, Thresholded
+from recsys.data.sources import (
+    SOURCES,
+    Side,
+    check_input,
+    feature_columns,
+    interaction_columns,
+    sources_of,
+    text_format,
+)
 from recsys.data.splits import split as split_interactions
-from recsys.data.tables import TextFormat, fingerprint
 from recsys.store.stages import Stage, stage
 
-SOURCES = ("likes", "features", "user_features")
-
-
-def sources_of(data: config.Data) -> dict[str, str]:
-    """What is read, by content: fingerprints of the files, and how they are to be read.
-
-    Raises
-    ------
-    InputError
-        If a file is missing.
-    """
-    named = {role: getattr(data, role) for role in SOURCES}
-    found = {role: fingerprint(source) for role, source in named.items() if source}
-    return found | {"format": data.model_dump_json(exclude=set(SOURCES))}
+__all__ = [
+    "check_input",
+    "encode",
+    "ingest",
+    "load_core",
+    "look_alikes",
+    "sources_of",
+    "split",
+    "threshold",
+]
 
 
 @stage(Ingested, version=3, unkeyed=("data",))
@@ -46,16 +50,18 @@ def ingest(folder: Path, data: config.Data, sources: dict[str, str]) -> Ingested
     `sources` (see `sources_of`) names the product by content: a file that only moved is not read
     again.
     """
-    text = TextFormat(data.delimiter, data.quote, data.escape, data.encoding)
-    interactions, names, rejected = read_interactions(data.likes, _like_columns(data), text)
+    interactions, names, rejected = read_interactions(
+        data.likes, interaction_columns(data), text_format(data)
+    )
     left_out = {"likes": rejected}
     sizes: dict[str, int] = {}
     persistence.save_interactions(folder, interactions)
     persistence.write_columns(folder / "items.parquet", id=interactions.items.ids, name=names)
-    for side, source, owners in (
+    sides: tuple[tuple[Side, str | None, IdMap], ...] = (
         ("item", data.features, interactions.items),
         ("user", data.user_features, interactions.users),
-    ):
+    )
+    for side, source, owners in sides:
         if source:
             rejected, found = _ingest_features(folder, data, side, source, owners)
             left_out[f"{side} features"] = rejected
@@ -75,35 +81,12 @@ def look_alikes(ids: IdMap) -> int:
     return len(ids) - len(pc.unique(pc.utf8_lower(pc.utf8_trim_whitespace(ids.ids))))
 
 
-def _like_columns(data: config.Data) -> InteractionColumns:
-    return InteractionColumns(
-        data.user_column,
-        data.item_column,
-        data.name_column,
-        data.weight_column,
-        data.timestamp_column,
-    )
-
-
-def _owner_column(data: config.Data, side: str) -> str:
-    """What a feature file calls its owners; what the likes call them, unless said otherwise."""
-    if side == "item":
-        return data.feature_item_column or data.item_column
-    return data.feature_user_column or data.user_column
-
-
 def _ingest_features(
-    folder: Path, data: config.Data, side: str, source: str, owners: IdMap
+    folder: Path, data: config.Data, side: Side, source: str, owners: IdMap
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Write the features of one side; the rows left out by reason, and fields of `Ingested`."""
-    columns = FeatureColumns(
-        _owner_column(data, side),
-        data.feature_type_column,
-        data.feature_value_column,
-        data.feature_weight_column,
-    )
-    text = TextFormat(data.delimiter, data.quote, data.escape, data.encoding)
-    features, rejected = read_features(source, columns, text, side)
+    columns = feature_columns(data, side)
+    features, rejected = read_features(source, columns, text_format(data), side)
     known = int(pc.sum(pc.is_in(features.owners.ids, value_set=owners.ids)).as_py())
     if not known:
         raise InputError(
