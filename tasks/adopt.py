@@ -5,14 +5,14 @@ from __future__ import annotations
 from recsys.base.config import Config
 from recsys.base.errors import NotFoundError
 from recsys.data.outcomes import Encoded, HeldOut, Thresholded
-from recsys.pipeline import learning
+from recsys.pipeline import adoption
 from recsys.pipeline.outcomes import Adopted
 from recsys.store.stages import Stage
 from recsys.tracking.bundles import champion_manifest
 from recsys.tracking.client import require_registry
 from tasks.caching import cached_task
 
-_adopt = cached_task(learning.adopt)
+_adopt = cached_task(adoption.adopt)
 
 
 def adopt(
@@ -26,6 +26,6 @@ def adopt(
             "a version with the alias champion",
             "train first (recsys train), or promote a version",
         )
-    first = learning.warm_start(champion, core.digest)
-    adopted = learning.adoptable(champion)
+    first = adoption.warm_start(champion, core.digest)
+    adopted = adoption.adoptable(champion)
     return _adopt(config.storage.interim, holdouts, features, adopted, first, config.seed)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from recsys.base.config import Config
 from recsys.data.outcomes import Encoded, HeldOut
-from recsys.pipeline import learning
+from recsys.pipeline import evaluation
 from recsys.pipeline.outcomes import Chosen, Evaluated
 from recsys.store.stages import Stage
 from tasks.caching import cached_task
 
-_evaluate = cached_task(learning.evaluate)
+_evaluate = cached_task(evaluation.evaluate)
 
 
 def evaluate(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from recsys.base.config import Config
 from recsys.data.outcomes import Encoded, Thresholded
-from recsys.pipeline import learning
+from recsys.pipeline import fitting
 from recsys.pipeline.outcomes import Chosen, Evaluated, Fitted
 from recsys.store.stages import Stage
 from recsys.tracking.provenance import library_versions
 from tasks.caching import cached_task
 
-_fit = cached_task(learning.fit)
+_fit = cached_task(fitting.fit)
 
 
 def fit(

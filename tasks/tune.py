@@ -13,7 +13,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from recsys.base.config import Config
 from recsys.base.events import Event, SearchStarted, TrialDone, listening
 from recsys.data.outcomes import Encoded, HeldOut, Thresholded
-from recsys.pipeline import learning
+from recsys.pipeline import adoption, tuning
 from recsys.pipeline.outcomes import Tuned
 from recsys.store.journal import Journal
 from recsys.store.stages import Stage
@@ -23,7 +23,7 @@ from tasks.caching import cached_task
 from tasks.opening import connected, opened
 from tasks.runners import runner_pool
 
-_tune = cached_task(learning.tune)
+_tune = cached_task(tuning.tune)
 
 
 def tune(
@@ -33,8 +33,8 @@ def tune(
     tracking = config.tracking
     tracker = connected(config)  # first: it makes the database where there is none
     champion = champion_manifest(tracking.uri, config.model, tracking.patience)
-    first = learning.warm_start(champion, core.digest)
-    key = learning.tune.key(holdouts, features, search, config.seed, first)
+    first = adoption.warm_start(champion, core.digest)
+    key = tuning.tune.key(holdouts, features, search, config.seed, first)
     recorder = StudyRecorder(
         tracker,
         opened(config, key, core, "study"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,10 +25,10 @@ from recsys.evaluation.lists import (
     top_lists,
 )
 from recsys.evaluation.metric_names import LIGHTFM
-from recsys.pipeline.learning import refit
+from recsys.pipeline.fitting import refit
 from recsys.pipeline.outcomes import Evaluated, Fitted, Judged, Reason, Rival
 from recsys.ranking.metrics import precision_at_k
-from recsys.store.stages import Stage, stage
+from recsys.store.stages import Stage, stage, write_json
 
 LOOKED_AT = 5_000  # users whose lists are looked at for coverage and variety
 
@@ -63,13 +62,13 @@ def gate(
     report = None
     if rival is not None:
         report = churn(rival, challenger).as_dict()
-        _write(folder / "churn.json", report)
+        write_json(folder / "churn.json", report)
     about = {
         **verdict.as_dict(),
         "champion": None if champion is None else asdict(champion),
         "holdout": measured.outcome.holdout,
     }
-    _write(folder / "verdict.json", about)
+    write_json(folder / "verdict.json", about)
     text = as_text(verdict, report, champion)
     (folder / "verdict.md").write_text(text, encoding="utf-8")
     return Judged(
@@ -164,7 +163,3 @@ def _save_scores(
         popularity=scores.popularity,
         champion=against,
     )
-
-
-def _write(path: Path, values: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(values, indent=1, ensure_ascii=False), encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -29,7 +28,7 @@ from recsys.data.sources import (
     text_format,
 )
 from recsys.data.splits import split as split_interactions
-from recsys.store.stages import Stage, stage
+from recsys.store.stages import Stage, stage, write_json
 
 __all__ = [
     "check_input",
@@ -115,7 +114,7 @@ def threshold(folder: Path, data: Stage[Ingested], minimums: config.Threshold) -
     ids, names = _catalogue(ingested, items, core)
     persistence.write_columns(folder / "catalogue.parquet", id=ids, name=names)
     ledger = [asdict(entry) for entry in core.ledger]
-    (folder / "ledger.json").write_text(json.dumps(ledger, indent=1), encoding="utf-8")
+    write_json(folder / "ledger.json", ledger)
     return Thresholded(
         **core.interactions.counts(),
         catalogue=len(ids),

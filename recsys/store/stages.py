@@ -225,6 +225,11 @@ def intact(folder: Path) -> bool:
         return False
 
 
+def write_json(path: Path, value: Any) -> None:
+    """Write one of a product's JSON files; see `Stage.read_json`."""
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
 def read_manifest(folder: Path) -> dict[str, Any]:
     """What is written of a finished product, without its seal.
 

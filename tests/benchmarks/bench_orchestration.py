@@ -55,7 +55,7 @@ spent = {}
 BARE = (
     SETTINGS
     + """
-from recsys.pipeline import learning
+from recsys.pipeline import evaluation, fitting, tuning
 from recsys.pipeline import preparation
 workers = config.search.workers
 
@@ -69,10 +69,10 @@ data = timed(preparation.ingest, config.data, preparation.sources_of(config.data
 core = timed(preparation.threshold, data, config.threshold)
 holdouts = timed(preparation.split, data, core, config.split, config.seed)
 features = timed(preparation.encode, data, core, config.encode)
-tuned = timed(learning.tune, holdouts, features, config.search, config.seed, workers=workers)
-measured = timed(learning.evaluate, holdouts, features, tuned, config.evaluate, config.seed,
+tuned = timed(tuning.tune, holdouts, features, config.search, config.seed, workers=workers)
+measured = timed(evaluation.evaluate, holdouts, features, tuned, config.evaluate, config.seed,
                  workers=workers)
-timed(learning.fit, core, features, tuned, measured, config.fit, config.seed, {})
+timed(fitting.fit, core, features, tuned, measured, config.fit, config.seed, {})
 """
 )
 FLOW = (

@@ -41,7 +41,7 @@ def measure(runner: str, workers: int, trials: int, epochs: int, interim: Path) 
 
     from recsys.base.config import Search
     from recsys.base.events import TrialDone, listening
-    from recsys.pipeline import learning
+    from recsys.pipeline import tuning
     from tasks.runners import runner_pool
     from tests.fixtures.stages import SAMPLE, prepare
 
@@ -65,7 +65,7 @@ def measure(runner: str, workers: int, trials: int, epochs: int, interim: Path) 
             found["segment_cpu"] = (time.process_time() - cpu) / len(empty)
             with tempfile.TemporaryDirectory(dir=interim) as folder, listening(_segments(segments)):
                 start, cpu = time.perf_counter(), time.process_time()
-                made = learning.tune(
+                made = tuning.tune(
                     Path(folder), prepared.holdouts, prepared.features, search, 2016, pool=pool
                 )
                 found["wall"] = time.perf_counter() - start

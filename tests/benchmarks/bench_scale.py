@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from recsys.base import config
-from recsys.pipeline import gating, learning, preparation
+from recsys.pipeline import evaluation, fitting, gating, preparation, tuning
 from recsys.store.stages import Stage, StageFunction
 from tests.benchmarks.bench_preparation import Shape, generate
 
@@ -84,11 +84,11 @@ def pipeline(interim: Path, files: tuple[Path, Path]) -> Iterator[tuple[str, Sta
     yield run(preparation.split, made["ingest"], made["threshold"], config.Split(), SEED)
     yield run(preparation.encode, made["ingest"], made["threshold"], config.Encode())
     holdouts, features = made["split"], made["encode"]
-    yield run(learning.tune, holdouts, features, search, SEED, (), search.workers)
+    yield run(tuning.tune, holdouts, features, search, SEED, (), search.workers)
     options = config.Evaluate(als_trials=1)
-    yield run(learning.evaluate, holdouts, features, made["tune"], options, SEED, workers=2)
+    yield run(evaluation.evaluate, holdouts, features, made["tune"], options, SEED, workers=2)
     fit = made["threshold"], features, made["tune"], made["evaluate"], config.Fit(), SEED, {}
-    yield run(learning.fit, *fit)
+    yield run(fitting.fit, *fit)
     judged = holdouts, features, made["evaluate"], made["fit"], None, config.Gate(), SEED
     yield run(gating.gate, *judged)
 
@@ -112,7 +112,7 @@ def apart(function: Callable[..., Any], *arguments: Any, **options: Any) -> tupl
 
 def _call(name: str, arguments: Any, options: Any, answer: Connection) -> None:
     # By name, for a stage hides the function that it was made of.
-    rooms = (preparation, learning, gating, sys.modules[__name__])
+    rooms = (preparation, tuning, evaluation, fitting, gating, sys.modules[__name__])
     function = next(getattr(room, name) for room in rooms if hasattr(room, name))
     # What the imports took is not counted; the memory they need is.
     start, imported = time.monotonic(), time.process_time()

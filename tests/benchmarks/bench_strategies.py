@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from recsys.base.config import Config, load_config
-from recsys.pipeline import learning, preparation
+from recsys.pipeline import evaluation, preparation, tuning
 from tests.benchmarks.bench_search import SAMPLE, data_sets
 
 
@@ -44,8 +44,8 @@ def study(config: Config, workers: int) -> dict[str, Any]:
     core = preparation.threshold(interim, ingested, config.threshold)
     holdouts = preparation.split(interim, ingested, core, config.split, config.seed)
     features = preparation.encode(interim, ingested, core, config.encode)
-    tuned = learning.tune(interim, holdouts, features, config.search, config.seed, workers=workers)
-    measured = learning.evaluate(
+    tuned = tuning.tune(interim, holdouts, features, config.search, config.seed, workers=workers)
+    measured = evaluation.evaluate(
         interim, holdouts, features, tuned, config.evaluate, config.seed, workers=workers
     )
     return {

@@ -16,7 +16,7 @@ from prefect.context import FlowRunContext
 
 from recsys.base.config import Data, Search
 from recsys.base.errors import ConfigError
-from recsys.pipeline import learning
+from recsys.pipeline import tuning
 from recsys.store.stages import Stage
 from tasks.runners import runner_pool, task_runner
 from tests.fixtures.planted import write_planted
@@ -37,7 +37,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 def expected(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The study without any of Prefect's."""
     folder = tmp_path_factory.mktemp("bare")
-    return learning.tune(folder, prepared.holdouts, prepared.features, SEARCH, 3).digest
+    return tuning.tune(folder, prepared.holdouts, prepared.features, SEARCH, 3).digest
 
 
 def require(runner: str) -> None:
@@ -58,9 +58,7 @@ def test_every_runner_makes_the_same_study(
     @task(cache_policy=NO_CACHE)
     def tune(unsendable: Iterator[int]) -> Stage:
         with runner_pool(search) as pool:
-            return learning.tune(
-                tmp_path, prepared.holdouts, prepared.features, search, 3, pool=pool
-            )
+            return tuning.tune(tmp_path, prepared.holdouts, prepared.features, search, 3, pool=pool)
 
     @flow(name="study")
     def study() -> tuple[str, str]:
@@ -114,9 +112,7 @@ def test_a_cluster_that_is_there_is_used(prepared: Prepared, expected: str, tmp_
     ) as cluster:
         search = SEARCH.model_copy(update={"runner": "dask", "cluster": cluster.scheduler_address})
         with runner_pool(search) as pool:
-            made = learning.tune(
-                tmp_path, prepared.holdouts, prepared.features, search, 3, pool=pool
-            )
+            made = tuning.tune(tmp_path, prepared.holdouts, prepared.features, search, 3, pool=pool)
         assert made.digest == expected
         # It goes on when the run is over.
         assert cluster.scheduler.workers

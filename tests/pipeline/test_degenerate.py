@@ -13,7 +13,7 @@ import pytest
 
 from recsys.base.config import Data, Encode, Evaluate, Fit, Range, Search, Split, Threshold
 from recsys.base.errors import InputError
-from recsys.pipeline import learning, preparation
+from recsys.pipeline import evaluation, fitting, preparation, tuning
 from recsys.pipeline.outcomes import Evaluated, Tuned
 from recsys.recommend.recommender import Recommender
 from recsys.store.stages import Stage
@@ -65,10 +65,10 @@ def train(
     holdouts = preparation.split(interim, ingested, core, Split(n=n), seed)
     features = preparation.encode(interim, ingested, core, Encode())
     search = Search(trials=3, max_epochs=6, batch=2, space=space)
-    tuned = learning.tune(interim, holdouts, features, search, seed)
+    tuned = tuning.tune(interim, holdouts, features, search, seed)
     options = Evaluate(als_trials=1, bootstrap_samples=50)
-    measured = learning.evaluate(interim, holdouts, features, tuned, options, seed)
-    fitted = learning.fit(interim, core, features, tuned, measured, Fit(), seed, {})
+    measured = evaluation.evaluate(interim, holdouts, features, tuned, options, seed)
+    fitted = fitting.fit(interim, core, features, tuned, measured, Fit(), seed, {})
     return Trained(tuned, measured, Recommender.load(fitted.file("bundle")))
 
 

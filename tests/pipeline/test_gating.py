@@ -16,7 +16,7 @@ from recsys.bundle import Bundle, Seen, load_bundle, read_manifest, save_bundle
 from recsys.data import persistence
 from recsys.evaluation.comparison import Tried
 from recsys.models.popularity import Popularity
-from recsys.pipeline import learning
+from recsys.pipeline import adoption, evaluation, fitting
 from recsys.pipeline.gating import gate
 from recsys.pipeline.outcomes import Adopted, Evaluated, Fitted, Judged, Rival
 from recsys.pipeline.preparation import load_core
@@ -49,10 +49,10 @@ def night(prepared: Prepared, folder: Path, configuration: dict[str, Any], epoch
     tried = {"none": Tried(configuration, epochs)}
     found = Adopted(configuration=configuration, epochs=epochs, strategies=tried)
     tuned = Stage("adopt", str(folder), "", str(found), found)
-    measured = learning.evaluate(folder, prepared.holdouts, prepared.features, tuned, OPTIONS, SEED)
-    fitted = learning.fit(
-        folder, prepared.core, prepared.features, tuned, measured, Fit(), SEED, {}
+    measured = evaluation.evaluate(
+        folder, prepared.holdouts, prepared.features, tuned, OPTIONS, SEED
     )
+    fitted = fitting.fit(folder, prepared.core, prepared.features, tuned, measured, Fit(), SEED, {})
     return Night(prepared, measured, fitted)
 
 
@@ -113,7 +113,7 @@ def test_the_champion_is_measured_refit_and_not_as_it_is(
     found = pq.read_table(verdict.file("per_user.parquet")).column("champion").to_numpy()
     parts = persistence.load_split(Path(good.prepared.holdouts.path))
     known = parts.train + parts.validation
-    again = learning.refit(known, {**GOOD, "epochs": 15}, good.prepared.features, SEED).factors
+    again = fitting.refit(known, {**GOOD, "epochs": 15}, good.prepared.features, SEED).factors
     assert found.tolist() == precision_at_k(again, parts.test, known, 5).tolist()
     # The champion has seen these very likes: measured as it is it would look better.
     itself = precision_at_k(load_bundle(good.bundle).factors, parts.test, known, 5)
@@ -159,7 +159,7 @@ def test_a_champion_that_cannot_be_trained_any_more_does_not_block_the_way(
     assert "cannot be trained on today's data" in verdict.file("verdict.md").read_text()
     parts = persistence.load_split(Path(good.prepared.holdouts.path))
     with pytest.raises(InputError, match="diverged"):
-        learning.refit(parts.train, wild, good.prepared.features, SEED)
+        fitting.refit(parts.train, wild, good.prepared.features, SEED)
 
 
 def test_a_champion_of_an_earlier_release_is_adopted_started_from_and_judged(
@@ -183,10 +183,10 @@ def test_a_champion_of_an_earlier_release_is_adopted_started_from_and_judged(
         **GOOD, "strategy": "mapped", "content_blending": 1.0, "user_blending": 0.25, "epochs": 9,
     }  # fmt: skip
     manifest = read_manifest(champion)
-    assert learning.adoptable(manifest) == new
-    assert learning.warm_start(manifest, good.prepared.core.digest) == [GOOD]
-    adopted = learning.adopt(
-        folder, good.prepared.holdouts, good.prepared.features, learning.adoptable(manifest), [],
+    assert adoption.adoptable(manifest) == new
+    assert adoption.warm_start(manifest, good.prepared.core.digest) == [GOOD]
+    adopted = adoption.adopt(
+        folder, good.prepared.holdouts, good.prepared.features, adoption.adoptable(manifest), [],
         SEED,
     )  # fmt: skip
     assert adopted.outcome.strategies["mapped"].configuration["user_blending"] == 0.25
@@ -194,7 +194,7 @@ def test_a_champion_of_an_earlier_release_is_adopted_started_from_and_judged(
     found = pq.read_table(verdict.file("per_user.parquet")).column("champion").to_numpy()
     parts = persistence.load_split(Path(good.prepared.holdouts.path))
     known = parts.train + parts.validation
-    again = learning.refit(known, new, good.prepared.features, SEED).factors
+    again = fitting.refit(known, new, good.prepared.features, SEED).factors
     assert found.tolist() == precision_at_k(again, parts.test, known, 5).tolist()
 
 

@@ -12,7 +12,7 @@ from recsys.base.config import Data, Encode, Search, Split, Threshold
 from recsys.base.errors import InputError
 from recsys.data import persistence
 from recsys.data.interactions import read_interactions
-from recsys.pipeline import learning, preparation
+from recsys.pipeline import preparation, tuning
 from recsys.store.stages import read_manifest
 from tests.fixtures.paths import ROOT
 from tests.fixtures.planted import write_planted
@@ -282,5 +282,5 @@ def test_how_features_are_to_be_used_is_part_of_their_content(
     assert files[0] == files[1]
     assert (ours.outcome.identity, theirs.outcome.identity) == (True, False)
     assert ours.digest != theirs.digest
-    keys = [learning.tune.key(sample.holdouts, made, Search(), 1) for made in (ours, theirs)]
+    keys = [tuning.tune.key(sample.holdouts, made, Search(), 1) for made in (ours, theirs)]
     assert keys[0] != keys[1]

@@ -16,7 +16,7 @@ from recsys.base.config import Data, Search
 from recsys.base.events import Event, Note, listening
 from recsys.models.configuration import LightFMParameters
 from recsys.models.lightfm import Training
-from recsys.pipeline import learning
+from recsys.pipeline import tuning
 from recsys.store.exchange import Exchange
 from recsys.tuning.checkpoints import CheckpointStore, FileCheckpoints, MemoryCheckpoints
 from recsys.tuning.search import Budget, Study, run_study
@@ -157,10 +157,10 @@ def test_the_setting_changes_neither_the_key_nor_the_product(tmp_path: Path) -> 
     search = Search(trials=3, max_epochs=60, batch=2, space=space)
     tight = search.model_copy(update={"checkpoint_bytes": 0})
     arguments = prepared.holdouts, prepared.features
-    assert learning.tune.key(*arguments, tight, 3) == learning.tune.key(*arguments, search, 3)
+    assert tuning.tune.key(*arguments, tight, 3) == tuning.tune.key(*arguments, search, 3)
     events: list[Event] = []
     with listening(events.append):
-        bounded = learning.tune(tmp_path / "tight", *arguments, tight, 3)
+        bounded = tuning.tune(tmp_path / "tight", *arguments, tight, 3)
     assert any("wait in files" in text for text in said(events))
-    assert bounded.digest == learning.tune(tmp_path / "loose", *arguments, search, 3).digest
+    assert bounded.digest == tuning.tune(tmp_path / "loose", *arguments, search, 3).digest
     assert {p.name for p in Path(bounded.path).iterdir()} == {"manifest.json", "study.json"}

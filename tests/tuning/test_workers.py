@@ -15,7 +15,7 @@ from recsys.base.config import Data, Search
 from recsys.base.errors import InputError
 from recsys.models.configuration import LightFMParameters
 from recsys.models.lightfm import Training
-from recsys.pipeline import learning
+from recsys.pipeline import tuning
 from recsys.store.exchange import Exchange, fetch_stage
 from recsys.store.stages import Outcome, Stage
 from recsys.tuning.checkpoints import FileCheckpoints
@@ -88,9 +88,7 @@ def test_one_study_in_threads_in_processes_and_through_a_store(
     prepared: Prepared, store: str, tmp_path: Path
 ) -> None:
     def digest(name: str, **who: object) -> str:
-        made = learning.tune(
-            tmp_path / name, prepared.holdouts, prepared.features, SEARCH, 3, **who
-        )
+        made = tuning.tune(tmp_path / name, prepared.holdouts, prepared.features, SEARCH, 3, **who)
         # Nothing of the models under way is left in the product.
         assert {p.name for p in Path(made.path).iterdir()} == {"manifest.json", "study.json"}
         return made.digest

@@ -1,0 +1,66 @@
+"""Adoption: the champion's configuration taken over, by a stage without a search or by a search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from recsys.data.outcomes import Encoded, HeldOut
+from recsys.evaluation.comparison import Tried
+from recsys.models.configuration import HYBRID_NAMES, parse_configuration
+from recsys.pipeline.outcomes import Adopted
+from recsys.store.stages import Stage, stage, write_json
+from recsys.tuning.space import Configuration
+
+
+def adoptable(champion: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a champion's manifest, the configuration to refit: `epochs` is among it.
+
+    How much items to come keep of their features is found out anew on the data of the day.
+    """
+    return {name: v for name, v in champion["configuration"].items() if name != "cold_blending"}
+
+
+@stage(Adopted, version=3)
+def adopt(
+    folder: Path,
+    holdouts: Stage[HeldOut],
+    features: Stage[Encoded],
+    adopted: Mapping[str, Any],
+    started_from: Sequence[Configuration],
+    seed: int,
+) -> Adopted:
+    """The champion's configuration in the place of a search's winner; nothing is trained.
+
+    `adopted` see `adoptable`. Holdouts, features and seed are what it will be fitted on: they name
+    the product. `started_from` is handed on to the next search.
+    """
+    configuration = {name: value for name, value in adopted.items() if name != "epochs"}
+    epochs = adopted["epochs"]
+    strategy = parse_configuration(configuration)[1].strategy
+    tried: dict[str, Tried] = {strategy: Tried(configuration, epochs)}
+    if strategy == "mapped":
+        plain = {name: v for name, v in configuration.items() if name not in HYBRID_NAMES}
+        tried = {"none": Tried({"strategy": "none", **plain}, epochs), **tried}
+    write_json(folder / "study.json", {"configuration": configuration, "epochs": epochs})
+    return Adopted(
+        configuration=configuration,
+        epochs=epochs,
+        strategies=tried,
+        started_from=tuple(started_from),
+    )
+
+
+def warm_start(champion: Mapping[str, Any] | None, data_fingerprint: str) -> list[Configuration]:
+    """The configurations a search starts from, given the champion's manifest.
+
+    On new data that is the champion's own configuration. On the data the champion was made from
+    it is what its own search started from: the same search, which need not be made again.
+    """
+    if champion is None:
+        return []
+    if champion["data_fingerprint"] == data_fingerprint:
+        return list(champion["started_from"])
+    left_out = HYBRID_NAMES | {"epochs"}
+    return [{n: v for n, v in champion["configuration"].items() if n not in left_out}]

@@ -1,0 +1,125 @@
+"""Fitting: the winner's configuration trained on all interactions, as a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import scipy.sparse as sp
+from threadpoolctl import threadpool_limits
+
+from recsys.base import config
+from recsys.bundle import Bundle, Seen, save_bundle
+from recsys.data import persistence
+from recsys.data.idmap import IdMap
+from recsys.data.interactions import Interactions
+from recsys.data.outcomes import Encoded, Thresholded
+from recsys.evaluation.cold_start import learn_item_foldin
+from recsys.evaluation.metric_names import LIGHTFM
+from recsys.models.foldin import learn_foldin
+from recsys.models.hybrid import HybridModel, fit_hybrid
+from recsys.pipeline.outcomes import Chosen, Evaluated, Fitted
+from recsys.pipeline.preparation import load_core
+from recsys.store.stages import Stage, stage
+from recsys.tuning.problems import load_sides
+
+
+def refit(
+    interactions: sp.csr_matrix,
+    configuration: Mapping[str, Any],
+    features: Stage[Encoded],
+    seed: int,
+    threads: int = 1,
+) -> HybridModel:
+    """Train a configuration, whoever found it and when, on these interactions.
+
+    Parameters
+    ----------
+    interactions : csr_matrix (n_users, n_items)
+    configuration : mapping
+        Hyper-parameters and the plan for features, the number of `epochs` among them.
+    features : Stage
+        Of `encode`.
+    seed : int
+    threads : int
+
+    Raises
+    ------
+    InputError
+        If training diverges.
+    """
+    values = {name: value for name, value in configuration.items() if name != "epochs"}
+    sides = load_sides(features, interactions.shape)
+    return fit_hybrid(interactions, values, configuration["epochs"], seed, sides, threads)
+
+
+@stage(Fitted, version=7, unkeyed=("versions",))
+def fit(
+    folder: Path,
+    core: Stage[Thresholded],
+    features: Stage[Encoded],
+    tuned: Stage[Chosen],
+    measured: Stage[Evaluated],
+    options: config.Fit,
+    seed: int,
+    versions: Mapping[str, str],
+) -> Fitted:
+    """Train the winner's configuration on all interactions and write the portable bundle."""
+    interactions = load_core(core)
+    matrix = interactions.matrix()
+    configuration = tuned.outcome.trained
+    # How much new items with few likes keep of their features was found out by serving some.
+    if blending := measured.read_json("strategies.json").get("cold_blending"):
+        configuration["cold_blending"] = blending
+    # Sums of products differ in their last bits with the threads that share them, and a model that
+    # is made again would be another version. LightFM's own threads are none of these.
+    with threadpool_limits(1, user_api="blas"):
+        model = refit(matrix, configuration, features, seed, options.threads)
+    board = measured.read_json("leaderboard.json")
+    winner = next(entry for entry in board if entry["model"] == LIGHTFM)
+    about = {
+        "data_fingerprint": core.digest,
+        "configuration": configuration,
+        "started_from": list(tuned.outcome.started_from),
+        "seed": seed,
+        "counts": interactions.counts(),
+        "metrics": winner["metrics"],
+        "holdout": measured.outcome.holdout,
+        "library_versions": dict(versions),
+    }
+    (folder / "bundle").mkdir()
+    with threadpool_limits(1, user_api="blas"):
+        bundle = _bundle(model, core, interactions, about)
+    save_bundle(folder / "bundle", bundle)
+    return Fitted(
+        **interactions.counts(),
+        components=model.factors.n_components,
+        catalogue=len(bundle.items),
+    )
+
+
+def _bundle(
+    model: HybridModel,
+    core: Stage[Thresholded],
+    interactions: Interactions,
+    about: Mapping[str, Any],
+) -> Bundle:
+    """The model with the whole catalogue, as far as its features are known, and the fold-ins."""
+    matrix = interactions.matrix()
+    factors = model.catalogue()
+    catalogue = Path(core.path) / "catalogue.parquet"
+    names = persistence.load_names(catalogue)
+    return Bundle(
+        factors,
+        interactions.users,
+        IdMap(persistence.load_ids(catalogue, "item").ids.slice(0, factors.n_items), "item"),
+        None if names is None else names.slice(0, factors.n_items),
+        Seen(matrix.indptr, matrix.indices),
+        about,
+        trained=model.factors.n_items,
+        item_features=model.item,
+        user_features=model.user,
+        user_foldin=learn_foldin(model.factors, matrix),
+        item_foldin=learn_item_foldin(model.own, matrix),
+    )

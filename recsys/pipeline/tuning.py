@@ -1,0 +1,149 @@
+"""Tuning: hyper-parameters searched on the validation holdout, as a stage."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from recsys.base import config
+from recsys.base.errors import InputError
+from recsys.data import persistence
+from recsys.data.outcomes import Encoded, HeldOut
+from recsys.evaluation.comparison import Tried
+from recsys.pipeline.outcomes import Tuned
+from recsys.store.exchange import Exchange
+from recsys.store.stages import Stage, stage, write_json
+from recsys.tuning.article import article_study
+from recsys.tuning.checkpoints import FileCheckpoints, MemoryCheckpoints
+from recsys.tuning.problems import load_problem
+from recsys.tuning.search import NullRecorder, Recorder
+from recsys.tuning.space import Configuration
+from recsys.tuning.study import best_by_strategy, best_of, study_strategies
+from recsys.tuning.trials import Problem, TrialResult
+from recsys.tuning.workers import Pool, RemoteProblem, RemoteWorkers, ThreadWorkers, Workers
+
+
+@stage(Tuned, version=9, unkeyed=("recorder", "workers", "pool", "exchange"))
+def tune(
+    folder: Path,
+    holdouts: Stage[HeldOut],
+    features: Stage[Encoded],
+    search: config.Search | config.Article,
+    seed: int,
+    started_from: Sequence[Configuration] = (),
+    workers: int = 1,
+    recorder: Recorder | None = None,
+    pool: Pool | None = None,
+    exchange: str | None = None,
+) -> Tuned:
+    """Search hyper-parameters on the validation holdout, our way or the founding article's.
+
+    `started_from` are configurations that did well before, on other data; they are tried early.
+    So many `workers` are threads of this process, unless a `pool` is given: segments of trials run
+    there. Where that is other processes, they read the stages and leave their models in a folder
+    or at a URL, `exchange`; by default below the interim folder. The article's searches make one
+    trial after the other, in this process.
+    """
+    if isinstance(search, config.Article):
+        problem = load_problem(holdouts, features, seed, masked=False)
+        study = article_study(problem, search, seed, recorder or NullRecorder())
+    else:
+        problem = load_problem(holdouts, features, seed)
+        with _workers(
+            problem, holdouts, features, search, folder.resolve(), workers, pool, exchange
+        ) as trained_by:
+            study = study_strategies(
+                problem,
+                search,
+                seed,
+                started_from=started_from,
+                cold_items=persistence.load_cold_items(Path(holdouts.path)),
+                workers=trained_by,
+                recorder=recorder,
+            )
+    best = best_of(study.trials)
+    if best is None or best.best is None or best.precision == 0.0:
+        raise _nothing_learned(study.trials)
+    outcome = {
+        "configuration": best.configuration,
+        "epochs": best.best.epoch,
+        "precision_at_5": best.precision,
+        "trial": best.number,
+        "ended": study.ended,
+        "trials": [_as_dict(trial) for trial in study.trials],
+    }
+    write_json(folder / "study.json", outcome)
+    return Tuned(
+        trials=len(study.trials),
+        precision_at_5=best.precision,
+        epochs=best.best.epoch,
+        configuration=best.configuration,
+        strategies={
+            name: Tried(trial.configuration, trial.best.epoch)
+            for name, trial in best_by_strategy(study.trials).items()
+            if trial.best is not None
+        },
+        ended=study.ended,
+        started_from=tuple(started_from),
+    )
+
+
+def _nothing_learned(trials: Sequence[TrialResult]) -> InputError:
+    diverged = sum(trial.status == "diverged" for trial in trials)
+    if diverged == len(trials):
+        return InputError(
+            f"all {diverged} trials diverged (such as: {trials[0].reason})",
+            "a trial whose numbers stay finite",
+            "narrow search.space to smaller learning rates",
+        )
+    said = f", {diverged} of them diverged" if diverged else ""
+    return InputError(
+        f"none of {len(trials)} trials learned anything (best precision_at_5 is 0{said})",
+        "a trial that ranks some held-out item among the first 5",
+        "make more trials, or check that the likes are not random",
+    )
+
+
+def _as_dict(trial: TrialResult) -> dict[str, Any]:
+    return {
+        "number": trial.number,
+        "configuration": trial.configuration,
+        "status": trial.status,
+        "reason": trial.reason,
+        "precision_at_5": trial.precision,
+        # Seconds differ from run to run; the product must not, so they stay in the tracking.
+        "curve": list(zip(trial.epochs, trial.values, strict=True)),
+    }
+
+
+@contextmanager
+def _workers(
+    problem: Problem,
+    holdouts: Stage[HeldOut],
+    features: Stage[Encoded],
+    search: config.Search,
+    folder: Path,
+    threads: int,
+    pool: Pool | None,
+    exchange: str | None,
+) -> Iterator[Workers]:
+    """The workers of a study, threads of this process or those of a pool.
+
+    Models that wait in files do so in a folder of their own, which is removed at the end.
+    """
+    shared = pool is None or pool.shares_memory
+    place = Exchange(str(folder) if shared or exchange is None else exchange)
+    models = place.below(f"models-{uuid.uuid4().hex}")
+    with ExitStack() as stack:
+        stack.callback(models.clear)
+        if pool is not None and not shared:
+            remote = RemoteProblem(place.give(holdouts), place.give(features), problem.seed, models)
+            yield RemoteWorkers(remote, pool.submit)
+            return
+        executor = pool or stack.enter_context(ThreadPoolExecutor(threads))
+        checkpoints = MemoryCheckpoints(search.checkpoint_bytes, FileCheckpoints(models))
+        yield ThreadWorkers(problem, executor.submit, checkpoints)
