@@ -17,13 +17,13 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
-from recsys.store.locks import claim, release
+from recsys.store.locks import Lock, try_lock
 
 FOLDER = ".runs"  # of locks, in the folder for products
 FORGOTTEN = 30 * 86_400  # seconds after which a run that no server knows is nobody's business
 UNFINISHED = {StateType.RUNNING, StateType.CANCELLING, StateType.PENDING}
 
-_held: dict[UUID, tuple[Path, int]] = {}
+_held: dict[UUID, Lock] = {}
 
 
 def begun(flow: Any, flow_run: FlowRun, state: Any) -> None:
@@ -35,28 +35,31 @@ def begun(flow: Any, flow_run: FlowRun, state: Any) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if flow_run.id not in _held:
         # Locked before it has its name, so that nobody finds it free.
-        unnamed, path = folder / f"{flow_run.id}.new", folder / f"{flow_run.id}.lock"
-        held = claim(unnamed)
-        assert held is not None, "a new run's lock is its own"
-        unnamed.rename(path)
-        _held[flow_run.id] = path, held
+        lock = try_lock(folder / f"{flow_run.id}.new")
+        assert lock is not None, "a new run's lock is its own"
+        _held[flow_run.id] = lock.rename(folder / f"{flow_run.id}.lock")
+    own = _held[flow_run.id].path
     for path in folder.glob("*.lock"):
-        _look(path)
+        if path != own:
+            _look(path)
 
 
 def over(flow: Any, flow_run: FlowRun, state: Any) -> None:
-    """Let go of this run's lock (for the hooks of every end)."""
+    """Release this run's lock (for the hooks of every end)."""
     if flow_run.id in _held:
-        release(*_held.pop(flow_run.id))
+        _held.pop(flow_run.id).release()
 
 
 def _look(path: Path) -> None:
-    taken = claim(path)
-    if taken is None:  # its process lives
+    """Say that the run of a lock has crashed, if the lock is free."""
+    lock = try_lock(path)
+    if lock is None:  # its process lives
         return
+    old = time.time() - path.stat().st_mtime > FORGOTTEN
+    # Where locks keep nobody out, a free one says nothing of its run.
+    known = lock.exclusive and _told(UUID(path.stem))
     # One of another server is kept: there it may be asked for some day.
-    known = _told(UUID(path.stem)) or time.time() - path.stat().st_mtime > FORGOTTEN
-    release(path, taken, remove=known)
+    lock.release(remove=known or old)
 
 
 def _told(run_id: UUID) -> bool:
