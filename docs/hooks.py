@@ -24,9 +24,10 @@ EXPERIMENTS = DOCS / "experiments"
 NOTEBOOK = "tutorials/dataframe.ipynb"
 # In the order in which they build on each other, the most used ones first.
 PACKAGES = (
-    "recsys", "recsys.recommend", "recsys.models", "recsys.data", "recsys.ranking",
-    "recsys.evaluation", "recsys.tuning", "recsys.bundle", "recsys.serving", "recsys.tracking",
-    "recsys.pipeline", "recsys.store", "recsys.base", "recsys.gallery", "recsys.cli",
+    "recsys", "recsys.notebook", "recsys.recommend", "recsys.models", "recsys.data",
+    "recsys.ranking", "recsys.evaluation", "recsys.tuning", "recsys.bundle",
+    "recsys.serving", "recsys.tracking", "recsys.pipeline", "recsys.store", "recsys.base",
+    "recsys.gallery", "recsys.cli",
 )  # fmt: skip
 
 

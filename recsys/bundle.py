@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,11 +21,15 @@ from recsys.base.errors import InputError, NotFoundError
 from recsys.data.idmap import IdMap
 from recsys.models.configuration import with_current_names
 from recsys.models.content import Profiles
-from recsys.models.foldin import FoldIn
+from recsys.models.foldin import FoldIn, learn_foldin, learn_item_foldin
 from recsys.models.mapping import Mapping as FeatureMapping
 from recsys.models.side import SideInformation, Vocabulary
 from recsys.ranking.factors import Factors
 from recsys.store.checksums import file_checksums, find_damage, seal
+
+if TYPE_CHECKING:  # opening a bundle needs neither SciPy nor LightFM
+    from recsys.data.interactions import Interactions
+    from recsys.models.hybrid import HybridModel
 
 SCHEMA_VERSION = 3
 SEALED = 3  # from this version on a manifest has a checksum of itself
@@ -81,6 +85,44 @@ class Bundle:
     user_features: SideInformation | None = None
     user_foldin: FoldIn | None = None
     item_foldin: FoldIn | None = None
+
+
+def assemble(
+    model: HybridModel,
+    interactions: Interactions,
+    items: IdMap,
+    names: pa.Array | None,
+    about: Mapping[str, Any],
+) -> Bundle:
+    """The bundle of a trained model: with it the whole catalogue and the fold-ins.
+
+    Parameters
+    ----------
+    model : HybridModel
+    interactions : Interactions
+        What it was trained on.
+    items : IdMap
+        Of the catalogue: the trained items first. Behind them only those are kept that the model
+        has a vector for from their features.
+    names : pyarrow string array (len(items),) or None
+    about : mapping
+        What the manifest says.
+    """
+    matrix = interactions.matrix()
+    factors = model.catalogue()
+    return Bundle(
+        factors,
+        interactions.users,
+        IdMap(items.ids.slice(0, factors.n_items), "item"),
+        None if names is None else names.slice(0, factors.n_items),
+        Seen(matrix.indptr, matrix.indices),
+        about,
+        trained=model.factors.n_items,
+        item_features=model.item,
+        user_features=model.user,
+        user_foldin=learn_foldin(model.factors, matrix),
+        item_foldin=learn_item_foldin(model.own, matrix),
+    )
 
 
 def save_bundle(folder: Path, bundle: Bundle) -> None:

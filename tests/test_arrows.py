@@ -15,7 +15,7 @@ from tests.fixtures.source import python_files
 # The packages of recsys, from the ground up: one may import those before it, and itself.
 ORDER = (
     "_lazy", "base", "store", "data", "ranking", "models", "bundle", "tuning", "evaluation",
-    "recommend", "tracking", "serving", "pipeline", "gallery", "cli",
+    "recommend", "notebook", "tracking", "serving", "pipeline", "gallery", "cli",
 )  # fmt: skip
 MLFLOW_ROOMS = {"tracking", "serving"}
 WEB = {"starlette", "fastapi", "uvicorn", "jinja2", "h11"}

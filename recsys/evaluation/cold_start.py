@@ -17,8 +17,8 @@ from recsys.base.arrays import Float32Array, Float64Array, IntArray
 from recsys.evaluation.holdouts import Estimate
 from recsys.evaluation.metric_names import COLD_METRICS
 from recsys.models.content import Profiles
-from recsys.models.foldin import FoldIn, learn_foldin, pool_item_vectors
-from recsys.models.hybrid import HybridModel, profile_matrix, transposed
+from recsys.models.foldin import FoldIn, learn_foldin, learn_item_foldin, pool_item_vectors
+from recsys.models.hybrid import HybridModel, profile_matrix
 from recsys.models.mapping import Mapping as FeatureMapping
 from recsys.ranking.factors import Factors
 from recsys.ranking.metrics import bootstrap_interval, evaluate, paired_bootstrap, precision_at_k
@@ -214,11 +214,6 @@ def _precision_of_blend(
     vectors = (1 - share) * own + share * tagged.item_factors
     factors = replace(tagged, item_factors=vectors.astype(np.float32))
     return float(precision_at_k(factors, rest, known=masked, k=5).mean())
-
-
-def learn_item_foldin(factors: Factors, likes: sp.csr_matrix) -> FoldIn:
-    """The map from the vectors of the users who like an item to that of the item."""
-    return learn_foldin(transposed(factors), likes.T.tocsr())
 
 
 def own_vectors(model: HybridModel, foldin: FoldIn, likers: sp.csr_matrix) -> Float32Array:

@@ -16,6 +16,7 @@ References
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -87,6 +88,18 @@ def learn_foldin(factors: Factors, likes: Rows, penalty: float = RIDGE) -> FoldI
     products = inputs.T @ factors.user_factors[trained].astype(np.float64)
     matrix = np.linalg.solve(gram + penalty * scale * np.eye(d), products)
     return FoldIn(np.asarray(matrix, np.float32))
+
+
+def learn_item_foldin(factors: Factors, likes: Any) -> FoldIn:
+    """The map from the vectors of the users who like an item to that of the item.
+
+    Parameters
+    ----------
+    factors : Factors
+    likes : csr_matrix (n_users, n_items)
+        What the factors were trained on.
+    """
+    return learn_foldin(factors.transposed(), likes.T.tocsr())
 
 
 def blend_users(factors: Factors, likes: Rows, share: float) -> Factors:

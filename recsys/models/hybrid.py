@@ -142,7 +142,7 @@ class LightFM(FactorModel):
 
     lightfm: LightFMParameters = field(default_factory=_default_parameters)
     hybrid: HybridParameters = field(default_factory=HybridParameters)
-    epochs: int = 50
+    epochs: int = 30
 
     def __post_init__(self) -> None:
         require_number("epochs", self.epochs, 1, 1_000_000, whole=True)
@@ -312,7 +312,7 @@ def map_features(
     for name, side in sides.named().items():
         likes = count_likes(interactions, name)
         profiles = side.profiles()
-        turned = own if name == "item" else transposed(own)
+        turned = own if name == "item" else own.transposed()
         mapping = fit_mapping(
             profiles, turned, np.flatnonzero(likes), parameters.penalty, parameters.bias_gain
         )
@@ -338,13 +338,6 @@ def with_catalogue(factors: Factors, item: SideInformation | None) -> Factors:
         factors,
         item_factors=np.vstack([factors.item_factors, vectors]).astype(np.float32),
         item_biases=np.concatenate([factors.item_biases, biases]).astype(np.float32),
-    )
-
-
-def transposed(factors: Factors) -> Factors:
-    """Users in the place of items, and items in that of users."""
-    return Factors(
-        factors.item_factors, factors.user_factors, factors.item_biases, factors.user_biases
     )
 
 

@@ -10,14 +10,10 @@ import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
 from recsys.base import config
-from recsys.bundle import Bundle, Seen, save_bundle
+from recsys.bundle import assemble, save_bundle
 from recsys.data import persistence
-from recsys.data.idmap import IdMap
-from recsys.data.interactions import Interactions
 from recsys.data.outcomes import Encoded, Thresholded
-from recsys.evaluation.cold_start import learn_item_foldin
 from recsys.evaluation.metric_names import LIGHTFM
-from recsys.models.foldin import learn_foldin
 from recsys.models.hybrid import HybridModel, fit_hybrid
 from recsys.pipeline.outcomes import Chosen, Evaluated, Fitted
 from recsys.pipeline.preparation import load_core
@@ -38,7 +34,7 @@ def refit(
     ----------
     interactions : csr_matrix (n_users, n_items)
     configuration : mapping
-        Hyper-parameters and the plan for features, the number of `epochs` among them.
+        Hyper-parameters and those of features, the number of `epochs` among them.
     features : Stage
         Of `encode`.
     seed : int
@@ -89,37 +85,14 @@ def fit(
         "library_versions": dict(versions),
     }
     (folder / "bundle").mkdir()
+    catalogue = Path(core.path) / "catalogue.parquet"
     with threadpool_limits(1, user_api="blas"):
-        bundle = _bundle(model, core, interactions, about)
+        items = persistence.load_ids(catalogue, "item")
+        names = persistence.load_names(catalogue)
+        bundle = assemble(model, interactions, items, names, about)
     save_bundle(folder / "bundle", bundle)
     return Fitted(
         **interactions.counts(),
         components=model.factors.n_components,
         catalogue=len(bundle.items),
-    )
-
-
-def _bundle(
-    model: HybridModel,
-    core: Stage[Thresholded],
-    interactions: Interactions,
-    about: Mapping[str, Any],
-) -> Bundle:
-    """The model with the whole catalogue, as far as its features are known, and the fold-ins."""
-    matrix = interactions.matrix()
-    factors = model.catalogue()
-    catalogue = Path(core.path) / "catalogue.parquet"
-    names = persistence.load_names(catalogue)
-    return Bundle(
-        factors,
-        interactions.users,
-        IdMap(persistence.load_ids(catalogue, "item").ids.slice(0, factors.n_items), "item"),
-        None if names is None else names.slice(0, factors.n_items),
-        Seen(matrix.indptr, matrix.indices),
-        about,
-        trained=model.factors.n_items,
-        item_features=model.item,
-        user_features=model.user,
-        user_foldin=learn_foldin(model.factors, matrix),
-        item_foldin=learn_item_foldin(model.own, matrix),
     )

@@ -67,6 +67,10 @@ class Factors:
         products: Float32Array = self.user_factors[users] @ self.item_factors.T
         return products + self.user_biases[users, None] + self.item_biases
 
+    def transposed(self) -> Factors:
+        """Users in the place of items, and items in that of users; nothing is copied."""
+        return Factors(self.item_factors, self.user_factors, self.item_biases, self.user_biases)
+
     def finite(self) -> bool:
         """Whether every number is finite; a model that diverged is not."""
         parts = (self.user_factors, self.item_factors, self.user_biases, self.item_biases)

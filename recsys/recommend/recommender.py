@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -39,7 +39,14 @@ from recsys.recommend.queries.tag_similarity import Tags
 from recsys.recommend.queries.view import BundleView
 
 
-@dataclass(frozen=True)
+class HasBundle(Protocol):
+    """A fitted model that can be made portable."""
+
+    @property
+    def bundle(self) -> Bundle: ...
+
+
+@dataclass(frozen=True, repr=False)
 class Recommender:
     """Answers for one trained model.
 
@@ -73,6 +80,26 @@ class Recommender:
             If the folder is no bundle, a file of it is damaged, or its schema is a newer one.
         """
         return cls(load_bundle(Path(where)), Path(where))
+
+    @classmethod
+    def from_model(cls, model: HasBundle) -> Recommender:
+        """Ask a model that was fitted here, see `recsys.fit`; nothing is written.
+
+        Parameters
+        ----------
+        model : FittedModel
+            Or anything with a `bundle`.
+
+        Raises
+        ------
+        InputError
+            If the model is no factor model.
+        """
+        return cls(model.bundle)
+
+    def __repr__(self) -> str:
+        where = "" if self.folder is None else f" from {self.folder}"
+        return f"<Recommender: {len(self.users):,} users, {len(self.items):,} items{where}>"
 
     @property
     def factors(self) -> Factors:

@@ -1,0 +1,51 @@
+"""Notebook: from a DataFrame to recommendations in a few lines, without any server.
+
+Each function is a short way into what the pipeline's stages call; `recsys` hands them on.
+"""
+
+from typing import TYPE_CHECKING
+
+from recsys._lazy import lazily
+
+if TYPE_CHECKING:
+    from recsys.notebook.data import InteractionData as InteractionData
+    from recsys.notebook.data import LoadedDataset as LoadedDataset
+    from recsys.notebook.data import SplitData as SplitData
+    from recsys.notebook.data import load_dataset as load_dataset
+    from recsys.notebook.data import read_features as read_features
+    from recsys.notebook.data import read_interactions as read_interactions
+    from recsys.notebook.data import split as split
+    from recsys.notebook.evaluating import EvaluationResult as EvaluationResult
+    from recsys.notebook.evaluating import evaluate as evaluate
+    from recsys.notebook.fitting import FittedModel as FittedModel
+    from recsys.notebook.fitting import fit as fit
+
+__all__ = [
+    "EvaluationResult",
+    "FittedModel",
+    "InteractionData",
+    "LoadedDataset",
+    "SplitData",
+    "evaluate",
+    "fit",
+    "load_dataset",
+    "read_features",
+    "read_interactions",
+    "split",
+]
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        ".data": [
+            "InteractionData",
+            "LoadedDataset",
+            "SplitData",
+            "load_dataset",
+            "read_features",
+            "read_interactions",
+            "split",
+        ],
+        ".evaluating": ["EvaluationResult", "evaluate"],
+        ".fitting": ["FittedModel", "fit"],
+    },
+)

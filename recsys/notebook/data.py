@@ -1,0 +1,335 @@
+"""Interactions in a notebook: read from a DataFrame or a file, thresholded, split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import scipy.sparse as sp
+
+from recsys.data import datasets, features, interactions, kcore, splits
+from recsys.data.features import FeatureColumns, FeatureTable
+from recsys.data.idmap import IdMap
+from recsys.data.interactions import InteractionColumns, Interactions
+from recsys.data.tables import Source, TextFormat
+from recsys.notebook.columns import find_columns, read_header
+
+
+@dataclass(frozen=True, repr=False)
+class InteractionData:
+    """Who interacted with what: distinct pairs of user and item, with their ids.
+
+    Parameters
+    ----------
+    interactions : Interactions
+    names : pyarrow string array (n_items,) or None
+        What the items are called.
+    rejected : mapping of str to int
+        Rows of the source that were left out, by reason.
+    """
+
+    interactions: Interactions
+    names: pa.Array | None = None
+    rejected: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def users(self) -> IdMap:
+        """The users' ids, in the order of the matrix's rows."""
+        return self.interactions.users
+
+    @property
+    def items(self) -> IdMap:
+        """The items' ids, in the order of the matrix's columns."""
+        return self.interactions.items
+
+    def __len__(self) -> int:
+        return len(self.interactions)
+
+    def __repr__(self) -> str:
+        counts = self.interactions.counts()
+        left_out = sum(self.rejected.values())
+        return (
+            f"<InteractionData: {counts['users']:,} users, {counts['items']:,} items, "
+            f"{counts['interactions']:,} interactions (density {kcore.density(**counts):.3g} %)"
+            + (f", {left_out:,} rows left out>" if left_out else ">")
+        )
+
+    def matrix(self) -> sp.csr_matrix:
+        """The interactions as a matrix, float32 (n_users, n_items): one, or their weight."""
+        return self.interactions.matrix()
+
+    def liked(self, user: object) -> list[str]:
+        """The ids of the items that a user has interactions with, in the order of `items`.
+
+        Raises
+        ------
+        NotFoundError
+            If the user is unknown.
+        """
+        own = self.interactions
+        return self.items.take(np.sort(own.item[own.user == self.users.index(user)]))
+
+    def kcore(self, user_min: int = 5, item_min: int = 5) -> InteractionData:
+        """Leave out users and items with too few interactions, until nothing changes.
+
+        Raises
+        ------
+        InputError
+            If nothing is left.
+        """
+        core = kcore.kcore(self.interactions, user_min, item_min)
+        names = None if self.names is None else self.names.take(pa.array(core.items))
+        return InteractionData(core.interactions, names, self.rejected)
+
+    def aligned(self, users: IdMap, items: IdMap) -> sp.csr_matrix:
+        """The matrix with rows and columns in another order; unknown ids are left out.
+
+        Parameters
+        ----------
+        users, items : IdMap
+            Of a model, say.
+
+        Returns
+        -------
+        csr_matrix float32 (len(users), len(items))
+        """
+        own = self.interactions
+        user = _places(own.users, users)[own.user]
+        item = _places(own.items, items)[own.item]
+        known = (user >= 0) & (item >= 0)
+        weight = np.ones(len(own), np.float32) if own.weight is None else own.weight
+        where = weight[known], (user[known], item[known])
+        return sp.csr_matrix(where, shape=(len(users), len(items)), dtype=np.float32)
+
+
+@dataclass(frozen=True, repr=False)
+class SplitData:
+    """Interactions to train on and those held out; iterating gives the parts that there are.
+
+    Parameters
+    ----------
+    train, test : InteractionData
+        Of the same users and items.
+    validation : InteractionData or None
+        To choose a model by; of other users than `test`.
+    """
+
+    train: InteractionData
+    test: InteractionData
+    validation: InteractionData | None = None
+
+    def __iter__(self) -> Iterator[InteractionData]:
+        parts = self.train, self.validation, self.test
+        return iter([part for part in parts if part is not None])
+
+    def __repr__(self) -> str:
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        said = (f"{name} {len(part):,}" for name, part in parts.items() if part is not None)
+        return f"<SplitData: interactions in {', '.join(said)}>"
+
+
+@dataclass(frozen=True, repr=False)
+class LoadedDataset:
+    """A named data set, read.
+
+    Parameters
+    ----------
+    title : str
+    interactions : InteractionData
+    features, user_features : FeatureTable or None
+        Of items and of users.
+    """
+
+    title: str
+    interactions: InteractionData
+    features: FeatureTable | None = None
+    user_features: FeatureTable | None = None
+
+    def __repr__(self) -> str:
+        described = "" if self.features is None else f", {len(self.features.names):,} features"
+        return f"<LoadedDataset {self.title!r}: {self.interactions!r}{described}>"
+
+
+def read_interactions(
+    source: Source,
+    *,
+    user: str | None = None,
+    item: str | None = None,
+    name: str | None = None,
+    weight: str | None = None,
+    timestamp: str | None = None,
+    delimiter: str | None = None,
+) -> InteractionData:
+    """Read interactions from a DataFrame or a file.
+
+    Parameters
+    ----------
+    source : DataFrame, path or fsspec URL
+        A row for each interaction; text, compressed or not, or Parquet.
+    user, item, name : str or None
+        The columns of the users, the items, and the items' names. Where they are not given, they
+        are known by names such as user, user_id, userId, uid, item, itemId, movieId, mid.
+    weight, timestamp : str or None
+        Columns that are read only if they are given.
+    delimiter : str or None
+        Of a text file; found in its first line where it is not given.
+
+    Returns
+    -------
+    InteractionData
+
+    Raises
+    ------
+    InputError
+        If a column is not found, the file cannot be read, or no row is usable.
+    """
+    header, text = read_header(source, delimiter)
+    found = find_columns(header, {"user": user, "item": item, "name": name}, ("user", "item"))
+    columns = InteractionColumns(
+        str(found["user"]), str(found["item"]), found["name"], weight, timestamp
+    )
+    return _read(source, columns, text)
+
+
+def read_features(
+    source: Source,
+    *,
+    owner: str | None = None,
+    type: str | None = None,
+    value: str | None = None,
+    weight: str | None = None,
+    delimiter: str | None = None,
+    kind: str = "item",
+) -> FeatureTable:
+    """Read features of items (or users) from a long table: a row for each item and feature.
+
+    Parameters
+    ----------
+    source : DataFrame, path or fsspec URL
+    owner, type, value : str or None
+        The columns of the item, of a feature's type (`tag`) and of its value (`anime`); known by
+        their names where they are not given.
+    weight : str or None
+        Read only if it is given.
+    delimiter : str or None
+        Of a text file; found in its first line where it is not given.
+    kind : {"item", "user"}
+        Whose features they are.
+
+    Raises
+    ------
+    InputError
+        If a column is not found, the file cannot be read, or no row is usable.
+    """
+    header, text = read_header(source, delimiter)
+    wanted = {kind: owner, "type": type, "value": value}
+    found = find_columns(header, wanted, (kind, "type", "value"))
+    columns = FeatureColumns(str(found[kind]), str(found["type"]), str(found["value"]), weight)
+    return features.read_features(source, columns, text, kind)[0]
+
+
+def split(
+    data: InteractionData,
+    *,
+    n: int = 5,
+    share: float = 0.2,
+    by_time: bool = False,
+    validation: bool = False,
+    seed: int = 0,
+) -> SplitData:
+    """Hold out `n` interactions each of a share of the users, who have at least 2n of them.
+
+    Parameters
+    ----------
+    data : InteractionData
+    n : int
+        Interactions held out of each chosen user.
+    share : float
+        Of all users, for each holdout.
+    by_time : bool
+        Hold out each user's last n instead of n at random; needs a timestamp.
+    validation : bool
+        A second holdout, of other users.
+    seed : int
+
+    Returns
+    -------
+    SplitData
+        ``train, test = split(data)``, or ``train, validation, test`` with `validation`.
+
+    Raises
+    ------
+    InputError
+        If too few users are eligible, or there is no timestamp to go by.
+    """
+    parts = splits.split(
+        data.interactions, n=n, share=share, by_time=by_time, one_holdout=not validation, seed=seed
+    )
+    train, first, second = (
+        _part(data, matrix) for matrix in (parts.train, parts.validation, parts.test)
+    )
+    return SplitData(train, second, first) if validation else SplitData(train, first)
+
+
+def load_dataset(name: str = "sample", root: str | Path = datasets.DEFAULT_ROOT) -> LoadedDataset:
+    """Read a named data set; downloaded and verified on first use where it is not bundled.
+
+    Parameters
+    ----------
+    name : str
+        `recsys datasets` lists them; "sample" is bundled.
+    root : str or Path
+        The folder that downloads are kept in.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no data set of that name.
+    DownloadError
+        If it cannot be downloaded whole.
+    """
+    located = datasets.locate(name, Path(root))
+    schema = located.dataset.schema
+    text = TextFormat(schema.delimiter, escape=schema.escape)
+    columns = InteractionColumns(
+        schema.user_column,
+        schema.item_column,
+        schema.name_column,
+        schema.weight_column,
+        schema.timestamp_column,
+    )
+    found: dict[str, FeatureTable | None] = {}
+    for kind, path, owner in (
+        ("item", located.features, schema.feature_item_column),
+        ("user", located.user_features, schema.feature_user_column),
+    ):
+        named = FeatureColumns(
+            owner, schema.feature_type_column, schema.feature_value_column,
+            schema.feature_weight_column,
+        )  # fmt: skip
+        found[kind] = (
+            None if path is None else features.read_features(str(path), named, text, kind)[0]
+        )
+    likes = _read(str(located.likes), columns, text)
+    return LoadedDataset(located.dataset.title, likes, found["item"], found["user"])
+
+
+def _read(source: Source, columns: InteractionColumns, text: TextFormat) -> InteractionData:
+    return InteractionData(*interactions.read_interactions(source, columns, text))
+
+
+def _part(data: InteractionData, matrix: sp.csr_matrix) -> InteractionData:
+    """A part of the interactions, of all users and items."""
+    pairs = matrix.tocoo()
+    weight = None if data.interactions.weight is None else matrix.data
+    part = replace(data.interactions, user=pairs.row, item=pairs.col, weight=weight, timestamp=None)
+    return InteractionData(part, data.names)
+
+
+def _places(own: IdMap, others: IdMap) -> np.ndarray:
+    """Where each id is in another map (int64); -1 where it is not."""
+    return np.asarray(pc.fill_null(pc.index_in(own.ids, value_set=others.ids), -1), np.int64)

@@ -1,0 +1,198 @@
+"""Fitting in a notebook: a model by its name, on interactions and features, ready to be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from threadpoolctl import threadpool_limits
+
+from recsys.base.errors import InputError
+from recsys.bundle import Bundle, assemble, save_bundle
+from recsys.data.features import FeatureTable, encode
+from recsys.data.idmap import IdMap
+from recsys.data.tables import Source
+from recsys.models.hybrid import FeaturesBySide, HybridModel, LightFM, SideFeatures
+from recsys.models.model import Model, model_from_dict
+from recsys.notebook.data import InteractionData, read_features
+from recsys.ranking.factors import Factors
+from recsys.ranking.scorer import Scorer
+
+
+@dataclass(frozen=True, repr=False)
+class FittedModel:
+    """A model and what it has learned.
+
+    Parameters
+    ----------
+    model : Model
+        Its configuration.
+    scorer : Scorer
+        Scores the items of `train` for its users.
+    train : InteractionData
+        What it was fitted on.
+    seed : int
+    hybrid : HybridModel or None
+        What was learned of features; None for a scorer that is no factors.
+    items : IdMap
+        Those of `train`, and behind them items that only have features.
+    names : pyarrow string array (len(items),) or None
+    """
+
+    model: Model
+    scorer: Scorer
+    train: InteractionData
+    seed: int
+    hybrid: HybridModel | None
+    items: IdMap
+    names: pa.Array | None
+
+    def __repr__(self) -> str:
+        values = self.model.hyperparameters()
+        default = type(self.model)().hyperparameters()
+        said = [f"{name}={value!r}" for name, value in values.items() if value != default[name]]
+        return (
+            f"<FittedModel {self.model.name}({', '.join(said)}): {len(self.train.users):,} users, "
+            f"{len(self.items):,} items>"
+        )
+
+    @cached_property
+    def bundle(self) -> Bundle:
+        """The portable model: what `Recommender` asks and `save` writes.
+
+        Raises
+        ------
+        InputError
+            If the model has no factors.
+        """
+        if self.hybrid is None:
+            raise InputError(
+                f"{self.model.name} fits no factors",
+                "a factor model, such as lightfm or als",
+                "use its scores: recsys.ranking.top_k(model.scorer, …)",
+            )
+        about = {
+            "model": self.model.name,
+            "configuration": self.model.hyperparameters(),
+            "started_from": [],
+            "seed": self.seed,
+            "counts": self.train.interactions.counts(),
+        }
+        return assemble(self.hybrid, self.train.interactions, self.items, self.names, about)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the bundle into a new or empty folder, for `recsys.load`; returns the folder.
+
+        Raises
+        ------
+        InputError
+            If the folder has something in it, or the model has no factors.
+        """
+        target = Path(folder)
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise InputError(f"{target} is not empty", "a new or empty folder", "name another")
+        target.mkdir(parents=True, exist_ok=True)
+        save_bundle(target, self.bundle)
+        return target
+
+
+def fit(
+    train: InteractionData,
+    model: str | Mapping[str, Any] | Model = "lightfm",
+    *,
+    features: FeatureTable | Source | None = None,
+    user_features: FeatureTable | Source | None = None,
+    epochs: int | None = None,
+    seed: int = 0,
+    threads: int = 1,
+    **hyperparameters: Any,
+) -> FittedModel:
+    """Fit a model.
+
+    Parameters
+    ----------
+    train : InteractionData
+    model : {"lightfm", "als", "popularity"}, mapping or Model
+        A name; a configuration as `Model.to_dict` gives it; or a model itself.
+    features, user_features : FeatureTable, DataFrame, path or None
+        Of items and of users, see `read_features`; for lightfm. Items that only have features can
+        be asked like any other.
+    epochs : int or None
+        Passes over the interactions, of a model that has such.
+    seed : int
+    threads : int
+        More than one may be faster, and is not reproducible.
+    **hyperparameters
+        Of the model, beside its own or those of `model`; such as no_components=64.
+
+    Returns
+    -------
+    FittedModel
+
+    Raises
+    ------
+    ConfigError
+        If the model or a hyper-parameter is unknown, or a value is not allowed.
+    InputError
+        If the model diverges, or takes no features and there are some.
+    """
+    if epochs is not None:
+        hyperparameters["epochs"] = epochs
+    chosen = _chosen(model, hyperparameters)
+    items, names = train.items, train.names
+    sides: dict[str, SideFeatures] = {}
+    for kind, source, ids in (("item", features, items), ("user", user_features, train.users)):
+        if source is None:
+            continue
+        _require_features(chosen)
+        table = source if isinstance(source, FeatureTable) else read_features(source, kind=kind)
+        trained = len(ids)
+        if kind == "item":
+            items, names = _with_described(train, table)
+            ids = items
+        sides[kind] = SideFeatures(encode(table, ids, counted=trained), trained)
+    # Sums of products differ in their last bits with the threads that share them.
+    with threadpool_limits(1, user_api="blas"):
+        if isinstance(chosen, LightFM):
+            hybrid = chosen.fit_with_features(
+                train.matrix(),
+                FeaturesBySide(**sides) if sides else None,
+                seed=seed,
+                threads=threads,
+            )
+            return FittedModel(chosen, hybrid.factors, train, seed, hybrid, items, names)
+        scorer = chosen.fit(train.matrix(), seed=seed, threads=threads)
+    learned = HybridModel(scorer, scorer) if isinstance(scorer, Factors) else None
+    return FittedModel(chosen, scorer, train, seed, learned, items, names)
+
+
+def _chosen(model: str | Mapping[str, Any] | Model, values: Mapping[str, Any]) -> Model:
+    if isinstance(model, Model):
+        model = model.to_dict() if values else model
+    if isinstance(model, Model):
+        return model
+    base = {"model": model} if isinstance(model, str) else dict(model)
+    return model_from_dict({**base, **values})
+
+
+def _require_features(model: Model) -> None:
+    if not isinstance(model, LightFM):
+        raise InputError(
+            f"{model.name} takes no features", "lightfm", "leave the features out, or fit lightfm"
+        )
+
+
+def _with_described(
+    train: InteractionData, features: FeatureTable
+) -> tuple[IdMap, pa.Array | None]:
+    """The ids and names of the items trained, then of those that only have features."""
+    known = pc.is_in(features.owners.ids, value_set=train.items.ids)
+    others = features.owners.ids.filter(pc.invert(known))
+    ids = pa.concat_arrays([train.items.ids, others])
+    names = None if train.names is None else pa.concat_arrays([train.names, others])
+    return IdMap(ids, "item"), names

@@ -1,0 +1,265 @@
+"""The front door: from a table to recommendations with `import recsys` alone."""
+
+from __future__ import annotations
+
+import doctest
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import recsys
+from recsys.base.config import Data
+from recsys.base.errors import ConfigError, InputError, NotFoundError
+from recsys.models.als import Als
+from recsys.models.hybrid import LightFM
+from recsys.notebook.data import InteractionData
+from recsys.notebook.fitting import FittedModel
+from recsys.pipeline import fitting
+from tests.fixtures.paths import ROOT
+from tests.fixtures.planted import planted, write_planted
+from tests.fixtures.stages import prepare
+
+GROUPS = 6
+SIZE = {"no_components": 6, "epochs": 10}
+
+
+@pytest.fixture(scope="module")
+def tables() -> tuple[pd.DataFrame, pd.DataFrame]:
+    return planted(GROUPS)
+
+
+@pytest.fixture(scope="module")
+def fitted(tables: tuple[pd.DataFrame, pd.DataFrame]) -> FittedModel:
+    likes, features = tables
+    return recsys.fit(recsys.read_interactions(likes), features=features, **SIZE)
+
+
+def group(name: str) -> str:
+    return name[:2]
+
+
+def test_the_example_of_the_package_runs() -> None:
+    found = doctest.testmod(recsys)
+    assert found.attempted >= 10
+    assert not found.failed
+
+
+def test_a_user_of_a_group_is_recommended_the_rest_of_it(fitted: FittedModel) -> None:
+    recommender = recsys.Recommender.from_model(fitted)
+    for user in ("g0u00", "g3u17", "g5u39"):
+        (best,) = recommender.recommend(user, n=1)
+        assert group(best.id) == group(user)
+        assert best.name == f"item {best.id}"
+        assert best.id not in fitted.train.liked(user)
+    # Somebody who was not there, and an item that only has a tag.
+    newcomer = recommender.recommend_for(["g2i01", "g2i02"], n=3)
+    assert {group(row.id) for row in newcomer} == {"g2"}
+    tagged = recommender.items_for_tag("group 4", n=5)
+    assert {group(row.id) for row in tagged} == {"g4"}
+
+
+def test_items_that_only_have_features_can_be_asked(
+    tables: tuple[pd.DataFrame, pd.DataFrame],
+) -> None:
+    likes, features = tables
+    fresh = pd.DataFrame({"mid": ["fresh"], "type": ["tag"], "value": ["group 1"]})
+    everything = pd.concat([features, fresh])
+    model = recsys.fit(recsys.read_interactions(likes), features=everything, **SIZE)
+    assert len(model.items) == len(model.train.items) + 1
+    found = recsys.Recommender.from_model(model).similar_items("fresh", n=5)
+    assert {group(row.id) for row in found} == {"g1"}
+
+
+@pytest.mark.parametrize("model", ["lightfm", "als"])
+def test_a_model_that_learns_beats_popularity(
+    model: str, tables: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
+    train, test = recsys.split(recsys.read_interactions(tables[0]), n=2, seed=1)
+    settings: dict[str, Any] = {"lightfm": SIZE, "als": {"factors": GROUPS}}[model]
+    learned = recsys.evaluate(recsys.fit(train, model, **settings), test, k=5)
+    popular = recsys.evaluate(recsys.fit(train, "popularity"), test, k=5)
+    # Of the seven items of a group that a user does not know, two are held out.
+    assert learned["precision_at_5"] > 0.2 > 3 * popular["precision_at_5"]
+    assert learned["recall_at_5"] == pytest.approx(2.5 * learned["precision_at_5"])
+    assert learned.n_users == 48
+
+
+def test_a_file_gives_what_the_dataframe_gives(
+    tmp_path: Path, tables: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
+    likes, _ = tables
+    expected = recsys.read_interactions(likes)
+    named = likes.rename(columns={"mid": "movieId", "uid": "userId", "modelname": "title"})
+    paths = [
+        tmp_path / name for name in ("likes.csv", "likes.tsv", "likes.csv.gz", "likes.parquet")
+    ]
+    named.to_csv(paths[0], index=False)
+    named.to_csv(paths[1], index=False, sep="\t")
+    named.to_csv(paths[2], index=False)
+    named.to_parquet(paths[3], index=False)
+    founding, _ = write_planted(tmp_path / "founding")
+    for path in (*paths, str(founding)):
+        found = recsys.read_interactions(path)
+        assert (found.matrix() != expected.matrix()).nnz == 0
+        assert found.users.ids.equals(expected.users.ids)
+        assert found.items.ids.equals(expected.items.ids)
+        assert found.names is not None
+        assert found.names.equals(expected.names)
+
+
+@pytest.mark.parametrize(
+    "user", ["user", "user_id", "userId", "User ID", "uid", "customer_id", "visitorid"]
+)
+@pytest.mark.parametrize("item", ["item", "item_id", "itemId", "mid", "movieId", "product-id"])
+def test_columns_are_known_by_their_names(user: str, item: str) -> None:
+    table = pd.DataFrame({"when": [1, 2], item: ["a", "b"], user: ["x", "y"]})
+    found = recsys.read_interactions(table)
+    assert found.users.ids.to_pylist() == ["x", "y"]
+    assert found.items.ids.to_pylist() == ["a", "b"]
+
+
+def test_columns_that_are_given_are_taken() -> None:
+    table = pd.DataFrame({"user": ["no"], "who": ["x"], "item": ["no"], "what": ["a"], "w": [2.5]})
+    found = recsys.read_interactions(table, user="who", item="what", name="item", weight="w")
+    assert (found.users.id(0), found.items.id(0)) == ("x", "a")
+    assert found.names is not None
+    assert found.names.to_pylist() == ["no"]
+    assert found.matrix().data.tolist() == [2.5]
+
+
+def test_a_column_that_is_not_found_is_one_clear_line() -> None:
+    table = pd.DataFrame({"user": ["x"], "thing": ["a"]})
+    with pytest.raises(InputError) as fault:
+        recsys.read_interactions(table)
+    assert "no column is known as the item among 'user', 'thing'" in str(fault.value)
+    assert "item='…'" in str(fault.value)
+    assert "\n" not in str(fault.value)
+    with pytest.raises(InputError, match="what"):
+        recsys.read_interactions(table, item="what")
+    with pytest.raises(InputError, match=r"nowhere\.csv"):
+        recsys.read_interactions("nowhere.csv")
+
+
+def test_the_bundled_sample_is_read_thresholded_and_split() -> None:
+    sample = recsys.load_dataset("sample")
+    assert len(sample.interactions) == 273_795
+    assert sample.features is not None
+    core = sample.interactions.kcore()
+    train, validation, test = recsys.split(core, validation=True)
+    assert len(train) + len(validation) + len(test) == len(core) == 204_373
+    assert not set(validation.interactions.user) & set(test.interactions.user)
+    assert core.names is None or len(core.names) == len(core.items)
+    popular = recsys.fit(train, "popularity")
+    found = recsys.evaluate(popular, test)
+    assert 0 < found["precision_at_5"] < 0.2
+    best = recsys.Recommender.from_model(popular).popular(3)
+    counts = np.bincount(train.interactions.item)
+    assert [row.score for row in best] == sorted(counts, reverse=True)[:3]
+    with pytest.raises(NotFoundError, match="sample"):
+        recsys.load_dataset("smaple")
+
+
+def test_a_model_is_named_described_or_given(tables: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    train = recsys.read_interactions(tables[0])
+    als = Als(factors=4, iterations=3)
+    named = recsys.fit(train, "als", factors=4, iterations=3, seed=2)
+    for model in (als, als.to_dict(), named.model):
+        found = recsys.fit(train, model, seed=2)
+        assert found.model == als
+        users = np.arange(len(train.users))
+        assert found.scorer.score(users).tobytes() == named.scorer.score(users).tobytes()
+    changed = recsys.fit(train, als, factors=5)
+    assert changed.model == Als(factors=5, iterations=3)
+
+
+def test_what_a_model_cannot_take_is_said(tables: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    likes, features = tables
+    train = recsys.read_interactions(likes)
+    with pytest.raises(InputError, match="als takes no features"):
+        recsys.fit(train, "als", features=features)
+    with pytest.raises(ConfigError, match="epochs"):
+        recsys.fit(train, "als", epochs=3)
+    with pytest.raises(ConfigError, match="no model 'svd'"):
+        recsys.fit(train, "svd")
+    with pytest.raises(ConfigError, match="colour"):
+        recsys.fit(train, colour=1)
+
+
+def test_a_saved_model_answers_the_same(fitted: FittedModel, tmp_path: Path) -> None:
+    folder = fitted.save(tmp_path / "model")
+    loaded = recsys.load(folder)
+    asked = recsys.Recommender.from_model(fitted)
+    assert loaded.recommend("g1u05", n=5) == asked.recommend("g1u05", n=5)
+    assert loaded.manifest["configuration"]["no_components"] == 6
+    with pytest.raises(InputError, match="is not empty"):
+        fitted.save(folder)
+
+
+def test_a_holdout_read_elsewhere_is_measured_by_ids(
+    tables: tuple[pd.DataFrame, pd.DataFrame],
+) -> None:
+    train, test = recsys.split(recsys.read_interactions(tables[0]), n=2, seed=1)
+    model = recsys.fit(train, "als", factors=GROUPS)
+    own = test.interactions
+    rows = {"user": own.users.take(own.user), "item": own.items.take(own.item)}
+    frame = pd.DataFrame(rows).sample(frac=1, random_state=1)
+    frame = pd.concat([frame, pd.DataFrame({"user": ["nobody"], "item": ["g0i00"]})])
+    elsewhere = recsys.read_interactions(frame)
+    assert dict(recsys.evaluate(model, elsewhere)) == dict(recsys.evaluate(model, test))
+    strangers = recsys.read_interactions(pd.DataFrame({"user": ["a"], "item": ["b"]}))
+    with pytest.raises(InputError, match="no held-out interaction"):
+        recsys.evaluate(model, strangers)
+
+
+def test_it_is_what_the_pipeline_trains(tmp_path: Path) -> None:
+    """The same functions underneath: on the same data, the same bytes."""
+    likes, features = write_planted(tmp_path / "in")
+    prepared = prepare(Data(likes=str(likes), features=str(features)), tmp_path)
+    model = LightFM.from_dict({**SIZE, "strategy": "mapped", "content_blending": 1.0})
+    core = recsys.read_interactions(likes).kcore()
+    ours = recsys.fit(core, model, features=features, seed=4)
+    configuration = model.hyperparameters()
+    theirs = fitting.refit(core.matrix(), configuration, prepared.features, 4)
+    assert ours.hybrid is not None
+    for part in ("user_factors", "item_factors", "user_biases", "item_biases"):
+        mine, other = (getattr(found.factors, part) for found in (ours.hybrid, theirs))
+        assert mine.tobytes() == other.tobytes()
+
+
+def test_what_is_shown_of_results_fits_on_a_few_lines(fitted: FittedModel) -> None:
+    train: InteractionData = fitted.train
+    assert repr(train) == (
+        "<InteractionData: 240 users, 90 items, "
+        f"{len(train):,} interactions (density {100 * len(train) / 21_600:.3g} %)>"
+    )
+    assert repr(fitted) == (
+        "<FittedModel lightfm(no_components=6, epochs=10): 240 users, 90 items>"
+    )
+    assert repr(recsys.Recommender.from_model(fitted)) == "<Recommender: 240 users, 90 items>"
+    parts = recsys.split(train, n=2)
+    assert repr(parts) == f"<SplitData: interactions in train {len(train) - 96:,}, test 96>"
+    found = recsys.evaluate(fitted, parts.test)
+    assert repr(found).splitlines()[0] == "<EvaluationResult lightfm, 48 users"
+    assert "unmasked" not in repr(found)
+    assert list(found.to_frame().columns) == ["mean", "low", "high"]
+
+
+def test_neither_prefect_nor_mlflow_is_imported(tmp_path: Path) -> None:
+    likes, features = write_planted(tmp_path)
+    program = f"""
+import sys, recsys
+train, test = recsys.split(recsys.read_interactions({str(likes)!r}), n=2)
+model = recsys.fit(train, features={str(features)!r}, epochs=2)
+recsys.evaluate(model, test)
+folder = model.save({str(tmp_path / "model")!r})
+recsys.load(folder).recommend("g0u00")
+recsys.load_dataset
+print([name for name in ("prefect", "mlflow", "skopt", "fastapi") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]", done.stderr
