@@ -31,7 +31,7 @@ def _promote(config: Config, number: str, verdict: Stage[Judged]) -> tuple[Decis
         event = "promoted" if decision.ending is Ending.PROMOTED else "held"
         # The tag comes last: an event may be told twice, and is never left out.
         if registry.version(number).tags.get(ANNOUNCED) != event:
-            announce(config, number, event, decision.reasons)
+            emit_trial(config, number, event, decision.reasons)
             registry.tag(number, {ANNOUNCED: event})
     return decision, reigned
 
@@ -46,7 +46,7 @@ def _moved(registry: Registry, number: str, judged: Judged) -> tuple[Decision, b
     return decision, reigned
 
 
-def announce(config: Config, number: str, event: str, reasons: Sequence[str]) -> None:
+def emit_trial(config: Config, number: str, event: str, reasons: Sequence[str]) -> None:
     """Tell Prefect's automations what became of a version; the run it happened in is related.
 
     The payload holds what a run of `recommend` has to be told to write lists of this model. An

@@ -60,7 +60,7 @@ def _announce(registry: Registry, version: str, why: str) -> None:
         return
     silence()
     from recsys.base.config import load_config
-    from tasks.promote import announce
+    from tasks.promote import emit_trial
 
     settings = {"tracking.uri": registry.uri, "tracking.model": registry.model}
-    announce(load_config(None, settings), version, "promoted", [why])
+    emit_trial(load_config(None, settings), version, "promoted", [why])

@@ -15,7 +15,7 @@ from recsys.pipeline import preparation
 from recsys.store.stages import Stage
 from recsys.tracking.runs import Tracker
 from recsys.tuning.curve import CurvePoint, draw, learning_curve
-from recsys.tuning.trials import Problem
+from recsys.tuning.problems import Problem
 
 
 def prepare_holdouts(config: Config) -> Stage:

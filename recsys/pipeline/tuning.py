@@ -19,11 +19,11 @@ from recsys.store.exchange import Exchange
 from recsys.store.stages import Stage, stage, write_json
 from recsys.tuning.article import article_study
 from recsys.tuning.checkpoints import FileCheckpoints, MemoryCheckpoints
-from recsys.tuning.problems import load_problem
-from recsys.tuning.search import NullRecorder, Recorder
+from recsys.tuning.problems import Problem, load_problem
+from recsys.tuning.recorders import NullRecorder, Recorder
 from recsys.tuning.space import Configuration
 from recsys.tuning.study import best_by_strategy, best_of, study_strategies
-from recsys.tuning.trials import Problem, TrialResult
+from recsys.tuning.trials import TrialResult
 from recsys.tuning.workers import Pool, RemoteProblem, RemoteWorkers, ThreadWorkers, Workers
 
 

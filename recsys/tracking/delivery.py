@@ -32,9 +32,8 @@ from recsys.tracking.runs import (
     configuration_of,
 )
 from recsys.tuning.figures import draw_study
-from recsys.tuning.search import Study
 from recsys.tuning.space import Configuration
-from recsys.tuning.trials import Rung, Status, TrialResult
+from recsys.tuning.trials import Rung, Status, Study, TrialResult
 
 
 class Delivery:

@@ -15,9 +15,9 @@ from recsys.store.journal import Journal
 from recsys.tracking.delivery import Delivery
 from recsys.tracking.faults import is_outage_error
 from recsys.tracking.runs import StudyDescription, Tracker
-from recsys.tuning.search import Recorded, Study
+from recsys.tuning.recorders import Recorded
 from recsys.tuning.space import Configuration
-from recsys.tuning.trials import Rung, TrialResult
+from recsys.tuning.trials import Rung, Study, TrialResult
 
 
 class StudyRecorder:

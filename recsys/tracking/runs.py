@@ -26,7 +26,7 @@ from recsys.models.configuration import with_current_names
 from recsys.tracking.client import PatientClient, prepare_database, require_server
 from recsys.tracking.faults import tracking_errors
 from recsys.tracking.provenance import TrackedDataset
-from recsys.tuning.search import Recorded
+from recsys.tuning.recorders import Recorded
 from recsys.tuning.space import Configuration
 from recsys.tuning.trials import Rung
 

@@ -1,4 +1,4 @@
-"""ALS tuned: the baseline to beat, with a search of its own on the same validation set."""
+"""ALS tuned on the validation holdout, so that the baseline is a fair one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ALS_SPACE = SearchSpace(
     },
     {},
 )
-# implicit's own defaults: what somebody would run without thinking.
+# implicit's defaults, which most people would try first.
 ALS_FIRST = {"alpha": 1.0, "factors": 100, "regularization": 0.01}
 
 
@@ -33,16 +33,17 @@ def tune_als(
     seconds: float | None = None,
     k: int = 5,
 ) -> tuple[Als, float]:
-    """The best ALS configuration by validation precision_at_k, the library's defaults first.
+    """Search for the ALS configuration with the best validation precision_at_k, defaults first.
 
     Parameters
     ----------
     train, validation : csr_matrix (n_users, n_items)
     trials : int
-        At most so many.
+        At most; at least one.
     seed : int
     seconds : float or None
-        No new trial after so many seconds of CPU time.
+        CPU seconds after which no trial is started.
+    k : int
 
     Returns
     -------

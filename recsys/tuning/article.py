@@ -1,7 +1,11 @@
-"""The founding article's protocol: forest_minimize, one full training and one number a trial.
+"""The founding article's protocol: forest_minimize, each trial trained once and measured once.
 
-Rosenthal, Learning to Rank Sketchfab Models with LightFM, 2016. Its first search has no
-features; its second has, and was meant to start from the best of the first, which it does here.
+The first search has no features. The second has, and starts from the best of the first, as the
+article meant it to.
+
+References
+----------
+E. Rosenthal, Learning to Rank Sketchfab Models with LightFM, 2016.
 """
 
 from __future__ import annotations
@@ -14,9 +18,11 @@ from skopt.space import Integer
 
 from recsys.base.config import Article
 from recsys.base.events import SearchStarted, emit
-from recsys.tuning.search import Recorder, Study, announce
+from recsys.tuning.problems import Problem
+from recsys.tuning.recorders import Recorder, emit_trial
+from recsys.tuning.segments import Segment, Trainer
 from recsys.tuning.space import Configuration, SearchSpace
-from recsys.tuning.trials import Problem, Segment, Trainer, TrialResult
+from recsys.tuning.trials import Study, TrialResult
 
 
 def article_study(
@@ -25,12 +31,12 @@ def article_study(
     seed: int,
     recorder: Recorder,
 ) -> Study:
-    """Both searches of the article as one study, numbered through.
+    """Run both searches of the article as one study, its trials numbered through.
 
     Parameters
     ----------
     problem : Problem
-        With `masked=False` as the article measures. Without features of items there is no second
+        With `masked=False`, as the article measures. Without features of items there is no second
         search.
     options : Article
     seed : int
@@ -56,7 +62,7 @@ def article_study(
 
 
 def _as_feature_start(best: Configuration) -> Configuration:
-    """The first search's optimum in the second's terms: both sides regularised alike."""
+    """The first search's optimum in the second's space: users and items regularised equally."""
     start = dict(best)
     start["item_alpha"] = start.pop("alpha", 1e-5)
     return {**start, "user_alpha_scale": 1.0}
@@ -76,7 +82,7 @@ def _search(
     trials: list[TrialResult],
     first: Sequence[Any] | None,
 ) -> None:
-    """One forest_minimize; its trials are appended to `trials`."""
+    """Run one forest_minimize and append its trials to `trials`."""
     trainer = Trainer(problem)
 
     def objective(point: Sequence[Any]) -> float:
@@ -89,8 +95,8 @@ def _search(
         result = trainer.run(segment)
         trials.append(result)
         recorder.measured(result, result.curve)
-        announce(result, max(trial.precision for trial in trials))
-        # A diverged trial counts as the worst there is, where the article let it read as 1.
+        emit_trial(result, max(trial.precision for trial in trials))
+        # A diverged trial has precision 0; the article's code could read it as 1.
         return -result.precision
 
     dimensions = [*space.dimensions(), Integer(1, max_epochs, name="epochs")]

@@ -1,4 +1,4 @@
-"""The learning curve of one configuration: train and validation precision against epochs."""
+"""Learning curves: train and validation precision of one configuration against epochs."""
 
 from __future__ import annotations
 
@@ -12,15 +12,20 @@ import scipy.sparse as sp
 from rich.table import Table
 
 from recsys.ranking.metrics import precision_at_k
-from recsys.tuning.trials import Problem
+from recsys.tuning.problems import Problem
 
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """Mean precision_at_k after so many epochs, over the users that have held-out likes.
+    """Mean precision_at_k after a number of epochs, over users with validation interactions.
 
-    `train` counts known likes among the first k with nothing masked; `validation` counts held-out
-    likes with the known ones masked.
+    Parameters
+    ----------
+    epoch : int
+    train : float
+        Of the training interactions, nothing masked.
+    validation : float
+        Of the validation interactions, training interactions masked.
     """
 
     epoch: int
@@ -31,12 +36,19 @@ class CurvePoint:
 def learning_curve(
     problem: Problem, configuration: Mapping[str, Any], epochs: Sequence[int]
 ) -> list[CurvePoint]:
-    """Train once, measuring at each of the epochs.
+    """Train a configuration once and measure it at each of the epochs.
+
+    Parameters
+    ----------
+    problem : Problem
+    configuration : mapping
+    epochs : sequence of int
+        Ascending.
 
     Raises
     ------
     DivergedError
-        If the model runs away.
+        If training diverges.
     """
     known = _of_held_out_users(problem)
     training = problem.training(configuration)
@@ -50,13 +62,20 @@ def learning_curve(
 
 
 def _of_held_out_users(problem: Problem) -> sp.csr_matrix:
-    """Training likes of the validation users, so that both curves are over the same people."""
+    """Training interactions of the validation users, so that both curves are of the same users."""
     held = np.diff(problem.validation.indptr) > 0
     return sp.diags(held.astype(np.float32), format="csr") @ problem.train
 
 
 def as_table(points: Sequence[CurvePoint], k: int) -> Table:
-    """The founding article's table."""
+    """The learning curve as a table, its best point in bold.
+
+    Parameters
+    ----------
+    points : sequence of CurvePoint
+    k : int
+        Of precision_at_k.
+    """
     table = Table()
     for name in ("epoch", f"train precision at {k}", f"validation precision at {k}"):
         table.add_column(name, justify="right")
@@ -70,8 +89,17 @@ def as_table(points: Sequence[CurvePoint], k: int) -> Table:
 
 
 def draw(points: Sequence[CurvePoint], k: int, path: Path) -> None:
-    """The founding article's figure, as a PNG."""
-    from matplotlib.figure import Figure
+    """Draw the learning curve as a PNG file, train and validation side by side.
+
+    Parameters
+    ----------
+    points : sequence of CurvePoint
+    k : int
+        Of precision_at_k.
+    path : Path
+        Its folder is created if it is not there.
+    """
+    from matplotlib.figure import Figure  # only where a figure is drawn: it takes a second
 
     drawing = Figure(figsize=(9, 3.5), layout="constrained")
     epochs = [point.epoch for point in points]

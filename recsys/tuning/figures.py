@@ -1,4 +1,4 @@
-"""Figures of a study: the best so far, every learning curve, what the hyper-parameters matter."""
+"""Figures of a study: the best so far, all learning curves, importance of hyper-parameters."""
 
 from __future__ import annotations
 
@@ -11,18 +11,16 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
-from sklearn.ensemble import ExtraTreesRegressor
 
-from recsys.tuning.search import Study
-from recsys.tuning.trials import TrialResult
+from recsys.tuning.trials import Study, TrialResult
 
-Curves = Mapping[int, Sequence[tuple[int, float]]]  # (epoch, precision) of each trial
+Curves = Mapping[int, Sequence[tuple[int, float]]]  # (epoch, precision), by the trial's number
 GREY: dict[str, Any] = {"color": "lightgrey", "linewidth": 1}
-FEWEST_TRIALS = 8  # below that a forest over the trials shows its own noise
+FEWEST_TRIALS = 8  # with fewer, importance is mostly noise
 
 
 def draw_study(study: Study, folder: Path) -> list[Path]:
-    """Write the figures as PNG files into a folder; returns their paths."""
+    """Draw a study as PNG files in a folder, which must be there; returns their paths."""
     drawings = {"best_so_far": _best_so_far(study), "learning_curves": _learning_curves(study)}
     importance = _importance(study)
     if importance is not None:
@@ -42,6 +40,7 @@ def _figure(title: str, x: str, y: str) -> tuple[Figure, Any]:
 
 
 def _best_so_far(study: Study) -> Figure:
+    """Precision of each trial, and the best of those so far, against CPU seconds."""
     drawing, axis = _figure("best so far", "CPU seconds, trial after trial", "precision at 5")
     seconds = np.cumsum([trial.seconds for trial in study.trials])
     best = np.maximum.accumulate([trial.precision for trial in study.trials])
@@ -68,7 +67,15 @@ def _curves(curves: Curves, best: int) -> Figure:
 
 
 def learning_curves_svg(curves: Curves, best: int) -> str:
-    """The learning curves of trials by number, the best one's in colour, as an SVG element."""
+    """Draw learning curves as an SVG element.
+
+    Parameters
+    ----------
+    curves : mapping of int to sequence of (int, float)
+        Epochs and precision, by the trial's number.
+    best : int
+        The trial that is drawn in colour.
+    """
     stream = StringIO()
     with rc_context({"svg.hashsalt": "", "svg.fonttype": "none"}):
         _curves(curves, best).savefig(stream, format="svg", metadata={"Date": None})
@@ -77,9 +84,12 @@ def learning_curves_svg(curves: Curves, best: int) -> str:
 
 
 def _importance(study: Study) -> Figure | None:
+    """How much each searched number matters to a forest over the trials; None if too few."""
     names, points, values = _numbers(study.trials)
     if len(points) < FEWEST_TRIALS or not names:
         return None
+    from sklearn.ensemble import ExtraTreesRegressor  # takes long to import
+
     forest = ExtraTreesRegressor(200, min_samples_leaf=2, random_state=0).fit(points, values)
     drawing, axis = _figure("importance (of a forest over the trials)", "share of variance", "")
     order = np.argsort(forest.feature_importances_)
@@ -90,7 +100,7 @@ def _importance(study: Study) -> Figure | None:
 def _numbers(
     trials: tuple[TrialResult, ...],
 ) -> tuple[list[str], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Searched numbers of the trials that learned something, on a logarithmic scale."""
+    """Names of the searched numbers, their logarithms (n, d) and the precision (n,) of trials."""
     kept = [trial for trial in trials if trial.curve]
     names = [
         name

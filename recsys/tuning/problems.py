@@ -1,34 +1,93 @@
-"""Problems: what a study tunes on, read from its stages."""
+"""Problems: the data and the objective of a study."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
+
+import scipy.sparse as sp
 
 from recsys.data import persistence
 from recsys.data.outcomes import Encoded, HeldOut
-from recsys.models.hybrid import FeaturesBySide, SideFeatures
+from recsys.models.hybrid import FeaturesBySide, SideFeatures, start_training
+from recsys.models.lightfm import Training
+from recsys.models.spectral import Spectrum
+from recsys.ranking.factors import Factors
+from recsys.ranking.metrics import precision_at_k
 from recsys.store.stages import Stage
-from recsys.tuning.trials import Problem
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The data that a study trains and validates on, and its objective.
+
+    Parameters
+    ----------
+    train, validation : csr_matrix float32 (n_users, n_items)
+    k : int
+        The objective is mean validation precision_at_k, training interactions masked.
+    seed : int
+        Of the model's initialisation and its sampling.
+    masked : bool
+        False leaves the training interactions in the ranking, as the founding article does.
+    sides : FeaturesBySide or None
+        Features, for configurations whose strategy is to train with them.
+    """
+
+    train: sp.csr_matrix
+    validation: sp.csr_matrix
+    k: int = 5
+    seed: int = 0
+    masked: bool = True
+    sides: FeaturesBySide | None = None
+
+    def precision(self, factors: Factors) -> float:
+        """The objective: mean precision_at_k over users with validation interactions."""
+        known = self.train if self.masked else None
+        return float(precision_at_k(factors, self.validation, known=known, k=self.k).mean())
+
+    def training(self, configuration: Mapping[str, Any]) -> Training:
+        """An untrained model of a configuration."""
+        return start_training(
+            self.train, configuration, self.seed, self.sides, spectrum=self._spectrum
+        )
+
+    @cached_property
+    def _spectrum(self) -> Spectrum:
+        """Singular vectors of the training interactions, which all trials share."""
+        return Spectrum(self.train, self.seed)
 
 
 def load_problem(
     holdouts: Stage[HeldOut], features: Stage[Encoded], seed: int, masked: bool = True
 ) -> Problem:
-    """What a study tunes on, read from its stages."""
+    """Read a problem from the products of the stages.
+
+    Parameters
+    ----------
+    holdouts, features : Stage
+        Of `split` and `encode`.
+    seed : int
+    masked : bool
+        See `Problem`.
+    """
     parts = persistence.load_split(Path(holdouts.path))
     sides = load_sides(features, parts.train.shape)
     return Problem(parts.train, parts.validation, seed=seed, masked=masked, sides=sides)
 
 
 def load_sides(features: Stage[Encoded], shape: tuple[int, int]) -> FeaturesBySide | None:
-    """The encoded features of both sides; None where there are none.
+    """Read the encoded features of users and items; None where there are none.
 
     Parameters
     ----------
     features : Stage
         Of `encode`.
     shape : (int, int)
-        Users and items that are trained; they lead the encoded rows.
+        Numbers of users and items that are trained; the first rows of the features are theirs.
     """
     found: dict[str, SideFeatures] = {}
     for name, trained in zip(("user", "item"), shape, strict=True):

@@ -1,4 +1,4 @@
-"""Proposals: what a new trial tries, drawn, a step from the best, or a surrogate's answer."""
+"""Proposals: the configuration of a new trial, known, drawn, near the best, or from a surrogate."""
 
 from __future__ import annotations
 
@@ -13,92 +13,96 @@ from threadpoolctl import threadpool_limits
 
 from recsys.tuning.space import Configuration, SearchSpace
 
-Turn = Literal["given", "draw", "near", "ask"]
-TURNS: tuple[Turn, ...] = ("near", "near", "draw", "near", "near", "ask")
-# The standard deviation of a step, as a share of each range on its scale: drawn between these for
-# each range apart, for nobody knows how wide the good part is, or how far off along one of them.
+Source = Literal["known", "draw", "near", "surrogate"]
+# Four trials in six are steps from the best, which need no forecast to improve; see
+# docs/experiments/proposals.md.
+CYCLE: tuple[Source, ...] = ("near", "near", "draw", "near", "near", "surrogate")
+# The standard deviation of a step as a share of each range on its scale, drawn between these for
+# each range apart: it is not known how wide the good part is along any of them.
 STEPS = (0.015, 0.2)
 
 
 class Proposer:
-    """Given configurations, then draws, then steps, draws and questions in turn.
+    """Proposes known configurations, then draws, then steps, draws and questions in turn.
 
-    What is good takes up some hundredths of a space, and a surrogate of forecasts is misled where
-    these err alike, as they do for strong regularisation, which pays late. So four trials in six
-    are steps from the best trial so far, mostly small, now and then large along one range, which
-    need no forecast to climb (the local search of Hutter, Hoos and Leyton-Brown, Sequential
-    Model-Based Optimization for General Algorithm Configuration, 2011, who mix in draws lest it be
-    stuck); one is the next point of a Halton sequence in the likely part of the space, which
-    leaves no gap for long; one is asked of the surrogate, in the whole space.
+    A draw is the next point of a Halton sequence in the likely part of the space. A step starts at
+    the best trial so far, mostly small and now and then large along one range. A question goes to
+    a Gaussian process over the whole space (expected improvement).
 
     Parameters
     ----------
     space : SearchSpace
     seed : int
     first : sequence of configurations
-        What is tried before anything else.
+        Known to do well elsewhere; proposed before any other.
     initial : int
-        So many trials, given ones among them, come before the first step and question.
+        So many trials, known ones among them, come before the first step and question.
+
+    References
+    ----------
+    F. Hutter, H. H. Hoos and K. Leyton-Brown, Sequential Model-Based Optimization for General
+    Algorithm Configuration, LION 2011: local search from the best, mixed with random draws.
     """
 
     def __init__(
         self, space: SearchSpace, seed: int, first: Sequence[Configuration], initial: int
     ) -> None:
         self._space, self._seed, self._initial = space, seed, initial
-        self._given = [space.point(configuration) for configuration in first]
+        self._known = [space.point(configuration) for configuration in first]
         self._whole, self._likely = Space(space.dimensions()), Space(space.likely())
         for box in (self._whole, self._likely):
             box.set_transformer("normalize")
 
-    def turn(self, number: int) -> Turn:
-        """How trial `number` comes by its configuration."""
-        if number < len(self._given):
-            return "given"
-        past = number - max(self._initial, len(self._given))
-        return "draw" if past < 0 else TURNS[past % len(TURNS)]
+    def source(self, number: int) -> Source:
+        """Where the configuration of a trial comes from, by the trial's number."""
+        if number < len(self._known):
+            return "known"
+        past = number - max(self._initial, len(self._known))
+        return "draw" if past < 0 else CYCLE[past % len(CYCLE)]
 
     def propose(
         self,
-        told: Sequence[tuple[list[Any], float]],
+        observations: Sequence[tuple[list[Any], float]],
         number: int,
         best: Configuration | None = None,
     ) -> Configuration:
-        """The configuration of trial `number`.
+        """The configuration of a trial.
 
         Parameters
         ----------
-        told : sequence of (point, float)
-            The trials so far, and the values they promise; read where it is a question's turn.
+        observations : sequence of (point, float)
+            The trials so far and the precision to expect of them; used by the surrogate only.
         number : int
-            All chance hangs on it and the seed, so that a study that is resumed asks the same.
+            Of the trial. It and the seed determine every random choice, so a study that is
+            resumed proposes the same.
         best : configuration or None
-            The one to step from; without it, a step is a draw.
+            The one to step from; without it, a draw takes the place of a step.
         """
-        turn = self.turn(number)
-        if turn == "given":
-            return self._space.configuration(self._given[number])
-        if turn == "ask":
-            return self._space.configuration(self._ask(told, number))
-        if turn == "near" and best is not None:
+        source = self.source(number)
+        if source == "known":
+            return self._space.configuration(self._known[number])
+        if source == "surrogate":
+            return self._space.configuration(self._ask(observations, number))
+        if source == "near" and best is not None:
             return self._space.configuration(self._near(best, number))
         return self._space.configuration(self._draw(number))
 
     def _draw(self, number: int) -> list[Any]:
         sequence = Halton(self._likely.transformed_n_dims, scramble=True, seed=self._seed)
-        sequence.fast_forward(sum(self.turn(n) == "draw" for n in range(number)))
+        sequence.fast_forward(sum(self.source(n) == "draw" for n in range(number)))
         return list(self._likely.inverse_transform(sequence.random(1))[0])
 
     def _near(self, best: Configuration, number: int) -> list[Any]:
-        """A step along every range at once; choices stay as they are, being far from each other."""
+        """A step along every range at once; choices stay, as they have no neighbours."""
         place = np.asarray(self._whole.transform([self._space.point(best)]), float)
-        chance = np.random.default_rng([self._seed, number])
+        generator = np.random.default_rng([self._seed, number])
         low, high = np.log(STEPS)
-        width = np.exp(chance.uniform(low, high, place.shape))
-        step = chance.normal(0, width, place.shape)
+        width = np.exp(generator.uniform(low, high, place.shape))
+        step = generator.normal(0, width, place.shape)
         return list(self._whole.inverse_transform(np.clip(place + step, 0, 1))[0])
 
-    def _ask(self, told: Sequence[tuple[list[Any], float]], number: int) -> list[Any]:
-        # Told anew each time, for the forecasts change as curves grow.
+    def _ask(self, observations: Sequence[tuple[list[Any], float]], number: int) -> list[Any]:
+        # A new surrogate each time, as the expected values change while curves grow.
         with threadpool_limits(1):
             optimizer = Optimizer(
                 self._space.dimensions(),
@@ -107,9 +111,9 @@ class Proposer:
                 acq_func="EI",
                 random_state=self._seed + number,
             )
-            points = [point for point, _ in told]
-            values = np.array([value for _, value in told])
-            # Expected improvement has a least improvement, of a hundredth in whatever the values
-            # are in: in deviations it is a small step, as precision it would be a leap.
+            points = [point for point, _ in observations]
+            values = np.array([value for _, value in observations])
+            # The acquisition asks for an improvement of at least 0.01 in the unit of the values:
+            # little in standard deviations, very much in precision.
             optimizer.tell(points, (-values / (values.std() or 1.0)).tolist())
             return list(optimizer.ask())

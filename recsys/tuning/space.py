@@ -22,8 +22,7 @@ class SearchSpace:
     Parameters
     ----------
     searched : dict of str to Range or Choice
-        In alphabetical order, so that the same space asks the same questions however it is
-        written down.
+        In alphabetical order, so that the order in a configuration file changes nothing.
     fixed : dict of str to value
     """
 
@@ -37,8 +36,8 @@ class SearchSpace:
         Raises
         ------
         ConfigError
-            If nothing is to be searched, a name is no hyper-parameter, a value is none that can be
-            trained with, or a condition names no dimension.
+            If nothing is searched, a name is not a hyper-parameter, a value cannot be trained with,
+            or a condition names no dimension.
         """
         searched = {
             name: dimension
@@ -63,7 +62,7 @@ class SearchSpace:
         return made
 
     def _require_sound(self) -> None:
-        """Every end of a range and every choice is a value that can be trained with."""
+        """Raise unless every end of a range and every choice can be trained with."""
         parse_configuration(self.configuration(self.middle()))
         for place, (name, dimension) in enumerate(self.searched.items()):
             if strange := set(dimension.when or {}) - {*self.searched, *self.fixed}:
@@ -75,7 +74,7 @@ class SearchSpace:
             for value in _extremes(dimension):
                 point = self.middle()
                 point[place] = value
-                # As if its condition were met: otherwise nobody would look at the value.
+                # As if its condition were met, as the value would not be looked at otherwise.
                 parse_configuration({**self.configuration(point), name: _typed(dimension, value)})
 
     def dimensions(self) -> list[sk.Dimension]:
@@ -102,7 +101,7 @@ class SearchSpace:
         return {name: value for name, value in values.items() if name not in inactive}
 
     def point(self, configuration: Mapping[str, Any]) -> list[Any]:
-        """The point of a configuration, drawn into the ranges; what it lacks is the middle."""
+        """The point nearest to a configuration; dimensions that it lacks are at their middle."""
         middle = dict(zip(self.searched, self.middle(), strict=True))
         return [
             _inside(dimension, configuration.get(name, middle[name]))

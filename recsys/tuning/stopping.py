@@ -1,6 +1,6 @@
-"""Learning curves judged: where one will end, and when going on is no use.
+"""Stop rules: forecasts of learning curves, and when to stop a trial or a study.
 
-Small pure rules over lists of numbers, apart from the search that obeys them.
+Pure functions and rules over lists of numbers, apart from the search that applies them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,15 @@ import numpy as np
 def rungs(last: int, ratio: float = 0.75, least: int = 3) -> tuple[int, ...]:
     """Epochs at which a trial is measured: `last`, and down from it by a constant factor.
 
-    A curve bends on a logarithmic scale of epochs, so that is the scale it is watched on.
+    Curves are nearly straight on a logarithmic scale of epochs, so they are measured on it.
+
+    Parameters
+    ----------
+    last : int
+    ratio : float
+        Of one rung to the next, below 1.
+    least : int
+        No rung is below it.
     """
     found = {last}
     epoch = last * ratio
@@ -29,10 +37,10 @@ def rungs(last: int, ratio: float = 0.75, least: int = 3) -> tuple[int, ...]:
 def forecast(
     epochs: Sequence[int], values: Sequence[float], horizon: int, damping: float = 0.8
 ) -> float:
-    """The value to expect at `horizon` epochs; never less than the best already seen.
+    """The value to expect at `horizon` epochs; never less than the best so far.
 
-    A learning curve is nearly straight in the logarithm of the epochs: its slope over the last
-    doubling is carried on, each further doubling worth `damping` of the one before.
+    A learning curve is nearly straight in the logarithm of the epochs. Its slope over the last
+    doubling is extrapolated, and each further doubling counts `damping` times the one before.
 
     Parameters
     ----------
@@ -40,6 +48,10 @@ def forecast(
     horizon : int
     damping : float
         Below 1.
+
+    Returns
+    -------
+    float
     """
     best = max(values)
     if len(values) < 2 or epochs[-1] >= horizon:
@@ -58,7 +70,7 @@ def forecast(
     return max(best, float(here + gain))
 
 
-MOST = 2.0  # by how much a forecast is corrected at most
+MAX_CORRECTION = 2.0
 
 
 def correction(
@@ -67,13 +79,12 @@ def correction(
     horizon: int,
     fewest: int = 2,
 ) -> float:
-    """How forecasts made at an epoch have turned out: a factor for those made there now.
+    """A factor for forecasts made at an epoch, from how earlier ones made there turned out.
 
     Curves rise for longer than their first epochs show, the more so the stronger the
-    regularisation; compared with the best value of a trial that was trained for long, everything
-    new would look hopeless. So forecasts are compared with what became of earlier ones: the
-    median, over curves that have gone on for about twice as long, of what they have reached or
-    promise now, divided by what they promised at that epoch.
+    regularisation, so forecasts of young curves are too low beside the value of an old one. The
+    factor is the median, over curves that have since gone on for about twice the epochs, of their
+    forecast now divided by their forecast then.
 
     Parameters
     ----------
@@ -82,6 +93,11 @@ def correction(
     horizon : int
     fewest : int
         With fewer such curves the factor is one.
+
+    Returns
+    -------
+    float
+        At most `MAX_CORRECTION`.
     """
     found: list[float] = []
     for epochs, values in curves:
@@ -92,20 +108,29 @@ def correction(
             forecast(epochs[:there], values[:there], horizon),
             forecast(epochs, values, horizon),
         )
-        # A curve that had learned nothing yet tells nothing of the others, however it ended.
-        found.append(min(now / before, MOST) if before * MOST > now else MOST)
+        # A curve that had learned nothing yet says nothing about others, so its ratio is bounded.
+        grown = now / before if before * MAX_CORRECTION > now else MAX_CORRECTION
+        found.append(min(grown, MAX_CORRECTION))
     return float(np.median(found)) if len(found) >= fewest else 1.0
 
 
 class StopRule(Protocol):
-    """Says why a trial should end here, or None to let it go on."""
+    """A rule that stops a trial because of its learning curve."""
 
-    def reason(self, epochs: Sequence[int], values: Sequence[float]) -> str | None: ...
+    def reason(self, epochs: Sequence[int], values: Sequence[float]) -> str | None:
+        """Why the trial should stop here; None if it should not."""
 
 
 @dataclass(frozen=True)
 class Plateau:
-    """Ends a curve that has not risen by `rise` (relative) over its last `doublings` of epochs."""
+    """Stops a curve that has not risen by `rise` (relative) over its last `doublings` of epochs.
+
+    Parameters
+    ----------
+    rise, doublings : float
+    fewest : int
+        With fewer values it is too early to tell.
+    """
 
     rise: float = 0.0
     doublings: float = 1.0
@@ -123,12 +148,12 @@ class Plateau:
 
 @dataclass(frozen=True)
 class BehindBest:
-    """Ends a curve with less than `share` of the best value that any trial had at its epoch.
+    """Stops a curve below a `share` of the value that the best trial had at the same epoch.
 
     Parameters
     ----------
     best_at : mapping of int to float
-        The best value so far at each rung.
+        The best trial's value at each rung.
     share : float
     """
 
@@ -144,7 +169,7 @@ class BehindBest:
 
 @dataclass(frozen=True)
 class ForecastBelowBest:
-    """Ends a curve whose forecast does not come up to the best value of the study.
+    """Stops a curve whose forecast is below the best value of the study.
 
     Parameters
     ----------
@@ -171,16 +196,28 @@ class ForecastBelowBest:
 
 @dataclass(frozen=True)
 class Converged:
-    """No more new trials: the last `patience` have not raised the study's best value by `rise`.
+    """Ends a study whose best value the last `patience` trials have not raised by `rise`.
 
-    Only trials that outlive their screen count.
+    Only trials that pass their screen count.
+
+    Parameters
+    ----------
+    patience : int
+    rise : float
+        Relative.
     """
 
     patience: int = 15
     rise: float = 0.005
 
     def reason(self, best_after: Sequence[float]) -> str | None:
-        """`best_after` is the study's best value after each of the trials that count."""
+        """Why the study should end; None if it should not.
+
+        Parameters
+        ----------
+        best_after : sequence of float
+            The study's best value after each of the trials that count.
+        """
         if len(best_after) <= self.patience or best_after[-1] <= 0:
             return None
         before = best_after[-1 - self.patience]
@@ -192,7 +229,7 @@ class Converged:
 def first_reason(
     rules: Sequence[StopRule], epochs: Sequence[int], values: Sequence[float]
 ) -> str | None:
-    """The reason of the first rule that ends the curve; None if none does."""
+    """The reason of the first rule that stops the curve; None if none does."""
     for rule in rules:
         if reason := rule.reason(epochs, values):
             return reason

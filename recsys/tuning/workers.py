@@ -19,8 +19,9 @@ from recsys.ranking.factors import Factors
 from recsys.store.exchange import Exchange, fetch_stage
 from recsys.store.stages import Stage
 from recsys.tuning.checkpoints import CheckpointStore, FileCheckpoints
-from recsys.tuning.problems import load_problem
-from recsys.tuning.trials import Problem, Segment, Trainer, TrialResult
+from recsys.tuning.problems import Problem, load_problem
+from recsys.tuning.segments import Segment, Trainer
+from recsys.tuning.trials import TrialResult
 
 A = TypeVar("A")
 R_co = TypeVar("R_co", covariant=True)

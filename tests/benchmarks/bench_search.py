@@ -30,12 +30,15 @@ from recsys.data.splits import Split, split
 from recsys.models.hybrid import fit_hybrid
 from recsys.ranking.metrics import precision_at_k
 from recsys.tuning.article import article_study
+from recsys.tuning.finishing import with_blended_users
+from recsys.tuning.policy import Budget, Policy
 from recsys.tuning.portfolio import PORTFOLIO
-from recsys.tuning.search import Budget, NullRecorder, Policy, run_study
+from recsys.tuning.problems import Problem
+from recsys.tuning.recorders import NullRecorder
+from recsys.tuning.search import run_study
 from recsys.tuning.space import Configuration, SearchSpace
 from recsys.tuning.stopping import Converged
-from recsys.tuning.study import with_blended_users
-from recsys.tuning.trials import Problem, Rung, TrialResult
+from recsys.tuning.trials import Rung, TrialResult
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "likes.psv.gz"
 SEEDS = (0, 1, 2)

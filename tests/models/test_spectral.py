@@ -15,7 +15,9 @@ from recsys.data.splits import split
 from recsys.models.configuration import LightFMParameters
 from recsys.models.lightfm import Training
 from recsys.models.spectral import LENGTH, STEP, Spectrum
-from recsys.tuning.trials import Problem, TrialResult, run_whole
+from recsys.tuning.problems import Problem
+from recsys.tuning.segments import train_whole
+from recsys.tuning.trials import TrialResult
 from tests.fixtures.planted import planted
 
 
@@ -133,7 +135,7 @@ def test_few_epochs_are_worth_more_than_after_a_random_start(seed: int) -> None:
     parts = split(read_interactions(planted()[0])[0], seed=seed)
     problem = Problem(parts.train, parts.validation, seed=seed)
     reached = {
-        kind: run_whole(
+        kind: train_whole(
             problem,
             TrialResult(0, {"no_components": 16, "alpha": 1e-4, "initialisation": kind}),
             [2],

@@ -17,9 +17,10 @@ from recsys.tracking.params import flat
 from recsys.tracking.provenance import TrackedDataset
 from recsys.tracking.recorder import StudyRecorder
 from recsys.tracking.runs import StudyDescription, Tracker
-from recsys.tuning.search import Budget, Policy, Study, run_study
+from recsys.tuning.policy import Budget, Policy
+from recsys.tuning.search import run_study
 from recsys.tuning.space import SearchSpace
-from recsys.tuning.trials import Rung, TrialResult
+from recsys.tuning.trials import Rung, Study, TrialResult
 from tests.fixtures.paths import ROOT
 from tests.fixtures.searches import SPACE, outcome, problem
 

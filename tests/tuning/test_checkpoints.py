@@ -19,9 +19,11 @@ from recsys.models.lightfm import Training
 from recsys.pipeline import tuning
 from recsys.store.exchange import Exchange
 from recsys.tuning.checkpoints import CheckpointStore, FileCheckpoints, MemoryCheckpoints
-from recsys.tuning.search import Budget, Study, run_study
+from recsys.tuning.policy import Budget
+from recsys.tuning.problems import Problem
+from recsys.tuning.search import run_study
 from recsys.tuning.space import SearchSpace
-from recsys.tuning.trials import Problem
+from recsys.tuning.trials import Study
 from recsys.tuning.workers import ThreadWorkers
 from tests.fixtures.planted import write_planted
 from tests.fixtures.searches import POLICY, SPACE, outcome, problem

@@ -1,4 +1,4 @@
-"""Proposals: whose turn it is, draws that leave no gap, steps that stay near."""
+"""Proposals: where they come from in turn, draws that leave no gap, steps that stay near."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def proposer(initial: int = 4, **options: object) -> Proposer:
     return Proposer(SearchSpace.from_config(SPACE), **settings)  # type: ignore[arg-type]
 
 
-def test_given_ones_come_first_then_draws_then_turns() -> None:
+def test_known_ones_come_first_then_draws_then_a_cycle() -> None:
     asked = proposer(initial=3)
-    cycle = ["near", "near", "draw", "near", "near", "ask"]
-    assert [asked.turn(n) for n in range(15)] == ["given", "draw", "draw", *cycle, *cycle]
+    cycle = ["near", "near", "draw", "near", "near", "surrogate"]
+    assert [asked.source(n) for n in range(15)] == ["known", "draw", "draw", *cycle, *cycle]
     assert asked.propose([], 0) == BEST
-    # More given ones than initial trials: all of them are tried.
+    # More known ones than initial trials: all of them are tried.
     many = proposer(initial=1, first=[BEST] * 3)
-    assert [many.turn(n) for n in range(5)] == ["given"] * 3 + ["near", "near"]
+    assert [many.source(n) for n in range(5)] == ["known"] * 3 + ["near", "near"]
 
 
 def test_draws_leave_no_gap_and_stay_in_the_likely_part() -> None:
@@ -87,14 +87,14 @@ def test_a_step_from_the_edge_stays_in_the_range() -> None:
 
 
 def test_without_a_best_trial_a_step_is_a_draw() -> None:
-    assert proposer().turn(4) == "near"
+    assert proposer().source(4) == "near"
     assert proposer().propose([], 4) == proposer(initial=500).propose([], 4)
 
 
 def test_the_surrogate_goes_where_it_was_told_that_values_are_high() -> None:
     searched = SearchSpace.from_config({"learning_rate": SPACE["learning_rate"], "alpha": 0.0})
     asked = Proposer(searched, 7, [], 4)
-    assert asked.turn(9) == "ask"
+    assert asked.source(9) == "surrogate"
     told = [([10**rate], 0.3 - 0.1 * (rate + 1.4) ** 2) for rate in (-3, -2.5, -2, -1, -0.5, 0)]
     rate = math.log10(asked.propose(told, 9)["learning_rate"])
     assert -2 < rate < -1

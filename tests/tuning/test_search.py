@@ -17,10 +17,13 @@ from recsys.models.configuration import LightFMParameters
 from recsys.models.lightfm import DivergedError, Training
 from recsys.tuning.article import article_study
 from recsys.tuning.checkpoints import MemoryCheckpoints
-from recsys.tuning.search import Budget, NullRecorder, Policy, Recorded, Study, run_study
+from recsys.tuning.policy import Budget, Policy
+from recsys.tuning.recorders import NullRecorder, Recorded
+from recsys.tuning.search import run_study
+from recsys.tuning.segments import train_whole
 from recsys.tuning.space import Configuration, SearchSpace
 from recsys.tuning.stopping import Converged
-from recsys.tuning.trials import Rung, TrialResult, run_whole
+from recsys.tuning.trials import Rung, Study, TrialResult
 from recsys.tuning.workers import ThreadWorkers
 from tests.fixtures.searches import POLICY, SPACE, outcome, problem
 
@@ -64,7 +67,7 @@ def test_the_best_rungs_state_is_what_a_trial_returns() -> None:
     assert best.factors is not None
     assert best.best is not None
     assert problem().precision(best.factors) == best.precision
-    again = run_whole(problem(), TrialResult(0, best.configuration), [best.best.epoch])
+    again = train_whole(problem(), TrialResult(0, best.configuration), [best.best.epoch])
     assert again.precision == best.precision
 
 

@@ -12,10 +12,12 @@ import scipy.sparse as sp
 
 from recsys.base.config import Search
 from recsys.models.hybrid import FeaturesBySide, fit_hybrid
+from recsys.tuning.finishing import USER_BLENDINGS, without_items
 from recsys.tuning.portfolio import PORTFOLIO
-from recsys.tuning.search import NullRecorder
-from recsys.tuning.study import USER_BLENDINGS, best_by_strategy, best_of, study_strategies, without
-from recsys.tuning.trials import Problem, Rung, TrialResult
+from recsys.tuning.problems import Problem
+from recsys.tuning.recorders import NullRecorder
+from recsys.tuning.study import best_by_strategy, best_of, study_strategies
+from recsys.tuning.trials import Rung, TrialResult
 from tests.fixtures.matrices import group_tags, grouped
 
 
@@ -154,7 +156,7 @@ def test_of_equals_the_mapped_one_wins_and_then_the_first() -> None:
 
 def test_some_items_are_said_nothing_of() -> None:
     profiles = group_tags().profiles()
-    left = without(profiles, np.array([0, 47]))
+    left = without_items(profiles, np.array([0, 47]))
     assert not left.described[[0, 47]].any()
     assert left.described[1:47].all()
     np.testing.assert_array_equal(left.rows(np.arange(1, 47)).data, profiles.data[1:47])

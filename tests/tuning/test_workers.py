@@ -19,7 +19,8 @@ from recsys.pipeline import tuning
 from recsys.store.exchange import Exchange, fetch_stage
 from recsys.store.stages import Outcome, Stage
 from recsys.tuning.checkpoints import FileCheckpoints
-from recsys.tuning.trials import Segment, TrialResult
+from recsys.tuning.segments import Segment
+from recsys.tuning.trials import TrialResult
 from recsys.tuning.workers import RemoteProblem, RemoteSegment, RemoteWorkers, train_remote
 from tests.fixtures.planted import write_planted
 from tests.fixtures.searches import problem

@@ -1,0 +1,151 @@
+"""Finishing: the best trial of a search, its features mapped and its users blended.
+
+Nothing is trained for it, and each choice is made on the validation holdout; see
+docs/experiments/blending.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from recsys.base.arrays import IntArray
+from recsys.models.configuration import HybridParameters
+from recsys.models.content import Profiles
+from recsys.models.foldin import blend_users
+from recsys.models.hybrid import map_features
+from recsys.models.mapping import choose
+from recsys.ranking.factors import Factors
+from recsys.tuning.problems import Problem
+from recsys.tuning.trials import TrialResult
+
+# How strongly features may be blended into trained items. More has hurt warm users.
+CONTENT_BLENDINGS = (0.0, 1.0, 2.0)
+# Shares of a trained user that may be folded in.
+USER_BLENDINGS = (0.0, 0.25, 0.5, 0.75)
+
+
+def can_map(problem: Problem, cold_items: Sequence[int] | IntArray) -> bool:
+    """Whether two trained items have features, one to learn the mapping from and one to choose by.
+
+    Parameters
+    ----------
+    problem : Problem
+    cold_items : int array
+        Their features are not used.
+    """
+    if problem.sides is None or problem.sides.item is None:
+        return False
+    described = without_items(problem.sides.item.profiles(), cold_items).described
+    return int(described[np.unique(problem.train.indices)].sum()) >= 2
+
+
+def with_mapped_features(
+    problem: Problem, plain: TrialResult, number: int, cold_items: Sequence[int] | IntArray
+) -> TrialResult:
+    """A trial without features, with vectors for them by regression and its users blended.
+
+    Parameters
+    ----------
+    problem : Problem
+        With features of items.
+    plain : TrialResult
+    number : int
+        Of the trial returned.
+    cold_items : int array
+        Their features are not used.
+    """
+    assert problem.sides is not None
+    assert problem.sides.item is not None
+    assert plain.best is not None
+    own = _factors(problem, plain)
+    profiles = without_items(problem.sides.item.profiles(), cold_items)
+    chosen = choose(profiles, own, problem.train, seed=problem.seed)
+    tried = [
+        HybridParameters("mapped", chosen.penalty, chosen.bias_gain, content_blending=blending)
+        for blending in CONTENT_BLENDINGS
+    ]
+    blended = [
+        map_features(own, problem.train, parameters, problem.sides).factors for parameters in tried
+    ]
+    values = [problem.precision(factors) for factors in blended]
+    value, parameters, items = max(
+        zip(values, tried, blended, strict=True), key=lambda found: found[0]
+    )
+    value, parameters = _choose_user_blending(problem, own, items, parameters, value)
+    configuration = {
+        **plain.configuration,
+        "strategy": "mapped",
+        "penalty": parameters.penalty,
+        "bias_gain": parameters.bias_gain,
+        "content_blending": parameters.content_blending,
+        "user_blending": parameters.user_blending,
+    }
+    rung = replace(plain.best, precision=value)
+    reason = f"trial {plain.number}, features mapped"
+    return TrialResult(number, configuration, (rung,), "complete", reason)
+
+
+def with_blended_users(problem: Problem, plain: TrialResult, number: int) -> TrialResult:
+    """A trial without features, its users blended with their fold-in as far as it pays.
+
+    Parameters
+    ----------
+    problem : Problem
+    plain : TrialResult
+        Trained again if its factors were not kept.
+    number : int
+        Of the trial returned.
+    """
+    assert plain.best is not None
+    own = _factors(problem, plain)
+    parameters = HybridParameters()
+    value, parameters = _choose_user_blending(problem, own, own, parameters, plain.precision)
+    return TrialResult(
+        number,
+        {**plain.configuration, "user_blending": parameters.user_blending},
+        (replace(plain.best, precision=value),),
+        "complete",
+        f"trial {plain.number}, users blended with their fold-in",
+    )
+
+
+def without_items(profiles: Profiles, items: Sequence[int] | IntArray) -> Profiles:
+    """The profiles with the rows of some items empty."""
+    counts = np.diff(profiles.indptr)
+    emptied = np.zeros(profiles.n_items, bool)
+    emptied[np.asarray(items, np.int64)] = True
+    kept = ~np.repeat(emptied, counts)
+    indptr = np.concatenate([[0], np.cumsum(np.where(emptied, 0, counts))]).astype(np.int64)
+    return replace(
+        profiles, indptr=indptr, indices=profiles.indices[kept], data=profiles.data[kept]
+    )
+
+
+def _factors(problem: Problem, trial: TrialResult) -> Factors:
+    """The factors at a trial's best rung, trained again if they were not kept."""
+    if trial.factors is not None:
+        return trial.factors
+    assert trial.best is not None
+    training = problem.training(trial.configuration)
+    training.advance(trial.best.epoch)
+    return training.factors()
+
+
+def _choose_user_blending(
+    problem: Problem, own: Factors, blended: Factors, parameters: HybridParameters, value: float
+) -> tuple[float, HybridParameters]:
+    """The best precision and the parameters that give it, by the share of users folded in.
+
+    `own` are the trained factors; `blended` are those of the parameters without user blending,
+    and `value` their precision.
+    """
+    found = [(value, parameters)]
+    for share in USER_BLENDINGS[1:]:
+        # Item vectors do not depend on users, so they stay as they are.
+        users = blend_users(own, problem.train, share).user_factors
+        precision = problem.precision(replace(blended, user_factors=users))
+        found.append((precision, replace(parameters, user_blending=share)))
+    return max(found, key=lambda pair: pair[0])
