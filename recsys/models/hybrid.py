@@ -43,10 +43,12 @@ class SideFeatures:
         their features alone.
     trained : int
     identity : bool
-        Whether everybody has a column of their own beside the features when they train together.
+        Whether each item (or user) has a column of its own beside the features when these are
+        trained jointly; if not, only those without features have one.
     normalisation : {"l2", "l1", "none"}
         Of the encoded rows, before their weight.
     weight : float
+        Factor on the features in joint training; the encoded rows are without it.
     """
 
     encoded: Encoded
@@ -86,14 +88,35 @@ class SideFeatures:
         return share
 
     def joint_matrix(self, parameters: HybridParameters, likes: IntArray) -> sp.csr_matrix:
-        """Identity block and weighted features of what is trained, as LightFM takes them."""
+        """Identity block and weighted features of what is trained, as LightFM takes them.
+
+        Without `identity`, the block has a column for each row that has no features: it would be
+        trained to nothing otherwise.
+
+        Returns
+        -------
+        csr_matrix float32 (trained, block + n_features)
+        """
         rows = profile_matrix(self.joint_profiles(parameters))[: self.trained]
         weights = self.share(parameters, likes)[: self.trained] * self.joint_weight(parameters)
         matrix = (sp.diags(weights.astype(np.float32)) @ rows).tocsr()
-        return with_identity(matrix) if self.identity else matrix
+        if self.identity:
+            return with_identity(matrix)
+        matrix.eliminate_zeros()
+        # LightFM divides by the number of features of the user and the items that it trains with.
+        return _with_columns(matrix, np.flatnonzero(np.diff(matrix.indptr) == 0))
 
     def joint_weight(self, parameters: HybridParameters) -> float:
         return parameters.feature_weight * self.weight
+
+
+def _with_columns(matrix: sp.csr_matrix, rows: IntArray) -> sp.csr_matrix:
+    """The matrix behind a column of its own for each of these rows."""
+    if not len(rows):
+        return matrix
+    where = np.ones(len(rows), np.float32), (rows, np.arange(len(rows)))
+    own = sp.csr_matrix(where, shape=(matrix.shape[0], len(rows)))
+    return sp.hstack((own, matrix), format="csr", dtype=np.float32)
 
 
 @dataclass(frozen=True)

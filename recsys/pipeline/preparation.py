@@ -185,11 +185,14 @@ def load_core(core: Stage[Thresholded]) -> Interactions:
     return persistence.load_interactions(folder, items)
 
 
-@stage(Encoded, version=3)
+@stage(Encoded, version=4)
 def encode(
     folder: Path, data: Stage[Ingested], core: Stage[Thresholded], options: config.Encode
 ) -> Encoded:
-    """Features as sparse matrices, one row for each item of the catalogue and each user."""
+    """Features as sparse matrices, one row for each item of the catalogue and each user.
+
+    The rows are normalised; their weight is applied where they are trained, once.
+    """
     sizes: dict[str, int] = {}
     trained = {"item": core.outcome.items, "user": core.outcome.users}
     owners = {
@@ -206,7 +209,6 @@ def encode(
             counted=trained[side],
             min_support=options.min_support,
             normalisation=options.normalisation,
-            weight=options.weight,
         )
         persistence.save_encoded(folder, side, encoded)
         sizes[f"{side}_features"] = encoded.matrix.shape[1]

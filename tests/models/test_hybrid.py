@@ -51,6 +51,43 @@ def test_without_identity_items_are_their_features():
     np.testing.assert_array_equal(matrix.toarray(), [[3, 0], [0, 6]])
 
 
+def test_without_identity_items_above_the_limit_have_a_column():
+    items = side([[1, 0], [0, 2]], trained=2, identity=False, normalisation="none")
+    matrix = items.joint_matrix(HybridParameters("joint", features_below=3), np.array([2, 3]))
+    np.testing.assert_array_equal(matrix.toarray(), [[0, 1, 0], [1, 0, 0]])
+
+
+@pytest.mark.parametrize("whose", [("item",), ("user",), ("item", "user")])
+def test_without_identity_whoever_has_no_features_has_a_column(whose: tuple[str, ...]):
+    likes = world()
+    # Users 0 and 1, items 0 to 2: nothing is said of them.
+    rows = {
+        "item": [[0.0, 0.0]] * 3 + [[float(i % 2), 1.0] for i in range(3, 12)],
+        "user": [[0.0, 0.0]] * 2 + [[float(u % 2), 1.0] for u in range(2, 40)],
+    }
+    tagged = {name: side(rows[name], len(rows[name]), identity=False) for name in rows}
+    sides = FeaturesBySide(**{name: tagged[name] for name in whose})
+    configuration = SIZE | {"strategy": "joint", "no_components": 2}
+    training = start_training(likes, configuration, 1, sides)
+    training.advance(20)  # LightFM divided nothing by nothing here, and the model diverged
+    model = finish_training(training, likes, configuration, sides)
+    assert model.factors.finite()
+    for name in whose:
+        empty, n = {"item": (3, 12), "user": (2, 40)}[name]
+        matrix = tagged[name].joint_matrix(HybridParameters("joint"), np.ones(n, int))
+        assert matrix.shape == (n, empty + 2)
+        np.testing.assert_array_equal(matrix[:empty].toarray(), np.eye(empty, empty + 2))
+        assert not matrix[empty:, :empty].nnz
+        factors = getattr(model.factors, f"{name}_factors")
+        assert (np.abs(factors[:empty]) > 0).any(axis=1).all()
+        information = getattr(model, name)
+        assert not information.profiles.described[:empty].any()
+        assert information.mapping.feature_factors.shape == (2, 2)
+        # Of the others all comes from the features.
+        vectors, _ = information.mapping.vectors(information.profiles)
+        np.testing.assert_allclose(factors[empty:], vectors[empty:], rtol=1e-4, atol=1e-5)
+
+
 def test_features_mapped_without_blending_leave_the_ranking_as_it_was():
     sides = FeaturesBySide(item=side(TAGS, 12))
     plain = fit_hybrid(world(), SIZE, 5, 1)

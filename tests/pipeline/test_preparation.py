@@ -12,8 +12,10 @@ from recsys.base.config import Data, Encode, Search, Split, Threshold
 from recsys.base.errors import InputError
 from recsys.data import persistence
 from recsys.data.interactions import read_interactions
+from recsys.models.configuration import HybridParameters
 from recsys.pipeline import preparation, tuning
 from recsys.store.stages import read_manifest
+from recsys.tuning.problems import load_sides
 from tests.fixtures.paths import ROOT
 from tests.fixtures.planted import write_planted
 from tests.fixtures.stages import SAMPLE, Prepared, prepare
@@ -284,3 +286,24 @@ def test_how_features_are_to_be_used_is_part_of_their_content(
     assert ours.digest != theirs.digest
     keys = [tuning.tune.key(sample.holdouts, made, Search(), 1) for made in (ours, theirs)]
     assert keys[0] != keys[1]
+
+
+@pytest.mark.parametrize("normalisation", ["none", "l1", "l2"])
+def test_the_weight_of_features_counts_once(tmp_path: Path, normalisation: str) -> None:
+    """Whatever they are normalised to: every item of this world has one feature."""
+    likes, features = write_planted(tmp_path / "in")
+    data = Data(likes=str(likes), features=str(features))
+    interim = tmp_path / "interim"
+    ingested = preparation.ingest(interim, data, preparation.sources_of(data))
+    core = preparation.threshold(interim, ingested, Threshold())
+    options = Encode(normalisation=normalisation, weight=0.5)
+    encoded = preparation.encode(interim, ingested, core, options)
+    n_items = core.outcome.items
+    sides = load_sides(encoded, (core.outcome.users, n_items))
+    assert sides is not None
+    assert sides.item is not None
+    matrix = sides.item.joint_matrix(HybridParameters("joint"), np.ones(n_items, int))
+    assert set(matrix[:, n_items:].data) == {0.5}
+    # A new item with the feature is served as those that were trained with it.
+    profiles = sides.item.joint_profiles(HybridParameters("joint"))
+    assert profiles.weigh(profiles.indices[:1]).tolist() == profiles.data[:1].tolist() == [1.0]
