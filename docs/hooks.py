@@ -17,7 +17,8 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from pydantic import BaseModel
 
-from recsys.base.config import Choice, Config, Data, Range
+from recsys.base.config import Config, Data
+from recsys.base.dimensions import Choice, Range
 
 DOCS = Path(__file__).parent
 EXPERIMENTS = DOCS / "experiments"

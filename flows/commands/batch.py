@@ -19,7 +19,7 @@ def batch(
     as_json: AsJson = False,
 ) -> None:
     """Write the champion's lists for every user and every item."""
-    from recsys.base.config import load_config
+    from recsys.base.config_file import load_config
     from recsys.tracking.client import require_registry
 
     given: dict[str, Any] = {"tracking.model": model, "batch.n": n}

@@ -59,7 +59,7 @@ def _announce(registry: Registry, version: str, why: str) -> None:
     if not os.environ.get("PREFECT_API_URL"):
         return
     silence()
-    from recsys.base.config import load_config
+    from recsys.base.config_file import load_config
     from tasks.promote import emit_trial
 
     settings = {"tracking.uri": registry.uri, "tracking.model": registry.model}

@@ -12,7 +12,8 @@ import typer
 from rich.console import Console
 
 from flows.quiet import silence
-from recsys.base.config import Config, load_config
+from recsys.base.config import Config
+from recsys.base.config_file import load_config
 from recsys.base.errors import HELD_EXIT
 from recsys.base.events import listening
 from recsys.cli.options import ConfigFile

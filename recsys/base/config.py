@@ -1,59 +1,41 @@
-"""Configuration: what may be set, its defaults, and the TOML file it is read from."""
+"""Configuration: what may be set, section by section, and its defaults."""
 
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
-    PlainSerializer,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
+from recsys.base.dimensions import (
+    ARTICLE_FEATURE_SPACE,
+    ARTICLE_SPACE,
+    DEFAULT_SPACE,
+    JOINT_SPACE,
+    Space,
+)
 from recsys.base.environment import tracking_uri
-from recsys.base.errors import ConfigError
+from recsys.base.fields import (
+    Address,
+    Character,
+    Column,
+    Location,
+    Margin,
+    Name,
+    Positive,
+    Samples,
+    Section,
+    Share,
+    unsafe_characters,
+)
 from recsys.base.redaction import redacted
 
 LOCAL_UI = "http://127.0.0.1:5000"
-Share = Annotated[float, Field(gt=0, lt=1)]
-Positive = Annotated[int, Field(ge=1, lt=2**31)]
-Samples = Annotated[int, Field(ge=1, le=100_000)]
-Column = Annotated[str, Field(min_length=1)]
-Location = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
-Margin = Annotated[float, Field(ge=0)]
-Character = Annotated[str, Field(min_length=1, max_length=1)]
-
-
-def _safe_name(name: str) -> str:
-    if not name.strip(" .") or unsafe(name):
-        raise ValueError("a name of letters, digits, spaces and _ . + - @, with no path in it")
-    return name
-
-
-# Names become folders, parts of addresses and of MLflow's filter expressions.
-Name = Annotated[str, Field(max_length=200), AfterValidator(_safe_name)]
-# Whatever is written of a configuration (MLflow's parameters, Prefect's, files) is JSON: what must
-# not be read there is never in it. Python's own values stay whole, for they have to be used.
-Address = Annotated[Location, PlainSerializer(redacted, return_type=str, when_used="json")]
-
-
-def unsafe(name: str) -> set[str]:
-    """The characters that a name must not have."""
-    return {letter for letter in name if not (letter.isalnum() or letter in " _.+-@")}
-
-
-class Section(BaseModel):
-    """A frozen part of the configuration; unknown names are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Data(Section):
@@ -130,93 +112,6 @@ class Encode(Section):
         1.0, description="factor on the features beside the identity"
     )
     identity: bool = Field(True, description="a column of its own for every item and user")
-
-
-class Range(Section):
-    """A dimension of the search: the numbers from `low` to `high`.
-
-    Whole numbers on both ends make it a dimension of whole numbers. `when` names other
-    dimensions and the values they must have for this one to matter.
-    """
-
-    low: float | int
-    high: float | int
-    scale: Literal["linear", "log"] = "linear"
-    likely: tuple[float | int, float | int] | None = Field(
-        None, description="where the first trials are drawn from; the whole range if not given"
-    )
-    when: dict[str, str | float | int | list[str]] | None = None
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Range:
-        if not self.low < self.high:
-            raise ValueError(f"low ({self.low}) must be below high ({self.high})")
-        if self.likely and not self.low <= self.likely[0] < self.likely[1] <= self.high:
-            raise ValueError(f"likely {self.likely} must lie within {self.low} and {self.high}")
-        if self.scale == "log" and self.low <= 0:
-            raise ValueError("a logarithmic range must be positive")
-        return self
-
-
-class Choice(Section):
-    """A dimension of the search: one of several values."""
-
-    values: Annotated[list[str], Field(min_length=2)]
-    when: dict[str, str | float | int | list[str]] | None = None
-
-    @field_validator("values")
-    @classmethod
-    def _once_each(cls, values: list[str]) -> list[str]:
-        if len(set(values)) < len(values):
-            raise ValueError("values that differ")
-        return values
-
-
-Dimension = Range | Choice | bool | int | float | str
-Space = dict[str, Dimension]
-
-# The likely parts were drawn with learning curves of citeulike-a and of the bundled sample in
-# view: on those two data sets they are tuned, and a comparison there flatters them.
-DEFAULT_SPACE: Space = {
-    "no_components": Range(low=16, high=256, scale="log", likely=(48, 192)),
-    "learning_rate": Range(low=0.005, high=0.3, scale="log", likely=(0.02, 0.1)),
-    "user_alpha": Range(low=1e-7, high=1e-3, scale="log", likely=(1e-7, 3e-4)),
-    "item_alpha": Range(low=1e-7, high=1e-3, scale="log", likely=(1e-7, 3e-4)),
-    "max_sampled": Range(low=5, high=100, scale="log", likely=(8, 50)),
-    "loss": "warp",
-    "learning_schedule": "adagrad",
-    "initialisation": "spectral",
-}
-
-# The founding article's own: one regularisation for both sides, epochs a plain dimension.
-ARTICLE_SPACE: Space = {
-    "no_components": Range(low=20, high=200),
-    "learning_rate": Range(low=1e-4, high=1.0, scale="log"),
-    "alpha": Range(low=1e-6, high=1e-1, scale="log"),
-    "max_sampled": 10,
-    "loss": "warp",
-    "learning_schedule": "adagrad",
-}
-
-ARTICLE_FEATURE_SPACE: Space = {
-    "no_components": Range(low=20, high=200),
-    "learning_rate": Range(low=1e-3, high=1.0, scale="log"),
-    "item_alpha": Range(low=1e-5, high=1e-3, scale="log"),
-    "user_alpha_scale": Range(low=1e-3, high=1.0, scale="log"),
-    "max_sampled": 10,
-    "loss": "warp",
-    "learning_schedule": "adagrad",
-}
-
-
-# How features take part when they are trained jointly; each was on the founding article's list of
-# experiments. Searched beside the dimensions of `search.space`.
-JOINT_SPACE: Space = {
-    "feature_weight": Range(low=0.1, high=3.0, scale="log"),
-    "features_below": Range(low=10, high=1000, scale="log"),
-    "min_support": Range(low=1, high=20, scale="log"),
-    "normalisation": Choice(values=["l2", "l1"]),
-}
 
 
 class Search(Section):
@@ -414,7 +309,7 @@ class Config(Section):
         # An address may end in a query, with a key in it.
         path = re.split("[?#]", self.data.likes)[0] if "://" in self.data.likes else self.data.likes
         stem = Path(path).name.split(".")[0]
-        forbidden = unsafe(stem)
+        forbidden = unsafe_characters(stem)
         return "".join("-" if letter in forbidden else letter for letter in stem).strip() or "likes"
 
     @property
@@ -439,73 +334,3 @@ class Config(Section):
                 ),
             }
         )
-
-
-def load_config(path: Path | None, overrides: dict[str, Any] | None = None) -> Config:
-    """Read a TOML file and apply overrides given as dotted names.
-
-    Parameters
-    ----------
-    path : Path or None
-        None for the defaults.
-    overrides : dict
-        Such as {"search.trials": 40}; they go before the file.
-
-    Raises
-    ------
-    ConfigError
-        If the file is missing, is not TOML, or a value is not allowed; names the first fault.
-    """
-    values = {} if path is None else _read_toml(path)
-    for name, value in (overrides or {}).items():
-        _assign(values, name.split("."), value)
-    try:
-        return Config.model_validate(values)
-    except ValidationError as fault:
-        raise _explain(fault, str(path or "the options")) from fault
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as fault:
-        raise ConfigError(
-            f"{path} cannot be read ({fault.strerror})", "a TOML file", "check the path"
-        ) from fault
-    except RecursionError as fault:
-        raise ConfigError(f"{path} is nested too deeply", "a TOML file", "mend it") from fault
-    except ValueError as fault:  # no TOML, no UTF-8, or a number of thousands of digits
-        raise ConfigError(f"{path} is not TOML ({fault})", "a TOML file", "mend it") from fault
-
-
-def _assign(values: dict[str, Any], names: list[str], value: Any) -> None:
-    for name in names[:-1]:
-        values = values.setdefault(name, {})
-        if not isinstance(values, dict):
-            raise ConfigError(
-                f"{'.'.join(names)} reaches into {name}, which is a value",
-                "a section",
-                "see `recsys settings`",
-            )
-    values[names[-1]] = value
-
-
-BRANCHES = ("Range", "Choice", "bool", "int", "float", "str")
-BESIDE_THE_POINT = ("missing", "extra_forbidden", "model_type")
-
-
-def _explain(fault: ValidationError, source: str) -> ConfigError:
-    found_faults = fault.errors(include_url=False)
-    # A dimension that is a wrong choice is no range either, which is said first and helps nobody.
-    telling = [one for one in found_faults if one["type"] not in BESIDE_THE_POINT]
-    first = (telling or found_faults)[0]
-    # Pydantic names the branches of a union too; a person looks for the names in the file.
-    parts = [str(part) for part in first["loc"] if "[" not in str(part)]
-    where = ".".join(part for part in parts if part not in BRANCHES) or "the configuration"
-    found = "" if isinstance(first["input"], dict) else f" (found {first['input']!r})"
-    said = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    return ConfigError(
-        f"{source}: {where}{found}",
-        said[0].lower() + said[1:],
-        "see `recsys settings`",
-    )

@@ -59,7 +59,7 @@ def curve(
     as_json: AsJson = False,
 ) -> None:
     """Train one configuration, draw its learning curve and log it in MLflow."""
-    from recsys.base.config import load_config
+    from recsys.base.config_file import load_config
 
     chosen = load_config(config, {} if dataset is None else {"dataset": dataset})
     parameters = parse_settings(settings or [])

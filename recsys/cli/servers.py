@@ -46,7 +46,7 @@ def gallery(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any free one")] = 8600,
 ) -> None:
     """Serve pages about what the champion has learned until interrupted."""
-    from recsys.base.config import load_config
+    from recsys.base.config_file import load_config
 
     chosen = load_config(config, parse_settings(settings or []))
     from recsys.gallery.launch import serve
@@ -62,9 +62,9 @@ def registered_name(model: str) -> str:
     ConfigError
         If it is an address, a path, or has characters that no name has.
     """
-    from recsys.base.config import unsafe
+    from recsys.base.fields import unsafe_characters
 
-    if unsafe(model) or not model.strip(" ."):
+    if unsafe_characters(model) or not model.strip(" ."):
         raise ConfigError(
             f"model {model!r}", "the name of a registered model", "see those in the MLflow UI"
         )

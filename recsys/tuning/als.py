@@ -7,7 +7,7 @@ import time
 import scipy.sparse as sp
 from skopt import Optimizer
 
-from recsys.base.config import Range
+from recsys.base.dimensions import Range
 from recsys.models.als import Als
 from recsys.ranking.metrics import precision_at_k
 from recsys.tuning.space import SearchSpace

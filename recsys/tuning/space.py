@@ -8,7 +8,7 @@ from typing import Any
 
 import skopt.space as sk
 
-from recsys.base.config import Choice, Range, Space
+from recsys.base.dimensions import Choice, Range, Space
 from recsys.base.errors import ConfigError
 from recsys.models.configuration import parse_configuration
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from recsys.base.config import DEFAULT_SPACE, Config, Data, Range, load_config
+from recsys.base.config import Config, Data
+from recsys.base.config_file import load_config
+from recsys.base.dimensions import DEFAULT_SPACE, Range
 from recsys.base.errors import ConfigError
 from recsys.base.settings import as_toml
 

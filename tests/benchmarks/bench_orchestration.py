@@ -43,7 +43,7 @@ LONG = ("tune", "evaluate", "fit")  # the stages that train, the same work on al
 SETTINGS = """
 import json, sys, time
 from pathlib import Path
-from recsys.base.config import load_config
+from recsys.base.config_file import load_config
 folder = Path(sys.argv[1])
 interim = folder / "interim"
 config = load_config(None, {

@@ -23,7 +23,8 @@ from statistics import median
 
 import numpy as np
 
-from recsys.base.config import ARTICLE_SPACE, DEFAULT_SPACE, Article, Range, Space
+from recsys.base.config import Article
+from recsys.base.dimensions import ARTICLE_SPACE, DEFAULT_SPACE, Range, Space
 from recsys.data.interactions import read_interactions
 from recsys.data.kcore import kcore
 from recsys.data.splits import Split, split

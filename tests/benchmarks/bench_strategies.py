@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recsys.base.config import Config, load_config
+from recsys.base.config import Config
+from recsys.base.config_file import load_config
 from recsys.pipeline import evaluation, preparation, tuning
 from tests.benchmarks.bench_search import SAMPLE, data_sets
 

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.recommend import recommend
-from recsys.base.config import load_config
+from recsys.base.config_file import load_config
 from recsys.base.errors import NotFoundError, RegistryError
 from recsys.base.events import Event, StageDone, listening
 from recsys.serving import pyfunc

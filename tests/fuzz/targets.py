@@ -17,7 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recsys.base.config import Config, load_config
+from recsys.base.config import Config
+from recsys.base.config_file import load_config
 from recsys.base.errors import RecsysError
 from recsys.cli.settings import parse_settings
 from recsys.data.features import FeatureColumns, read_features

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from recsys.base.config import load_config
+from recsys.base.config_file import load_config
 from recsys.base.errors import ConfigError, InputError
 from recsys.gallery.links import Links
 from recsys.gallery.opened_models import OpenedModels

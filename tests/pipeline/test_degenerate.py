@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recsys.base.config import Data, Encode, Evaluate, Fit, Range, Search, Split, Threshold
+from recsys.base.config import Data, Encode, Evaluate, Fit, Search, Split, Threshold
+from recsys.base.dimensions import Range
 from recsys.base.errors import InputError
 from recsys.pipeline import evaluation, fitting, preparation, tuning
 from recsys.pipeline.outcomes import Evaluated, Tuned

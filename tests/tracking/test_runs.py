@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from recsys.base.config import Range
+from recsys.base.dimensions import Range
 from recsys.base.errors import RegistryError
 from recsys.store.journal import Journal
 from recsys.tracking.params import flat

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from recsys.base.config import Choice, Range, Space
+from recsys.base.dimensions import Choice, Range, Space
 from recsys.tuning.proposals import STEPS, Proposer
 from recsys.tuning.space import SearchSpace
 

@@ -12,7 +12,8 @@ from typing import Any, Literal
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from recsys.base.config import ARTICLE_SPACE, Article, Range
+from recsys.base.config import Article
+from recsys.base.dimensions import ARTICLE_SPACE, Range
 from recsys.models.configuration import LightFMParameters
 from recsys.models.lightfm import DivergedError, Training
 from recsys.tuning.article import article_study

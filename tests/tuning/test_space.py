@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skopt.space import Space as SkoptSpace
 
-from recsys.base.config import ARTICLE_SPACE, DEFAULT_SPACE, Choice, Range, Space
+from recsys.base.dimensions import ARTICLE_SPACE, DEFAULT_SPACE, Choice, Range, Space
 from recsys.base.errors import ConfigError
 from recsys.tuning.space import SearchSpace
 

@@ -1,0 +1,85 @@
+"""Configuration file: settings read from TOML and options, and what is wrong with them."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from recsys.base.config import Config
+from recsys.base.errors import ConfigError
+
+UNION_MEMBERS = ("Range", "Choice", "bool", "int", "float", "str")
+MISLEADING = ("missing", "extra_forbidden", "model_type")
+
+
+def load_config(path: Path | None, overrides: dict[str, Any] | None = None) -> Config:
+    """Read a TOML file and apply overrides given as dotted names.
+
+    Parameters
+    ----------
+    path : Path or None
+        None for the defaults.
+    overrides : dict
+        Such as {"search.trials": 40}; they go before the file.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing, is not TOML, or a value is not allowed; names the first fault.
+    """
+    values = {} if path is None else _read_toml(path)
+    for name, value in (overrides or {}).items():
+        _assign(values, name.split("."), value)
+    try:
+        return Config.model_validate(values)
+    except ValidationError as fault:
+        raise _explain(fault, str(path or "the options")) from fault
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as fault:
+        raise ConfigError(
+            f"{path} cannot be read ({fault.strerror})", "a TOML file", "check the path"
+        ) from fault
+    except RecursionError as fault:
+        raise ConfigError(
+            f"{path} is nested too deeply", "a TOML file", "correct the file"
+        ) from fault
+    except ValueError as fault:  # no TOML, no UTF-8, or a number of thousands of digits
+        raise ConfigError(
+            f"{path} is not TOML ({fault})", "a TOML file", "correct the file"
+        ) from fault
+
+
+def _assign(values: dict[str, Any], names: list[str], value: Any) -> None:
+    for name in names[:-1]:
+        values = values.setdefault(name, {})
+        if not isinstance(values, dict):
+            raise ConfigError(
+                f"{'.'.join(names)} reaches into {name}, which is a value",
+                "a section",
+                "see `recsys settings`",
+            )
+    values[names[-1]] = value
+
+
+def _explain(fault: ValidationError, source: str) -> ConfigError:
+    found_faults = fault.errors(include_url=False)
+    # A dimension that is a wrong choice is no range either, which is said first and helps nobody.
+    telling = [one for one in found_faults if one["type"] not in MISLEADING]
+    first = (telling or found_faults)[0]
+    # Pydantic names the branches of a union too; a person looks for the names in the file.
+    parts = [str(part) for part in first["loc"] if "[" not in str(part)]
+    where = ".".join(part for part in parts if part not in UNION_MEMBERS) or "the configuration"
+    found = "" if isinstance(first["input"], dict) else f" (found {first['input']!r})"
+    said = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    return ConfigError(
+        f"{source}: {where}{found}",
+        said[0].lower() + said[1:],
+        "see `recsys settings`",
+    )

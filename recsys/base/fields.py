@@ -1,0 +1,41 @@
+"""Fields: the types that settings share, and what a section of the configuration is."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
+
+from recsys.base.redaction import redacted
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[int, Field(ge=1, lt=2**31)]
+Samples = Annotated[int, Field(ge=1, le=100_000)]
+Column = Annotated[str, Field(min_length=1)]
+Location = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
+Margin = Annotated[float, Field(ge=0)]
+Character = Annotated[str, Field(min_length=1, max_length=1)]
+
+
+def _safe_name(name: str) -> str:
+    if not name.strip(" .") or unsafe_characters(name):
+        raise ValueError("a name of letters, digits, spaces and _ . + - @, with no path in it")
+    return name
+
+
+# Names become folders, parts of addresses and of MLflow's filter expressions.
+Name = Annotated[str, Field(max_length=200), AfterValidator(_safe_name)]
+# Whatever is written of a configuration (MLflow's parameters, Prefect's, files) is JSON: what must
+# not be read there is never in it. Python's own values stay whole, for they have to be used.
+Address = Annotated[Location, PlainSerializer(redacted, return_type=str, when_used="json")]
+
+
+def unsafe_characters(name: str) -> set[str]:
+    """The characters that a name must not have."""
+    return {letter for letter in name if not (letter.isalnum() or letter in " _.+-@")}
+
+
+class Section(BaseModel):
+    """A frozen part of the configuration; unknown names are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
