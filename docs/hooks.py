@@ -53,6 +53,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "settings.md": settings(),
         "reference/index.md": reference_index(),
         "experiments/index.md": experiments_index(),
+        NOTEBOOK: notebook((DOCS / NOTEBOOK).with_suffix(".md").read_text(encoding="utf-8")),
     }
     made |= {f"reference/{name}.md": reference(name) for name in PACKAGES}
     for path, content in made.items():

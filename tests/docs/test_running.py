@@ -1,0 +1,95 @@
+"""The documentation's Python and its quick commands run, on the sample and a champion of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import pytest
+
+import recsys
+from flows.cli import COMMANDS
+from recsys.cli.commands import command_line
+from recsys.serving import pyfunc
+from recsys.tracking.registry import Registry
+from recsys.tracking.runs import StudyDescription, Tracker
+from tests.fixtures.pages import blocks, commands, pages, words
+from tests.fixtures.paths import ROOT
+
+QUESTIONS = (
+    "recommend", "similar", "tag", "suggest-tags", "similar-tags", "audience", "explain",
+    "datasets", "settings",
+)  # fmt: skip
+# Reads what `recsys batch` has written, which needs Prefect; tests.readme_commands runs it.
+AFTER_A_BATCH = {"docs/serving/batch.md"}
+
+
+def programs() -> list[str]:
+    """The pages with Python on them that is meant to run."""
+    found = [
+        str(page.relative_to(ROOT))
+        for page in pages()
+        if any(
+            block.language == "python" and "no-test" not in block.classes for block in blocks(page)
+        )
+    ]
+    return [page for page in found if page not in AFTER_A_BATCH]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as the project's is after `make train`: the sample, and its champion in MLflow."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "data").mkdir()
+    (folder / "data/sample").symlink_to(ROOT / "data/sample")
+    data = recsys.load_dataset("sample")
+    model = recsys.fit(
+        data.interactions.kcore(), features=data.features, no_components=16, epochs=2, seed=1
+    )
+    (folder / "mlruns").mkdir()
+    uri = f"sqlite:///{folder}/mlruns/mlflow.db"
+    run_id = Tracker.connect(uri, "sample").open_study(StudyDescription("key", "sample", {}))
+    number = pyfunc.register(uri, run_id, "sample", model.save(folder / "bundle"), {})
+    Registry(uri, "sample").promote(number, by="ann", why="the first")
+    return folder
+
+
+@pytest.fixture
+def inside(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The project's folder as the current one."""
+    before = mlflow.get_tracking_uri()
+    monkeypatch.chdir(project)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    yield project
+    mlflow.set_tracking_uri(before)
+
+
+@pytest.mark.parametrize("page", programs())
+def test_python_on_pages_runs(page: str, inside: Path) -> None:
+    names: dict[str, object] = {"__name__": "page"}
+    for number, block in enumerate(blocks(ROOT / page)):
+        if block.language == "python" and "no-test" not in block.classes:
+            exec(compile(block.text, f"{page}, block {number}", "exec"), names)  # noqa: S102
+
+
+@pytest.mark.parametrize(
+    "command",
+    sorted(
+        {
+            command
+            for page in pages()
+            for command in commands(page, "sh")
+            if words(command)[0] == "recsys" and words(command)[1] in QUESTIONS
+        }
+    ),
+)
+def test_questions_on_pages_are_answered(
+    command: str, inside: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", words(command))
+    with pytest.raises(SystemExit) as ended:
+        command_line(COMMANDS)()
+    assert not ended.value.code
+    assert capsys.readouterr().out.strip()
