@@ -1,4 +1,4 @@
-"""Runners: the Prefect task runner that trains a search's segments, each segment a task run."""
+"""Runners: Prefect task runners that train the segments of a search, each as a task run."""
 
 from __future__ import annotations
 
@@ -39,23 +39,30 @@ def _segment(call: Callable[[Any], Any], argument: Any) -> Any:
     return call(argument)
 
 
-# Whoever has not enough memory for so many will not have it the next time either.
-MOST_REPLACED = 2
+# With too little memory for this many times, there is too little for the next time.
+MAX_REPLACED = 2
 
 
 class WorkerError(RecsysError):
-    """Processes that trained trials are gone, again and again."""
+    """Processes that trained trials were killed again and again."""
 
     exit_code = 1
 
 
 class RunnerPool:
-    """Workers behind a Prefect task runner, which starts with the first call.
+    """The workers of a Prefect task runner, which starts with the first call.
 
-    Where a worker is killed (for want of memory, mostly), a pool of processes is lost as a whole.
-    It is replaced a few times and its segments are sent again: the models of paused trials are in
-    files, so nothing but those segments is made twice, and with the same results. Dask and Ray
-    replace their workers themselves.
+    If one process is killed, most often for lack of memory, its whole pool is lost. The pool is
+    replaced a few times and the segments that it was training are submitted again. The models of
+    paused trials are in files, so nothing else is trained twice, and the results are the same.
+    Dask and Ray replace their workers themselves.
+
+    Parameters
+    ----------
+    search : Search
+        With the runner and how many workers it has.
+    stack : ExitStack
+        Ends the runner.
     """
 
     def __init__(self, search: Search, stack: ExitStack) -> None:
@@ -66,14 +73,15 @@ class RunnerPool:
         self._lost = 0
 
     def submit(self, call: Callable[[A], R], argument: A, /) -> FutureResult[R]:
+        """Start `call(argument)` in a worker."""
         return _Submitted(self, call, argument)
 
-    def send(self, call: Callable[[A], R], argument: A) -> tuple[FutureResult[R], int]:
-        """The call under way, and how many pools had been lost before."""
+    def start(self, call: Callable[[A], R], argument: A) -> tuple[FutureResult[R], int]:
+        """Submit a call to the runner; returns its future and how many pools were lost before."""
         while True:
             lost, runner = self._lost, self._started()
             try:
-                # Workers take over the settings in force when a task is sent.
+                # Workers take the settings that are in force when a task is submitted.
                 with temporary_settings(self._server), self._without_parameters():
                     future = runner.submit(_segment, {"call": call, "argument": argument})
                 return cast("FutureResult[R]", future), lost
@@ -81,12 +89,24 @@ class RunnerPool:
                 self.replace(lost, fault)
 
     def replace(self, lost: int, fault: BrokenExecutor) -> None:
-        """Replace the pool after so many lost ones, unless another segment has done so already."""
+        """Replace a lost pool, unless another segment has done so already.
+
+        Parameters
+        ----------
+        lost : int
+            How many pools had been lost before this one.
+        fault : BrokenExecutor
+
+        Raises
+        ------
+        WorkerError
+            If it was lost too often.
+        """
         if lost < self._lost:
             return
-        if lost == MOST_REPLACED:
+        if lost == MAX_REPLACED:
             raise WorkerError(
-                f"processes that trained trials were killed {lost + 1} times, perhaps for want of "
+                f"processes that trained trials were killed {lost + 1} times, perhaps for lack of "
                 "memory",
                 "workers that live until the search ends",
                 "run again: what was finished is kept (fewer search.workers need less memory)",
@@ -96,10 +116,10 @@ class RunnerPool:
 
     @contextmanager
     def _without_parameters(self) -> Iterator[None]:
-        """The task run that sends segments, without its own arguments: they would travel with each.
+        """The context of the task run that submits segments, without the task's arguments.
 
-        Prefect sends the context of a task along. The search's has a recorder and this very pool
-        in it, which are of this process and cannot be sent.
+        Prefect sends this context to the worker with each call. Among the arguments of the search
+        are a recorder and this pool, which cannot be sent to another process.
         """
         around = None if self.shares_memory else TaskRunContext.get()
         with nullcontext() if around is None else around.model_copy(update={"parameters": {}}):
@@ -115,30 +135,31 @@ class RunnerPool:
 
 
 class _Submitted(Generic[A, R]):
-    """A segment under way in a worker."""
+    """The future of a submitted call, which is submitted again if its pool is lost."""
 
     def __init__(self, pool: RunnerPool, call: Callable[[A], R], argument: A) -> None:
         self._pool, self._call, self._argument = pool, call, argument
-        self._future, self._lost = pool.send(call, argument)
+        self._future, self._lost = pool.start(call, argument)
 
     def result(self) -> R:
+        """Wait for the result; raises what the call raised."""
         while True:
             try:
                 return self._future.result()
             except BrokenExecutor as fault:
                 self._pool.replace(self._lost, fault)
-                self._future, self._lost = self._pool.send(self._call, self._argument)
+                self._future, self._lost = self._pool.start(self._call, self._argument)
 
 
 @contextmanager
 def runner_pool(search: Search) -> Iterator[RunnerPool]:
-    """Workers as configured, let go at the end; none are started if there is nothing to do."""
+    """The workers of a search, started with the first call and stopped at the end."""
     with ExitStack() as stack:
         yield RunnerPool(search, stack)
 
 
 def task_runner(search: Search) -> TaskRunner[Any]:
-    """Prefect's task runner for a search.
+    """The Prefect task runner that a search is configured with.
 
     Raises
     ------
@@ -164,13 +185,13 @@ def _dask(search: Search) -> TaskRunner[Any]:
 
     if search.cluster is not None:
         return DaskTaskRunner(address=search.cluster)
-    # One trial a process: threads of one worker would share its lock for nothing.
+    # One thread for each process: a trial trains on one thread.
     cluster = {"n_workers": search.workers, "threads_per_worker": 1, "dashboard_address": None}
     return DaskTaskRunner(cluster_kwargs=cluster)
 
 
 def _ray(search: Search) -> TaskRunner[Any]:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing calls home
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage statistics are sent
     from prefect_ray.task_runners import RayTaskRunner
 
     if search.cluster is not None:
@@ -181,9 +202,9 @@ def _ray(search: Search) -> TaskRunner[Any]:
 
 
 def _server() -> str:
-    """The address of the Prefect server this run reports to, be it one for the run alone.
+    """The address of the Prefect server of this run, which may be a temporary one.
 
-    Workers that were not told would each start a server of their own.
+    Without it each worker would start a temporary server of its own.
     """
     with get_client(sync_client=True) as client:
         return str(client.api_url)

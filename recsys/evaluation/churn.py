@@ -1,4 +1,4 @@
-"""Churn: how much of what users see changes when one model takes another's place."""
+"""Churn: how much of what users see changes when one model replaces another."""
 
 from __future__ import annotations
 
@@ -16,12 +16,21 @@ from recsys.data.idmap import IdMap
 from recsys.evaluation.lists import evenly_spaced, jaccard_overlap, top_lists
 from recsys.ranking.metrics import percentiles
 
-SHOWN = 3  # items named a user, of those that came and those that went
+SHOWN = 3  # items named for each user, of those that are new and those that are gone
 
 
 @dataclass(frozen=True)
 class Changed:
-    """A user whose list changed much: the best of the items that went, and of those that came."""
+    """A user whose list changed much, with the best of the items that are gone and that are new.
+
+    Parameters
+    ----------
+    user : str
+    overlap : float
+        Jaccard index of the two lists.
+    went, came : tuple of str
+        Names of items.
+    """
 
     user: str
     overlap: float
@@ -31,7 +40,7 @@ class Changed:
 
 @dataclass(frozen=True)
 class Churn:
-    """Lists of the users that both models know, before and after.
+    """The lists of the users that both models know, before and after.
 
     Parameters
     ----------
@@ -40,12 +49,13 @@ class Churn:
     users : int
         How many users were compared.
     overlap : float or None
-        Mean Jaccard index of their two lists; None without users in common.
+        Mean list overlap: the Jaccard index of a user's two lists, on average over users. None
+        without users in common.
     coverage : (float, float)
-        Share of its trained items that each model shows to any of them.
+        Share of its trained items that each model shows to some user.
     popularity : (float, float)
-        Mean popularity percentile of what each shows, both by the likes of the new model's data;
-        an item that is no longer there counts as 0.
+        Mean popularity percentile of what each shows, both by the interactions of the new model's
+        data; an item that is gone counts as 0.
     new_users, gone_users, new_items, gone_items : int
         Users, and trained items, that only one model knows.
     most_changed : tuple of Changed
@@ -63,13 +73,14 @@ class Churn:
     most_changed: tuple[Changed, ...]
 
     def as_dict(self) -> dict[str, Any]:
+        """The report, ready for JSON."""
         return asdict(self)
 
 
-def churn(
+def measure_churn(
     before: Bundle, after: Bundle, *, n: int = 10, most: int = 10, users: int = 10_000
 ) -> Churn:
-    """Compare what two models show, their users and items matched by their own ids.
+    """Compare what two models show; users and items are matched by their ids.
 
     Parameters
     ----------
@@ -77,27 +88,27 @@ def churn(
     n : int
         Length of the lists.
     most : int
-        How many of the users most changed are named.
+        How many of the most changed users are named.
     users : int
-        At most so many users are compared, spread evenly over those in common.
+        How many users are compared at most, evenly spaced over those in common.
     """
-    there = _places(after.users, before.users)
-    common = np.flatnonzero(there >= 0)
-    here = common[evenly_spaced(len(common), users)]
-    old = top_lists(before, there[here], n).items
-    new = top_lists(after, here, n).items
-    item_there = _places(before.items, after.items)
+    user_before = _indices(after.users, before.users)
+    common = np.flatnonzero(user_before >= 0)
+    compared = common[evenly_spaced(len(common), users)]
+    old = top_lists(before, user_before[compared], n).items
+    new = top_lists(after, compared, n).items
+    item_after = _indices(before.items, after.items)
     # An item that is gone gets an index that no item of the new model has.
     gone = np.arange(len(before.items)) + len(after.items)
-    translated = np.where(old >= 0, np.where(item_there >= 0, item_there, gone)[old], -1)
+    translated = np.where(old >= 0, np.where(item_after >= 0, item_after, gone)[old], -1)
     shared = jaccard_overlap(translated, new)
     popular = _popularity(after, len(before.items))
-    kept_items = int(np.count_nonzero(_trained_places(before, after) >= 0))
-    lists = _Lists(before, after, here, old, translated, new)
+    kept_items = int(np.count_nonzero(_trained_indices(before, after) >= 0))
+    lists = _Lists(before, after, compared, old, translated, new)
     return Churn(
         n,
-        len(here),
-        float(shared.mean()) if len(here) else None,
+        len(compared),
+        float(shared.mean()) if len(compared) else None,
         (_coverage(old, before.trained), _coverage(new, after.trained)),
         (_mean_of(popular, translated), _mean_of(popular, new)),
         new_users=len(after.users) - len(common),
@@ -109,13 +120,14 @@ def churn(
 
 
 def markdown(report: Mapping[str, Any], champion: str) -> str:
-    """A churn report (as `Churn.as_dict` gives it) for a person.
+    """A churn report as Markdown.
 
     Parameters
     ----------
     report : mapping
+        As `Churn.as_dict` returns it.
     champion : str
-        The version compared with.
+        The version that was compared with.
     """
     lines = [f"## Against version {champion}", "", summary(report), ""]
     if report["most_changed"]:
@@ -129,7 +141,7 @@ def markdown(report: Mapping[str, Any], champion: str) -> str:
 
 
 def summary(report: Mapping[str, Any]) -> str:
-    """A churn report in a sentence or two."""
+    """A churn report (as `Churn.as_dict` returns it) in one or two sentences."""
     moved = ", ".join(
         f"{report[f'{when}_{what}']:,} {what} {said}"
         for what in ("users", "items")
@@ -147,7 +159,7 @@ def summary(report: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class _Lists:
-    """Lists of the users compared; `translated` are the old ones by the new model's indices."""
+    """The lists of the users compared; `translated` are the old ones in the new model's indices."""
 
     before: Bundle
     after: Bundle
@@ -157,11 +169,12 @@ class _Lists:
     new: IntArray
 
     def order(self, shared: Float64Array) -> Int64Array:
-        """Rows, the least overlap first; of equals, the user with the most likes."""
+        """Rows in ascending order of overlap; of equals, the most active user first."""
         likes = np.diff(self.after.seen.indptr)[self.users]
         return np.lexsort((self.users, -likes, shared))
 
     def changed(self, row: int, shared: Float64Array) -> Changed:
+        """What changed in the list of one row."""
         old, new = self.translated[row], self.new[row]
         went = self.old[row][(old >= 0) & ~np.isin(old, new)][:SHOWN]
         came = new[(new >= 0) & ~np.isin(new, old)][:SHOWN]
@@ -173,20 +186,20 @@ class _Lists:
         )
 
 
-def _places(ids: IdMap, other: IdMap) -> Int64Array:
-    """Where each id is in the other map, -1 where it is not."""
+def _indices(ids: IdMap, other: IdMap) -> Int64Array:
+    """The index of each id in the other map, -1 if it is not there."""
     found = pc.index_in(ids.ids, value_set=other.ids)
     return np.asarray(pc.fill_null(found, -1), dtype=np.int64)
 
 
-def _trained_places(one: Bundle, other: Bundle) -> Int64Array:
-    """Where each trained item is among the other's trained items, -1 where it is not."""
-    found = _places(one.items, other.items)[: one.trained]
+def _trained_indices(one: Bundle, other: Bundle) -> Int64Array:
+    """The index of each trained item among the other's trained items, -1 if it is not there."""
+    found = _indices(one.items, other.items)[: one.trained]
     return np.where(found < other.trained, found, -1)
 
 
 def _popularity(after: Bundle, n_gone: int) -> Float64Array:
-    """Percentiles by item index, and zeros for untrained items and those that are gone."""
+    """Popularity percentiles of the trained items, then zeros for the others and those gone."""
     likes = np.bincount(after.seen.indices, minlength=len(after.items))[: after.trained]
     rest = len(after.items) - after.trained + n_gone
     return np.concatenate((percentiles(likes), np.zeros(rest)))
@@ -207,5 +220,5 @@ def _name(bundle: Bundle, item: int) -> str:
 
 
 def _table_cell(text: str) -> str:
-    """Text that cannot end a table's cell."""
+    """Text that does not end a cell of a Markdown table."""
     return text.replace("|", "\\|").replace("\n", " ")

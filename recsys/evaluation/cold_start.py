@@ -1,7 +1,7 @@
-"""Withheld: items and users kept from a fit, then served as if they had come afterwards.
+"""Cold start: items and users withheld from a fit, then served as if they had come afterwards.
 
-One fit answers for both: the cold items' interactions are taken out, and every interaction of
-some users. Items are then ranked from their features, users from a few of their likes.
+One fit serves for both. It has no interactions of the cold items, and none of some users. Items are
+then ranked by their features, users are folded in from some of their interactions.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from recsys.models.mapping import Mapping as FeatureMapping
 from recsys.ranking.factors import Factors
 from recsys.ranking.metrics import bootstrap_interval, evaluate, paired_bootstrap, precision_at_k
 
-USERS_WITHHELD = 0.25  # of those in the test holdout
+USERS_WITHHELD = 0.25  # share of the users in the test holdout
 FEW_LIKES = (1, 2, 3, 4, 5)
 COLD_BLENDINGS = (1.0, 2.0, 5.0, 10.0)
 
 
 @dataclass(frozen=True)
-class Withheld:
-    """What is left to train on, and what was taken out.
+class ColdStartHoldout:
+    """What is left to train on, and what was withheld.
 
     Parameters
     ----------
     train : csr_matrix float32 (n_users, n_items)
     items : csr_matrix float32 (n_users, n_cold)
-        Interactions with the cold items, of users that were not taken out.
+        Interactions of the other users with the cold items.
     cold : int array (n_cold,)
     users : int array
-        Users whose every interaction was taken out.
+        Users of whom every interaction is withheld.
     known, test : csr_matrix float32 (n_users, n_items)
-        Of those users: what they are folded in from and measured on, without cold items.
+        What those users are folded in from, and measured on; without cold items.
     """
 
     train: sp.csr_matrix
@@ -52,14 +52,17 @@ class Withheld:
     test: sp.csr_matrix
 
 
-def withhold(known: sp.csr_matrix, test: sp.csr_matrix, cold: IntArray, seed: int) -> Withheld:
-    """Take the cold items and a share of the test users out of what is known.
+def withhold(
+    known: sp.csr_matrix, test: sp.csr_matrix, cold: IntArray, seed: int
+) -> ColdStartHoldout:
+    """Withhold the cold items and a share of the test users.
 
     Parameters
     ----------
     known, test : csr_matrix (n_users, n_items)
         What the winner is refit on, and measured on.
-    cold : int array
+    cold : int array (n_cold,)
+        Item indices.
     seed : int
     """
     n_users, n_items = known.shape
@@ -72,7 +75,7 @@ def withhold(known: sp.csr_matrix, test: sp.csr_matrix, cold: IntArray, seed: in
     warm = np.ones(n_items, np.float32)
     warm[cold] = 0
     everything = (known + test).tocsr()
-    return Withheld(
+    return ColdStartHoldout(
         _part(known, stays, warm),
         _part(everything, stays, 1 - warm)[:, cold].tocsr(),
         cold,
@@ -90,15 +93,25 @@ def _part(matrix: sp.csr_matrix, rows: Float32Array, columns: Float32Array) -> s
 
 
 def cold_factors(user: Factors, mapping: FeatureMapping, profiles: Profiles) -> Factors:
-    """The users' own vectors, and items from their features alone (one row each)."""
+    """Factors of trained users and of items known by their features alone (rows of `profiles`)."""
     vectors, biases = mapping.vectors(profiles)
     return replace(user, item_factors=vectors, item_biases=biases)
 
 
 @dataclass(frozen=True)
-class ContentTable:
-    """Cold items by the cosine of tf-idf profiles: a user is the sum of what they like.
+class ContentScorer:
+    """Scores cold items by the cosine of tf-idf profiles; a user's is the sum of their items'.
 
+    Parameters
+    ----------
+    profiles : Profiles
+        Of the items that users interacted with.
+    likes : csr_matrix (n_users, n_items)
+    items : Profiles
+        Of the cold items.
+
+    References
+    ----------
     P. Lops, M. de Gemmis and G. Semeraro, Content-based recommender systems: state of the art and
     trends, Recommender Systems Handbook, 2011.
     """
@@ -109,9 +122,11 @@ class ContentTable:
 
     @property
     def n_items(self) -> int:
+        """The number of cold items."""
         return self.items.n_items
 
     def score(self, users: IntArray) -> Float32Array:
+        """Scores of all cold items: float32 (len(users), n_items)."""
         sums = self.likes[users] @ profile_matrix(self.profiles)[: self.likes.shape[1]]
         lengths = np.sqrt(np.asarray(sums.multiply(sums).sum(axis=1))).ravel()
         scale = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
@@ -119,21 +134,22 @@ class ContentTable:
         return np.asarray(scores.toarray(), np.float32)
 
 
-def per_user(scorer: Any, heldout: sp.csr_matrix) -> dict[str, Float64Array]:
-    """Metrics of a ranking of cold items, for each user who likes one."""
+def cold_metrics(scorer: Any, heldout: sp.csr_matrix) -> dict[str, Float64Array]:
+    """Metrics of a ranking of cold items: float64 (n,) each, over users who interacted with one."""
     measured = evaluate(scorer, heldout, ks=(5, 10, 20), auc=False).per_user
     return {name: measured[name] for name in COLD_METRICS}
 
 
 def estimates(per_user: Mapping[str, Float64Array], seed: int, samples: int) -> dict[str, Any]:
+    """Means with bootstrap intervals, ready for JSON."""
     return {
         name: Estimate.of(bootstrap_interval(values, seed, samples=samples)).as_dict()
         for name, values in per_user.items()
     }
 
 
-def shuffled(profiles: Profiles, seed: int) -> Profiles:
-    """Every described item with the features of another: what is learned from it is chance."""
+def shuffled_profiles(profiles: Profiles, seed: int) -> Profiles:
+    """Profiles shuffled among the items that have features, so that they say nothing of an item."""
     described = np.flatnonzero(profiles.described)
     order = np.arange(profiles.n_items)
     order[described] = np.random.default_rng([seed, 5]).permutation(described)
@@ -141,17 +157,30 @@ def shuffled(profiles: Profiles, seed: int) -> Profiles:
 
 
 def blend_sweep(
-    model: HybridModel, held: Withheld, seed: int, blendings: Sequence[float] = COLD_BLENDINGS
+    model: HybridModel,
+    held: ColdStartHoldout,
+    seed: int,
+    blendings: Sequence[float] = COLD_BLENDINGS,
 ) -> list[dict[str, Any]]:
-    """Precision at 5 of cold items that were given a few likes, without a refit.
+    """Measure cold items that have a few interactions, without a refit.
 
-    Own vectors are folded in from the users who like an item, tag vectors come from its features,
-    blends take blending / (blending + likes) of the second.
+    An item's own vector is folded in from the users who interacted with it, another is mapped from
+    its features. A blend takes a share of blending / (blending + interactions) of the second.
+
+    Parameters
+    ----------
+    model : HybridModel
+        Trained on `held.train`.
+    held : ColdStartHoldout
+    seed : int
+        Of the choice of interactions.
+    blendings : sequence of float
 
     Returns
     -------
     list of dict
-        One for each number of likes: `likes`, `items`, `own`, `features` and `blend` (by
+        For each number of interactions: `likes` (that number), `items` (how many have more), and
+        precision_at_5 with `own` vectors, with those of `features`, and with a `blend` (by
         blending).
     """
     assert model.item is not None
@@ -160,7 +189,7 @@ def blend_sweep(
     generator = np.random.default_rng([seed, 6])
     place = generator.random(likers.nnz)
     owner = np.repeat(np.arange(len(counts)), counts)
-    # The position of each like in a random order of its item's.
+    # The position of each interaction in a random order of those of its item.
     order = np.lexsort((place, owner))
     position = np.empty(likers.nnz, np.int64)
     position[order] = np.arange(likers.nnz) - np.repeat(likers.indptr[:-1], counts)
@@ -172,9 +201,9 @@ def blend_sweep(
         given = likers.copy()
         given.data = (position < few).astype(np.float32)
         given.eliminate_zeros()
-        # Items that nobody else likes have nothing left to be found by.
+        # Items with no further interaction have none left to be measured on.
         enough = counts > few
-        own = own_vectors(model, foldin, given)
+        own = fold_in_items(model, foldin, given)
         masked = given.T.tocsr()
         rest = (held.items - masked).tocsr()
         rest.eliminate_zeros()
@@ -198,9 +227,14 @@ def blend_sweep(
 
 
 def best_blending(sweep: Sequence[Mapping[str, Any]]) -> float:
-    """The blending with the highest mean precision over all numbers of likes, the least of equals.
+    """The blending with the highest mean precision in a sweep, the least of equals.
 
-    What the sweep says of that one is a little too good, for it was chosen there.
+    The precision that the sweep has for it is a little too high, as it was chosen there.
+
+    Parameters
+    ----------
+    sweep : sequence of mappings
+        As `blend_sweep` returns it.
     """
     means = {
         name: float(np.mean([row["blend"][name] for row in sweep])) for name in sweep[0]["blend"]
@@ -216,8 +250,21 @@ def _precision_of_blend(
     return float(precision_at_k(factors, rest, known=masked, k=5).mean())
 
 
-def own_vectors(model: HybridModel, foldin: FoldIn, likers: sp.csr_matrix) -> Float32Array:
-    """Item vectors folded in from users (a row of `likers` an item), as long as trained ones."""
+def fold_in_items(model: HybridModel, foldin: FoldIn, likers: sp.csr_matrix) -> Float32Array:
+    """Item vectors folded in from users, scaled to the mean length of trained ones.
+
+    Parameters
+    ----------
+    model : HybridModel
+    foldin : FoldIn
+        From users to items.
+    likers : csr_matrix (n, n_users)
+        The users of each item.
+
+    Returns
+    -------
+    float32 (n, d)
+    """
     vectors: Float32Array = pool_item_vectors(model.own.user_factors, likers) @ foldin.matrix
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     norms = np.linalg.norm(model.own.item_factors, axis=1)
@@ -229,27 +276,29 @@ def own_vectors(model: HybridModel, foldin: FoldIn, likers: sp.csr_matrix) -> Fl
 def measure_foldin(
     model: HybridModel,
     refit: Factors,
-    held: Withheld,
+    held: ColdStartHoldout,
     known: sp.csr_matrix,
     seed: int,
     samples: int,
 ) -> dict[str, Any]:
-    """Folded-in users against the same users trained, both over items that are not cold.
+    """Compare users that are folded in with the same users trained, over items that are not cold.
 
     Parameters
     ----------
     model : HybridModel
-        Of the fit without them.
+        Trained without them, on `held.train`.
     refit : Factors
-        Of the fit with them.
-    held : Withheld
-    known : csr_matrix
-        What `refit` was trained on.
+        Trained with them, on `known`.
+    held : ColdStartHoldout
+    known : csr_matrix (n_users, n_items)
+    seed, samples : int
+        Of the bootstrap.
 
     Returns
     -------
     dict
-        `users`, `foldin` and `trained` (precision at 5), `share`, `difference` (an interval).
+        `users` (their number), `foldin` and `trained` (precision_at_5), `share` (of the one in the
+        other) and `difference` (paired, with its interval).
     """
     foldin = learn_foldin(model.factors, held.train)
     vectors = model.factors.user_factors.copy()

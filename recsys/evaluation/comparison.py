@@ -1,4 +1,4 @@
-"""Comparison: every strategy tried, on warm users, cold items, new users and hidden tags."""
+"""Comparison: strategies for features on warm users, cold items, new users and hidden tags."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import scipy.sparse as sp
 
 from recsys.base.arrays import Float64Array
 from recsys.evaluation.cold_start import (
-    ContentTable,
-    Withheld,
+    ColdStartHoldout,
+    ContentScorer,
     best_blending,
     blend_sweep,
     cold_factors,
+    cold_metrics,
     estimates,
     measure_foldin,
-    per_user,
-    shuffled,
+    shuffled_profiles,
 )
 from recsys.evaluation.holdouts import Estimate
 from recsys.evaluation.metric_names import HEADLINE
@@ -34,11 +34,11 @@ from recsys.ranking.factors import Factors
 from recsys.ranking.metrics import bootstrap_interval, paired_bootstrap, precision_at_k
 from recsys.tuning.space import Configuration
 
-Submit = Callable[..., "Future[dict[str, Fitted]]"]
+Submit = Callable[..., "Future[dict[str, FittedStrategy]]"]
 
 
 @dataclass(frozen=True)
-class Tried:
+class TriedStrategy:
     """The best trial of a strategy: its configuration, and the epochs it was trained for."""
 
     configuration: Configuration
@@ -46,30 +46,30 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """A strategy's model and the CPU seconds that it took."""
+class FittedStrategy:
+    """A strategy's model and the CPU seconds that its training took."""
 
     model: HybridModel
     seconds: float
 
 
-class Fits:
-    """The strategies in training: identity-only ones share a model, joint ones have their own.
+class StrategyFits:
+    """Fits of all strategies; those without joint training share a model.
 
     Parameters
     ----------
-    tried : mapping of str to Tried
+    tried : mapping of str to TriedStrategy
         By strategy.
     interactions : csr_matrix float32 (n_users, n_items)
     sides : FeaturesBySide or None
     seed : int
     submit : callable
-        Runs a function with arguments, now or side by side with others.
+        Runs a function with arguments and returns a future, as an executor's `submit` does.
     """
 
     def __init__(
         self,
-        tried: Mapping[str, Tried],
+        tried: Mapping[str, TriedStrategy],
         interactions: sp.csr_matrix,
         sides: FeaturesBySide | None,
         seed: int,
@@ -80,22 +80,25 @@ class Fits:
         joint = {name: trial for name, trial in tried.items() if name == "joint"}
         self._futures = [submit(_fit, part, *arguments) for part in (plain, joint) if part]
 
-    def results(self) -> dict[str, Fitted]:
-        """Wait for all; raises what a fit raised."""
-        found: dict[str, Fitted] = {}
+    def results(self) -> dict[str, FittedStrategy]:
+        """Wait for all fits; raises what a fit raised."""
+        found: dict[str, FittedStrategy] = {}
         for future in self._futures:
             found |= future.result()
         return found
 
 
 def _fit(
-    tried: Mapping[str, Tried], interactions: sp.csr_matrix, sides: FeaturesBySide | None, seed: int
-) -> dict[str, Fitted]:
-    """One training, and what each strategy makes of it."""
+    tried: Mapping[str, TriedStrategy],
+    interactions: sp.csr_matrix,
+    sides: FeaturesBySide | None,
+    seed: int,
+) -> dict[str, FittedStrategy]:
+    """Train one model, and let each strategy use features with it."""
     start = time.thread_time()
     name, trial = next(iter(tried.items()))
     model = fit_hybrid(interactions, trial.configuration, trial.epochs, seed, sides)
-    found = {name: Fitted(model, time.thread_time() - start)}
+    found = {name: FittedStrategy(model, time.thread_time() - start)}
     for other, also in tried.items():
         if other != name:
             assert sides is not None, "nothing is mapped without features"
@@ -103,19 +106,33 @@ def _fit(
             parameters = parse_configuration(also.configuration)[1]
             made = map_features(model.own, interactions, parameters, sides)
             seconds = found[name].seconds + time.thread_time() - again
-            found[other] = Fitted(made, seconds)
+            found[other] = FittedStrategy(made, seconds)
     return found
 
 
 def warm(
-    fitted: Mapping[str, Fitted],
+    fitted: Mapping[str, FittedStrategy],
     heldout: sp.csr_matrix,
     known: sp.csr_matrix,
     *,
     seed: int,
     samples: int,
 ) -> dict[str, Any]:
-    """Precision at 5 of each strategy, and how far it is above the one without features."""
+    """Measure strategies on warm users, and how far each is above the one without features.
+
+    Parameters
+    ----------
+    fitted : mapping of str to FittedStrategy
+        Trained on `known`.
+    heldout, known : csr_matrix (n_users, n_items)
+    seed, samples : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    dict
+        By strategy, `precision_at_5` and `above_none` (the paired difference), with intervals.
+    """
     values = {
         name: precision_at_k(entry.model.factors, heldout, known=known, k=5)
         for name, entry in fitted.items()
@@ -134,14 +151,26 @@ def _interval(values: Float64Array, seed: int, samples: int) -> dict[str, float 
 
 
 def cold(
-    fitted: Mapping[str, Fitted],
-    tried: Mapping[str, Tried],
-    held: Withheld,
+    fitted: Mapping[str, FittedStrategy],
+    tried: Mapping[str, TriedStrategy],
+    held: ColdStartHoldout,
     *,
     seed: int,
     samples: int,
 ) -> dict[str, Any]:
-    """Cold items ranked from features alone, beside content, popularity and shuffled features.
+    """Measure rankings of cold items by features alone, beside those of three controls.
+
+    The controls are content without a model, popularity, and a mapping learned from features that
+    were shuffled among items.
+
+    Parameters
+    ----------
+    fitted : mapping of str to FittedStrategy
+        Trained on `held.train`.
+    tried : mapping of str to TriedStrategy
+    held : ColdStartHoldout
+    seed, samples : int
+        Of the bootstrap.
 
     Returns
     -------
@@ -155,10 +184,10 @@ def cold(
         assert information is not None
         rows = information.profiles.rows(held.cold)
         scorers[name] = cold_factors(entry.model.factors, information.mapping, rows)
-    chief = "mapped" if "mapped" in fitted else "none"
-    if chief in fitted:
-        scorers |= _controls(fitted[chief].model, tried[chief], held, seed)
-    measured = {name: per_user(scorer, held.items) for name, scorer in scorers.items()}
+    reference = "mapped" if "mapped" in fitted else "none"
+    if reference in fitted:
+        scorers |= _controls(fitted[reference].model, tried[reference], held, seed)
+    measured = {name: cold_metrics(scorer, held.items) for name, scorer in scorers.items()}
     differences = {
         name: Estimate.of(
             paired_bootstrap(
@@ -176,59 +205,66 @@ def cold(
     }
 
 
-def _controls(model: HybridModel, trial: Tried, held: Withheld, seed: int) -> dict[str, Any]:
-    """Content without a model, numbers of likes (there are none), and features dealt by chance."""
+def _controls(
+    model: HybridModel, trial: TriedStrategy, held: ColdStartHoldout, seed: int
+) -> dict[str, Any]:
+    """Scorers by content, by numbers of interactions (there are none) and by shuffled features."""
     assert model.item is not None
     profiles = model.item.profiles
     parameters = parse_configuration(trial.configuration)[1]
-    dealt = shuffled(profiles, seed)
+    shuffled = shuffled_profiles(profiles, seed)
     liked = np.flatnonzero(count_likes(held.train, "item"))
-    mapping = fit_mapping(dealt, model.own, liked, parameters.penalty, parameters.bias_gain)
+    mapping = fit_mapping(shuffled, model.own, liked, parameters.penalty, parameters.bias_gain)
     popular = Popularity().fit(held.train)
     return {
-        "content": ContentTable(profiles, held.train, profiles.rows(held.cold)),
+        "content": ContentScorer(profiles, held.train, profiles.rows(held.cold)),
         "popularity": Factors(
             popular.user_factors,
             popular.item_factors[held.cold],
             popular.user_biases,
             popular.item_biases[held.cold],
         ),
-        "shuffled": cold_factors(model.factors, mapping, dealt.rows(held.cold)),
+        "shuffled": cold_factors(model.factors, mapping, shuffled.rows(held.cold)),
     }
 
 
 def compare(
-    fitted: Mapping[str, Fitted],
-    away: Mapping[str, Fitted],
-    tried: Mapping[str, Tried],
-    held: Withheld,
+    fitted: Mapping[str, FittedStrategy],
+    cold_start: Mapping[str, FittedStrategy],
+    tried: Mapping[str, TriedStrategy],
+    held: ColdStartHoldout,
     heldout: sp.csr_matrix,
     known: sp.csr_matrix,
     *,
     seed: int,
     samples: int,
 ) -> dict[str, Any]:
-    """Everything that features and fold-in are good for, as JSON has it.
+    """Measure all that features and fold-in are good for.
 
     Parameters
     ----------
-    fitted, away : mapping of str to Fitted
-        Trained on `known`, and on what is left of it in `held`.
-    tried : mapping
-        See `Fits`.
-    held : Withheld
+    fitted, cold_start : mapping of str to FittedStrategy
+        Trained on `known`, and on `held.train`.
+    tried : mapping of str to TriedStrategy
+    held : ColdStartHoldout
     heldout, known : csr_matrix (n_users, n_items)
     seed, samples : int
         Of the bootstrap.
+
+    Returns
+    -------
+    dict
+        Ready for JSON: `warm` and `foldin`; with cold items that have features `cold`, `blend` and
+        `cold_blending`; `suggestion` if there are features to hide.
     """
-    chief = next(name for name in ("mapped", "none", "joint") if name in away)
-    model, refit = away[chief].model, fitted[chief].model
+    reference = next(name for name in ("mapped", "none", "joint") if name in cold_start)
+    model, refit = cold_start[reference].model, fitted[reference].model
     found: dict[str, Any] = {
         "warm": warm(fitted, heldout, known, seed=seed, samples=samples),
         "foldin": measure_foldin(model, refit.factors, held, known, seed, samples),
     }
     if model.item is not None and len(held.cold):
-        found["cold"] = cold(away, tried, held, seed=seed, samples=samples)
+        found["cold"] = cold(cold_start, tried, held, seed=seed, samples=samples)
         found["blend"] = blend_sweep(model, held, seed)
         found["cold_blending"] = best_blending(found["blend"])
     if refit.item is not None:

@@ -28,14 +28,14 @@ class Condition(StrEnum):
 
 @dataclass(frozen=True)
 class Check:
-    """One condition.
+    """A condition, and whether the challenger meets it.
 
     Parameters
     ----------
     name : Condition
     passed : bool
     found, wanted : str
-        What was measured and what was asked for, ready for a person.
+        What was measured and what was required, as a person reads it.
     """
 
     name: Condition
@@ -49,12 +49,13 @@ class Check:
 
 @dataclass(frozen=True)
 class Verdict:
-    """All conditions; the challenger passes if each does."""
+    """All checks; the challenger passes if each does."""
 
     checks: tuple[Check, ...]
 
     @property
     def passed(self) -> bool:
+        """Whether the challenger may become champion."""
         return all(check.passed for check in self.checks)
 
     @property
@@ -68,16 +69,17 @@ class Verdict:
         return [str(check) for check in self.failed]
 
     def as_dict(self) -> dict[str, Any]:
+        """The verdict, ready for JSON."""
         return {"passed": self.passed, "checks": [asdict(check) for check in self.checks]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Verdict:
-        """From what `as_dict` gave."""
+        """The verdict of what `as_dict` returned."""
         checks = (Check(**check) for check in values["checks"])
         return cls(tuple(replace(check, name=Condition(check.name)) for check in checks))
 
     def markdown(self) -> str:
-        """The conditions as a table."""
+        """The checks as a Markdown table."""
         lines = ["| | check | found | wanted |", "| --- | --- | --- | --- |"]
         for check in self.checks:
             mark = "passed" if check.passed else "**failed**"
@@ -87,7 +89,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a challenger is judged by.
+    """What a challenger is judged on.
 
     Parameters
     ----------
@@ -100,9 +102,10 @@ class Evidence:
     finite : bool
         Whether all numbers of the challenger are finite.
     coverage : float
-        Share of the items that its lists could show which some list shows.
+        Attainable coverage: the number of different items in its lists, as a share of what they
+        could have at most.
     list_overlap : float
-        Share of a list that two users have in common.
+        Mean list overlap: the share of a list that two users have in common.
     counts : mapping
         Users, items and interactions it was made from.
     champion_counts : mapping or None
@@ -121,7 +124,7 @@ class Evidence:
 
 
 def judge(evidence: Evidence, limits: Gate, seed: int) -> Verdict:
-    """Every condition on the evidence.
+    """Check every condition.
 
     Parameters
     ----------
@@ -158,7 +161,7 @@ def judge(evidence: Evidence, limits: Gate, seed: int) -> Verdict:
 
 
 def beats_popularity(own: Float64Array, popularity: Float64Array, limits: Gate, seed: int) -> Check:
-    """Whether the challenger is clearly ahead of giving everybody the most liked items.
+    """Check that the challenger is significantly better than popularity.
 
     Parameters
     ----------
@@ -171,7 +174,7 @@ def beats_popularity(own: Float64Array, popularity: Float64Array, limits: Gate, 
     return Check(
         Condition.POPULARITY,
         ahead.low > limits.popularity_margin,
-        _said(ahead, len(own)),
+        _as_text(ahead, len(own)),
         f"lower end above {limits.popularity_margin:g}",
     )
 
@@ -183,7 +186,7 @@ def no_worse(
     seed: int,
     missing: str = NO_CHAMPION,
 ) -> Check:
-    """Whether the challenger is not significantly worse than the champion.
+    """Check that the challenger is not significantly worse than the champion.
 
     Parameters
     ----------
@@ -200,15 +203,23 @@ def no_worse(
     if champion is None:
         return Check(name, True, missing, wanted)
     ahead = _difference(own, champion, limits, seed)
-    return Check(name, ahead.high >= -limits.champion_margin, _said(ahead, len(own)), wanted)
+    return Check(name, ahead.high >= -limits.champion_margin, _as_text(ahead, len(own)), wanted)
 
 
 def not_shrunken(
     counts: Mapping[str, int], champion_counts: Mapping[str, int] | None, limits: Gate
 ) -> Check:
-    """Whether most of the data the champion was made from is still there.
+    """Check that the data is not much smaller than what the champion was made from.
 
-    Half a delivery trains well and measures well: only its size gives it away.
+    A model of half a delivery trains and measures well, so that only the size shows it.
+
+    Parameters
+    ----------
+    counts : mapping of str to int
+        `users`, `items` and `interactions`.
+    champion_counts : mapping of str to int or None
+        Those of the champion; None if there is none.
+    limits : Gate
     """
     name, wanted = Condition.DATA, f"at most {limits.shrink:.0%} fewer"
     if champion_counts is None:
@@ -223,5 +234,5 @@ def _difference(own: Float64Array, other: Float64Array, limits: Gate, seed: int)
     return paired_bootstrap(own, other, seed, limits.bootstrap_samples, limits.level)
 
 
-def _said(ahead: Interval, users: int) -> str:
+def _as_text(ahead: Interval, users: int) -> str:
     return f"ahead by {ahead.mean:+.4f} ({ahead.low:+.4f} to {ahead.high:+.4f}), {users:,} users"

@@ -1,4 +1,4 @@
-"""Evaluation: models measured once on a holdout, with intervals, side by side."""
+"""Holdouts: models measured on held-out interactions, with intervals, side by side."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from recsys.ranking.scorer import Scorer
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over users with its bootstrap interval; no interval for a figure of the whole list."""
+    """A mean over users with its bootstrap interval; without one for a metric of the catalogue."""
 
     mean: float
     low: float | None = None
@@ -30,9 +30,11 @@ class Estimate:
 
     @staticmethod
     def of(interval: Interval) -> Estimate:
+        """An estimate with an interval."""
         return Estimate(interval.mean, interval.low, interval.high)
 
     def as_dict(self) -> dict[str, float | None]:
+        """The estimate, ready for JSON."""
         return {"mean": self.mean, "low": self.low, "high": self.high}
 
 

@@ -1,4 +1,4 @@
-"""Lists: what a model shows many users at once, and what the lists say of it together."""
+"""Lists: what a model recommends to many users, and how varied these lists are."""
 
 from __future__ import annotations
 
@@ -43,14 +43,25 @@ def top_lists(
 
 
 def evenly_spaced(n: int, most: int) -> Int64Array:
-    """Indices 0..n-1, or so many of them that lie evenly between the first and the last."""
+    """Indices 0..n-1, or a number of them that are evenly spaced from the first to the last.
+
+    Parameters
+    ----------
+    n : int
+    most : int
+        How many are returned at most.
+
+    Returns
+    -------
+    int64 (min(n, most),)
+    """
     return np.arange(n) if n <= most else np.linspace(0, n - 1, most).astype(np.int64)
 
 
 def attainable_coverage(lists: Int32Array, n_items: int) -> float:
-    """The share of the items which some list shows, of those that the lists could show.
+    """The number of different items in the lists, as a share of what they could have at most.
 
-    Unlike coverage, it does not sink because few users of a large catalogue are looked at.
+    Unlike coverage, it is not low only because the lists are few and the catalogue is large.
 
     Parameters
     ----------
@@ -63,7 +74,7 @@ def attainable_coverage(lists: Int32Array, n_items: int) -> float:
 
 
 def mean_list_overlap(lists: Int32Array, n_items: int) -> float:
-    """The share of a list that two users have in common, on average over all pairs; 1 at most.
+    """The share of a list that two users have in common, on average over all pairs of users.
 
     Parameters
     ----------
@@ -79,7 +90,7 @@ def mean_list_overlap(lists: Int32Array, n_items: int) -> float:
 
 
 def jaccard_overlap(one: IntArray, other: IntArray) -> Float64Array:
-    """Jaccard's index of two lists of each user: items in both, of the items in either.
+    """The Jaccard index of two lists of each user: items in both, as a share of those in either.
 
     Parameters
     ----------

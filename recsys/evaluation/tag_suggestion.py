@@ -1,4 +1,4 @@
-"""Suggestion: tags hidden from items and asked for again, by neighbours and by two baselines."""
+"""Tag suggestion measured: tags are hidden from items and have to be found again."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from recsys.models.content import Profiles, suggest_features
 from recsys.models.hybrid import profile_matrix
 from recsys.models.side import SideInformation
 
-ITEMS = 1000  # asked about, at most
-AMONG = 10
+MAX_ITEMS = 1000
+FIRST = 10  # suggestions among which a hidden feature has to be
 
 
 def measure_suggestions(
@@ -21,26 +21,28 @@ def measure_suggestions(
     item_factors: Float32Array,
     seed: int,
     kind: str | None = None,
-    items: int = ITEMS,
+    items: int = MAX_ITEMS,
 ) -> dict[str, Any] | None:
-    """The share of hidden features found among the first 10 suggestions, recall_at_10.
+    """Measure the share of hidden features among the first 10 suggestions, recall_at_10.
+
+    Suggestions by similar items are compared with those by co-occurrence and by popularity.
 
     Parameters
     ----------
     information : SideInformation
     item_factors : float32 (n_trained, d)
-        Vectors that were trained without features: they must not know what is hidden.
+        Vectors that were trained without features, so that nothing hidden is in them.
     seed : int
     kind : str or None
         Only features of this type are hidden; by default the type with most features.
     items : int
-        Asked about, at most.
+        How many items are measured at most, one hidden feature each.
 
     Returns
     -------
     dict or None
-        `items`, `type`, `neighbours`, `co_occurrence`, `popularity`; None if no item has a
-        feature to hide and another to go by.
+        `items` (their number), `type`, and recall_at_10 by `neighbours`, `co_occurrence` and
+        `popularity`. None if no item has a feature to hide and another to be found by.
     """
     words, profiles = information.vocabulary, information.profiles
     n = len(item_factors)
@@ -83,7 +85,7 @@ def _commonest(types: AnyArray) -> str:
 
 
 def _hidden(profiles: Profiles, wanted: BoolArray, seed: int, most: int) -> list[tuple[int, int]]:
-    """(item, feature) pairs, one for each item drawn; the item keeps at least one feature."""
+    """Draw (item, feature) pairs to hide, one for each item; it keeps at least one feature."""
     generator = np.random.default_rng([seed, 7])
     cases: list[tuple[int, int]] = []
     for item in generator.permutation(profiles.n_items):
@@ -97,7 +99,7 @@ def _hidden(profiles: Profiles, wanted: BoolArray, seed: int, most: int) -> list
 
 
 def _given(together: sp.csr_matrix, support: AnyArray, left: AnyArray, own: AnyArray) -> AnyArray:
-    """The sum over the item's features of how often another goes with each; itself not counted."""
+    """How often each feature occurs with those of an item, summed; the item itself not counted."""
     rows = together[left].toarray()
     rows[:, own] -= 1
     others = np.maximum(support[left] - 1, 1)
@@ -105,8 +107,8 @@ def _given(together: sp.csr_matrix, support: AnyArray, left: AnyArray, own: AnyA
 
 
 def _among_first(scores: Float64Array, hidden: int, left: AnyArray, wrong: BoolArray) -> bool:
-    """Whether the hidden feature is among the first, equal scores counted against it."""
+    """Whether the hidden feature is among the first; equal scores count against it."""
     scores = np.where(wrong, -np.inf, scores)
     scores[left] = -np.inf
     value = scores[hidden]
-    return bool(np.isfinite(value) and np.count_nonzero(scores >= value) <= AMONG)
+    return bool(np.isfinite(value) and np.count_nonzero(scores >= value) <= FIRST)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from recsys.base.errors import RecsysError
-from recsys.evaluation.churn import churn
+from recsys.evaluation.churn import measure_churn
 from recsys.evaluation.metric_names import METRICS
 from recsys.gallery.cards import Card, PageContext, TagLink, mark_differences
 from recsys.gallery.formatting import tidy
@@ -78,11 +78,11 @@ class ListDifferences:
         self._known: OrderedDict[tuple[str, str], dict[str, Any]] = OrderedDict()
 
     def between(self, a: OpenedModel, b: OpenedModel) -> dict[str, Any]:
-        """What :func:`recsys.evaluation.churn.churn` says, for users spread evenly over all."""
+        """The report of `recsys.evaluation.churn.measure_churn`, for evenly spaced users."""
         key = a.digest, b.digest
         with self._lock:
             if key not in self._known:
-                report = churn(
+                report = measure_churn(
                     a.recommender.bundle, b.recommender.bundle, n=LISTED, most=6, users=_USERS
                 )
                 self._known[key] = report.as_dict()

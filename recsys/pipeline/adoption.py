@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from recsys.data.outcomes import Encoded, HeldOut
-from recsys.evaluation.comparison import Tried
+from recsys.evaluation.comparison import TriedStrategy
 from recsys.models.configuration import HYBRID_NAMES, parse_configuration
 from recsys.pipeline.outcomes import Adopted
 from recsys.store.stages import Stage, stage, write_json
@@ -39,10 +39,10 @@ def adopt(
     configuration = {name: value for name, value in adopted.items() if name != "epochs"}
     epochs = adopted["epochs"]
     strategy = parse_configuration(configuration)[1].strategy
-    tried: dict[str, Tried] = {strategy: Tried(configuration, epochs)}
+    tried: dict[str, TriedStrategy] = {strategy: TriedStrategy(configuration, epochs)}
     if strategy == "mapped":
         plain = {name: v for name, v in configuration.items() if name not in HYBRID_NAMES}
-        tried = {"none": Tried({"strategy": "none", **plain}, epochs), **tried}
+        tried = {"none": TriedStrategy({"strategy": "none", **plain}, epochs), **tried}
     write_json(folder / "study.json", {"configuration": configuration, "epochs": epochs})
     return Adopted(
         configuration=configuration,

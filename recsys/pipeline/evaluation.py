@@ -13,7 +13,7 @@ from recsys.base import config
 from recsys.data import persistence
 from recsys.data.outcomes import Encoded, HeldOut
 from recsys.evaluation.cold_start import withhold
-from recsys.evaluation.comparison import Fits, compare
+from recsys.evaluation.comparison import StrategyFits, compare
 from recsys.evaluation.holdouts import Measured, as_leaderboard, differences, measure
 from recsys.evaluation.metric_names import HEADLINE, LIGHTFM
 from recsys.models.configuration import parse_configuration
@@ -47,11 +47,11 @@ def evaluate(
     tried = tuned.outcome.strategies
     held = withhold(known, heldout, parts.cold_items, seed) if options.withheld else None
     baselines: list[Model] = [Popularity()]
-    # All train on one thread each and let the interpreter's lock go: side by side they take
-    # as long as the longest one.
+    # Each trains on one thread and releases the GIL, so side by side they take as long as the
+    # longest one.
     with ThreadPoolExecutor(workers) as pool, threadpool_limits(1):
-        fits = Fits(tried, known, sides, seed, pool.submit)
-        away = None if held is None else Fits(tried, held.train, sides, seed, pool.submit)
+        fits = StrategyFits(tried, known, sides, seed, pool.submit)
+        away = None if held is None else StrategyFits(tried, held.train, sides, seed, pool.submit)
         if options.als_trials:
             trials = options.als_trials
             baselines.append(tune_als(parts.train, parts.validation, trials=trials, seed=seed)[0])

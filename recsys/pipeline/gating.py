@@ -16,7 +16,7 @@ from recsys.base.errors import RecsysError
 from recsys.bundle import Bundle, load_bundle
 from recsys.data import persistence
 from recsys.data.outcomes import Encoded, HeldOut
-from recsys.evaluation.churn import churn, markdown
+from recsys.evaluation.churn import markdown, measure_churn
 from recsys.evaluation.gate import NO_CHAMPION, Evidence, Verdict, judge
 from recsys.evaluation.lists import (
     attainable_coverage,
@@ -61,7 +61,7 @@ def gate(
     _save_scores(folder, challenger, scores, against)
     report = None
     if rival is not None:
-        report = churn(rival, challenger).as_dict()
+        report = measure_churn(rival, challenger).as_dict()
         write_json(folder / "churn.json", report)
     about = {
         **verdict.as_dict(),

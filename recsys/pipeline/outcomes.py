@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
 from recsys.data.outcomes import Encoded, HeldOut, Ingested, Thresholded
-from recsys.evaluation.comparison import Tried
+from recsys.evaluation.comparison import TriedStrategy
 from recsys.evaluation.gate import Condition
 from recsys.store.stages import Outcome, Stage
 from recsys.tuning.space import Configuration
@@ -22,7 +22,7 @@ class Chosen(Outcome):
     configuration : mapping
         Hyper-parameters and the plan for features, without the epochs.
     epochs : int
-    strategies : mapping of str to Tried
+    strategies : mapping of str to TriedStrategy
         The best trial of each strategy.
     started_from : tuple of configurations
         Those that the search began with, or the next one is to begin with.
@@ -32,7 +32,7 @@ class Chosen(Outcome):
 
     configuration: Configuration
     epochs: int
-    strategies: Mapping[str, Tried]
+    strategies: Mapping[str, TriedStrategy]
     started_from: tuple[Configuration, ...] = ()
 
     @property

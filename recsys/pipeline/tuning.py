@@ -13,7 +13,7 @@ from recsys.base import config
 from recsys.base.errors import InputError
 from recsys.data import persistence
 from recsys.data.outcomes import Encoded, HeldOut
-from recsys.evaluation.comparison import Tried
+from recsys.evaluation.comparison import TriedStrategy
 from recsys.pipeline.outcomes import Tuned
 from recsys.store.exchange import Exchange
 from recsys.store.stages import Stage, stage, write_json
@@ -83,7 +83,7 @@ def tune(
         epochs=best.best.epoch,
         configuration=best.configuration,
         strategies={
-            name: Tried(trial.configuration, trial.best.epoch)
+            name: TriedStrategy(trial.configuration, trial.best.epoch)
             for name, trial in best_by_strategy(study.trials).items()
             if trial.best is not None
         },

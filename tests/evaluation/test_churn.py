@@ -10,7 +10,7 @@ import pytest
 
 from recsys.bundle import Bundle, Seen
 from recsys.data.idmap import IdMap
-from recsys.evaluation.churn import churn, markdown, summary
+from recsys.evaluation.churn import markdown, measure_churn, summary
 from recsys.ranking.factors import Factors
 
 
@@ -57,7 +57,7 @@ AFTER = model(
 
 
 def test_lists_are_compared_by_names() -> None:
-    found = churn(BEFORE, AFTER, n=2)
+    found = measure_churn(BEFORE, AFTER, n=2)
     # ann saw a, b and sees a, b. bob saw d, c and sees e, d: one in common of three.
     assert found.users == 2
     assert found.overlap == pytest.approx((1 + 1 / 3) / 2)
@@ -69,15 +69,15 @@ def test_lists_are_compared_by_names() -> None:
 
 
 def test_the_most_changed_come_first_with_what_came_and_went() -> None:
-    first, second = churn(BEFORE, AFTER, n=2).most_changed
+    first, second = measure_churn(BEFORE, AFTER, n=2).most_changed
     assert (first.user, first.went, first.came) == ("bob", ("C",), ("E",))
     assert first.overlap == pytest.approx(1 / 3)
     assert (second.user, second.went, second.came) == ("ann", (), ())
-    assert len(churn(BEFORE, AFTER, n=2, most=1).most_changed) == 1
+    assert len(measure_churn(BEFORE, AFTER, n=2, most=1).most_changed) == 1
 
 
 def test_the_same_model_changes_nothing() -> None:
-    found = churn(AFTER, AFTER, n=3)
+    found = measure_churn(AFTER, AFTER, n=3)
     assert found.overlap == 1
     assert found.coverage[0] == found.coverage[1]
     assert found.popularity[0] == found.popularity[1]
@@ -85,15 +85,15 @@ def test_the_same_model_changes_nothing() -> None:
 
 
 def test_users_may_be_sampled_and_have_nobody_in_common() -> None:
-    assert churn(AFTER, AFTER, users=2).users == 2
+    assert measure_churn(AFTER, AFTER, users=2).users == 2
     strangers = model({"eve": {"a": 1}}, {}, trained=1)
-    found = churn(BEFORE, strangers)
+    found = measure_churn(BEFORE, strangers)
     assert (found.users, found.overlap) == (0, None)
     assert summary(found.as_dict()).startswith("No user in common; 1 users new, 3 users gone")
 
 
 def test_a_report_is_json_and_text() -> None:
-    report = churn(BEFORE, AFTER, n=2).as_dict()
+    report = measure_churn(BEFORE, AFTER, n=2).as_dict()
     again = json.loads(json.dumps(report))
     assert summary(again) == (
         "Top 2 of 2 users overlap by 0.67; coverage 1.000 to 1.000, popularity percentile "

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from sklearn.preprocessing import normalize
 
 from recsys.evaluation.cold_start import (
-    ContentTable,
+    ContentScorer,
     best_blending,
-    own_vectors,
-    shuffled,
+    fold_in_items,
+    shuffled_profiles,
     withhold,
 )
-from recsys.evaluation.comparison import Fits, compare
+from recsys.evaluation.comparison import StrategyFits, TriedStrategy, compare
 from recsys.models.content import inverse_frequency, tf_idf
 from recsys.models.hybrid import FeaturesBySide
 from recsys.ranking.factors import Factors
@@ -49,14 +49,14 @@ def test_content_scores_are_cosines_to_the_sum_of_what_is_liked():
     rows = np.array([4, 2, 11])
     dense = sp.csr_matrix((profiles.data, profiles.indices, profiles.indptr), shape=(20, 9))
     expected = (normalize(likes @ dense) @ dense[rows].T).toarray()
-    found = ContentTable(profiles, likes, profiles.rows(rows)).score(np.arange(7))
+    found = ContentScorer(profiles, likes, profiles.rows(rows)).score(np.arange(7))
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_shuffling_deals_the_same_features_to_others():
     features = sp.csr_matrix(np.array([[1, 0], [0, 0], [0, 1], [1, 1], [1, 0]], np.float32))
     profiles = tf_idf(features, np.ones(2, np.float32))
-    dealt = shuffled(profiles, 1)
+    dealt = shuffled_profiles(profiles, 1)
     assert not dealt.described[1]
     sizes = [sorted(np.diff(p.indptr).tolist()) for p in (profiles, dealt)]
     assert sizes[0] == sizes[1]
@@ -72,7 +72,7 @@ def test_vectors_folded_in_are_as_long_as_trained_ones():
     factors = Factors(vectors, vectors * 2, biases, biases)
     likers = sp.csr_matrix(np.array([[1, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]], np.float32))
     foldin = FoldIn(np.eye(3, dtype=np.float32))
-    found = own_vectors(HybridModel(factors, factors), foldin, likers)
+    found = fold_in_items(HybridModel(factors, factors), foldin, likers)
     length = np.linalg.norm(vectors * 2, axis=1).mean()
     direction = vectors[0] + vectors[1]
     np.testing.assert_allclose(found[0], direction / np.linalg.norm(direction) * length, rtol=1e-5)
@@ -84,12 +84,9 @@ def compared() -> dict:
     known, test = grouped()
     cold = np.arange(8)
     tried = {
-        "none": {"configuration": SIZE, "epochs": 30},
-        "mapped": {
-            "configuration": SIZE | {"strategy": "mapped", "content_blending": 1.0},
-            "epochs": 30,
-        },
-        "joint": {"configuration": SIZE | {"strategy": "joint"}, "epochs": 10},
+        "none": TriedStrategy(SIZE, 30),
+        "mapped": TriedStrategy(SIZE | {"strategy": "mapped", "content_blending": 1.0}, 30),
+        "joint": TriedStrategy(SIZE | {"strategy": "joint"}, 10),
     }
     held = withhold(known, test, cold, 1)
 
@@ -100,8 +97,8 @@ def compared() -> dict:
         future.set_result(function(*arguments))
         return future
 
-    fits = Fits(tried, known, FeaturesBySide(item=group_tags()), 1, now).results()
-    away = Fits(tried, held.train, FeaturesBySide(item=group_tags()), 1, now).results()
+    fits = StrategyFits(tried, known, FeaturesBySide(item=group_tags()), 1, now).results()
+    away = StrategyFits(tried, held.train, FeaturesBySide(item=group_tags()), 1, now).results()
     assert set(fits) == set(away) == set(tried)
     return compare(fits, away, tried, held, test, known, seed=1, samples=200)
 

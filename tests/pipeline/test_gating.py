@@ -14,7 +14,7 @@ from recsys.base.config import Data, Evaluate, Fit, Gate
 from recsys.base.errors import InputError
 from recsys.bundle import Bundle, Seen, load_bundle, read_manifest, save_bundle
 from recsys.data import persistence
-from recsys.evaluation.comparison import Tried
+from recsys.evaluation.comparison import TriedStrategy
 from recsys.models.popularity import Popularity
 from recsys.pipeline import adoption, evaluation, fitting
 from recsys.pipeline.gating import gate
@@ -46,7 +46,7 @@ class Night:
 
 def night(prepared: Prepared, folder: Path, configuration: dict[str, Any], epochs: int) -> Night:
     """A night whose search ended in this configuration."""
-    tried = {"none": Tried(configuration, epochs)}
+    tried = {"none": TriedStrategy(configuration, epochs)}
     found = Adopted(configuration=configuration, epochs=epochs, strategies=tried)
     tuned = Stage("adopt", str(folder), "", str(found), found)
     measured = evaluation.evaluate(
