@@ -17,7 +17,7 @@ Loss = Literal["warp", "bpr", "warp-kos", "logistic"]
 Schedule = Literal["adagrad", "adadelta"]
 Initialisation = Literal["random", "spectral"]
 
-# Least and largest value that LightFM, or the memory of a machine, has a use for.
+# Smallest and largest values that LightFM, or a machine's memory, can make use of.
 WHOLE = {"no_components": (1, 10_000), "max_sampled": (1, 1_000_000), "k": (1, 1_000_000)}
 WHOLE |= {"n": (1, 1_000_000)}
 REAL = {"learning_rate": (1e-12, 1e30), "user_alpha": (0.0, 1e6), "item_alpha": (0.0, 1e6)}
@@ -54,7 +54,7 @@ def require_number(
 
 @dataclass(frozen=True)
 class LightFMParameters:
-    """What LightFM is told, under its own names, and what its vectors begin as.
+    """Hyper-parameters of LightFM under its own names, and how its vectors are initialised.
 
     Defaults are LightFM's. Regularisation may be given once for both sides (`from_dict` with
     `alpha`) as the founding article does. `initialisation` is "random", LightFM's own, or
@@ -91,7 +91,7 @@ class LightFMParameters:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> LightFMParameters:
-        """From a search's configuration, plain Python numbers whatever they come as.
+        """From a search's configuration; NumPy numbers become plain ones.
 
         `alpha` stands for both regularisations, `user_alpha_scale` for the ratio of the user's
         to the item's.
@@ -116,12 +116,12 @@ class LightFMParameters:
         return cls(**{name: _plain(value) for name, value in values.items()})
 
     def for_lightfm(self) -> dict[str, Any]:
-        """What its constructor takes."""
+        """The arguments of LightFM's constructor."""
         return {name: v for name, v in asdict(self).items() if name != "initialisation"}
 
 
 def _plain(value: Any) -> Any:
-    # LightFM refuses numpy integers, and JSON numpy floats.
+    # LightFM refuses NumPy integers, JSON refuses NumPy floats.
     return value.item() if isinstance(value, np.generic) else value
 
 

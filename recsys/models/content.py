@@ -1,6 +1,6 @@
-"""Content: items as tf-idf profiles of their features, and tags suggested by items alike.
+"""Content: items as tf-idf profiles of their features, and tags suggested by similar items.
 
-The weights that a mapping learns from, and what speaks for a tag. NumPy alone.
+Mappings are learned from these profiles. NumPy alone.
 
 References
 ----------
@@ -19,8 +19,8 @@ from recsys.base.arrays import AnyArray, BoolArray, Float32Array, Int32Array, In
 from recsys.ranking.topk import Rows, flatten
 
 NEIGHBOURS = 100
-SHARPNESS = 3  # near neighbours count for more: the cube of their likeness
-COMPANY = 0.1  # weight of co-occurrence; it decides where few neighbours vote
+SHARPNESS = 3  # a vote is this power of the similarity, so that near neighbours count for more
+COOCCURRENCE_WEIGHT = 0.1  # small: co-occurrence decides where few neighbours vote
 
 
 class Weighted(Rows, Protocol):
@@ -43,7 +43,7 @@ class Profiles:
     idf : float32 (n_features,)
         Weights of the features, for items still to come.
     norm : {"l2", "l1", "none"}
-        What is one in every row: its length, the sum of its weights, or nothing in particular.
+        Every row has length one, or sums to one, or is not normalised.
     """
 
     indptr: Int64Array
@@ -88,7 +88,7 @@ class Profiles:
         return row_sums(self.data * vector[self.indices], self.indptr)
 
     def rows(self, items: IntArray) -> Profiles:
-        """Some of the items, in the order given."""
+        """The profiles of these items, in the order given."""
         entries, _ = flatten(self, items)
         counts = np.diff(self.indptr)[items]
         indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
@@ -153,13 +153,13 @@ def suggest_features(
     neighbours: int = NEIGHBOURS,
     leave_out: int | None = None,
 ) -> Float32Array:
-    """How well each feature would suit an item, by the items most like it and by what goes with it.
+    """How well each feature would suit an item, by the most similar items and by co-occurrence.
 
-    Two counts, each scaled to a greatest value of one, are added with weights 1 and 1/10. The
-    votes of the nearest items: likeness is the mean of two cosines, of features and of vectors (of
-    features alone where the item has no vector, of vectors alone where it has no features), and
-    its cube is the vote. And co-occurrence: the sum over the item's features of the share of items
-    with it that have the other as well. Votes find more where tags are many and fine,
+    Two counts, each scaled to a maximum of one, are added with weights 1 and 1/10. The first are
+    votes of the nearest items: the cube of their similarity, which is the mean of two cosines, of
+    features and of vectors (of features alone where the item has no vector, of vectors alone where
+    it has no features). The second is co-occurrence: the sum over the item's features of the share
+    of items with it that have the other as well. Votes find more where tags are many and specific,
     co-occurrence where they are few; together they are as good as the better one, or better
     (`recsys.evaluation.tag_suggestion`).
 
@@ -185,14 +185,14 @@ def suggest_features(
     length = 0.0 if vector is None else float(np.linalg.norm(vector))
     if vector is not None and directions is not None and length:
         cosines = directions @ (vector / np.float32(length))
-    alike = likeness(profiles, features, cosines)
+    similarities = item_similarities(profiles, features, cosines)
     if leave_out is not None:
-        alike[leave_out] = 0
-    found = votes(profiles, nearest(alike, neighbours), alike)[0]
-    return with_company(profiles, found, features, leave_out)
+        similarities[leave_out] = 0
+    found = neighbour_votes(profiles, nearest_items(similarities, neighbours), similarities)[0]
+    return with_cooccurrence(profiles, found, features, leave_out)
 
 
-def with_company(
+def with_cooccurrence(
     profiles: Profiles, counted: Float32Array, features: IntArray, leave_out: int | None
 ) -> Float32Array:
     """Votes and co-occurrence together, see `suggest_features`: float32 (n_features,).
@@ -207,7 +207,9 @@ def with_company(
     leave_out : int or None
     """
     scores = _scaled(counted, features)
-    scores += np.float32(COMPANY) * _scaled(_company(profiles, features, leave_out), features)
+    scores += np.float32(COOCCURRENCE_WEIGHT) * _scaled(
+        _cooccurrence(profiles, features, leave_out), features
+    )
     scores[features] = -np.inf
     return scores
 
@@ -220,7 +222,7 @@ def _scaled(counts: AnyArray, features: IntArray) -> Float32Array:
     return scaled / most if most else scaled
 
 
-def _company(profiles: Profiles, features: IntArray, leave_out: int | None) -> AnyArray:
+def _cooccurrence(profiles: Profiles, features: IntArray, leave_out: int | None) -> AnyArray:
     """How often each feature goes with these: the sum of shares, float64 (n_features,)."""
     n = profiles.n_features
     support = np.bincount(profiles.indices, minlength=n).astype(np.float64)
@@ -237,8 +239,10 @@ def _company(profiles: Profiles, features: IntArray, leave_out: int | None) -> A
     return np.bincount(profiles.indices[entries], weights[chosen][owners], minlength=n)
 
 
-def likeness(profiles: Profiles, features: IntArray, cosines: Float32Array | None) -> Float32Array:
-    """How much each item is like one: the mean of the cosines of features and of vectors.
+def item_similarities(
+    profiles: Profiles, features: IntArray, cosines: Float32Array | None
+) -> Float32Array:
+    """How similar each item is to one: the mean of the cosines of features and of vectors.
 
     Parameters
     ----------
@@ -251,7 +255,7 @@ def likeness(profiles: Profiles, features: IntArray, cosines: Float32Array | Non
     Returns
     -------
     float32 (n_items,)
-        At least 0, and 0 for items without a feature, which have none to suggest.
+        At least 0; 0 for items without features, which have none to suggest.
     """
     parts = [] if cosines is None else [cosines]
     if len(features):
@@ -264,25 +268,25 @@ def likeness(profiles: Profiles, features: IntArray, cosines: Float32Array | Non
     return mean * profiles.described
 
 
-def nearest(alike: Float32Array, neighbours: int = NEIGHBOURS) -> Int64Array:
-    """The items that are most alike, in no order: int64 (at most neighbours,)."""
-    count = min(neighbours, len(alike))
-    return np.argpartition(-alike, count - 1)[:count] if count else np.empty(0, np.int64)
+def nearest_items(similarities: Float32Array, neighbours: int = NEIGHBOURS) -> Int64Array:
+    """The items that are most similar, in no order: int64 (at most neighbours,)."""
+    count = min(neighbours, len(similarities))
+    return np.argpartition(-similarities, count - 1)[:count] if count else np.empty(0, np.int64)
 
 
-def votes(
-    profiles: Profiles, items: IntArray, alike: Float32Array
+def neighbour_votes(
+    profiles: Profiles, items: IntArray, similarities: Float32Array
 ) -> tuple[Float32Array, Int64Array]:
-    """The votes of some items for the features they have, each the cube of its likeness.
+    """Let items vote for the features that they have, each with the cube of its similarity.
 
     Returns
     -------
     votes : float32 (n_features,)
     voters : int64 (n_features,)
-        How many items, like it at all, gave them.
+        How many items with a similarity above 0 have the feature.
     """
-    voting = items[alike[items] > 0]
+    voting = items[similarities[items] > 0]
     entries, owners = flatten(profiles, voting)
     chosen, n = profiles.indices[entries], profiles.n_features
-    counted = np.bincount(chosen, alike[voting][owners] ** SHARPNESS, minlength=n)
+    counted = np.bincount(chosen, similarities[voting][owners] ** SHARPNESS, minlength=n)
     return counted.astype(np.float32), np.bincount(chosen, minlength=n)

@@ -1,9 +1,9 @@
 """Fold-in: a vector for a new user from a few likes, by a map learned on the users of training.
 
-The sum of the liked items' vectors points roughly the right way, but a user's vector it is not:
-its directions are stretched differently. A ridge regression learns the stretch once, from
-everybody whose vector was trained; a new user then costs one sum and one product with a small
-matrix. NumPy alone.
+The sum of the liked items' vectors has about the right direction, but the scale of its components
+differs from that of trained users. A ridge regression learns the linear map between the two once,
+from all trained users; a new user then costs one sum and one product with a d x d matrix. NumPy
+alone.
 
 References
 ----------
@@ -42,12 +42,12 @@ class FoldIn:
     matrix: Float32Array
 
     def user(self, item_factors: Float32Array, items: IntArray) -> Float32Array:
-        """The vector of somebody who likes these items, zero for no item: float32 (d,).
+        """The vector of a user who likes these items, zero for none: float32 (d,).
 
         Parameters
         ----------
         item_factors : float32 (n_items, d)
-            Those the map was learned with; mapped vectors of new items may follow.
+            Those that the map was learned with; mapped vectors of new items may follow.
         items : int (n,)
             Each once.
         """
@@ -56,7 +56,7 @@ class FoldIn:
         return pooled @ self.matrix
 
     def users(self, item_factors: Float32Array, likes: Rows) -> Float32Array:
-        """The vectors of many users, a row of `likes` each: float32 (n_users, d)."""
+        """The vectors of many users, one for each row of `likes`: float32 (n_users, d)."""
         return pool_item_vectors(item_factors, likes) @ self.matrix
 
 
@@ -64,7 +64,7 @@ def learn_foldin(factors: Factors, likes: Rows, penalty: float = RIDGE) -> FoldI
     """Learn the map from the users of training by ridge regression [1]_.
 
     Minimises the sum over users of |pooled @ matrix - vector|^2, plus the penalty. Users without
-    likes take no part: their vectors were never trained.
+    interactions take no part: their vectors were never trained.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def learn_foldin(factors: Factors, likes: Rows, penalty: float = RIDGE) -> FoldI
     gram = inputs.T @ inputs
     d = len(gram)
     scale = np.trace(gram) / max(1, d)
-    if scale == 0:  # nobody likes anything, or no item has a direction
+    if scale == 0:  # no interactions, or no item with a direction
         return FoldIn(np.zeros((d, d), np.float32))
     products = inputs.T @ factors.user_factors[trained].astype(np.float64)
     matrix = np.linalg.solve(gram + penalty * scale * np.eye(d), products)
@@ -103,10 +103,11 @@ def learn_item_foldin(factors: Factors, likes: Any) -> FoldIn:
 
 
 def blend_users(factors: Factors, likes: Rows, share: float) -> Factors:
-    """Users drawn towards what they like: a share of each vector is the folded-in one.
+    """Blend each user's vector with the one folded in from the user's interactions.
 
-    A user's own vector has been fitted to a few likes and to chance; the map knows what all users
-    have in common. Half of each ranks better than either. Users without likes stay as they are.
+    An own vector is fitted to few interactions and to their noise, the map is learned from all
+    users; a blend can rank better than either (docs/experiments/blending.md). Users without
+    interactions stay as they are.
 
     Parameters
     ----------
@@ -114,7 +115,7 @@ def blend_users(factors: Factors, likes: Rows, share: float) -> Factors:
     likes : Rows (n_users rows)
         What the factors were trained on.
     share : float
-        From 0, nothing changes, to 1, all users are folded in.
+        Share of the folded-in vector: 0 changes nothing, 1 replaces every vector.
     """
     if share == 0:
         return factors
@@ -141,6 +142,6 @@ def pool_item_vectors(item_factors: Float32Array, likes: Rows) -> Float32Array:
 
 
 def _portions(users: Int64Array, counts: IntArray) -> list[Int64Array]:
-    """The users cut wherever so many entries have come together."""
+    """The users in portions of about `_ENTRIES` entries."""
     cuts = np.flatnonzero(np.diff(np.cumsum(counts) // _ENTRIES)) + 1
     return [portion for portion in np.split(users, cuts) if len(portion)]

@@ -39,7 +39,7 @@ class SideFeatures:
     Parameters
     ----------
     encoded : Encoded
-        A row for each item of the catalogue; behind the `trained` ones those that are known by
+        A row for each item of the catalogue; after the `trained` ones those that are known by
         their features alone.
     trained : int
     identity : bool
@@ -64,13 +64,13 @@ class SideFeatures:
         return Vocabulary(names, encoded.types, encoded.values, encoded.support)
 
     def profiles(self) -> Profiles:
-        """tf-idf of the whole catalogue, frequencies counted over what is trained."""
+        """tf-idf of the whole catalogue, with frequencies among the trained items."""
         matrix = self.encoded.matrix
         counted = np.arange(self.trained)
         return tf_idf(matrix, inverse_frequency(matrix, matrix.shape[1], counted))
 
     def joint_profiles(self, parameters: HybridParameters) -> Profiles:
-        """The rows of features that train together with an identity, without their weight."""
+        """The rows of features that are trained jointly, without their weight."""
         norm = parameters.normalisation or self.normalisation
         kept = (self.encoded.support >= parameters.min_support).astype(np.float32)
         matrix = (self.encoded.matrix @ sp.diags(kept)).tocsr()
@@ -81,7 +81,7 @@ class SideFeatures:
         return Profiles(indptr, indices, matrix.data.astype(np.float32), kept, norm)
 
     def share(self, parameters: HybridParameters, likes: IntArray) -> Float32Array:
-        """Who has features in joint training: float32 (n_catalogue,) of zeros and ones."""
+        """Which items have features in joint training: float32 (n_catalogue,), 1 or 0."""
         share = np.ones(self.encoded.matrix.shape[0], np.float32)
         if parameters.features_below is not None:
             share[: self.trained][likes >= parameters.features_below] = 0
@@ -121,12 +121,13 @@ def _with_columns(matrix: sp.csr_matrix, rows: IntArray) -> sp.csr_matrix:
 
 @dataclass(frozen=True)
 class FeaturesBySide:
-    """Features of both sides; None where there are none."""
+    """Encoded features of items and of users; None where there are none."""
 
     item: SideFeatures | None = None
     user: SideFeatures | None = None
 
     def named(self) -> dict[str, SideFeatures]:
+        """Those that there are, under "item" and "user"."""
         both = {"item": self.item, "user": self.user}
         return {name: side for name, side in both.items() if side is not None}
 
@@ -218,12 +219,12 @@ class LightFM(FactorModel):
 
 @dataclass(frozen=True)
 class HybridModel:
-    """A trained model, and what it has learned of features.
+    """A trained model: factors, and what was learned from features.
 
     Parameters
     ----------
     factors : Factors
-        Of users and items that were trained, as they are ranked.
+        Of the trained users and items, as they are ranked.
     own : Factors
         The same before features are blended into the items; users are blended with their fold-in
         already.
@@ -236,7 +237,7 @@ class HybridModel:
     user: SideInformation | None = None
 
     def catalogue(self) -> Factors:
-        """With the items (and users) behind the trained ones, from their features alone."""
+        """Factors of the whole catalogue: after the trained items, those with features alone."""
         return with_catalogue(self.factors, self.item)
 
 
@@ -248,7 +249,26 @@ def start_training(
     threads: int = 1,
     spectrum: Spectrum | None = None,
 ) -> Training:
-    """A model of this configuration, before its first epoch."""
+    """A LightFM model of this configuration, before its first epoch.
+
+    Parameters
+    ----------
+    interactions : csr_matrix float32 (n_users, n_items)
+    configuration : mapping
+        Flat names, see `parse_configuration`.
+    seed : int
+    sides : FeaturesBySide or None
+    threads : int
+    spectrum : Spectrum or None
+        Of the interactions, if already computed.
+
+    Raises
+    ------
+    ConfigError
+        If a name or a value is not allowed.
+    InputError
+        If features are to be trained jointly and there are none.
+    """
     hyperparameters, parameters = parse_configuration(configuration)
     matrices: dict[str, sp.csr_matrix] = {}
     if parameters.strategy == "joint":
@@ -256,7 +276,7 @@ def start_training(
             raise InputError(
                 "a joint model without features",
                 "features of items or users",
-                "give data.features, or take the strategy none",
+                "give data.features, or choose the strategy none",
             )
         for name, side in sides.named().items():
             likes = count_likes(interactions, name)
@@ -274,7 +294,17 @@ def fit_hybrid(
     sides: FeaturesBySide | None = None,
     threads: int = 1,
 ) -> HybridModel:
-    """Train for so many epochs and learn what the features say.
+    """Train a configuration, and learn vectors for the features.
+
+    Parameters
+    ----------
+    interactions : csr_matrix float32 (n_users, n_items)
+    configuration : mapping
+        Flat names, see `parse_configuration`.
+    epochs, seed : int
+    sides : FeaturesBySide or None
+    threads : int
+        More than one is faster and not reproducible.
 
     Raises
     ------
@@ -299,7 +329,10 @@ def finish_training(
     configuration: Dictionary[str, Any],
     sides: FeaturesBySide | None,
 ) -> HybridModel:
-    """What a model in training has learned: its factors, and vectors for features."""
+    """The factors of a model in training, and vectors for its features.
+
+    Joint models have trained vectors for features; for others they are mapped.
+    """
     parameters = parse_configuration(configuration)[1]
     own = training.factors()
     if sides is None or parameters.strategy != "joint":
@@ -309,7 +342,7 @@ def finish_training(
         profiles = side.joint_profiles(parameters)
         vectors, biases = training.feature_vectors(name, side.encoded.matrix.shape[1])
         weight = np.float32(side.joint_weight(parameters))
-        # A feature that no row had was never trained: its vector is where chance put it.
+        # A feature that no row had was never trained: its vector is still the random one.
         weights = weight * (np.bincount(profiles.indices, minlength=len(biases)) > 0)
         mapping = Mapping(vectors * weights[:, None], biases * weights, 0.0)
         share = side.share(parameters, count_likes(interactions, name))

@@ -1,4 +1,4 @@
-"""The model: LightFM in, plain factor matrices out, trained a few epochs at a time."""
+"""LightFM's training: a few epochs at a time, paused and resumed, plain factor matrices out."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from recsys.models.configuration import LightFMParameters
 from recsys.models.spectral import Spectrum
 from recsys.ranking.factors import Factors
 
-# A vector this long is no representation of anything: the steps have run away, and what
-# precision such a model still shows is an accident. Sound fits stay below 100.
-RUNAWAY = 1e4
+# Entries above this are a sign of divergence, and the precision of such a model is an accident:
+# models that converge stay below 100.
+LARGEST_FACTOR = 1e4
 
 
 class DivergedError(Exception):
-    """Training ran away: factors are not finite, or far too large."""
+    """Training diverged: factors are not finite, or far too large."""
 
 
 def _has_identity(features: sp.csr_matrix | None, n: int) -> bool:
-    """Whether everybody has a column of their own, before all others."""
+    """Whether each row has a column of its own, before all others."""
     if features is None:
         return True
     if features.shape[1] < n:
@@ -32,7 +32,7 @@ def _has_identity(features: sp.csr_matrix | None, n: int) -> bool:
     return bool((features[:, :n] != sp.identity(n, format="csr")).nnz == 0)
 
 
-# What LightFM keeps of each side; the momentum is zero throughout but for adadelta.
+# The arrays that LightFM keeps of users and of items; the momentum is always 0 without adadelta.
 PARTS = ("embeddings", "embedding_gradients", "biases", "bias_gradients")
 MOMENTUM = ("embedding_momentum", "bias_momentum")
 
@@ -40,7 +40,7 @@ MOMENTUM = ("embedding_momentum", "bias_momentum")
 class Training:
     """One LightFM model in training.
 
-    `advance` in steps gives exactly what one `fit` of as many epochs gives, with one thread.
+    With one thread, `advance` in steps gives exactly what one `fit` of as many epochs gives.
 
     Parameters
     ----------
@@ -51,10 +51,10 @@ class Training:
     threads : int
         More than one is faster and not reproducible.
     user_features, item_features : csr_matrix float32 or None
-        Rows of feature weights; None for an identity: a vector of its own for everyone. Features
+        Rows of feature weights; None for an identity: a vector for each user (or item). Features
         may follow an identity.
     spectrum : Spectrum or None
-        Of the interactions, where it is at hand; for a spectral start.
+        Of the interactions, if already computed; for spectral initialisation.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Training:
         Raises
         ------
         DivergedError
-            If the factors are not finite, or have run away. The model is of no use then.
+            If the factors are not finite, or far too large. The model is of no use then.
         """
         if self.epoch == 0 and self._spectrum is not None:
             self._begin(self._spectrum)
@@ -104,11 +104,11 @@ class Training:
         self.epoch += epochs
         largest = max(self._largest("user"), self._largest("item"))
         # The comparison is written so that NaN, which LightFM may let through, is caught as well.
-        if not largest < RUNAWAY:
+        if not largest < LARGEST_FACTOR:
             raise DivergedError(f"factors of {largest:.3g} after epoch {self.epoch}")
 
     def _begin(self, spectrum: Spectrum) -> None:
-        """Vectors of everybody's own begin as singular vectors; the rest as LightFM draws it."""
+        """Initialise own vectors as singular vectors, the rest at random as LightFM does."""
         model, start = self._model, spectrum.start(self._model.no_components)
         sides = {"user": start.users, "item": start.items}
         columns = {
@@ -137,7 +137,7 @@ class Training:
         return int(3 * (model.user_embeddings.nbytes + model.item_embeddings.nbytes))
 
     def state(self) -> dict[str, AnyArray]:
-        """All that training goes on from, as arrays by name; not copied, good until `advance`.
+        """What training resumes from, as arrays by name; not copied, valid until `advance`.
 
         Vectors and biases of both sides with their accumulators (float32), the number of epochs
         (int64), and the state of the random generator (uint32 (624,), and three numbers).
@@ -153,12 +153,12 @@ class Training:
         }
 
     def restore(self, state: Mapping[str, AnyArray]) -> None:
-        """Go on from what `state` returned, of the same configuration on the same interactions.
+        """Resume from what `state` returned, with the same configuration and interactions.
 
-        One epoch after it is, to the last bit, what it would have been without it.
+        Further epochs give, to the last bit, what they would have given without the interruption.
         """
         position, has_gauss, gauss = state["numbers"].tolist()
-        # The old form: those of NumPy's types that know a dictionary do not know its shape.
+        # A tuple, since NumPy's type of the dictionary does not allow for its real shape.
         self._model.random_state.set_state(
             ("MT19937", state["key"], int(position), int(has_gauss), gauss)
         )
@@ -196,7 +196,7 @@ class Training:
     def feature_vectors(self, side: str, count: int) -> tuple[Float32Array, Float32Array]:
         """Copies of the vectors, float32 (count, d), and biases of the last columns of features.
 
-        They stand behind the identity block of "user" or "item".
+        They follow the identity block of "user" or "item".
         """
         embeddings = getattr(self._model, f"{side}_embeddings")[-count:]
         return embeddings.copy(), getattr(self._model, f"{side}_biases")[-count:].copy()
@@ -204,7 +204,7 @@ class Training:
     def view(self) -> Factors:
         """The representations as they are now, not copied where there is nothing to sum.
 
-        Good until the next `advance`, which changes them in place; for measuring between rungs.
+        Valid until the next `advance`, which changes them in place; for measuring between rungs.
         """
         if any(matrix is not None for matrix in self._features.values()):
             return self.factors()

@@ -34,11 +34,10 @@ from recsys.ranking.factors import Factors
 from recsys.ranking.metrics import precision_at_k
 from recsys.ranking.topk import Rows, flatten
 
-# Wide, for data differ: papers with tags of their own took 1 and 8; packages with coarse ones, that
-# tell more of popularity than of taste, 30 and 16.
+# Wide, since data sets differ: see docs/experiments/feature-mapping.md.
 PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0)
 BIAS_GAINS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
-TOLERANCE = 1e-3  # of the residual: beyond it no ranking changes
+TOLERANCE = 1e-3  # of the residual; smaller ones change no ranking
 _MOST_USERS = 2000  # whose rankings choose the penalty
 
 
@@ -50,9 +49,9 @@ class Mapping:
     ----------
     feature_factors : float32 (n_features, d)
     feature_biases : float32 (n_features,)
-        The gain is in them already.
+        Already multiplied by the gain.
     length : float
-        That of every mapped vector; 0 leaves them as they come.
+        Length that every mapped vector is scaled to; 0 leaves them as they are.
     """
 
     feature_factors: Float32Array
@@ -86,16 +85,16 @@ class Mapping:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What the items hidden from the regression say.
+class MappingChoice:
+    """The penalty and gain that rank hidden items best.
 
     Parameters
     ----------
     penalty, bias_gain : float
         The best of those tried, for :func:`fit_mapping`.
     precision : float
-        Mean precision of that, ranking hidden items only. Too good for items that are really new,
-        for the users' vectors were trained with these; it is there to compare.
+        Their mean precision, ranking hidden items only. An overestimate for items that are really
+        new, since the users' vectors were trained with these; for comparison only.
     tried : dict of (float, float) to float
         The same for each penalty and gain.
     """
@@ -165,7 +164,7 @@ def ridge(
     tolerance : float
         Of each column's residual, relative to that of zero.
     steps : int
-        At most so many.
+        At most this number of iterations.
 
     Returns
     -------
@@ -208,7 +207,7 @@ def _ratio(above: Float32Array, below: Float32Array) -> Float32Array:
     return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
 
 
-def choose(
+def choose_mapping(
     profiles: Profiles,
     factors: Factors,
     likes: Rows,
@@ -218,12 +217,12 @@ def choose(
     share: float = 0.1,
     k: int = 5,
     seed: int = 0,
-) -> Choice:
+) -> MappingChoice:
     """Choose the penalty and the gain on items hidden from the regression.
 
     No model is fitted: a share of the trained items with features is left out of the regression,
-    and ranked from features for users who like them. An extra fit without these items chooses
-    alike, at many times the cost.
+    and ranked from features for users who like them. An extra fit without these items makes the
+    same choice at many times the cost (docs/experiments/feature-mapping.md).
 
     Parameters
     ----------
@@ -241,7 +240,7 @@ def choose(
 
     Returns
     -------
-    Choice
+    MappingChoice
 
     Raises
     ------
@@ -254,18 +253,18 @@ def choose(
         raise ValueError("fewer than two trained items have features")
     generator = np.random.default_rng(seed)
     hidden = np.sort(generator.choice(trained, max(1, int(share * len(trained))), replace=False))
-    trial = _Trial.of(profiles, factors, likes, hidden, generator)
+    hidden_items = _HiddenItems.of(profiles, factors, likes, hidden, generator)
     shown = np.setdiff1d(trained, hidden)
     tried: dict[tuple[float, float], float] = {}
     for penalty in penalties:
         mapping = fit_mapping(profiles, factors, shown, penalty)
-        tried |= {(penalty, gain): trial.precision(mapping, gain, k) for gain in bias_gains}
+        tried |= {(penalty, gain): hidden_items.precision(mapping, gain, k) for gain in bias_gains}
     best = max(tried, key=lambda pair: tried[pair])
-    return Choice(*best, tried[best], tried)
+    return MappingChoice(*best, tried[best], tried)
 
 
 @dataclass(frozen=True)
-class _Table:
+class _ScoreTable:
     scores: Float32Array
 
     @property
@@ -278,14 +277,14 @@ class _Table:
 
 @dataclass(frozen=True)
 class _Lists:
-    """Compressed rows of our own making."""
+    """Compressed sparse rows, without values."""
 
     indptr: Int64Array
     indices: Int64Array
 
     @staticmethod
     def of(rows: Rows, users: IntArray, keep: IntArray) -> _Lists:
-        """Rows of some users; `keep` renumbers the items, -1 drops one."""
+        """Rows of `users`; `keep` renumbers the items, -1 drops one."""
         entries, owners = flatten(rows, users)
         items = keep[rows.indices[entries]]
         counts = np.bincount(owners[items >= 0], minlength=len(users))
@@ -294,8 +293,8 @@ class _Lists:
 
 
 @dataclass(frozen=True)
-class _Trial:
-    """Hidden items and some users who like one."""
+class _HiddenItems:
+    """Items hidden from the regression, and users who like one of them."""
 
     hidden: Profiles
     user_factors: Float32Array
@@ -308,19 +307,19 @@ class _Trial:
         likes: Rows,
         hidden: IntArray,
         generator: np.random.Generator,
-    ) -> _Trial:
+    ) -> _HiddenItems:
         place = np.full(factors.n_items, -1)
         place[hidden] = np.arange(len(hidden))
         users = np.flatnonzero(np.diff(_Lists.of(likes, np.arange(factors.n_users), place).indptr))
         if len(users) > _MOST_USERS:
             users = np.sort(generator.choice(users, _MOST_USERS, replace=False))
         liked = _Lists.of(likes, users, place)
-        return _Trial(profiles.rows(hidden), factors.user_factors[users], liked)
+        return _HiddenItems(profiles.rows(hidden), factors.user_factors[users], liked)
 
     def precision(self, mapping: Mapping, gain: float, k: int) -> float:
         vectors, biases = mapping.vectors(self.hidden)
         scores: Float32Array = self.user_factors @ vectors.T + np.float32(gain) * biases
-        return float(precision_at_k(_Table(scores), self.liked, k=k).mean())
+        return float(precision_at_k(_ScoreTable(scores), self.liked, k=k).mean())
 
 
 def _csr(profiles: Profiles) -> Any:

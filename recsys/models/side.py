@@ -37,9 +37,9 @@ class SideInformation:
     """What the features of items (or of users) say.
 
     A vector in the bundle's factors is `share` times what the features give, plus a part of its
-    own: all of it where nobody was there to learn from, a part of it that shrinks with the number
-    of likes where features are blended in, all of it and an own part besides where both were
-    trained together.
+    own. The share is 1 where there were no interactions to learn from, shrinks with the number of
+    interactions where features are blended in, and is 1 beside an own part where both were trained
+    jointly.
 
     Parameters
     ----------
@@ -50,8 +50,8 @@ class SideInformation:
         A vector and a bias for each feature.
     share : float32 (n,)
     blending : float
-        For items (users) still to come: their share with so many likes is
-        blending / (blending + likes), and 1 without likes.
+        For items (users) that come later: with n interactions their share is
+        blending / (blending + n), and 1 without interactions.
     """
 
     vocabulary: Vocabulary

@@ -1,10 +1,9 @@
-"""Spectral start: the vectors that training begins with, from the singular vectors of the likes.
+"""Spectral initialisation: initial vectors from the singular vectors of the interactions.
 
-LightFM begins with vectors drawn at random, which know nothing: most epochs of a strongly
-regularised model, the best kind there is, go into finding the coarse structure of the likes. A
-truncated singular value decomposition finds that structure at the cost of an epoch or two, and
-WARP does what it is good for, the order at the top, from there on. It saves epochs; what a model
-comes to in the end is much the same.
+LightFM begins with random vectors, and a strongly regularised model spends most of its epochs on
+finding the coarse structure of the interactions. A truncated singular value decomposition finds
+that structure at the cost of an epoch or two. It saves epochs; the precision that is reached in
+the end is much the same (docs/experiments/spectral-initialisation.md).
 
 References
 ----------
@@ -28,28 +27,25 @@ from threadpoolctl import threadpool_limits
 
 from recsys.base.arrays import Float32Array
 
-# Of every vector at the start; a third to a half of what they grow to. On split 10 of the bundled
-# sample (128 components), precision_at_5 after 15 and 110 epochs: 0.391 and 0.432 with 0.15, 0.394
-# and 0.436 with 0.3, 0.403 and 0.431 with 1; after a random start 0.349 and 0.429.
+# Length of every initial vector: a third to a half of what trained vectors grow to.
 LENGTH = 0.5
-# The likes are divided by these powers of the numbers of likes of their user and of their item.
-# Both 1/2 in [1]_. A quarter for items, which leaves popular ones some weight, was as good on
-# the bundled sample and 2 % better on citeulike-a after 35 epochs.
+# Interactions are divided by these powers of the numbers of interactions of their user and their
+# item. Both are 1/2 in [1]_; 1/4 leaves popular items some weight.
 USER_POWER, ITEM_POWER = 0.5, 0.25
-# Decompositions have a multiple of so many components, so that trials of like size can share one.
+# Decompositions have a multiple of so many components, so that trials of similar size share one.
 STEP = 64
-_NOTHING = 1e-6  # of the largest singular value: directions below it are none
+_NEGLIGIBLE = 1e-6  # singular values below this share of the largest are taken for zero
 
 
 @dataclass(frozen=True)
 class Start:
-    """Vectors to begin with; those of zero length are unknown.
+    """Initial vectors; zero where a user or an item has no interactions.
 
     Parameters
     ----------
     users : float32 (n_users, r)
     items : float32 (n_items, r)
-        r is the number of components, or the rank of the likes where that is less.
+        r is the number of components, or the rank of the interactions if that is less.
     """
 
     users: Float32Array
@@ -58,10 +54,10 @@ class Start:
 
 @dataclass
 class Spectrum:
-    """The singular vectors of some likes, worked out when they are first asked for.
+    """The singular vectors of interactions, computed when they are first needed.
 
-    The last decomposition is kept. What is answered depends on likes, seed and number of
-    components alone, not on what was asked before.
+    The last decomposition is kept. The result depends on interactions, seed and number of
+    components alone, not on earlier calls. Safe to call from several threads.
 
     Parameters
     ----------
@@ -76,7 +72,7 @@ class Spectrum:
     _last: tuple[int, Start] | None = field(default=None, repr=False)
 
     def start(self, n_components: int) -> Start:
-        """The vectors for a model of so many components."""
+        """The initial vectors of a model with this number of components."""
         rounded = -(-n_components // STEP) * STEP
         with self._lock:
             if self._last is None or self._last[0] != rounded:
@@ -87,16 +83,16 @@ class Spectrum:
         )
 
     def _decompose(self, n_components: int) -> Start:
-        """Singular vectors times the roots of their values, those that are nothing left out."""
+        """Singular vectors times the roots of their values, negligible ones left out."""
         normalised = _normalised(self.likes)
         rank = min(n_components, *normalised.shape)
         if normalised.nnz == 0:
             return Start(*(np.zeros((n, 0), np.float32) for n in normalised.shape))
-        with threadpool_limits(1, user_api="blas"):  # sums in one order: the same bits each time
+        with threadpool_limits(1, user_api="blas"):  # one order of additions: bit-reproducible
             left, values, right = randomized_svd(
                 normalised, rank, n_iter=2, random_state=self.seed, flip_sign=True
             )
-        kept = values > _NOTHING * values[0]
+        kept = values > _NEGLIGIBLE * values[0]
         roots = np.sqrt(values[kept])
         return Start(
             np.ascontiguousarray(left[:, kept] * roots, np.float32),

@@ -1,4 +1,4 @@
-"""Exact top-k over a whole catalogue, for any number of users, in bounded memory; numpy alone.
+"""Exact top-k over a whole catalogue, for any number of users, in bounded memory; NumPy alone.
 
 How one block of users is ranked:
 
@@ -11,14 +11,9 @@ How one block of users is ranked:
    item indices in ascending order, so this holds too when equal scores are ordered by index.
 3. Those k groups are gathered and ordered exactly.
 
-Group maxima also show, for nothing, whether a block holds a NaN or an infinity.
+Group maxima also show, at no further cost, whether a block holds a NaN or an infinity.
 
-Measured in processor time against the bare float32 product into an array that is already there,
-3,054 users x 25,655 items x 100 factors, one thread (``tests/benchmarks/bench_ranking.py``):
-precision_at_5 1.4 times, top 5 1.4, all metrics at three k 1.7, with auc 2.4; implicit's top-k 2.4,
-RecTools' ranker 2.6, irspack's evaluator 2.9, LightFM's precision_at_k 23.
-What lost: the layout users x items (the pass 1.2 to 1.5 times as long), biases added after the
-product (+0.1), blocks of 256 users (+0.05), sorting each user's scores to count for auc (+6).
+What this costs beside the bare product, and what else was tried: docs/experiments/ranking.md.
 """
 
 from __future__ import annotations
@@ -46,7 +41,7 @@ BLOCK_BYTES = 128 * 2**20
 UNRANKED = np.int64(2**31 - 1)
 """Rank of an item that is masked or whose score is not finite: worse than any other."""
 
-_USERS_PER_BLOCK = 640  # fewer slow the product down; with more a tile leaves the cache
+_USERS_PER_BLOCK = 640  # fewer slow the product down; with more a tile does not fit the cache
 _TILE = 1024  # items per product, at most
 _STEADY = 1_000_000  # multiply-adds above which OpenBLAS leaves its kernels for small matrices
 _GATHER_BYTES = 8 * 2**20
@@ -85,10 +80,10 @@ class Block:
     Parameters
     ----------
     rows : int64 (b,)
-        Which of the users given to :func:`sweep` these are.
+        Positions in the users given to :func:`score_blocks`.
     scores : float32 (n_groups * group, >= b)
-        One column a user, -inf where an item is masked, not finite or padding. Columns from b on
-        belong to nobody.
+        One column for each user, -inf where an item is masked, not finite or padding. Columns from
+        b on are unused.
     maxima : float32 (n_groups, >= b)
     group : int
         Neighbouring items in a group.
@@ -236,24 +231,24 @@ def top_k(
     """
     if k < 1:
         raise ValueError(f"k must be at least 1, not {k}")
-    pool = pool_of(scorer.n_items, candidates)
+    ranked_items = candidate_items(scorer.n_items, candidates)
     items = np.full((len(users), k), -1, np.int32)
     scores = np.full((len(users), k), -np.inf, np.float32)
 
     def keep(block: Block) -> None:
         positions, values = block.largest(k)
-        found = items_at(positions, values, pool)
+        found = items_of_positions(positions, values, ranked_items)
         items[block.rows, : found.shape[1]] = found
         scores[block.rows, : found.shape[1]] = values
 
-    sweep(
-        scorer, users, keep, depth=k, known=known, candidates=pool,
+    score_blocks(
+        scorer, users, keep, depth=k, known=known, candidates=ranked_items,
         threads=threads, block_bytes=block_bytes,
     )  # fmt: skip
     return TopK(items, scores)
 
 
-def items_at(
+def items_of_positions(
     positions: Int64Array, scores: Float32Array, candidates: Int64Array | None
 ) -> Int64Array:
     """Item indices at positions of a block; -1 where the score says there is none."""
@@ -262,7 +257,7 @@ def items_at(
     return np.where(scores > -np.inf, positions, -1)
 
 
-def sweep(
+def score_blocks(
     scorer: Scorer,
     users: IntArray,
     visit: Callable[[Block], None],
@@ -273,19 +268,19 @@ def sweep(
     threads: int = 1,
     block_bytes: int = BLOCK_BYTES,
 ) -> None:
-    """Score all items for all users, block by block, and show each block to ``visit`` once.
+    """Score all items for all users, block by block, and call ``visit`` once with each block.
 
     Parameters
     ----------
     visit : callable
-        Takes a :class:`Block`, whose arrays are reused afterwards. Called from several threads
-        when ``threads`` is above 1, for disjoint rows.
+        Takes a :class:`Block`, whose arrays are reused after it returns. Called from several
+        threads when ``threads`` is above 1, with disjoint rows.
     depth : int
-        How many items a visitor will ask for, roughly: sets the size of the groups.
+        About how many items per user ``visit`` will ask for; sets the size of the groups.
     candidates : int64 array, optional
         Ascending and without repetition. Positions in a block count these.
 
-    Others are those of :func:`top_k`.
+    The other parameters are those of :func:`top_k`.
     """
     if threads < 1:
         raise ValueError(f"threads must be at least 1, not {threads}")
@@ -305,7 +300,7 @@ def sweep(
     def work(rows: Int64Array) -> None:
         buffer = buffers.get()
         try:
-            with np.errstate(over="ignore", invalid="ignore"):  # a diverged model is no surprise
+            with np.errstate(over="ignore", invalid="ignore"):  # the model may have diverged
                 visit(buffer.fill(source, rows, users[rows], mask))
         finally:
             buffers.put(buffer)
@@ -326,7 +321,7 @@ def sweep(
 
 
 def flatten(rows: Rows, users: IntArray) -> tuple[Int64Array, Int64Array]:
-    """Where the entries of some rows are stored, row after row, and whose they are.
+    """Where the entries of some rows are stored, row after row, and which row each is in.
 
     Returns
     -------
@@ -360,14 +355,14 @@ def _best(values: Float32Array, k: int) -> Int64Array:
     return n_columns - 1 - (best & 0xFFFFFFFF)
 
 
-def pool_of(n_items: int, candidates: IntArray | None) -> Int64Array | None:
+def candidate_items(n_items: int, candidates: IntArray | None) -> Int64Array | None:
     """Candidates ascending and without repetition; None for the whole catalogue."""
     if candidates is None:
         return None
-    pool = np.unique(np.asarray(candidates))
-    if len(pool) and not (pool[0] >= 0 and pool[-1] < n_items):
+    ranked_items = np.unique(np.asarray(candidates))
+    if len(ranked_items) and not (ranked_items[0] >= 0 and ranked_items[-1] < n_items):
         raise ValueError(f"candidates must lie in 0..{n_items - 1}")
-    return pool.astype(np.int64)
+    return ranked_items.astype(np.int64)
 
 
 def _check_users(users: IntArray, scorer: Scorer, known: Rows | None) -> None:
@@ -401,11 +396,11 @@ class _Shape:
         ideal = np.log2(np.sqrt(max(1, n_items) / (depth + 1)))
         group = 2 ** int(np.clip(round(ideal), 4, 7))
         whole = max(group, -(-n_items // group) * group)
-        # The tile that leaves the least of itself empty.
+        # The tile size with the least padding.
         tile = min(range(group, _TILE + 1, group), key=lambda size: (-whole % size, -size))
         tile = whole if whole <= _TILE else max(tile, _TILE // 2)
         column = 4 * -(-whole // tile) * tile
-        if not isinstance(scorer, Factors):  # its own scores stand beside ours
+        if not isinstance(scorer, Factors):  # the scorer's own scores need as much memory again
             columns = int(np.clip(block_bytes // (2 * column), 1, _USERS_PER_BLOCK))
             return _Shape(n_items, group, tile, columns, 1)
         least = _round_up(-(-_STEADY // (tile * (scorer.n_components + 2))), 16)
@@ -437,17 +432,17 @@ _Source = Callable[[IntArray, int], _Fill]
 
 def _source(
     scorer: Scorer,
-    pool: Int64Array | None,
+    ranked_items: Int64Array | None,
     shape: _Shape,
     copy_bytes: int,
     stack: ExitStack,
 ) -> _Source:
     if isinstance(scorer, Factors):
-        return _factor_source(scorer, pool, shape, copy_bytes, stack)
-    return _scorer_source(scorer, pool)
+        return _factor_source(scorer, ranked_items, shape, copy_bytes, stack)
+    return _scorer_source(scorer, ranked_items)
 
 
-def _scorer_source(scorer: Scorer, pool: Int64Array | None) -> _Source:
+def _scorer_source(scorer: Scorer, ranked_items: Int64Array | None) -> _Source:
     def opened(users: IntArray, _: int) -> _Fill:
         scores = scorer.score(users)
         if scores.shape != (len(users), scorer.n_items):
@@ -456,7 +451,11 @@ def _scorer_source(scorer: Scorer, pool: Int64Array | None) -> _Source:
 
         def fill(start: int, out: Float32Array) -> None:
             stop = start + len(out)
-            part = scores[:, start:stop] if pool is None else scores[:, pool[start:stop]]
+            part = (
+                scores[:, start:stop]
+                if ranked_items is None
+                else scores[:, ranked_items[start:stop]]
+            )
             out[: part.shape[1]] = part.T
 
         return fill
@@ -465,13 +464,17 @@ def _scorer_source(scorer: Scorer, pool: Int64Array | None) -> _Source:
 
 
 def _factor_source(
-    factors: Factors, pool: Int64Array | None, shape: _Shape, copy_bytes: int, stack: ExitStack
+    factors: Factors,
+    ranked_items: Int64Array | None,
+    shape: _Shape,
+    copy_bytes: int,
+    stack: ExitStack,
 ) -> _Source:
     d = factors.n_components + 2
 
     def items(start: int, out: Float32Array) -> Float32Array:
         stop = start + len(out)
-        chosen = slice(start, stop) if pool is None else pool[start:stop]
+        chosen = slice(start, stop) if ranked_items is None else ranked_items[start:stop]
         biases = factors.item_biases[chosen]
         return _fold(factors.item_factors[chosen], biases, np.ones_like(biases), out)
 
@@ -509,7 +512,7 @@ def _fold(
 
 @dataclass(frozen=True)
 class _Buffer:
-    """Memory of one worker, used for block after block."""
+    """Memory of one thread, used for one block after the other."""
 
     shape: _Shape
     scores: Float32Array
@@ -550,7 +553,7 @@ def _reduce(scores: Float32Array, out: Float32Array) -> None:
 class _Memory:
     """Large arrays kept from one call to the next.
 
-    Where the machine takes free memory back, as virtual ones do, the pages of a new array can
+    On virtual machines that return free memory to the host, first use of a new array's pages can
     cost as much time as the product that fills them.
     """
 
@@ -560,7 +563,7 @@ class _Memory:
 
     @contextmanager
     def borrow(self, shape: tuple[int, ...]) -> Generator[Float32Array]:
-        """An array with anything in it, ours until the context ends."""
+        """An uninitialised array, which must not be used after the context ends."""
         size = math.prod(shape)
         array = self._take(size)
         try:
@@ -577,7 +580,7 @@ class _Memory:
             fitting = [i for i, array in enumerate(self._kept) if len(array) >= size]
             if fitting:
                 return self._kept.pop(min(fitting, key=lambda i: len(self._kept[i])))
-            self._kept.clear()  # too small for this call: not to stand beside a larger one
+            self._kept.clear()  # all too small for this call, which allocates a larger one
         return np.empty(size, np.float32)
 
     def _give(self, array: Float32Array) -> None:
@@ -593,12 +596,12 @@ _borrowed = _memory.borrow
 class _Mask:
     """Known items as ascending flat positions in a block of items x users."""
 
-    def __init__(self, known: Rows, n_items: int, pool: Int64Array | None) -> None:
+    def __init__(self, known: Rows, n_items: int, ranked_items: Int64Array | None) -> None:
         self._known, self._n_items = known, n_items
         self._place: Int64Array | None = None
-        if pool is not None:
+        if ranked_items is not None:
             self._place = np.full(n_items, -1)
-            self._place[pool] = np.arange(len(pool))
+            self._place[ranked_items] = np.arange(len(ranked_items))
 
     def flat(self, users: IntArray, width: int) -> Int64Array:
         entries, owners = flatten(self._known, users)
@@ -614,8 +617,8 @@ class _Mask:
 class _BlasLimit:
     """Holds BLAS to one thread while at least one caller asks for it.
 
-    The setting belongs to the process: calls that overlap in time share it, and only the last
-    one out puts it back.
+    The setting is one of the process: calls that overlap in time share it, and the last of them to
+    return restores it.
     """
 
     def __init__(self, controller: Any) -> None:
@@ -642,7 +645,7 @@ class _BlasLimit:
 def _blas_limit() -> _BlasLimit | None:
     try:
         threadpoolctl = importlib.import_module("threadpoolctl")
-    except ImportError:  # the serving bundle ranks with numpy alone
+    except ImportError:  # serving needs NumPy and PyArrow alone
         return None
     return _BlasLimit(threadpoolctl.ThreadpoolController())
 

@@ -16,7 +16,7 @@ from recsys.models.configuration import HybridParameters
 from recsys.models.content import Profiles
 from recsys.models.foldin import blend_users
 from recsys.models.hybrid import map_features
-from recsys.models.mapping import choose
+from recsys.models.mapping import choose_mapping
 from recsys.ranking.factors import Factors
 from recsys.tuning.problems import Problem
 from recsys.tuning.trials import TrialResult
@@ -62,7 +62,7 @@ def with_mapped_features(
     assert plain.best is not None
     own = _factors(problem, plain)
     profiles = without_items(problem.sides.item.profiles(), cold_items)
-    chosen = choose(profiles, own, problem.train, seed=problem.seed)
+    chosen = choose_mapping(profiles, own, problem.train, seed=problem.seed)
     tried = [
         HybridParameters("mapped", chosen.penalty, chosen.bias_gain, content_blending=blending)
         for blending in CONTENT_BLENDINGS

@@ -99,7 +99,7 @@ def test_an_item_does_not_vote_for_itself():
     assert itself[hidden] > alone[hidden]
 
 
-def test_few_neighbours_are_the_nearest_and_company_is_everybodys():
+def test_few_neighbours_are_the_nearest_and_cooccurrence_is_everybodys():
     profiles = profiles_of(random_features())
     features = np.array([1, 2])
     own = np.zeros(30, np.float32)

@@ -98,7 +98,7 @@ def test_features_mapped_without_blending_leave_the_ranking_as_it_was():
     assert not with_tags.item.share[:12].any()
 
 
-def test_users_lean_on_their_likes_and_items_stay_as_they_were():
+def test_users_are_blended_with_their_foldin_and_items_stay_as_they_were():
     likes, sides = world(), FeaturesBySide(item=side(TAGS, 12))
     plain = fit_hybrid(likes, SIZE, 5, 1).factors
     model = fit_hybrid(likes, SIZE | {"strategy": "mapped", "user_blending": 0.25}, 5, 1, sides)

@@ -16,7 +16,7 @@ from recsys.models.content import Profiles, inverse_frequency, tf_idf
 from recsys.models.mapping import (
     Mapping,
     blend_content,
-    choose,
+    choose_mapping,
     fit_mapping,
     ridge,
     similar_features,
@@ -139,11 +139,15 @@ def test_one_item_is_the_row_of_many():
 
 def test_the_choice_prefers_what_ranks_hidden_items():
     profiles, factors, likes = world()
-    choice = choose(profiles, factors, likes, penalties=(0.01, 1e5), bias_gains=(0.0,), share=0.3)
+    choice = choose_mapping(
+        profiles, factors, likes, penalties=(0.01, 1e5), bias_gains=(0.0,), share=0.3
+    )
     assert choice.penalty == 0.01
     assert choice.precision == max(choice.tried.values())
     assert choice.tried[0.01, 0.0] > 0.4  # chance is 0.1
-    again = choose(profiles, factors, likes, penalties=(0.01, 1e5), bias_gains=(0.0,), share=0.3)
+    again = choose_mapping(
+        profiles, factors, likes, penalties=(0.01, 1e5), bias_gains=(0.0,), share=0.3
+    )
     assert again == choice
 
 
@@ -156,8 +160,8 @@ def test_the_choice_does_not_see_the_hidden_vectors():
         factors.user_biases,
         factors.item_biases,
     )
-    right = choose(profiles, factors, likes, share=0.3)
-    wrong = choose(profiles, shuffled, likes, share=0.3)
+    right = choose_mapping(profiles, factors, likes, share=0.3)
+    wrong = choose_mapping(profiles, shuffled, likes, share=0.3)
     assert wrong.precision < 0.75 * right.precision
 
 
@@ -165,10 +169,10 @@ def test_a_choice_needs_items_with_features():
     profiles, factors, likes = world()
     empty = Profiles(np.zeros(121, np.int64), profiles.indices[:0], profiles.data[:0], profiles.idf)
     with pytest.raises(ValueError, match="features"):
-        choose(empty, factors, likes)
+        choose_mapping(empty, factors, likes)
 
 
-def test_items_lean_on_their_tags_by_their_number_of_likes():
+def test_tags_are_blended_into_items_by_their_number_of_likes():
     profiles, factors, _ = world()
     mapping = fit_mapping(profiles, factors, np.arange(100))
     vectors, biases = mapping.vectors(profiles)

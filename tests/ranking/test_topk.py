@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as hnp
 import recsys
 from recsys.ranking import topk as ranking
 from recsys.ranking.factors import Factors
-from recsys.ranking.topk import UNRANKED, Block, TopK, sweep, top_k
+from recsys.ranking.topk import UNRANKED, Block, TopK, score_blocks, top_k
 
 AWKWARD = [-np.inf, np.inf, np.nan, -1.0, -0.0, 0.0, 1.0, 2.0, 1e-45, 3.4e38]
 
@@ -94,7 +94,7 @@ def all_ranks(scorer, n_users: int, *, known=None) -> np.ndarray:
         items = np.tile(np.arange(scorer.n_items), len(block.rows))
         ranks[block.rows] = block.ranks(items, owners).reshape(-1, scorer.n_items)
 
-    sweep(scorer, np.arange(n_users), look, depth=3, known=known)
+    score_blocks(scorer, np.arange(n_users), look, depth=3, known=known)
     return ranks
 
 
@@ -176,7 +176,7 @@ class TestAgainstSorting:
             owners, items = (part.ravel() for part in np.indices(scores.shape))
             np.testing.assert_array_equal(block.hits(items, owners, k), ranks.ravel() < k)
 
-        sweep(Table(scores), np.arange(len(scores)), look, depth=k, known=known)
+        score_blocks(Table(scores), np.arange(len(scores)), look, depth=k, known=known)
 
     @pytest.mark.parametrize("n_items", [1, 15, 16, 17, 1000, 1024, 1025, 5000])
     @pytest.mark.parametrize("k", [1, 7, 300])

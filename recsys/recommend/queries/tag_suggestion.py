@@ -11,7 +11,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from recsys.models.content import likeness, nearest, votes, with_company
+from recsys.models.content import (
+    item_similarities,
+    nearest_items,
+    neighbour_votes,
+    with_cooccurrence,
+)
 from recsys.recommend.queries.answers import Answer
 from recsys.recommend.queries.feature_lookup import Feature
 from recsys.recommend.queries.scoring import inverse_lengths, products
@@ -38,11 +43,11 @@ def suggest_tags(
     if query_item.vector.any():
         cosines = products(view.vectors, query_item.vector)
         cosines *= view.inverse_lengths * inverse_lengths(query_item.vector[None])[0]
-    alike = likeness(side.profiles, query_item.features, cosines)
+    similarities = item_similarities(side.profiles, query_item.features, cosines)
     if query_item.index is not None:
-        alike[query_item.index] = 0
-    counted, voters = votes(side.profiles, nearest(alike), alike)
-    scores = with_company(side.profiles, counted, query_item.features, query_item.index)
+        similarities[query_item.index] = 0
+    counted, voters = neighbour_votes(side.profiles, nearest_items(similarities), similarities)
+    scores = with_cooccurrence(side.profiles, counted, query_item.features, query_item.index)
     scores[scores <= 0] = -np.inf
     chosen = ranked_tags(words, scores, n, kind, exclude)
     reasons = [
