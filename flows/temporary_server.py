@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from recsys.store.locks import locked
 
 STARTUP = 180  # seconds, on a busy machine with a fresh home
 GRACE = 5  # seconds for what is under way when the server ends
+NOT_NEEDED = "not needed"
 
 
 class ServerError(RecsysError):
@@ -33,34 +34,52 @@ class ServerError(RecsysError):
 
 
 @contextmanager
-def served() -> Iterator[None]:
+def served(meanwhile: Callable[[], object] = lambda: None) -> Iterator[None]:
     """Have a Prefect server to report to: the one that is configured, or one for the time being.
 
     Processes that are started inside report to the same one.
+
+    Parameters
+    ----------
+    meanwhile : callable
+        What to do while a server starts, such as imports that take seconds as well.
 
     Raises
     ------
     ServerError
         If it does not start.
     """
-    from prefect.settings import (
-        PREFECT_API_URL,
-        PREFECT_SERVER_ALLOW_EPHEMERAL_MODE,
-        temporary_settings,
-    )
-
-    if PREFECT_API_URL.value() or not PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value():
+    # Only an imported Prefect can have settings that the environment does not show. Importing it
+    # takes a second, so otherwise the new process is left to find them.
+    known = _configured() if "prefect" in sys.modules else bool(os.environ.get("PREFECT_API_URL"))
+    if known:
         yield
         return
     process = _start()
     try:
-        address = f"http://127.0.0.1:{_port(process)}/api"
-        os.environ["PREFECT_API_URL"] = address
-        with temporary_settings({PREFECT_API_URL: address}):
+        meanwhile()
+        port = _port(process)
+        if port is None:
             yield
+            return
+        from prefect.settings import PREFECT_API_URL, temporary_settings
+
+        address = f"http://127.0.0.1:{port}/api"
+        os.environ["PREFECT_API_URL"] = address
+        try:
+            with temporary_settings({PREFECT_API_URL: address}):
+                yield
+        finally:
+            os.environ.pop("PREFECT_API_URL", None)
     finally:
-        os.environ.pop("PREFECT_API_URL", None)
         _stop(process)
+
+
+def _configured() -> bool:
+    """Whether Prefect's settings name a server, or forbid a temporary one."""
+    from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE
+
+    return bool(PREFECT_API_URL.value()) or not PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value()
 
 
 def _start() -> subprocess.Popen[str]:
@@ -77,9 +96,12 @@ def _start() -> subprocess.Popen[str]:
     )
 
 
-def _port(process: subprocess.Popen[str]) -> int:
+def _port(process: subprocess.Popen[str]) -> int | None:
+    """The port that a new server says; None if it found that none was needed."""
     assert process.stdout is not None
     said = process.stdout.readline().strip()
+    if said == NOT_NEEDED:
+        return None
     if not said.isdigit():
         raise ServerError(
             f"Prefect's temporary server did not start (exit code {process.wait()})",
@@ -110,6 +132,9 @@ def main() -> None:
         "PREFECT__SERVER_EPHEMERAL": "1",
         "PREFECT__SERVER_FINAL": "1",
     }
+    if _configured():
+        print(NOT_NEEDED, flush=True)
+        return
     from prefect.server.api.server import create_app
     from prefect.settings import PREFECT_HOME
 

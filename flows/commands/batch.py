@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from functools import partial
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
@@ -28,12 +30,15 @@ def batch(
     silence()
     from rich.console import Console
 
-    from flows.recommend import recommend
     from flows.temporary_server import served
     from recsys.base.events import listening
     from recsys.cli.progress import Progress
 
-    with nullcontext() if as_json else listening(Progress(Console())), served():
+    # Importing the flow takes as long as the start of a server.
+    starting = served(meanwhile=partial(import_module, "flows.recommend"))
+    with nullcontext() if as_json else listening(Progress(Console())), starting:
+        from flows.recommend import recommend
+
         made = recommend(chosen)
     text = f"{made.users:,} users and {made.items:,} items of {made.model} version {made.version}"
     say(made.model_dump(), f"{text} in {made.latest}", as_json)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import nullcontext
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -77,15 +79,21 @@ def train(
 
 
 def _train(config: Config, *, quiet: bool, as_json: bool, as_lines: bool) -> None:
+    from recsys.data.sources import check_input
+
+    check_input(config.dataset, config.data, config.effective().split)
     console = Console(stderr=as_json)
     silence()
     if not (quiet or as_lines):
         console.print(f"[bold]train[/bold] {config.title}, seed {config.seed}", highlight=False)
     from flows.temporary_server import served
-    from flows.train import train as flow
 
     listener = json_lines(Console()) if as_lines else Progress(console)
-    with nullcontext() if quiet else listening(listener), served():
+    # Importing the flow takes as long as the start of a server.
+    starting = served(meanwhile=partial(import_module, "flows.train"))
+    with nullcontext() if quiet else listening(listener), starting:
+        from flows.train import train as flow
+
         outcome = flow(config)
     if as_json:
         print(outcome.model_dump_json(indent=1))

@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import scipy.sparse as sp
-from sklearn.preprocessing import OneHotEncoder, normalize
 
 from recsys.base.arrays import Float32Array, Int32Array, Int64Array
 from recsys.base.errors import InputError
@@ -242,6 +241,8 @@ def encode(
     rows = inside & np.isin(features.feature, kept)
     matrix = _one_hot(row[rows], features.feature[rows], features.weight[rows], kept, len(owners))
     if normalisation != "none":
+        from sklearn.preprocessing import normalize
+
         matrix = normalize(matrix, norm=normalisation, copy=False)
     if weight != 1.0:
         matrix = matrix * np.float32(weight)
@@ -259,6 +260,9 @@ def _one_hot(
     n_rows: int,
 ) -> sp.csr_matrix:
     """One-hot columns of the long table's rows, gathered into one row for each owner."""
+    # Importing scikit-learn takes longer than checking a run's input, which needs this module.
+    from sklearn.preprocessing import OneHotEncoder
+
     encoder = OneHotEncoder(categories=[kept], dtype=np.float32)
     one_hot = encoder.fit_transform(feature[:, None])
     where = (weight, (row, np.arange(len(row))))

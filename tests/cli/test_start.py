@@ -1,0 +1,88 @@
+"""What the program imports before it answers, so that it starts at once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.cli import COMMANDS
+from tests.fixtures.paths import ROOT
+
+# Each takes between a tenth of a second and several seconds to import.
+SLOW = {
+    "dask", "fastapi", "fsspec", "httpx", "implicit", "jinja2", "lightfm", "matplotlib", "mlflow",
+    "pandas", "prefect", "psutil", "ray", "scipy", "sklearn", "skopt", "sqlalchemy", "starlette",
+    "threadpoolctl", "uvicorn",
+}  # fmt: skip
+NUMERIC = {"numpy", "pyarrow", "pydantic"}
+PROGRAM = """
+import json, sys
+from flows.cli import main
+try:
+    main()
+except SystemExit as ended:
+    print(json.dumps({"code": ended.code, "modules": sorted(sys.modules)}), file=sys.stderr)
+"""
+
+
+def imported(folder: Path, *arguments: str, code: int = 0) -> set[str]:
+    """The modules that are imported once `recsys` has run with these arguments."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        cwd=folder, env={"PYTHONPATH": str(ROOT), "PATH": ""}, capture_output=True, text=True,
+    )  # fmt: skip
+    found = json.loads(done.stderr.splitlines()[-1])
+    assert found["code"] == code, done.stderr
+    return set(found["modules"])
+
+
+def among(modules: set[str], libraries: set[str]) -> set[str]:
+    """Those of some libraries that are imported."""
+    return libraries & {name.split(".")[0] for name in modules}
+
+
+def test_help_imports_next_to_nothing(tmp_path: Path) -> None:
+    found = imported(tmp_path, "--help")
+    assert among(found, SLOW | NUMERIC) == set()
+    assert not {name for name in found if name.startswith(("flows.commands.", "recsys.cli.q"))}
+    assert len(found) < 400
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_imports_no_library_it_needs_when_run(
+    command: str, tmp_path: Path
+) -> None:
+    found = imported(tmp_path, command, "--help")
+    assert among(found, SLOW | {"numpy", "pyarrow"}) == set()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("train", "--set", "search.trails=3"), 2),
+        (("train", "--config", "none.toml"), 2),
+        (("recommend", "ann", "--liked", "a"), 2),
+        (("trigger", "nightly", "--param", "x"), 2),
+    ],
+)
+def test_a_wrong_configuration_is_found_without_numpy(
+    arguments: tuple[str, ...], code: int, tmp_path: Path
+) -> None:
+    found = imported(tmp_path, *arguments, code=code)
+    assert among(found, SLOW | {"numpy", "pyarrow"}) == set()
+
+
+def test_missing_input_is_found_without_a_server(tmp_path: Path) -> None:
+    found = imported(tmp_path, "train", "--likes", "none.psv", code=3)
+    assert among(found, SLOW) <= {"fsspec", "httpx", "pandas", "scipy"}
+    assert len(found) < 1500
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_can_be_loaded(command: str) -> None:
+    loaded = COMMANDS[command].load(command)
+    assert (loaded.name, loaded.help) == (command, COMMANDS[command].summary)
