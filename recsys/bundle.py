@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys.base.arrays import AnyArray, Int32Array, IntArray
+from recsys.base.arrow import read_table, to_int32
 from recsys.base.errors import InputError, NotFoundError
 from recsys.data.idmap import IdMap
 from recsys.models.configuration import with_current_names
@@ -277,8 +278,8 @@ def _unlisted(folder: Path, manifest: Mapping[str, Any]) -> str | None:
 
 
 def _open(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
-    items = pq.read_table(folder / "items.parquet")
-    users = pq.read_table(folder / "users.parquet")
+    items = read_table(folder / "items.parquet")
+    users = read_table(folder / "users.parquet")
     return Bundle(
         Factors(*(_array(folder, part) for part in FACTORS)),
         IdMap(_one_chunk(users.column("id")), "user"),
@@ -309,9 +310,9 @@ def _side(folder: Path, side: str, manifest: Mapping[str, Any]) -> SideInformati
     numbers = manifest.get("side_information", {}).get(side)
     if numbers is None:
         return None
-    table = pq.read_table(folder / f"{side}_vocabulary.parquet")
+    table = read_table(folder / f"{side}_vocabulary.parquet")
     name, kind, value = (_one_chunk(table.column(part)) for part in ("name", "type", "value"))
-    support = table.column("support").to_numpy()
+    support = to_int32(_one_chunk(table.column("support")))
     profiles = Profiles(
         _array(folder, f"{side}_profiles_indptr"),
         _array(folder, f"{side}_profiles_indices"),

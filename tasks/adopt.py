@@ -8,8 +8,7 @@ from recsys.data.outcomes import Encoded, HeldOut, Thresholded
 from recsys.pipeline import adoption
 from recsys.pipeline.outcomes import Adopted
 from recsys.store.stages import Stage
-from recsys.tracking.bundles import champion_manifest
-from recsys.tracking.client import require_registry
+from recsys.tracking.registry import open_registry
 from tasks.caching import cached_task
 
 _adopt = cached_task(adoption.adopt)
@@ -18,8 +17,7 @@ _adopt = cached_task(adoption.adopt)
 def adopt(
     config: Config, core: Stage[Thresholded], holdouts: Stage[HeldOut], features: Stage[Encoded]
 ) -> Stage[Adopted]:
-    require_registry(config.tracking.uri)
-    champion = champion_manifest(config.tracking.uri, config.model, config.tracking.patience)
+    champion = open_registry(config.tracking, config.model).champion_manifest()
     if champion is None:
         raise NotFoundError(
             f"{config.model} has no champion in {config.tracking.uri} to take over",

@@ -8,7 +8,8 @@ from recsys.data.outcomes import Encoded, HeldOut
 from recsys.pipeline import gating
 from recsys.pipeline.outcomes import Evaluated, Fitted, Judged, Rival
 from recsys.store.stages import Stage
-from recsys.tracking.registry import BUNDLE, Registry
+from recsys.tracking.registry import open_registry
+from recsys.tracking.versions import BUNDLE
 from tasks.caching import cached_task
 
 _gate = cached_task(gating.gate)
@@ -21,7 +22,7 @@ def gate(
     measured: Stage[Evaluated],
     fitted: Stage[Fitted],
 ) -> Stage[Judged]:
-    registry = Registry(config.tracking.uri, config.model, config.tracking.patience)
+    registry = open_registry(config.tracking, config.model)
     rival = registry.rival(bundle_digest(load_bundle(fitted.file("bundle")).manifest))
     return _gate(
         config.storage.interim,

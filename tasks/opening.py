@@ -10,7 +10,7 @@ from recsys.data.outcomes import Thresholded
 from recsys.store.stages import Stage
 from recsys.tracking.params import flat
 from recsys.tracking.provenance import TrackedDataset
-from recsys.tracking.runs import StudyDescription, Tracker
+from recsys.tracking.runs import StudyDescription, Tracker, open_tracker
 
 
 def opened(config: Config, key: str, core: Stage[Thresholded], kind: str) -> StudyDescription:
@@ -29,7 +29,4 @@ def opened(config: Config, key: str, core: Stage[Thresholded], kind: str) -> Stu
 
 def connected(config: Config) -> Tracker:
     """The tracking server or database, and the experiment of the data set."""
-    tracking = config.tracking
-    return Tracker.connect(
-        tracking.uri, config.experiment, tracking.artifacts, patience=tracking.patience
-    )
+    return open_tracker(config.tracking, config.experiment)

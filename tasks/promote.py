@@ -16,8 +16,8 @@ from recsys.base.redaction import redacted
 from recsys.pipeline.outcomes import Judged
 from recsys.pipeline.promotion import Decision, Ending, decide
 from recsys.store.stages import Stage
-from recsys.tracking.bundles import CHAMPION
-from recsys.tracking.registry import PROMOTED, Registry, whoami
+from recsys.tracking.registry import Registry, open_registry, whoami
+from recsys.tracking.versions import CHAMPION, PROMOTED
 
 ANNOUNCED = "announced"  # which event of a version automations have been told
 
@@ -25,7 +25,7 @@ ANNOUNCED = "announced"  # which event of a version automations have been told
 @task(name="promote", task_run_name="promote", cache_policy=NO_CACHE)
 def _promote(config: Config, number: str, verdict: Stage[Judged]) -> tuple[Decision, bool]:
     """What becomes of the version; and whether it was champion before."""
-    registry = Registry(config.tracking.uri, config.model, config.tracking.patience)
+    registry = open_registry(config.tracking, config.model)
     with registry.locked(Path(config.storage.interim)):
         decision, reigned = _moved(registry, number, verdict.outcome)
         event = "promoted" if decision.ending is Ending.PROMOTED else "held"

@@ -10,17 +10,15 @@ from recsys.base.redaction import redacted
 from recsys.pipeline import batch
 from recsys.pipeline.outcomes import Listed, Source
 from recsys.store.stages import Stage
-from recsys.tracking.bundles import CHAMPION
-from recsys.tracking.client import require_registry
-from recsys.tracking.registry import BUNDLE, Registry
+from recsys.tracking.registry import open_registry
+from recsys.tracking.versions import BUNDLE, CHAMPION
 from tasks.caching import cached_task
 
 _recommend = cached_task(batch.recommend)
 
 
 def recommend(config: Config) -> Stage[Listed]:
-    require_registry(config.tracking.uri)
-    registry = Registry(config.tracking.uri, config.model)
+    registry = open_registry(config.tracking, config.model)
     champion = registry.at(CHAMPION)
     if champion is None:
         raise NotFoundError(

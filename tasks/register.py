@@ -19,8 +19,9 @@ from recsys.pipeline.outcomes import Chosen, Evaluated, Fitted, Judged
 from recsys.serving import pyfunc
 from recsys.store.stages import Stage
 from recsys.tracking.faults import tracking_errors
-from recsys.tracking.registry import BUNDLE, JUDGED_AGAINST, Registry
+from recsys.tracking.registry import Registry, open_registry
 from recsys.tracking.runs import Tracker
+from recsys.tracking.versions import BUNDLE, JUDGED_AGAINST
 from tasks.opening import connected, opened
 
 FILES = ("verdict.json", "verdict.md", "per_user.parquet", "churn.json")
@@ -40,7 +41,7 @@ def _register(
     bundle = fitted.file("bundle")
     manifest = load_bundle(bundle).manifest
     digest = bundle_digest(manifest)
-    registry = Registry(tracking.uri, config.model, tracking.patience)
+    registry = open_registry(tracking, config.model)
     tracker = connected(config)
     # Another run must not register the same bundle between the look and the deed.
     with registry.locked(Path(config.storage.interim)), tracking_errors(tracking.uri):

@@ -19,14 +19,14 @@ from recsys.data.outcomes import Thresholded
 from recsys.pipeline.outcomes import TrainingStages
 from recsys.pipeline.report import Link, Report, build, write
 from recsys.store.stages import Stage
-from recsys.tracking.registry import Registry
+from recsys.tracking.registry import open_registry
 from tasks.opening import connected
 
 
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE)
 def _report(config: Config, number: str, held: Sequence[str], stages: TrainingStages) -> str:
     tracker = connected(config)
-    registry = Registry(config.tracking.uri, config.model, config.tracking.patience)
+    registry = open_registry(config.tracking, config.model)
     run_id = registry.version(number).run_id
     run = f"#/experiments/{tracker.experiment_id}/runs/{run_id}"
     ui = config.tracking.page

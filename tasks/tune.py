@@ -17,8 +17,8 @@ from recsys.pipeline import adoption, tuning
 from recsys.pipeline.outcomes import Tuned
 from recsys.store.journal import Journal
 from recsys.store.stages import Stage
-from recsys.tracking.bundles import champion_manifest
 from recsys.tracking.recorder import StudyRecorder
+from recsys.tracking.registry import open_registry
 from tasks.caching import cached_task
 from tasks.opening import connected, opened
 from tasks.runners import runner_pool
@@ -30,9 +30,8 @@ def tune(
     config: Config, core: Stage[Thresholded], holdouts: Stage[HeldOut], features: Stage[Encoded]
 ) -> Stage[Tuned]:
     search = config.article if config.protocol == "article" else config.search
-    tracking = config.tracking
     tracker = connected(config)  # first: it makes the database where there is none
-    champion = champion_manifest(tracking.uri, config.model, tracking.patience)
+    champion = open_registry(config.tracking, config.model).champion_manifest()
     first = adoption.warm_start(champion, core.digest)
     key = tuning.tune.key(holdouts, features, search, config.seed, first)
     recorder = StudyRecorder(

@@ -22,7 +22,7 @@ def batch(
 ) -> None:
     """Write the champion's lists for every user and every item."""
     from recsys.base.config_file import load_config
-    from recsys.tracking.client import require_registry
+    from recsys.tracking.address import require_registry
 
     given: dict[str, Any] = {"tracking.model": model, "batch.n": n}
     chosen = load_config(config, {name: value for name, value in given.items() if value})

@@ -9,7 +9,6 @@ import typer
 
 from flows.commands.options import RegisteredModel, say
 from flows.quiet import silence
-from recsys.base.environment import tracking_uri
 from recsys.cli.options import AsJson
 
 if TYPE_CHECKING:
@@ -46,12 +45,11 @@ def rollback(why: Why, model: RegisteredModel = "sample", as_json: AsJson = Fals
 
 def _registry(model: str) -> tuple[Registry, str]:
     """The registry of a model, and the user who asks."""
-    from recsys.tracking.client import require_registry
-    from recsys.tracking.registry import Registry, whoami
+    from recsys.base.config import Tracking
+    from recsys.tracking.registry import open_registry, whoami
 
-    uri = tracking_uri()
-    require_registry(uri)
-    return Registry(uri, model), whoami()
+    # Who asks by hand waits for no server: its outage is said at once.
+    return open_registry(Tracking(patience=0), model), whoami()
 
 
 def _announce(registry: Registry, version: str, why: str) -> None:

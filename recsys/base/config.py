@@ -263,6 +263,14 @@ class Tracking(Section):
     patience: Annotated[float, Field(ge=0, le=86_400)] = Field(
         120.0, description="seconds that a server which does not answer is waited for"
     )
+    cache: Location | None = Field(
+        None,
+        description="folder for bundles of a registry elsewhere; without it what "
+        "RECSYS_MODEL_CACHE says, or a folder in the user's cache directory",
+    )
+    cache_bytes: Annotated[int, Field(ge=0)] = Field(
+        10 * 2**30, description="bytes of these bundles, at most; the one used last stays"
+    )
 
     @property
     def page(self) -> str:

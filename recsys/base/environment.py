@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 DEFAULT_TRACKING_URI = "sqlite:///mlruns/mlflow.db"
 
@@ -14,3 +15,12 @@ def tracking_uri() -> str:
     learn of it from their environment: credentials in it are in no deployment's parameters.
     """
     return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_TRACKING_URI
+
+
+def model_cache() -> Path:
+    """Where bundles of registries elsewhere are kept: RECSYS_MODEL_CACHE, or the user's cache."""
+    if folder := os.environ.get("RECSYS_MODEL_CACHE"):
+        return Path(folder)
+    import platformdirs
+
+    return platformdirs.user_cache_path("liked-this") / "models"

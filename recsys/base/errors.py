@@ -56,6 +56,10 @@ class RegistryError(RecsysError):
     exit_code = 5
 
 
+class OutageError(RegistryError):
+    """The tracking server or model registry does not answer now; later it may."""
+
+
 class DownloadError(RecsysError):
     """A dataset could not be fetched whole."""
 

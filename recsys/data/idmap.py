@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from recsys.base.arrays import Int32Array, IntArray
+from recsys.base.arrow import to_arrow
 from recsys.base.errors import NotFoundError
 from recsys.base.spelling import closest
 
@@ -62,11 +63,11 @@ class IdMap:
 
     def take(self, indices: IntArray) -> list[str]:
         """External ids at several indices."""
-        return [str(value) for value in self.ids.take(pa.array(indices)).to_pylist()]
+        return [str(value) for value in self.ids.take(to_arrow(indices)).to_pylist()]
 
     def select(self, indices: IntArray) -> IdMap:
         """A new map of a part of the ids, in the order of `indices`."""
-        return IdMap(self.ids.take(pa.array(indices)), self.kind)
+        return IdMap(self.ids.take(to_arrow(indices)), self.kind)
 
     def _unknown(self, external: str) -> NotFoundError:
         close = closest(external, self.ids)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from recsys.base.config import Tracking
 from recsys.base.environment import tracking_uri
 from recsys.base.errors import NotFoundError
 from recsys.bundle import bundle_digest
@@ -18,7 +19,8 @@ from recsys.recommend.queries.view import BundleView
 from recsys.recommend.recommender import Recommender
 from recsys.serving.champion import Champion
 from recsys.serving.loading import load
-from recsys.tracking.registry import Registry, Version
+from recsys.tracking.registry import Registry, open_registry
+from recsys.tracking.versions import Version
 
 _KEPT = 3  # versions that stay open beside the champion
 
@@ -91,7 +93,7 @@ class OpenedModels:
         if "/" in model or (folder / "manifest.json").is_file():
             self._first = OpenedModel("", load(model))
         else:
-            self.registry = Registry(self.uri, model)
+            self.registry = open_registry(Tracking(uri=self.uri, patience=0), model)
             self._champion = Champion(model, self.uri, every)
 
     @property

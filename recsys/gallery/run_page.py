@@ -18,8 +18,8 @@ from recsys.evaluation.metric_names import (
     TAG_SUGGESTION,
 )
 from recsys.gallery.opened_models import OpenedModel
-from recsys.tracking.registry import PROMOTED, Version
 from recsys.tracking.studies import StudyRun
+from recsys.tracking.versions import PROMOTED, Version
 
 MODELS = ((LIGHTFM, "this model"), ("als", "ALS"), ("popularity", "popularity"))
 UNSEEN = (COLD, FOLD_IN, TAG_SUGGESTION)

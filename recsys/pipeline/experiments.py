@@ -13,7 +13,7 @@ from recsys.evaluation.metric_names import CURVE, OBJECTIVE, TRAIN_CURVE
 from recsys.models.lightfm import DivergedError
 from recsys.pipeline import preparation
 from recsys.store.stages import Stage
-from recsys.tracking.runs import Tracker
+from recsys.tracking.runs import open_tracker
 from recsys.tuning.curve import CurvePoint, draw, learning_curve
 from recsys.tuning.problems import Problem
 
@@ -53,7 +53,7 @@ def log_curve(
             "factors that stay finite",
             "lower its learning rate",
         ) from fault
-    tracker = Tracker.connect(config.tracking.uri, config.experiment, config.tracking.artifacts)
+    tracker = open_tracker(config.tracking, config.experiment)
     figure = Path("data/output/curve.png")
     draw(points, problem.k, figure)
     curves = [(TRAIN_CURVE, p.train, p.epoch) for p in points]

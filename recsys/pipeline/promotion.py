@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from recsys.evaluation.gate import Condition
 from recsys.pipeline.outcomes import Judged
-from recsys.tracking.registry import ROLLED_BACK, Version
+from recsys.tracking.versions import ROLLED_BACK, Version
 
 
 class Ending(StrEnum):

@@ -1,24 +1,9 @@
 """The approximate index: neighbours among a million items without scoring all; needs faiss.
 
-Inverted lists: k-means cells, of which a search looks into those nearest to what is asked. How
-many is found out when the index is built, on users and items of the bundle: the fewest that reach
-the recall asked for. What is found is scored exactly afterwards, so only what is missed is
-approximate.
-
-Measured at a million generated items of 64 factors with biases folded in, in processor time of one
-thread, top 10 beside an exact scan of 10.1 ms; vectors clustered around 2,000 centres, as learned
-ones are:
-
-- inverted lists over inner products, here: recall_at_10 0.990 at 125 times the speed, built in 33 s
-  of processor time. With everything around it, a question to the recommender is 34 times as fast
-  (``tests/benchmarks/bench_index.py``).
-- hnswlib over inner products: 0.976 at 142 times, 0.988 at 70 times, built in 161 s.
-- usearch over inner products: 0.972 at 59 times, 0.987 at 31 times, built in 353 s.
-- One more component that makes inner products distances: 0.983 at 207 times with inverted lists,
-  which is faster for less recall; both graphs stay below 0.82.
-
-On pure Gaussian noise, where nothing is near anything, no cells are better than others: recall of
-0.99 takes a quarter of all cells or more, at twice the speed of the exact scan or none at all.
+Inverted lists: k-means cells, of which a search looks into those nearest to the query. How many
+is found when the index is built, on users and items of the bundle: the fewest that reach the
+recall asked for. What is found is scored exactly afterwards, so only what is missed is
+approximate. Other indexes and what they reached: docs/experiments/approximate-index.md.
 """
 
 from __future__ import annotations

@@ -6,13 +6,14 @@ import logging
 import threading
 import time
 
+from recsys.base.config import Tracking
 from recsys.base.environment import tracking_uri
 from recsys.base.errors import NotFoundError, RecsysError
 from recsys.base.redaction import redacted
 from recsys.bundle import load_bundle
 from recsys.recommend.recommender import Recommender
-from recsys.tracking.bundles import champion_version, locate_bundle
-from recsys.tracking.client import require_registry
+from recsys.tracking.registry import open_registry
+from recsys.tracking.versions import CHAMPION
 
 _log = logging.getLogger(__name__)
 
@@ -80,16 +81,16 @@ class Champion:
         if held is not None and time.monotonic() - self._looked < self._every:
             return held  # somebody else looked while we waited
         self._looked = time.monotonic()
-        require_registry(self._uri)
-        found = champion_version(self._uri, self._name)
+        # Nobody is kept waiting for a registry that is away: the version that is held answers.
+        registry = open_registry(Tracking(uri=self._uri, patience=0), self._name)
+        found = registry.at(CHAMPION)
         if found is None:
             raise NotFoundError(
                 f"{self._name} has no champion in {redacted(self._uri)}",
                 "a version with the alias champion",
                 "train first (recsys train), or promote a version",
             )
-        if held is None or held[0] != found[0]:
-            address = f"models:/{self._name}/{found[0]}"
-            held = found[0], Recommender(load_bundle(locate_bundle(address, self._uri)))
+        if held is None or held[0] != found.number:
+            held = found.number, Recommender(load_bundle(registry.bundle(found.number)))
             self._held = held
         return held

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from recsys.recommend.recommender import Recommender
+from recsys.tracking.bundles import locate_bundle
 
 SCHEME = "models:/"
 
@@ -27,6 +28,4 @@ def load(where: str | Path) -> Recommender:
     """
     if not str(where).startswith(SCHEME):
         return Recommender.load(where)
-    from recsys.tracking.bundles import locate_bundle  # a folder needs no MLflow
-
     return Recommender.load(locate_bundle(str(where)))

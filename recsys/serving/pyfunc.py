@@ -21,9 +21,11 @@ from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import Array
 
 from recsys.base.errors import InputError, RecsysError
+from recsys.bundle import bundle_digest, read_manifest
 from recsys.recommend.recommender import Recommender
 from recsys.serving.questions import answer_all, read_questions
 from recsys.tracking.client import PatientClient, using_registry
+from recsys.tracking.versions import BUNDLE
 
 TEXT = DataType.string
 TEXTS = Array(DataType.string)
@@ -129,6 +131,8 @@ def register(
     requirements = [f"{name}=={version(name)}" for name in ("mlflow", "numpy", "pandas", "pyarrow")]
     client = PatientClient(uri, patience)
     example = _example(bundle)
+    # Whoever fetches the bundle knows by it whether they have it, and whether it is whole.
+    tags = {BUNDLE: bundle_digest(read_manifest(bundle)), **tags}
 
     def log() -> ModelInfo:
         # Again from the start if it is cut off: a model that was logged in part is nobody's.

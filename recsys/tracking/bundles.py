@@ -1,50 +1,37 @@
-"""Registered models: the champion and any other version, found by alias and fetched."""
+"""Bundles of registered models: read in place where they are on this machine, else cached.
+
+A local registry is read without MLflow, which takes seconds to import.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import mlflow
-from mlflow.exceptions import MlflowException
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from typing import TYPE_CHECKING, Any
 
 from recsys.base.environment import tracking_uri
-from recsys.base.errors import NotFoundError, RegistryError
+from recsys.base.errors import InputError
 from recsys.base.redaction import redacted
-from recsys.bundle import load_bundle
-from recsys.tracking.client import PatientClient, require_registry, using_registry
-from recsys.tracking.faults import MISSING
+from recsys.bundle import bundle_digest, read_manifest
+from recsys.store.checksums import find_damage
+from recsys.tracking.address import local_folder, require_registry
+from recsys.tracking.cache import DEFAULT_CACHE, BundleCache, CacheKey
+from recsys.tracking.local import UnreadableError, read_version
+from recsys.tracking.versions import BUNDLE, BUNDLE_PATH, ModelAddress, Version, missing_version
 
-CHAMPION = "champion"
-MOST_BYTES = 2**36  # of a model that is fetched: 250 million vectors with 64 factors
-
-
-def champion_version(
-    uri: str, model: str, patience: float = 0.0
-) -> tuple[str, dict[str, str]] | None:
-    """The champion's version and tags; None where there is no champion."""
-    with using_registry(uri):
-        try:
-            found = PatientClient(uri, patience).get_model_version_by_alias(model, CHAMPION)
-        except MlflowException as fault:
-            if fault.error_code in MISSING:
-                return None
-            raise
-    return str(found.version), dict(found.tags)
+if TYPE_CHECKING:
+    from recsys.tracking.client import PatientClient
 
 
-def champion_manifest(uri: str, model: str, patience: float = 0.0) -> Mapping[str, Any] | None:
-    """What the champion's bundle says of itself; None where there is no champion."""
-    if champion_version(uri, model, patience) is None:
-        return None
-    return load_bundle(locate_bundle(f"models:/{model}@{CHAMPION}", uri, patience)).manifest
-
-
-def locate_bundle(address: str, uri: str | None = None, patience: float = 0.0) -> Path:
-    """The bundle's folder of a registered model; fetched if the registry is elsewhere.
+def locate_bundle(
+    address: str,
+    uri: str | None = None,
+    patience: float = 0.0,
+    cache: BundleCache = DEFAULT_CACHE,
+) -> Path:
+    """The bundle's folder of a registered model; fetched into the cache if it is elsewhere.
 
     Parameters
     ----------
@@ -54,48 +41,126 @@ def locate_bundle(address: str, uri: str | None = None, patience: float = 0.0) -
         The registry; by default MLFLOW_TRACKING_URI, or the project's own database.
     patience : float
         Seconds that a server which does not answer is waited for.
+    cache : BundleCache
+        Where a bundle that is elsewhere is kept. It is fetched when it is first asked for, and
+        again if the copy is damaged.
 
     Raises
     ------
     NotFoundError
         If there is no such model, alias or version.
     RegistryError
-        If the registry is not there, or the model is larger than anything that is a bundle.
+        If the registry is not there, or the bundle is larger than anything that is one.
+    InputError
+        If what was fetched is damaged.
     """
-    uri = uri or tracking_uri()
-    require_registry(uri)
-    with using_registry(uri):
-        try:
-            client = PatientClient(uri, patience)
-            _require_size(client.patiently(partial(_size, address)), address, uri)
-            fetch = partial(mlflow.artifacts.download_artifacts, artifact_uri=address)
-            folder = client.patiently(fetch)
-        except MlflowException as fault:
-            if fault.error_code not in MISSING:
-                raise
-            raise NotFoundError(
-                f"no model {address} in {redacted(uri)}",
-                "a registered model with that alias or version",
-                "train one first (recsys train), or check the name",
-            ) from fault
-    return Path(folder) / "artifacts" / "bundle"
+    return RegisteredBundle(address, uri or tracking_uri(), patience, cache).folder()
 
 
-def _size(address: str) -> int:
-    """Bytes of a registered model's files, as the registry lists them."""
-    repository = get_artifact_repository(address)
+def locate_manifest(
+    address: str,
+    uri: str | None = None,
+    patience: float = 0.0,
+    cache: BundleCache = DEFAULT_CACHE,
+) -> Mapping[str, Any]:
+    """The manifest of a registered model's bundle, without the rest of the bundle.
 
-    def inside(folder: str | None) -> int:
-        listed = repository.list_artifacts(folder)
-        return sum(inside(e.path) if e.is_dir else e.file_size or 0 for e in listed)
-
-    return inside(None)
+    Parameters and errors are those of `locate_bundle`.
+    """
+    return RegisteredBundle(address, uri or tracking_uri(), patience, cache).manifest()
 
 
-def _require_size(size: int, address: str, uri: str) -> None:
-    if size > MOST_BYTES:
-        raise RegistryError(
-            f"{address} in {redacted(uri)} has {size:,} bytes",
-            f"at most {MOST_BYTES:,}, which is far more than bundles have",
-            "see whether it is the model that was meant",
+@dataclass(frozen=True)
+class RegisteredBundle:
+    """The bundle of one registered version.
+
+    Parameters
+    ----------
+    address, uri, patience, cache
+        See `locate_bundle`.
+    """
+
+    address: str
+    uri: str
+    patience: float
+    cache: BundleCache
+
+    def folder(self) -> Path:
+        """Its folder, whole, on this machine."""
+        if (local := self._in_place) is not None:
+            return local
+        from recsys.tracking.remote import fetch_bundle
+
+        client, location = self._client, self._found[1].location
+        return self.cache.get(
+            self._key, lambda folder: fetch_bundle(client, location, folder), self._check
         )
+
+    def manifest(self) -> Mapping[str, Any]:
+        """What it says of itself."""
+        if (local := self._in_place) is not None:
+            return read_manifest(local)
+        if BUNDLE in self._found[1].tags:
+            kept = self.cache.find(self._key, read_manifest)
+            if kept is not None:
+                return read_manifest(kept)
+        return self._fetched_manifest
+
+    @cached_property
+    def _found(self) -> tuple[str, Version]:
+        """The model and the version that the address names."""
+        require_registry(self.uri)
+        address = ModelAddress.parse(self.address)
+        if address is not None:
+            try:
+                version = read_version(self.uri, address)
+            except UnreadableError:
+                pass
+            else:
+                if version is None:
+                    raise missing_version(self.address, self.uri)
+                return address.model, version
+        from recsys.tracking.remote import find_version
+
+        return find_version(self._client, self.address)
+
+    @cached_property
+    def _in_place(self) -> Path | None:
+        """The bundle's folder where the registry's files are on this machine."""
+        model = local_folder(self._found[1].location)
+        return None if model is None else model / BUNDLE_PATH
+
+    @cached_property
+    def _client(self) -> PatientClient:
+        from recsys.tracking.client import PatientClient
+
+        return PatientClient(self.uri, self.patience)
+
+    @cached_property
+    def _fetched_manifest(self) -> Mapping[str, Any]:
+        from recsys.tracking.remote import fetch_manifest
+
+        return fetch_manifest(self._client, self._found[1].location)
+
+    @cached_property
+    def _digest(self) -> str:
+        """The bundle's digest: the version's tag, or where there is none what its manifest says."""
+        return self._found[1].tags.get(BUNDLE) or bundle_digest(self._fetched_manifest)
+
+    @cached_property
+    def _key(self) -> CacheKey:
+        model, version = self._found
+        return CacheKey(redacted(self.uri), model, version.number, self._digest)
+
+    def _check(self, folder: Path) -> None:
+        """Refuse a copy that is damaged or not the bundle that was registered."""
+        manifest = read_manifest(folder)
+        damaged = find_damage(folder, manifest["files"])
+        if damaged is None and bundle_digest(manifest) != self._digest:
+            damaged = "its digest is not the one that was registered"
+        if damaged:
+            raise InputError(
+                f"the bundle of {self.address} in {redacted(self.uri)} is damaged ({damaged})",
+                "the files as they were registered",
+                "register the bundle again",
+            )

@@ -6,20 +6,19 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
 import mlflow
-from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from recsys.base.disk import as_storage_error, storage_errors
-from recsys.base.errors import RegistryError
+from recsys.base.disk import storage_errors
+from recsys.base.errors import OutageError
 from recsys.base.redaction import redacted
 from recsys.base.retries import retry
 from recsys.store.locks import locked
-from recsys.tracking.faults import is_outage
+from recsys.tracking.address import absolute_uri, database_path, is_server
+from recsys.tracking.faults import is_outage, registry_errors
 
 # MLflow prints where to see a run, with the user and the password of a server's address.
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
@@ -34,17 +33,6 @@ SETTINGS = {
 T = TypeVar("T")
 
 
-def resolved(uri: str) -> str:
-    """The address with a local database's path made absolute.
-
-    MLflow keeps connections by address: a relative one would go on meaning the folder in which
-    it was first used.
-    """
-    if not uri.startswith("sqlite:///"):
-        return uri
-    return f"sqlite:///{Path(uri.removeprefix('sqlite:///')).resolve()}"
-
-
 def prepare_database(uri: str) -> None:
     """Make a local database where there is none yet; nothing for a server.
 
@@ -56,10 +44,8 @@ def prepare_database(uri: str) -> None:
     StorageError
         If it cannot be written.
     """
-    if not uri.startswith("sqlite:///"):
-        return
-    path = Path(uri.removeprefix("sqlite:///")).resolve()
-    if path.exists():
+    path = database_path(uri)
+    if path is None or path.exists():
         return
     with storage_errors("the tracking database", path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,27 +54,12 @@ def prepare_database(uri: str) -> None:
                 return
             unfinished = path.with_name(f".{path.name}.unfinished")
             unfinished.unlink(missing_ok=True)
-            with using_registry(f"sqlite:///{unfinished}"):
-                client = MlflowClient()
+            with registry_errors(uri):
+                made = f"sqlite:///{unfinished}"
+                client = MlflowClient(tracking_uri=made, registry_uri=made)
                 client.search_experiments(max_results=1)
                 client.search_registered_models(max_results=1)
             unfinished.rename(path)
-
-
-def require_registry(uri: str) -> None:
-    """Refuse a local database that is not there; MLflow would make an empty one.
-
-    Raises
-    ------
-    RegistryError
-        If it is not there.
-    """
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
-        raise RegistryError(
-            f"no model registry at {uri}",
-            "the database that training writes",
-            "train first (recsys train), or set MLFLOW_TRACKING_URI",
-        )
 
 
 def require_server(uri: str) -> None:
@@ -96,10 +67,10 @@ def require_server(uri: str) -> None:
 
     Raises
     ------
-    RegistryError
+    OutageError
         If nothing answers.
     """
-    if not uri.startswith(("http://", "https://")):
+    if not is_server(uri):
         return
     try:
         answer = httpx.get(f"{uri.rstrip('/')}/health", timeout=5, follow_redirects=True)
@@ -107,7 +78,7 @@ def require_server(uri: str) -> None:
     except httpx.HTTPError as failure:
         fault = str(failure) or type(failure).__name__
     if fault:
-        raise RegistryError(
+        raise OutageError(
             redacted(f"no tracking server answers at {uri} ({fault})"),
             "an MLflow tracking address",
             "start it, or set tracking.uri",
@@ -132,7 +103,7 @@ class PatientClient:
     def __init__(self, uri: str, patience: float = 0.0) -> None:
         set_defaults()
         self.uri, self.patience = uri, patience
-        self.once = MlflowClient(tracking_uri=resolved(uri), registry_uri=resolved(uri))
+        self.once = MlflowClient(tracking_uri=absolute_uri(uri), registry_uri=absolute_uri(uri))
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         call = getattr(self.once, name)
@@ -147,8 +118,9 @@ def set_defaults() -> None:
     """MLflow's own retries and no progress bars, unless the environment sets them.
 
     By default it tries eight times over some minutes, unseen by anybody, and waits two minutes
-    for each answer. One immediate retry mends a connection that was dropped; longer outages are
-    ours to ride out. A minute is enough for a slow server to answer one call.
+    for each answer. One immediate retry is enough for a connection that was dropped; longer
+    outages are waited for here, where they are said. A minute is enough for a slow server to
+    answer one call.
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -163,21 +135,11 @@ def using_registry(uri: str) -> Iterator[None]:
     """
     before = {name: os.environ.get(name) for name in ADDRESSES}
     set_defaults()
-    mlflow.set_tracking_uri(resolved(uri))
-    mlflow.set_registry_uri(resolved(uri))
+    mlflow.set_tracking_uri(absolute_uri(uri))
+    mlflow.set_registry_uri(absolute_uri(uri))
     try:
-        yield
-    except Exception as fault:
-        # A database that cannot be made raises what SQLAlchemy raises.
-        if found := as_storage_error(fault, "the registry", uri):
-            raise found from fault
-        if not isinstance(fault, MlflowException | OSError):
-            raise
-        raise RegistryError(
-            redacted(f"the registry at {uri} failed ({str(fault).splitlines()[0][:200]})"),
-            "an MLflow registry",
-            "start it, or set tracking.uri",
-        ) from fault
+        with registry_errors(uri):
+            yield
     finally:
         # None, where nothing was set, unsets it; MLflow's types do not know that.
         mlflow.set_tracking_uri(before[ADDRESSES[0]])  # type: ignore[arg-type]

@@ -14,12 +14,12 @@ from typing import Any, cast
 
 from mlflow.exceptions import MlflowException
 
-from recsys.base.errors import RegistryError
+from recsys.base.errors import OutageError
 from recsys.base.events import Note, emit
 from recsys.base.retries import pauses
 from recsys.evaluation.metric_names import CURVE, CURVE_SECONDS, OBJECTIVE
 from recsys.tracking.client import PatientClient
-from recsys.tracking.faults import is_outage_error, tracking_errors
+from recsys.tracking.faults import tracking_errors
 from recsys.tracking.params import grouped
 from recsys.tracking.runs import (
     KIND,
@@ -84,9 +84,7 @@ class Delivery:
         try:
             with tracking_errors(self._tracker.uri):
                 self._empty()
-        except RegistryError as fault:
-            if not is_outage_error(fault):
-                raise
+        except OutageError:
             if not self._away_until:
                 emit(Note(f"the tracking server at {self._tracker.uri} does not answer; going on"))
             self._away_until = time.monotonic() + next(self._pauses)
@@ -98,9 +96,8 @@ class Delivery:
         try:
             with tracking_errors(self._tracker.uri):
                 self._patient.client.patiently(self._empty)
-        except RegistryError as fault:
-            if not is_outage_error(fault):
-                raise
+        except OutageError:
+            pass  # what is left is counted
         return len(self._waiting)
 
     def _empty(self) -> None:

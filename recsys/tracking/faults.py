@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mlflow.exceptions import MlflowException
+import requests
+from mlflow.exceptions import MlflowException, RestException
 
 from recsys.base.disk import as_storage_error
-from recsys.base.errors import RegistryError
+from recsys.base.errors import OutageError, RegistryError
 from recsys.base.redaction import redacted
 
-# What MLflow answers where there is no such model, version or alias.
 MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+"""What MLflow answers where there is no such model, version or alias."""
+
+_TRANSIENT = {
+    "TEMPORARILY_UNAVAILABLE",
+    "DEADLINE_EXCEEDED",
+    "REQUEST_LIMIT_EXCEEDED",
+    "RESOURCE_EXHAUSTED",
+}
+_UNNAMED = "INTERNAL_ERROR"
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_NO_ANSWER = (
+    requests.ConnectionError,
+    requests.Timeout,
+    requests.exceptions.ChunkedEncodingError,
+    requests.exceptions.ContentDecodingError,
+    requests.exceptions.RetryError,
+)
 
 
 def is_outage(fault: Exception) -> bool:
@@ -20,34 +38,85 @@ def is_outage(fault: Exception) -> bool:
 
     What a server refuses (a wrong parameter, a missing run) and what a disk refuses is none.
     """
+    if not isinstance(fault, MlflowException | OSError):
+        return False
+    if as_storage_error(fault, "", ".") is not None:
+        return False
+    for cause in _causes(fault):
+        if isinstance(cause, sqlite3.Error):
+            # The low byte is the error; the others say more of it.
+            return getattr(cause, "sqlite_errorcode", 0) & 0xFF in _BUSY
+        if isinstance(cause, requests.HTTPError) and cause.response is not None:
+            return cause.response.status_code >= 500
+        if isinstance(cause, requests.RequestException):
+            return isinstance(cause, _NO_ANSWER)
+    if isinstance(fault, RestException):
+        return fault.error_code in _TRANSIENT
     if isinstance(fault, MlflowException):
-        said = str(fault)
-        return said.startswith("API request to ") or "database is locked" in said
-    if isinstance(fault, OSError):
-        status = getattr(getattr(fault, "response", None), "status_code", 500)
-        local = fault.filename is not None or as_storage_error(fault, "", ".") is not None
-        return not local and status >= 500
-    return False
+        # Where an answer is not MLflow's own, as the page of a proxy whose server is away, and
+        # where a download breaks off, MLflow knows no better code and names no cause.
+        unnamed = fault.error_code == _UNNAMED and _cause(fault) is None
+        return unnamed or fault.error_code in _TRANSIENT
+    return fault.filename is None
+
+
+def _causes(fault: BaseException) -> Iterator[BaseException]:
+    """A fault, what it was raised from or while handling, and so on."""
+    found: BaseException | None = fault
+    while found is not None:
+        yield found
+        found = _cause(found)
+
+
+def _cause(fault: BaseException) -> BaseException | None:
+    if fault.__cause__ is not None or fault.__suppress_context__:
+        return fault.__cause__
+    return fault.__context__
 
 
 @contextmanager
 def tracking_errors(uri: str) -> Iterator[None]:
+    """Have faults of a tracking server or database said in one line.
+
+    Parameters
+    ----------
+    uri : str
+        Its address.
+
+    Raises
+    ------
+    OutageError
+        For a fault that may pass by itself; see `is_outage`.
+    RegistryError
+        For any other fault of MLflow's.
+    StorageError
+        If a disk is full, or a folder may not be written to.
+    """
+    with _translated(uri, "the tracking database", "tracking server or database"):
+        yield
+
+
+@contextmanager
+def registry_errors(uri: str) -> Iterator[None]:
+    """Have faults of a model registry said in one line; as `tracking_errors`."""
+    with _translated(uri, "the registry", "model registry"):
+        yield
+
+
+@contextmanager
+def _translated(uri: str, what: str, who: str) -> Iterator[None]:
     try:
         yield
     except Exception as fault:
         # A database that cannot be made raises what SQLAlchemy raises.
-        if found := as_storage_error(fault, "the tracking database", uri):
-            raise found from fault
+        if refused := as_storage_error(fault, what, uri):
+            raise refused from fault
         if not isinstance(fault, MlflowException | OSError):
             raise
-        said = str(fault).splitlines()[0][:200]
-        raise RegistryError(
-            redacted(f"no tracking server or database answers at {uri} ({said})"),
-            "an MLflow tracking address",
-            "start it, or set tracking.uri",
-        ) from fault
-
-
-def is_outage_error(fault: RegistryError) -> bool:
-    """Whether a fault is an outage, which may pass by itself."""
-    return isinstance(fault.__cause__, Exception) and is_outage(fault.__cause__)
+        said = str(fault).splitlines()[0][:200] if str(fault) else type(fault).__name__
+        if is_outage(fault):
+            found = redacted(f"no {who} answers at {uri} ({said})")
+            action = "start it, or set tracking.uri"
+            raise OutageError(found, "an MLflow tracking address", action) from fault
+        found = redacted(f"the {who} at {uri} failed ({said})")
+        raise RegistryError(found, "an MLflow tracking address", "see its log") from fault

@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, replace
 from typing import Any
 
-from recsys.base.errors import RegistryError
+from recsys.base.errors import OutageError
 from recsys.base.events import Note, emit
 from recsys.evaluation.metric_names import OBJECTIVE
 from recsys.models.configuration import with_current_names
 from recsys.store.journal import Journal
 from recsys.tracking.delivery import Delivery
-from recsys.tracking.faults import is_outage_error
 from recsys.tracking.runs import StudyDescription, Tracker
 from recsys.tuning.recorders import Recorded
 from recsys.tuning.space import Configuration
@@ -89,9 +88,7 @@ class StudyRecorder:
             return
         try:
             self.begin()
-        except RegistryError as fault:
-            if not is_outage_error(fault):
-                raise
+        except OutageError:
             emit(Note(f"MLflow does not answer; results wait in {self._journal.path}"))
         else:
             self._settle()

@@ -10,25 +10,38 @@ from __future__ import annotations
 import getpass
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from recsys.base.config import Tracking
 from recsys.base.disk import storage_errors
 from recsys.base.errors import NotFoundError
 from recsys.base.redaction import redacted
 from recsys.store.locks import locked
-from recsys.tracking.bundles import CHAMPION, locate_bundle
+from recsys.tracking.address import database_path, require_registry
+from recsys.tracking.bundles import locate_bundle, locate_manifest
+from recsys.tracking.cache import DEFAULT_CACHE, BundleCache
 from recsys.tracking.client import PatientClient
 from recsys.tracking.faults import MISSING, tracking_errors
+from recsys.tracking.remote import as_version
+from recsys.tracking.versions import (
+    BUNDLE,
+    CHALLENGER,
+    CHAMPION,
+    JUDGED_AGAINST,
+    PREVIOUS,
+    PROMOTED,
+    ROLLED_BACK,
+    ROLLED_BACK_TO,
+    ModelAddress,
+    Version,
+)
 
-CHALLENGER, PREVIOUS = "challenger", "previous"
-BUNDLE, JUDGED_AGAINST = "bundle", "judged_against"
-PROMOTED, ROLLED_BACK, ROLLED_BACK_TO = "promoted", "rolled_back", "rolled_back_to"
 TAG_LENGTH = 5000  # MLflow's limit
 
 
@@ -38,27 +51,6 @@ def whoami() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a container may run as a number without a name
         return "unknown"
-
-
-@dataclass(frozen=True)
-class Version:
-    """A registered version.
-
-    Parameters
-    ----------
-    number : str
-    run_id : str
-        The run that made it.
-    tags : dict of str to str
-    """
-
-    number: str
-    run_id: str = ""
-    tags: dict[str, str] = field(default_factory=dict)
-
-    @staticmethod
-    def of(found: ModelVersion) -> Version:
-        return Version(str(found.version), str(found.run_id), dict(found.tags))
 
 
 @dataclass(frozen=True)
@@ -73,11 +65,14 @@ class Registry:
         The registered name.
     patience : float
         Seconds that a server which does not answer is waited for.
+    cache : BundleCache
+        Where bundles of a registry elsewhere are kept.
     """
 
     uri: str
     model: str
     patience: float = 0.0
+    cache: BundleCache = DEFAULT_CACHE
 
     @cached_property
     def _client(self) -> PatientClient:
@@ -90,8 +85,8 @@ class Registry:
         The lock lies beside a local database; for a server, which has none to offer, in the folder
         `otherwise`, which is there: runs that share that folder exclude one another.
         """
-        local = self.uri.removeprefix("sqlite:///")
-        folder = otherwise if local == self.uri else Path(local).resolve().parent
+        local = database_path(self.uri)
+        folder = otherwise if local is None else local.parent
         with ExitStack() as stack:
             with storage_errors("the lock of the registry", folder):
                 stack.enter_context(locked(folder / ".registry.lock"))
@@ -107,7 +102,7 @@ class Registry:
         """
         with tracking_errors(self.uri):
             try:
-                return Version.of(self._client.get_model_version_by_alias(self.model, alias))
+                return as_version(self._client.get_model_version_by_alias(self.model, alias))
             except MlflowException as fault:
                 if fault.error_code in MISSING:
                     return None
@@ -123,7 +118,7 @@ class Registry:
         """
         with tracking_errors(self.uri):
             try:
-                return Version.of(self._client.get_model_version(self.model, number))
+                return as_version(self._client.get_model_version(self.model, number))
             except MlflowException as fault:
                 if fault.error_code not in MISSING:
                     raise
@@ -137,7 +132,7 @@ class Registry:
         """All versions, newest first."""
         with tracking_errors(self.uri):
             found = self._client.search_model_versions(f"name = '{self.model}'", max_results=1000)
-        return sorted(map(Version.of, found), key=lambda version: -int(version.number))
+        return sorted(map(as_version, found), key=lambda version: -int(version.number))
 
     def aliases(self) -> dict[str, str]:
         """Aliases and the numbers of the versions they point at."""
@@ -188,8 +183,17 @@ class Registry:
         self._point(CHALLENGER, number)
 
     def bundle(self, number: str) -> Path:
-        """The bundle's folder of a version; fetched if the registry is elsewhere."""
-        return locate_bundle(f"models:/{self.model}/{number}", self.uri, self.patience)
+        """The bundle's folder of a version; fetched into the cache if the registry is elsewhere."""
+        address = str(ModelAddress(self.model, number=number))
+        return locate_bundle(address, self.uri, self.patience, self.cache)
+
+    def champion_manifest(self) -> Mapping[str, Any] | None:
+        """What the champion's bundle says of itself; None where there is no champion."""
+        champion = self.at(CHAMPION)
+        if champion is None:
+            return None
+        address = str(ModelAddress(self.model, number=champion.number))
+        return locate_manifest(address, self.uri, self.patience, self.cache)
 
     def promote(self, number: str, *, by: str, why: str) -> Version | None:
         """Make a version champion, and the champion before it `previous`.
@@ -273,12 +277,32 @@ class Registry:
             found = self._client.search_model_versions(
                 f"name = '{self.model}' and tags.`{tag}` = '{value}'"
             )
-        versions = sorted((Version.of(entry) for entry in found), key=lambda v: int(v.number))
+        versions = sorted((as_version(entry) for entry in found), key=lambda v: int(v.number))
         return versions[-1] if versions else None
 
     def _point(self, alias: str, number: str) -> None:
         with tracking_errors(self.uri):
             self._client.set_registered_model_alias(self.model, alias, number)
+
+
+def open_registry(tracking: Tracking, model: str) -> Registry:
+    """The registry of a model as the configuration says.
+
+    Parameters
+    ----------
+    tracking : Tracking
+        The configuration's section.
+    model : str
+        The registered name.
+
+    Raises
+    ------
+    RegistryError
+        If it is a local database that is not there.
+    """
+    require_registry(tracking.uri)
+    cache = BundleCache(Path(tracking.cache) if tracking.cache else None, tracking.cache_bytes)
+    return Registry(tracking.uri, model, tracking.patience, cache)
 
 
 def _signed(what: str, by: str, why: str) -> dict[str, str]:

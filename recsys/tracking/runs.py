@@ -18,6 +18,7 @@ from mlflow.entities import (
 )
 from mlflow.exceptions import MlflowException
 
+from recsys.base.config import Tracking
 from recsys.base.errors import RegistryError
 from recsys.base.redaction import redacted
 from recsys.base.retries import retry
@@ -239,6 +240,23 @@ class Tracker:
             )
             entries, told = entries[METRICS_A_CALL:], told[PARAMS_A_CALL:]
             marks = marks[PARAMS_A_CALL:]
+
+
+def open_tracker(tracking: Tracking, experiment: str) -> Tracker:
+    """The tracking server or database, and an experiment, as the configuration says.
+
+    Parameters
+    ----------
+    tracking : Tracking
+        The configuration's section.
+    experiment : str
+
+    Raises
+    ------
+    RegistryError, StorageError
+        As `Tracker.connect`.
+    """
+    return Tracker.connect(tracking.uri, experiment, tracking.artifacts, tracking.patience)
 
 
 def _experiment(client: PatientClient, name: str, artifacts: str | None) -> str:

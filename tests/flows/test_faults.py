@@ -229,7 +229,7 @@ def test_a_slow_server_and_a_short_outage_are_ridden_out(
     wait_for(run, 3, "TrialDone")
     line.cut()
     wait_for(run, 6, "TrialDone")  # the search went on without it
-    line.mend()
+    line.fix()
     ended = run.ended()
     Witness(known).see_same(ended)
     assert "does not answer; going on" in str(ended.events)
@@ -254,7 +254,7 @@ def test_a_server_that_is_gone_ends_the_run_and_the_next_delivers(
     assert set(ended.stages()) >= {"tune", "evaluate", "fit"}
     (journal,) = (folder / "data/interim").glob("trials-*")
     assert "the next run delivers" in str(ended.events) or journal.read_text()
-    line.mend()
+    line.fix()
     again = Run(folder, arguments).start().ended()
     witness.see_same(again)
     assert told_of(line.uri, "gone") == trials_of(known)

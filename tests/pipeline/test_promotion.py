@@ -5,7 +5,7 @@ from __future__ import annotations
 from recsys.evaluation.gate import Condition
 from recsys.pipeline.outcomes import Judged, Reason
 from recsys.pipeline.promotion import Decision, Ending, decide
-from recsys.tracking.registry import Version
+from recsys.tracking.versions import Version
 
 PASSED = Judged(True, (), None, None)
 WORSE = Reason(Condition.CHAMPION, "no worse than the champion: ahead by -0.1, wanted more")

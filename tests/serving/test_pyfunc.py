@@ -20,8 +20,7 @@ import pytest
 from recsys.base.errors import NotFoundError, RegistryError
 from recsys.recommend.recommender import Recommender
 from recsys.serving import pyfunc
-from recsys.tracking import bundles
-from recsys.tracking.bundles import champion_version, locate_bundle
+from recsys.tracking.bundles import locate_bundle
 from recsys.tracking.client import using_registry
 from recsys.tracking.registry import Registry
 from recsys.tracking.runs import StudyDescription, Tracker
@@ -42,17 +41,20 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_the_champion_is_found_by_alias(registry: str) -> None:
-    found = champion_version(registry, "fruit")
+    found = Registry(registry, "fruit").at("champion")
     assert found is not None
-    assert (found[0], found[1]["a"]) == ("1", "b")
-    assert champion_version(registry, "vegetables") is None
+    assert (found.number, found.tags["a"]) == ("1", "b")
+    assert Registry(registry, "vegetables").at("champion") is None
     folder = locate_bundle("models:/fruit@champion", registry)
     assert Recommender.load(folder).recommend("ann", 1)[0].id == "b"
 
 
 def test_the_environment_is_left_as_it_was(registry: str) -> None:
     before = {k: v for k, v in os.environ.items() if k.startswith("MLFLOW")}
-    champion_version(registry, "fruit")
+    Registry(registry, "fruit").at("champion")
+    locate_bundle("models:/fruit@champion", registry)
+    with using_registry(registry):
+        pass
     assert before == {k: v for k, v in os.environ.items() if k.startswith("MLFLOW")}
 
 
@@ -61,18 +63,6 @@ def test_what_is_not_there_is_said(registry: str, tmp_path: Path) -> None:
         locate_bundle("models:/fruit@nobody", registry)
     with pytest.raises(RegistryError, match="no model registry at"):
         locate_bundle("models:/fruit@champion", f"sqlite:///{tmp_path}/none.db")
-
-
-def test_a_model_larger_than_any_bundle_is_not_fetched(
-    registry: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = locate_bundle("models:/fruit@champion", registry).parents[1]
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    monkeypatch.setattr(bundles, "MOST_BYTES", size - 1)
-    with pytest.raises(RegistryError, match=f"has {size:,} bytes"):
-        locate_bundle("models:/fruit@champion", registry)
-    monkeypatch.setattr(bundles, "MOST_BYTES", size)
-    assert locate_bundle("models:/fruit@champion", registry).is_dir()
 
 
 def test_nothing_in_the_model_is_pickled(registry: str) -> None:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from recsys.base.arrays import BoolArray, Int32Array, IntArray
+from recsys.base.arrow import to_arrow
 from recsys.base.errors import InputError, NotFoundError
 from recsys.base.spelling import closest
 from recsys.models.side import Vocabulary
@@ -85,7 +85,7 @@ class FeatureLookup:
         return self.vocabulary.features.take(np.asarray(features, np.int64))
 
     def values(self, features: IntArray) -> list[str]:
-        taken = self.vocabulary.values.take(pa.array(np.asarray(features, np.int64)))
+        taken = self.vocabulary.values.take(to_arrow(features))
         return [str(value) for value in taken.to_pylist()]
 
     def unknown(self, features: Iterable[Feature]) -> NotFoundError:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import pyarrow as pa
 
 from recsys.base.arrays import BoolArray, Float32Array, Int32Array, Int64Array, IntArray
+from recsys.base.arrow import to_arrow
 from recsys.bundle import Bundle, Seen
 from recsys.models.content import Profiles
 from recsys.models.side import SideInformation
@@ -113,7 +113,7 @@ class BundleView:
         ids = self.ids(items)
         if self.bundle.names is None:
             return ids, ids
-        names = self.bundle.names.take(pa.array(np.asarray(items))).to_pylist()
+        names = self.bundle.names.take(to_arrow(items)).to_pylist()
         return ids, [name or external for name, external in zip(names, ids, strict=True)]
 
 

@@ -1,0 +1,77 @@
+"""Registered versions: their addresses, aliases and tags; known without MLflow."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from recsys.base.errors import NotFoundError
+from recsys.base.redaction import redacted
+
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+BUNDLE_PATH = "artifacts/bundle"  # in the folder of a registered model
+BUNDLE, JUDGED_AGAINST = "bundle", "judged_against"
+PROMOTED, ROLLED_BACK, ROLLED_BACK_TO = "promoted", "rolled_back", "rolled_back_to"
+
+_ADDRESS = re.compile(r"models:/(?P<model>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<number>[0-9]+))")
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered version.
+
+    Parameters
+    ----------
+    number : str
+    run_id : str
+        The run that made it.
+    tags : dict of str to str
+    location : str
+        Where the registry says that its files are; empty if it was not asked.
+    """
+
+    number: str
+    run_id: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+    location: str = ""
+
+
+@dataclass(frozen=True)
+class ModelAddress:
+    """A registered version by its alias or its number, one of which is None.
+
+    Parameters
+    ----------
+    model : str
+    alias, number : str or None
+    """
+
+    model: str
+    alias: str | None = None
+    number: str | None = None
+
+    @classmethod
+    def parse(cls, address: str) -> ModelAddress | None:
+        """An address such as "models:/NAME@ALIAS" or "models:/NAME/VERSION".
+
+        Returns
+        -------
+        ModelAddress or None
+            None for other addresses that MLflow may know, such as "models:/NAME/latest".
+        """
+        found = _ADDRESS.fullmatch(address)
+        if found is None or (found["alias"] or "").lower() == "latest":
+            return None
+        return cls(found["model"], found["alias"], found["number"])
+
+    def __str__(self) -> str:
+        return f"models:/{self.model}" + (f"@{self.alias}" if self.alias else f"/{self.number}")
+
+
+def missing_version(address: str, uri: str) -> NotFoundError:
+    """The error for a version that a registry does not have."""
+    return NotFoundError(
+        f"no model {address} in {redacted(uri)}",
+        "a registered model with that alias or version",
+        "train one first (recsys train), or check the name",
+    )

@@ -1,0 +1,40 @@
+"""The batch's task, outside of a flow: how it meets a registry that is away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from recsys.base.config import Config, Tracking
+from recsys.base.errors import NotFoundError, OutageError
+from recsys.base.events import Event, Note, listening
+from recsys.tracking.runs import Tracker
+from tasks.recommend import recommend
+from tests.fixtures.tracking_server import Line, tracking_server
+
+
+def test_a_registry_that_is_away_is_waited_for_as_long_as_the_patience_lasts(
+    tmp_path: Path,
+) -> None:
+    with tracking_server(tmp_path) as server:
+        Tracker.connect(server.uri, "fruit")
+        line = Line(server.port)
+        line.cut()
+        config = Config(tracking=Tracking(uri=line.uri, model="pears", patience=60))
+        notes: list[str] = []
+
+        def listen(event: Event) -> None:
+            if isinstance(event, Note):
+                notes.append(event.text)
+                line.fix()
+
+        # The server says that there is no champion: it was asked again, after it was away.
+        with listening(listen), pytest.raises(NotFoundError, match="pears has no champion"):
+            recommend(config)
+        assert len(notes) == 1
+        line.cut()
+        config = Config(tracking=Tracking(uri=line.uri, model="pears", patience=0))
+        with pytest.raises(OutageError):
+            recommend(config)
+        line.close()
