@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 from pydantic import BaseModel
 
 from recsys.base.config import Config, Data
@@ -59,6 +61,39 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path, content in made.items():
         files.append(File.generated(config, path, content=content))
     return files
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Show the reStructuredText of docstrings, which numpydoc uses for references, as text."""
+    return plain_docstrings(html) if page.file.src_uri.startswith("reference/") else html
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """Refuse a page that a browser would load something from elsewhere for.
+
+    Raises
+    ------
+    PluginError
+        If there is one; it ends the build.
+    """
+    if found := loaded_from_elsewhere(output):
+        raise PluginError(f"{page.file.src_uri} loads {found[0]}: put a copy into docs/assets")
+    return output
+
+
+def plain_docstrings(html: str) -> str:
+    """Citations (`[1]_`), their targets (`.. [1]`) and roles (`:meth:`) without their marks."""
+    html = re.sub(r"(?<=\[\d\])_(?!\w)", "", html)
+    html = re.sub(r"\.\. (?=\[\d\] )", "", html)
+    return re.sub(r":(?:attr|class|data|func|meth|mod):(?=<code>)", "", html)
+
+
+def loaded_from_elsewhere(html: str) -> list[str]:
+    """Addresses on other machines of scripts, styles, pictures and frames."""
+    tags = (
+        r"<(?:script|link|img|iframe|source)\b[^>]*?\b(?:src|href)=[\"']?((?:https?:)?//[^\"'\s>]+)"
+    )
+    return re.findall(tags, html)
 
 
 # Settings

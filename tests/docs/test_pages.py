@@ -144,3 +144,17 @@ def test_a_page_becomes_a_notebook() -> None:
     cells = json.loads(hooks.notebook(text))["cells"]
     assert [cell["cell_type"] for cell in cells] == ["markdown", "code", "markdown"]
     assert cells[1]["source"] == ["x = 1"]
+
+
+def test_docstrings_are_shown_without_the_marks_of_restructuredtext() -> None:
+    html = "as <code>x</code> does [1]_; see :meth:<code>fit</code>. .. [1] Hu, 2008; a[0]_b"
+    shown = "as <code>x</code> does [1]; see <code>fit</code>. [1] Hu, 2008; a[0]_b"
+    assert hooks.plain_docstrings(html) == shown
+
+
+def test_a_page_that_loads_something_from_elsewhere_is_found() -> None:
+    here = '<a href="https://example.org"><img src="a.png"><script src="../x.js"></script>'
+    assert not hooks.loaded_from_elsewhere(here)
+    there = '<link rel="stylesheet" href="https://example.org/x.css"><script src=//example.org/y>'
+    found = hooks.loaded_from_elsewhere(there)
+    assert found == ["https://example.org/x.css", "//example.org/y"]
