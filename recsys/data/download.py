@@ -1,13 +1,14 @@
-"""Verified download: one file by HTTP, resumed when it breaks, kept only if its digest is right."""
+"""Verified download: one file by HTTP, resumed when it breaks, kept only if its digest is right.
+
+Why this is not a library's: docs/experiments/libraries.md.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import sys
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -15,12 +16,10 @@ from typing import BinaryIO, Literal
 import httpx
 
 from recsys.base.errors import DownloadError
-
-if sys.platform != "win32":
-    import fcntl
+from recsys.store.locks import locked
 
 Progress = Callable[[int, "int | None"], None]
-"""Told the bytes on disk so far and the bytes in all (None when the server doesn't say)."""
+"""Called with the bytes on disk so far and the bytes in all (None if the server does not say)."""
 
 Algorithm = Literal["git-blob", "sha256", "md5"]
 
@@ -169,15 +168,18 @@ def download_file(
     try:
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
-            with _own_part(target) as part:
-                if part is not None:
-                    return _Download(remote, target, part, policy, progress).run()
+            # The lock is on the part itself: a killed process leaves nothing else behind.
+            with locked(part_path(target), keep=True):
+                if not target.exists():
+                    with part_path(target).open("a+b") as part:
+                        return _Download(remote, target, part, policy, progress).run()
+                part_path(target).unlink()  # of whoever completed the file meanwhile
         return _verified(remote, target)
     except OSError as error:
         raise DownloadError(
             f"{error.filename or target} can't be written or read ({error.strerror or error})",
             f"a folder for {target.name} with room and the right to write",
-            "mend that and run again",
+            "change that and run again",
         ) from error
 
 
@@ -320,14 +322,10 @@ class _Download:
     def _keep(self) -> Path:
         self.part.flush()
         os.fsync(self.part.fileno())
-        if sys.platform == "win32":
-            # An open file can't be renamed there.
-            self.part.close()
         return part_path(self.target).replace(self.target)
 
     def _discard(self) -> None:
-        with suppress(FileNotFoundError):
-            part_path(self.target).unlink()
+        part_path(self.target).unlink(missing_ok=True)
 
     def _wrong_content(self) -> DownloadError:
         found, size = self._found(), self._done()
@@ -357,42 +355,6 @@ class _Download:
             f"the file {self.target.name}",
             f"{kept}, or {_by_hand(self.remote, self.target)}",
         )
-
-
-@contextmanager
-def _own_part(target: Path) -> Generator[BinaryIO | None]:
-    """Open and lock the part file; None when another process has completed `target` meanwhile.
-
-    The lock is on the part file itself, so a killed process leaves nothing else behind and the
-    system frees its lock.
-    """
-    path = part_path(target)
-    while True:
-        with path.open("a+b") as part:
-            _lock(part)
-            mine = _is_at(part, path)
-            if target.exists():
-                if mine:
-                    path.unlink()
-                yield None
-                return
-            if mine:
-                yield part
-                return
-        # The one waited for threw its part away: begin with a fresh one.
-
-
-def _lock(handle: BinaryIO) -> None:
-    # Windows goes without: there a second downloader ends in an error, never in a wrong file.
-    if sys.platform != "win32":
-        fcntl.flock(handle, fcntl.LOCK_EX)
-
-
-def _is_at(handle: BinaryIO, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(handle.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def _verified(remote: RemoteFile, target: Path) -> Path:

@@ -1,4 +1,7 @@
-"""Locks: one process at a time; the system releases them when their holder dies, however."""
+"""Locks: one process at a time; the system releases them when their holder dies, however.
+
+Why this is not a library's: docs/experiments/libraries.md.
+"""
 
 from __future__ import annotations
 
@@ -48,18 +51,22 @@ class Lock:
 
 
 @contextmanager
-def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+def locked(
+    path: Path, waiting: Callable[[], None] | None = None, *, keep: bool = False
+) -> Iterator[None]:
     """Hold a lock during the block; waits until it is free.
 
-    Processes and threads exclude one another. The file is removed with the lock; one that a killed
-    process left is taken over. On a file system without locks nobody is excluded.
+    Processes and threads exclude one another. A file that a killed process left is taken over. On
+    a file system without locks nobody is excluded.
 
     Parameters
     ----------
     path : Path
-        The lock's file, in a folder that exists.
+        The lock's file, in a folder that exists. It is made if it is not there.
     waiting : callable or None
         Called once if somebody else holds the lock.
+    keep : bool
+        Whether the file stays when the lock is released.
 
     Raises
     ------
@@ -75,7 +82,7 @@ def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[No
     try:
         yield
     finally:
-        lock.release()
+        lock.release(remove=not keep)
 
 
 def try_lock(path: Path) -> Lock | None:
