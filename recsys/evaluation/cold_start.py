@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from recsys.base.arrays import Float32Array, Float64Array, IntArray
+from recsys.base.arrays import Float32Array, Float64Array, Int64Array, IntArray
 from recsys.evaluation.holdouts import Estimate
 from recsys.evaluation.metric_names import COLD_METRICS
 from recsys.models.content import Profiles
@@ -86,6 +86,7 @@ def withhold(
 
 
 def _part(matrix: sp.csr_matrix, rows: Float32Array, columns: Float32Array) -> sp.csr_matrix:
+    """The entries whose row and column are marked by one rather than zero."""
     part = (sp.diags(rows) @ matrix @ sp.diags(columns)).tocsr()
     part.eliminate_zeros()
     part.sort_indices()
@@ -185,16 +186,9 @@ def blend_sweep(
     """
     assert model.item is not None
     likers = held.items.T.tocsr()
-    counts = np.diff(likers.indptr)
-    generator = np.random.default_rng([seed, 6])
-    place = generator.random(likers.nnz)
-    owner = np.repeat(np.arange(len(counts)), counts)
-    # The position of each interaction in a random order of those of its item.
-    order = np.lexsort((place, owner))
-    position = np.empty(likers.nnz, np.int64)
-    position[order] = np.arange(likers.nnz) - np.repeat(likers.indptr[:-1], counts)
+    position = _random_positions(likers, seed)
     profiles = model.item.profiles.rows(held.cold)
-    tagged = cold_factors(model.factors, model.item.mapping, profiles)
+    mapped = cold_factors(model.factors, model.item.mapping, profiles)
     foldin = learn_item_foldin(model.own, held.train)
     rows: list[dict[str, Any]] = []
     for few in FEW_LIKES:
@@ -202,16 +196,13 @@ def blend_sweep(
         given.data = (position < few).astype(np.float32)
         given.eliminate_zeros()
         # Items with no further interaction have none left to be measured on.
-        enough = counts > few
+        enough = np.diff(likers.indptr) > few
         own = fold_in_items(model, foldin, given)
-        masked = given.T.tocsr()
-        rest = (held.items - masked).tocsr()
-        rest.eliminate_zeros()
-        rest = (rest @ sp.diags(enough.astype(np.float32))).tocsr()
-        rest.eliminate_zeros()
-
+        known = given.T.tocsr()
+        rest = _without_zeros(held.items - known)
+        rest = _without_zeros(rest @ sp.diags(enough.astype(np.float32)))
         found = {
-            share: _precision_of_blend(tagged, own, share, rest, masked)
+            share: _precision_of_blend(mapped, own, share, rest, known)
             for share in (0.0, 1.0, *(s / (s + few) for s in blendings))
         }
         rows.append(
@@ -223,6 +214,23 @@ def blend_sweep(
                 "blend": {f"{s:g}": found[s / (s + few)] for s in blendings},
             }
         )
+    return rows
+
+
+def _random_positions(rows: sp.csr_matrix, seed: int) -> Int64Array:
+    """The position of each entry in a random order of its row's: int64 (nnz,)."""
+    counts = np.diff(rows.indptr)
+    chance = np.random.default_rng([seed, 6]).random(rows.nnz)
+    owner = np.repeat(np.arange(len(counts)), counts)
+    order = np.lexsort((chance, owner))
+    position = np.empty(rows.nnz, np.int64)
+    position[order] = np.arange(rows.nnz) - np.repeat(rows.indptr[:-1], counts)
+    return position
+
+
+def _without_zeros(matrix: sp.spmatrix) -> sp.csr_matrix:
+    rows = matrix.tocsr()
+    rows.eliminate_zeros()
     return rows
 
 
@@ -243,11 +251,12 @@ def best_blending(sweep: Sequence[Mapping[str, Any]]) -> float:
 
 
 def _precision_of_blend(
-    tagged: Factors, own: Float32Array, share: float, rest: sp.csr_matrix, masked: sp.csr_matrix
+    mapped: Factors, own: Float32Array, share: float, rest: sp.csr_matrix, known: sp.csr_matrix
 ) -> float:
-    vectors = (1 - share) * own + share * tagged.item_factors
-    factors = replace(tagged, item_factors=vectors.astype(np.float32))
-    return float(precision_at_k(factors, rest, known=masked, k=5).mean())
+    """precision_at_5 on `rest` of vectors of which a share is mapped from features."""
+    vectors = (1 - share) * own + share * mapped.item_factors
+    factors = replace(mapped, item_factors=vectors.astype(np.float32))
+    return float(precision_at_k(factors, rest, known=known, k=5).mean())
 
 
 def fold_in_items(model: HybridModel, foldin: FoldIn, likers: sp.csr_matrix) -> Float32Array:

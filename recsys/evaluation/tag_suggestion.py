@@ -45,33 +45,19 @@ def measure_suggestions(
         `popularity`. None if no item has a feature to hide and another to be found by.
     """
     words, profiles = information.vocabulary, information.profiles
-    n = len(item_factors)
-    trained = profiles.rows(np.arange(n))
+    trained = profiles.rows(np.arange(len(item_factors)))
     types = np.asarray(words.types)
     kind = kind or _commonest(types)
     cases = _hidden(trained, types == kind, seed, items)
     if not cases:
         return None
-    present = profile_matrix(trained)
-    present.data = np.ones_like(present.data)
-    support = np.asarray(present.sum(axis=0)).ravel()
-    together = (present.T @ present).tocsr()
-    lengths = np.linalg.norm(item_factors, axis=1, keepdims=True)
-    directions = (item_factors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
-    wrong = types != kind
+    suggesters = _Suggesters(trained, item_factors)
     found = {"neighbours": 0, "co_occurrence": 0, "popularity": 0}
     for item, hidden in cases:
         own = trained.indices[trained.indptr[item] : trained.indptr[item + 1]]
-        left = own[own != hidden]
-        scores = {
-            "neighbours": suggest_features(
-                trained, left, item_factors[item], directions, leave_out=item
-            ),
-            "co_occurrence": _given(together, support, left, own),
-            "popularity": support - np.isin(np.arange(len(support)), own),
-        }
-        for name, values in scores.items():
-            found[name] += _among_first(values.astype(np.float64), hidden, left, wrong)
+        shown = own[own != hidden]
+        for name, scores in suggesters.scores(item, own, shown).items():
+            found[name] += _among_first(scores.astype(np.float64), hidden, shown, types != kind)
     return {
         "items": len(cases),
         "type": kind,
@@ -79,7 +65,39 @@ def measure_suggestions(
     }
 
 
+class _Suggesters:
+    """Scores of all features for an item, by similar items and by the two baselines.
+
+    Parameters
+    ----------
+    profiles : Profiles
+        Of the trained items.
+    item_factors : float32 (n_trained, d)
+    """
+
+    def __init__(self, profiles: Profiles, item_factors: Float32Array) -> None:
+        self._profiles, self._factors = profiles, item_factors
+        present = profile_matrix(profiles)
+        present.data = np.ones_like(present.data)
+        self._support = np.asarray(present.sum(axis=0)).ravel()
+        self._together = (present.T @ present).tocsr()
+        lengths = np.linalg.norm(item_factors, axis=1, keepdims=True)
+        self._directions = (item_factors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+
+    def scores(self, item: int, own: AnyArray, shown: AnyArray) -> dict[str, AnyArray]:
+        """Scores by suggester; `own` are the item's features, `shown` those that are not hidden."""
+        support = self._support
+        return {
+            "neighbours": suggest_features(
+                self._profiles, shown, self._factors[item], self._directions, leave_out=item
+            ),
+            "co_occurrence": _co_occurrence(self._together, support, shown, own),
+            "popularity": support - np.isin(np.arange(len(support)), own),
+        }
+
+
 def _commonest(types: AnyArray) -> str:
+    """The type of most features."""
     names, counts = np.unique(types.astype(str), return_counts=True)
     return str(names[np.argmax(counts)])
 
@@ -98,17 +116,19 @@ def _hidden(profiles: Profiles, wanted: BoolArray, seed: int, most: int) -> list
     return cases
 
 
-def _given(together: sp.csr_matrix, support: AnyArray, left: AnyArray, own: AnyArray) -> AnyArray:
+def _co_occurrence(
+    together: sp.csr_matrix, support: AnyArray, shown: AnyArray, own: AnyArray
+) -> AnyArray:
     """How often each feature occurs with those of an item, summed; the item itself not counted."""
-    rows = together[left].toarray()
+    rows = together[shown].toarray()
     rows[:, own] -= 1
-    others = np.maximum(support[left] - 1, 1)
+    others = np.maximum(support[shown] - 1, 1)
     return np.asarray((rows / others[:, None]).sum(axis=0))
 
 
-def _among_first(scores: Float64Array, hidden: int, left: AnyArray, wrong: BoolArray) -> bool:
+def _among_first(scores: Float64Array, hidden: int, shown: AnyArray, excluded: BoolArray) -> bool:
     """Whether the hidden feature is among the first; equal scores count against it."""
-    scores = np.where(wrong, -np.inf, scores)
-    scores[left] = -np.inf
+    scores = np.where(excluded, -np.inf, scores)
+    scores[shown] = -np.inf
     value = scores[hidden]
     return bool(np.isfinite(value) and np.count_nonzero(scores >= value) <= FIRST)

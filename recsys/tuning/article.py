@@ -86,6 +86,7 @@ def _search(
     trainer = Trainer(problem)
 
     def objective(point: Sequence[Any]) -> float:
+        """Train one trial; forest_minimize is given the negative of its precision."""
         configuration = space.configuration(point[:-1])
         number, epochs = len(trials), int(point[-1])
         trial = TrialResult(number, configuration)

@@ -38,7 +38,7 @@ class CheckpointStore(Protocol):
 class MemoryCheckpoints:
     """Models kept in memory up to a limit; beyond it those that were paused first go to files.
 
-    Without files they are dropped, which is said and counted, and the trial is trained again from
+    Without files they are dropped, with a note and a count, and the trial is trained again from
     the start when it is resumed. The model saved last is never dropped.
 
     Parameters
@@ -62,6 +62,7 @@ class MemoryCheckpoints:
         self._lock = threading.Lock()
 
     def save(self, name: str, training: Training) -> None:
+        """Keep a model in memory, and move or drop others until it fits."""
         notes: list[str] = []
         with self._lock:
             self._models[name] = training
@@ -84,6 +85,7 @@ class MemoryCheckpoints:
             emit(Note(note))
 
     def restore(self, name: str, create: Callable[[], Training]) -> Training | None:
+        """The model as it was saved, from memory or its file; it is not kept any longer."""
         with self._lock:
             training = self._models.pop(name, None)
         if training is None and self._files is not None:
@@ -92,6 +94,7 @@ class MemoryCheckpoints:
         return training
 
     def drop(self, name: str) -> None:
+        """Delete a model, in memory or its file."""
         with self._lock:
             self._models.pop(name, None)
         if self._files is not None:
@@ -134,9 +137,11 @@ class FileCheckpoints:
     exchange: Exchange
 
     def save(self, name: str, training: Training) -> None:
+        """Write a model's arrays to a file."""
         self.exchange.save(_file(name), training.state())
 
     def restore(self, name: str, create: Callable[[], Training]) -> Training | None:
+        """A new model with the arrays that were saved; the file stays."""
         state = self.exchange.load(_file(name))
         if state is None:
             return None
@@ -145,6 +150,7 @@ class FileCheckpoints:
         return training
 
     def drop(self, name: str) -> None:
+        """Delete a model's file."""
         self.exchange.drop(_file(name))
 
 

@@ -42,19 +42,20 @@ class NullRecorder:
     """A recorder that keeps nothing, for a search without a tracking server."""
 
     def begin(self) -> None:
-        pass
+        """Do nothing."""
 
     def recall(self, number: int, configuration: Configuration) -> Recorded:
+        """Nothing was recorded."""
         return Recorded()
 
     def started(self, trial: TrialResult) -> None:
-        pass
+        """Do nothing."""
 
     def measured(self, trial: TrialResult, new: Sequence[Rung]) -> None:
-        pass
+        """Do nothing."""
 
     def end(self, study: Study) -> None:
-        pass
+        """Do nothing."""
 
 
 @dataclass
@@ -73,19 +74,22 @@ class PartRecorder:
     offset: int
 
     def begin(self) -> None:
-        pass
+        """Do nothing: the study has begun."""
 
     def recall(self, number: int, configuration: Configuration) -> Recorded:
+        """What was recorded of the trial under its number in the study."""
         return self.study.recall(number + self.offset, configuration)
 
     def started(self, trial: TrialResult) -> None:
+        """Hand the trial on under its number in the study."""
         self.study.started(self._renumbered(trial))
 
     def measured(self, trial: TrialResult, new: Sequence[Rung]) -> None:
+        """Hand the trial on under its number in the study."""
         self.study.measured(self._renumbered(trial), new)
 
     def end(self, study: Study) -> None:
-        pass
+        """Do nothing: the study goes on."""
 
     def _renumbered(self, trial: TrialResult) -> TrialResult:
         return replace(trial, number=trial.number + self.offset)

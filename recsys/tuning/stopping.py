@@ -137,6 +137,7 @@ class Plateau:
     fewest: int = 5
 
     def reason(self, epochs: Sequence[int], values: Sequence[float]) -> str | None:
+        """Since which epoch the curve has not risen; None if it has."""
         if len(values) < self.fewest:
             return None
         since = epochs[-1] / 2**self.doublings
@@ -161,6 +162,7 @@ class BehindBest:
     share: float = 0.5
 
     def reason(self, epochs: Sequence[int], values: Sequence[float]) -> str | None:
+        """At which epoch the curve is too low; None if it is not."""
         best = self.best_at.get(epochs[-1], 0.0)
         if values[-1] < self.share * best:
             return f"below {self.share:.0%} of the best at epoch {epochs[-1]}"
@@ -188,6 +190,7 @@ class ForecastBelowBest:
     factor: float = 1.0
 
     def reason(self, epochs: Sequence[int], values: Sequence[float]) -> str | None:
+        """The forecast that is too low; None if it is not."""
         ahead = forecast(epochs, values, self.horizon) * self.factor
         if ahead * (1 + self.slack) < self.best:
             return f"forecast {ahead:.4f} is below the best, {self.best:.4f}"

@@ -78,13 +78,16 @@ class ThreadWorkers:
         self._trainer, self._submit = Trainer(problem, checkpoints), submit
 
     def submit(self, segment: Segment) -> FutureResult[TrialResult]:
+        """Start to train a segment in a thread."""
         future: FutureResult[TrialResult] = self._submit(self._trainer.run, segment)
         return future
 
     def discard(self, trial: TrialResult) -> None:
+        """Delete the checkpoint of a paused trial."""
         self._trainer.checkpoints.drop(trial.name)
 
     def factors(self, trial: TrialResult) -> Factors | None:
+        """The model at the trial's best rung, which the trial has with it."""
         return trial.factors
 
 
@@ -136,14 +139,17 @@ class RemoteWorkers:
         self._problem, self._submit = problem, submit
 
     def submit(self, segment: Segment) -> FutureResult[TrialResult]:
+        """Start to train a segment in another process."""
         remote = RemoteSegment(self._problem, segment)
         future: FutureResult[TrialResult] = self._submit(train_remote, remote)
         return future
 
     def discard(self, trial: TrialResult) -> None:
+        """Delete the checkpoint of a paused trial in the exchange."""
         FileCheckpoints(self._problem.exchange).drop(trial.name)
 
     def factors(self, trial: TrialResult) -> Factors | None:
+        """The model at the trial's best rung, from the exchange."""
         arrays = None if trial.kept is None else self._problem.exchange.load(_file(trial))
         return None if arrays is None else Factors(**arrays)
 

@@ -1,7 +1,7 @@
 """The search beside the founding article's: best precision so far against CPU seconds.
 
-Both sides: the article's space, one thread, the same problem and seed, the same measuring code;
-every CPU second of training, measuring and asking the surrogate counts. The article's side is
+Both sides have the article's space, one thread, the same problem and seed and the same measuring
+code; every CPU second of training, measuring and of the surrogate counts. The article's side is
 forest_minimize with the epochs as a plain dimension, 40 trials of one number each. Ours gets as
 many CPU seconds, and a third of them in the full space, the pipeline's own. As in the pipeline,
 users of its best model are blended with their fold-in as far as pays on validation; this is worked
@@ -51,17 +51,17 @@ PARTS = (100, 30, 10, 3)
 
 
 @dataclass
-class Clock(NullRecorder):
-    """A recorder that notes what the process had spent when the best so far was found.
+class CpuRecorder(NullRecorder):
+    """A recorder of the CPU seconds after which each best so far was found.
 
-    Raises `Spent` once the budget of CPU seconds is gone.
+    Raises `BudgetSpent` once the budget of CPU seconds is spent.
 
     Parameters
     ----------
     budget : float
         CPU seconds.
     finish : callable
-        Makes what a study returns of its best trial.
+        Makes of the best trial what a study returns.
     """
 
     budget: float = float("inf")
@@ -78,7 +78,7 @@ class Clock(NullRecorder):
     def measured(self, trial: TrialResult, new: Sequence[Rung]) -> None:
         spent = time.process_time() - self.start
         if spent > self.budget:
-            raise Spent
+            raise BudgetSpent
         if trial.precision > (self.best.precision if self.best else 0.0):
             self.best = trial
             self.finished = self.finish(trial)
@@ -86,7 +86,7 @@ class Clock(NullRecorder):
             self.steps.append((spent, self.finished.precision))
 
 
-class Spent(Exception):  # noqa: N818 - it is no error
+class BudgetSpent(Exception):  # noqa: N818 - it is no error
     """The CPU seconds are used up."""
 
 
@@ -128,7 +128,7 @@ def load(dataset: str, seed: int) -> Split:
 
 
 def article(parts: Split, seed: int) -> Outcome:
-    clock = Clock()
+    clock = CpuRecorder()
     problem = Problem(parts.train, parts.validation, seed=seed)
     article_study(problem, Article(calls=ARTICLE_TRIALS, feature_calls=0), seed, clock)
     return outcome(parts, seed, clock)
@@ -137,20 +137,20 @@ def article(parts: Split, seed: int) -> Outcome:
 def ours(parts: Split, seed: int, space: Space, seconds: float, dataset: str) -> Outcome:
     """The pipeline's search, begun with what did well on data other than this."""
     problem = Problem(parts.train, parts.validation, seed=seed)
-    clock = Clock(seconds, lambda trial: with_blended_users(problem, trial, trial.number))
+    clock = CpuRecorder(seconds, lambda trial: with_blended_users(problem, trial, trial.number))
     searched = SearchSpace.from_config(space)
     elsewhere = [known for name, known in PORTFOLIO.items() if name != dataset]
     first = [searched.configuration(searched.point(known)) for known in elsewhere]
-    # Only the budget ends it: the question is what the same seconds bring.
+    # Only the budget ends it: what is asked is what the same seconds bring.
     policy = Policy(converged=Converged(patience=10**6))
-    with suppress(Spent):
+    with suppress(BudgetSpent):
         run_study(
             problem, searched, Budget(1000), policy=policy, seed=seed, first=first, recorder=clock
         )
     return outcome(parts, seed, clock)
 
 
-def outcome(parts: Split, seed: int, clock: Clock) -> Outcome:
+def outcome(parts: Split, seed: int, clock: CpuRecorder) -> Outcome:
     seconds = time.process_time() - clock.start
     best = clock.finished
     assert best is not None
@@ -177,7 +177,7 @@ SPACES: dict[str, Space] = {
 
 
 def run(dataset: str, seed: int, side: str, folder: Path) -> Outcome:
-    """One search, or what an earlier call found of it: they are long."""
+    """One search, or what an earlier run of the benchmark found: searches take long."""
     path = folder / f"search-{dataset}-{seed}-{side.replace(', ', '-').replace(' ', '-')}.json"
     if path.exists():
         kept = json.loads(path.read_text())
@@ -238,12 +238,10 @@ def summary(found: dict[tuple[str, int, str], Outcome], datasets: Sequence[str])
 
 
 def figure(found: dict[tuple[str, int, str], Outcome], datasets: Sequence[str], path: Path) -> None:
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    drawing, axes = plt.subplots(1, len(datasets), figsize=(6 * len(datasets), 4), squeeze=False)
+    drawing = Figure(figsize=(6 * len(datasets), 4), layout="constrained")
+    axes = drawing.subplots(1, len(datasets), squeeze=False)
     colours = {"article": "tab:grey", "ours": "tab:blue", "ours, full space": "tab:orange"}
     for axis, dataset in zip(axes[0], datasets, strict=True):
         for side, colour in colours.items():
@@ -259,7 +257,6 @@ def figure(found: dict[tuple[str, int, str], Outcome], datasets: Sequence[str], 
                 )
         axis.set(title=dataset, xlabel="CPU seconds", ylabel="best validation precision at 5")
         axis.legend()
-    drawing.tight_layout()
     drawing.savefig(path, dpi=110)
 
 

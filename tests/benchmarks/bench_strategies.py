@@ -1,4 +1,4 @@
-"""What features are good for: all strategies in one study, on real data, as the pipeline runs it.
+"""What features are good for: all strategies in one study, on real data, as the pipeline runs.
 
 Warm users, cold items, new users and hidden tags; controls and baselines beside them. The sample
 is bundled; citeulike-a is measured where RECSYS_BENCH_DATA says where it is.
@@ -38,7 +38,7 @@ def configure(options: argparse.Namespace, dataset: str, seed: int, interim: Pat
 
 
 def study(config: Config, workers: int) -> dict[str, Any]:
-    """Everything up to the evaluation; what it says of strategies."""
+    """Run all stages up to the evaluation; what it found of strategies."""
     interim, data = Path(config.storage.interim), config.data
     assert data is not None
     ingested = preparation.ingest(interim, data, preparation.sources_of(data))
@@ -57,7 +57,7 @@ def study(config: Config, workers: int) -> dict[str, Any]:
 
 
 def run(options: argparse.Namespace, dataset: str, seed: int) -> dict[str, Any]:
-    """One data set and seed, or what an earlier call found: it takes long."""
+    """One data set and seed, or what an earlier run of the benchmark found: studies take long."""
     folder = options.folder
     path = folder / f"strategies-{dataset}-{seed}.json"
     if path.exists():
@@ -75,38 +75,40 @@ def estimate(entry: Mapping[str, float]) -> str:
 
 def lines(dataset: str, seed: int, found: Mapping[str, Any]) -> list[str]:
     """The bars and what was measured, a line each."""
-    told = [f"{dataset} seed {seed}: winner {found['winner']}"]
+    report = [f"{dataset} seed {seed}: winner {found['winner']}"]
     ground = found["seconds"]["none"]
     for name, entry in found["warm"].items():
         above = f", above none by {estimate(entry['above_none'])}" if "above_none" in entry else ""
-        told.append(
+        report.append(
             f"  warm  {name:8} {estimate(entry['precision_at_5'])}{above}; "
             f"CPU {found['seconds'][name] / ground:.2f} of none"
         )
     cold = {name: m["precision_at_5"] for name, m in found["cold"]["models"].items()}
     for name, entry in cold.items():
-        told.append(
+        report.append(
             f"  cold  {name:8} {estimate(entry)}; "
             f"{entry['mean'] / cold['content']['mean']:.2f} of content"
         )
     if "joint" in cold:
-        told.append(f"  cold  mapped is {cold['mapped']['mean'] / cold['joint']['mean']:.2f} joint")
+        report.append(
+            f"  cold  mapped is {cold['mapped']['mean'] / cold['joint']['mean']:.2f} joint"
+        )
     for row in found["blend"]:
         blends = ", ".join(f"{name}: {value:.4f}" for name, value in row["blend"].items())
-        told.append(
+        report.append(
             f"  {row['likes']} likes: own {row['own']:.4f}, tags {row['features']:.4f}, "
             f"by blending {blends}"
         )
     foldin, asked = found["foldin"], found["suggestion"]
-    told.append(
+    report.append(
         f"  new users: {foldin['foldin']:.4f} of trained {foldin['trained']:.4f}, "
         f"{foldin['share']:.1%} ({foldin['users']} users)"
     )
-    told.append(
+    report.append(
         f"  hidden tags, recall_at_10: {asked['neighbours']:.3f}, co-occurrence "
         f"{asked['co_occurrence']:.3f}, popularity {asked['popularity']:.3f}"
     )
-    return told
+    return report
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Hidden tags, asked for again: by hand where hands suffice."""
+"""Hidden tags are suggested again; small cases are worked out by hand."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import scipy.sparse as sp
 
 from recsys.data.idmap import IdMap
-from recsys.evaluation.tag_suggestion import _among_first, _given, measure_suggestions
+from recsys.evaluation.tag_suggestion import _among_first, _co_occurrence, measure_suggestions
 from recsys.models.content import tf_idf
 from recsys.models.mapping import Mapping
 from recsys.models.side import SideInformation, Vocabulary
@@ -33,7 +33,7 @@ def test_how_often_features_go_together_without_the_item_itself():
     rows = np.array([[1, 1, 0], [1, 1, 1], [1, 0, 1], [0, 1, 0]])
     together = sp.csr_matrix(rows.T @ rows)
     # Item 1 with feature 2 hidden: of the two other items with 0 one has 2; of those with 1 none.
-    found = _given(together, rows.sum(axis=0), np.array([0, 1]), np.array([0, 1, 2]))
+    found = _co_occurrence(together, rows.sum(axis=0), np.array([0, 1]), np.array([0, 1, 2]))
     assert found[2] == pytest.approx(1 / 2)
 
 

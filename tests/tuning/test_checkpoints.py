@@ -1,4 +1,4 @@
-"""Checkpoints: a bound on memory costs no epoch and changes no bit; what is dropped is said."""
+"""Checkpoints: a bound on memory costs no epoch and changes no bit; what is dropped is reported."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def create() -> Training:
     return Training(problem().train, PARAMETERS, 3)
 
 
-def said(events: list[Event]) -> list[str]:
+def notes(events: list[Event]) -> list[str]:
     return [event.text for event in events if isinstance(event, Note)]
 
 
@@ -54,15 +54,15 @@ def test_what_is_saved_is_not_dropped_by_being_saved() -> None:
     assert checkpoints.restore("large", create) is training
 
 
-def test_what_is_dropped_is_said_and_counted() -> None:
+def test_what_is_dropped_is_reported_and_counted() -> None:
     checkpoints, events = MemoryCheckpoints(limit=1), []
     with listening(events.append):
         for name in ("a", "b", "c"):
             checkpoints.save(name, trained())
     assert checkpoints.dropped == 2
-    assert len(said(events)) == 2
-    assert "more than 1 bytes of models; 2 so far" in said(events)[1]
-    assert "search.checkpoint_bytes" in said(events)[1]
+    assert len(notes(events)) == 2
+    assert "more than 1 bytes of models; 2 so far" in notes(events)[1]
+    assert "search.checkpoint_bytes" in notes(events)[1]
     assert [checkpoints.restore(name, create) for name in ("a", "b")] == [None, None]
     assert checkpoints.restore("c", create) is not None
 
@@ -74,8 +74,8 @@ def test_models_beyond_the_limit_wait_in_files_to_the_last_bit(tmp_path: Path) -
     with listening(events.append):
         checkpoints.save("a", training)
         checkpoints.save("b", trained())
-    assert len(said(events)) == 1  # once is enough
-    assert "wait in files" in said(events)[0]
+    assert len(notes(events)) == 1  # once is enough
+    assert "wait in files" in notes(events)[0]
     found = checkpoints.restore("a", create)
     assert found is not None
     assert found is not training
@@ -103,7 +103,7 @@ def test_a_full_disk_drops_all_but_the_last(tmp_path: Path) -> None:
         checkpoints.save("a", first)
         checkpoints.save("b", second)
     assert checkpoints.dropped == 1
-    assert "No space left on device" in said(events)[0]
+    assert "No space left on device" in notes(events)[0]
     assert checkpoints.restore("a", create) is None
     assert checkpoints.restore("b", create) is second
 
@@ -163,6 +163,6 @@ def test_the_setting_changes_neither_the_key_nor_the_product(tmp_path: Path) -> 
     events: list[Event] = []
     with listening(events.append):
         bounded = tuning.tune(tmp_path / "tight", *arguments, tight, 3)
-    assert any("wait in files" in text for text in said(events))
+    assert any("wait in files" in text for text in notes(events))
     assert bounded.digest == tuning.tune(tmp_path / "loose", *arguments, search, 3).digest
     assert {p.name for p in Path(bounded.path).iterdir()} == {"manifest.json", "study.json"}

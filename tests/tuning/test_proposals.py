@@ -91,12 +91,13 @@ def test_without_a_best_trial_a_step_is_a_draw() -> None:
     assert proposer().propose([], 4) == proposer(initial=500).propose([], 4)
 
 
-def test_the_surrogate_goes_where_it_was_told_that_values_are_high() -> None:
+def test_the_surrogate_goes_where_it_observes_that_values_are_high() -> None:
     searched = SearchSpace.from_config({"learning_rate": SPACE["learning_rate"], "alpha": 0.0})
     asked = Proposer(searched, 7, [], 4)
     assert asked.source(9) == "surrogate"
-    told = [([10**rate], 0.3 - 0.1 * (rate + 1.4) ** 2) for rate in (-3, -2.5, -2, -1, -0.5, 0)]
-    rate = math.log10(asked.propose(told, 9)["learning_rate"])
+    rates = -3, -2.5, -2, -1, -0.5, 0
+    observations = [([10**rate], 0.3 - 0.1 * (rate + 1.4) ** 2) for rate in rates]
+    rate = math.log10(asked.propose(observations, 9)["learning_rate"])
     assert -2 < rate < -1
 
 

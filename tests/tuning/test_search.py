@@ -1,4 +1,4 @@
-"""The search: reproducible, resumable, the same whoever works; divergence cheap and finite."""
+"""The search: reproducible, resumable, the same with any workers; divergence cheap and finite."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class KilledError(Exception):
 
 
 @dataclass
-class Notebook(NullRecorder):
+class MemoryRecorder(NullRecorder):
     """Keeps rungs as the tracking does; can end the process after so many segments."""
 
     curves: dict[int, tuple[Configuration, list[Rung], str | None]] = field(default_factory=dict)
@@ -104,15 +104,15 @@ class Notebook(NullRecorder):
 
 @pytest.mark.parametrize("segments", [1, 2, 4, 7])
 def test_a_study_that_was_cut_off_goes_on_where_it_was(segments: int) -> None:
-    whole = Notebook()
+    whole = MemoryRecorder()
     expected = study(whole)
-    notebook = Notebook(segments_left=segments)
+    recorder = MemoryRecorder(segments_left=segments)
     with pytest.raises(KilledError):
-        study(notebook)
-    before, notebook.segments_left = notebook.trained, 10**6
-    assert outcome(study(notebook)) == outcome(expected)
+        study(recorder)
+    before, recorder.segments_left = recorder.trained, 10**6
+    assert outcome(study(recorder)) == outcome(expected)
     # Nothing measured before the end was measured again.
-    assert notebook.trained == whole.trained
+    assert recorder.trained == whole.trained
     assert before > 0
 
 
@@ -187,11 +187,11 @@ def scripted(curve: Callable[[int, int], float], trials: int, given: int = 0) ->
 
 
 def late(epoch: int) -> float:
-    """A curve that looks hopeless for half of its epochs."""
+    """A curve that learns almost nothing for half of its epochs."""
     return 0.001 * epoch if epoch < 12 else 0.5
 
 
-def test_a_given_configuration_is_followed_where_a_drawn_one_is_ended() -> None:
+def test_a_known_configuration_is_resumed_where_a_drawn_one_is_stopped() -> None:
     def curve(model: int, epoch: int) -> float:
         return 0.4 if model == 0 else late(epoch)
 
@@ -218,7 +218,7 @@ def test_trials_that_fail_their_screen_say_nothing_of_convergence() -> None:
     assert len(scripted(lambda model, epoch: 0.4, trials=12).trials) == 4
 
 
-def test_a_study_does_not_converge_before_its_promises_are_kept() -> None:
+def test_a_study_does_not_converge_while_a_paused_trial_is_expected_to_exceed_its_best() -> None:
     def curve(model: int, epoch: int) -> float:
         return 0.22 + 0.1 * math.log2(epoch / 3) if model == 1 else 0.4
 
@@ -254,7 +254,7 @@ def test_the_articles_loop_is_forest_minimize_with_one_number_a_trial() -> None:
 
 
 @dataclass
-class Watchman(NullRecorder):
+class ThreadLimits(NullRecorder):
     """Looks, between the segments, how many threads linear algebra may take."""
 
     allowed: set[int] = field(default_factory=set)
@@ -263,11 +263,11 @@ class Watchman(NullRecorder):
         self.allowed |= {pool["num_threads"] for pool in threadpool_info()}
 
 
-def test_no_segment_that_ends_gives_its_neighbour_more_threads() -> None:
+def test_a_segment_that_ends_gives_no_other_more_threads() -> None:
     """They share sums in another order, and a model that began from these is another model."""
-    watchman = Watchman()
+    limits = ThreadLimits()
     with threadpool_limits(2):
         space = SearchSpace.from_config(SPACE)
-        run_study(problem(), space, Budget(4), policy=POLICY, batch=2, recorder=watchman)
-        assert watchman.allowed == {1}
+        run_study(problem(), space, Budget(4), policy=POLICY, batch=2, recorder=limits)
+        assert limits.allowed == {1}
         assert 2 in {pool["num_threads"] for pool in threadpool_info()}

@@ -38,7 +38,7 @@ def test_a_straight_line_in_doublings_is_carried_on_with_damping() -> None:
     assert forecast([4, 8, 16], [0.1, 0.2, 0.3], 64) == pytest.approx(0.3 + 0.144)
 
 
-def test_a_falling_curve_promises_its_best() -> None:
+def test_a_falling_curve_is_expected_to_keep_its_best() -> None:
     assert forecast([4, 8, 16], [0.3, 0.2, 0.1], 64) == 0.3
 
 
@@ -55,7 +55,7 @@ def test_a_forecast_is_finite_and_never_below_the_best(values: list[float], hori
 
 
 def test_forecasts_are_corrected_by_what_became_of_earlier_ones() -> None:
-    # Promised 0.4 where they stood still at epoch 8, and reached 0.6, 0.5 and 0.4.
+    # Expected at 0.4 where they stood still at epoch 8, and reached 0.6, 0.5 and 0.4.
     flat = [0.2, 0.4, 0.4, 0.4]
     curves = [([2, 4, 6, 8, 16], [*flat, end]) for end in (0.6, 0.5, 0.4)]
     stood = forecast([2, 4, 6, 8], flat, 16)
@@ -92,7 +92,7 @@ def test_behind_best_compares_at_the_same_epoch() -> None:
     rule = BehindBest({3: 0.1, 8: 0.4}, share=0.5)
     assert rule.reason([3, 8], [0.1, 0.19]) == "below 50% of the best at epoch 8"
     assert rule.reason([3, 8], [0.1, 0.2]) is None
-    assert rule.reason([3, 5], [0.1, 0.0]) is None  # nobody was measured there yet
+    assert rule.reason([3, 5], [0.1, 0.0]) is None  # no trial was measured there yet
 
 
 def test_a_trial_ends_whose_forecast_is_below_the_best() -> None:

@@ -22,8 +22,8 @@ from tests.fixtures.matrices import group_tags, grouped
 
 
 @dataclass
-class Diary(NullRecorder):
-    """Writes down what a recorder is told."""
+class CallRecorder(NullRecorder):
+    """Keeps which calls a recorder gets."""
 
     begun: int = 0
     ended: int = 0
@@ -57,11 +57,11 @@ def study() -> Any:
 
 
 def test_trials_are_numbered_through_and_recorded_once() -> None:
-    diary = Diary()
-    found = study_strategies(problem(), SEARCH, 1, recorder=diary)
+    calls = CallRecorder()
+    found = study_strategies(problem(), SEARCH, 1, recorder=calls)
     assert [trial.number for trial in found.trials] == [0, 1, 2, 3, 4, 5]
-    assert diary.numbers == [0, 1, 2, 3, 4, 5]
-    assert (diary.begun, diary.ended) == (1, 1)
+    assert calls.numbers == [0, 1, 2, 3, 4, 5]
+    assert (calls.begun, calls.ended) == (1, 1)
     strategies = [trial.configuration["strategy"] for trial in found.trials]
     assert strategies == ["none"] * 3 + ["mapped"] + ["joint"] * 2
 
@@ -77,7 +77,7 @@ def test_the_mapped_trial_is_the_best_plain_one_and_no_worse(study: Any) -> None
 
 
 @pytest.mark.parametrize("featured", [True, False])
-def test_users_lean_on_their_likes_as_far_as_pays_on_validation(featured: bool) -> None:
+def test_users_are_blended_as_far_as_it_pays_on_validation(featured: bool) -> None:
     """The planted groups are told by likes alone: a little training leaves room for them."""
     asked = problem() if featured else replace(problem(), sides=None)
     search = Search(trials=1, max_epochs=3, space={"no_components": 24, "learning_rate": 0.02})
@@ -97,7 +97,7 @@ def test_users_lean_on_their_likes_as_far_as_pays_on_validation(featured: bool) 
     )
 
 
-def test_users_who_have_nothing_to_gain_do_not_lean() -> None:
+def test_users_who_have_nothing_to_gain_are_not_blended() -> None:
     """Everybody likes one of six items, and the five others are held out: any ranking is right."""
     likes = sp.csr_matrix(np.eye(6, dtype=np.float32))
     asked = Problem(likes, sp.csr_matrix(1 - np.eye(6, dtype=np.float32)), seed=1)

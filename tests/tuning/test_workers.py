@@ -1,4 +1,4 @@
-"""Workers and exchanges: the same study whoever trains it, wherever paused models wait."""
+"""Workers and exchanges: the same study with any workers, wherever paused models wait."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Processes:
         self.submit = self._pool.submit
 
 
-class Apart:
+class SeparateThreads:
     """Threads that are treated as if they shared nothing."""
 
     shares_memory = False
@@ -96,7 +96,7 @@ def test_one_study_in_threads_in_processes_and_through_a_store(
 
     expected = digest("threads", workers=2)
     assert digest("processes", pool=Processes(2)) == expected
-    assert digest("store", pool=Apart(), exchange=store) == expected
+    assert digest("store", pool=SeparateThreads(), exchange=store) == expected
     left = Exchange(store)
     assert left.load("anything") is None
 
