@@ -1,4 +1,4 @@
-"""The bundle: a trained model as arrays, Parquet and JSON in a folder, whole or refused.
+"""The bundle: a trained model as arrays, Parquet and JSON in a folder, checked when it is opened.
 
 Reading needs NumPy and PyArrow only: no LightFM, no MLflow, nothing of the training.
 """
@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # opening a bundle needs neither SciPy nor LightFM
     from recsys.models.hybrid import HybridModel
 
 SCHEMA_VERSION = 3
-SEALED = 3  # from this version on a manifest has a checksum of itself
+SEALED = 3  # from this version on, a manifest has a checksum of itself
 MANIFEST = "manifest.json"
 FACTORS = ("user_factors", "item_factors", "user_biases", "item_biases")
 SIDES = ("user", "item")
@@ -41,38 +41,46 @@ SIDES = ("user", "item")
 
 @dataclass(frozen=True)
 class Seen:
-    """Known interactions of all users in compressed rows (the arrays of a CSR matrix)."""
+    """Known interactions of all users, as the arrays of a CSR matrix.
+
+    Parameters
+    ----------
+    indptr : int (n_users + 1,)
+    indices : int32 (m,)
+        Items, row after row.
+    """
 
     indptr: IntArray
     indices: Int32Array
 
     def of(self, user: int) -> Int32Array:
+        """The items a user has interacted with: int32 (n,)."""
         return self.indices[self.indptr[user] : self.indptr[user + 1]]
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """Everything that is needed to answer for one trained model.
+    """Everything that a recommender needs of one trained model.
 
     Parameters
     ----------
     factors : Factors
-        Of all users trained, and of the whole catalogue: trained items first, then those known by
+        Of all trained users, and of the whole catalogue: trained items first, then those known by
         their features alone; an item with neither has the zero vector.
     users, items : IdMap
     names : pyarrow string array (n_items,) or None
     seen : Seen
-        What every user has liked already.
+        The interactions of every user.
     manifest : mapping
         Data fingerprint, configuration, seed, metrics, counts, versions; read from a folder, the
         schema version and the files with their checksums as well.
     trained : int
-        How many items, from the first, were trained.
+        The number of trained items, which come first.
     item_features, user_features : SideInformation or None
     user_foldin : FoldIn or None
-        From the vectors of liked items to that of a user.
+        From the vectors of a user's items to the user's.
     item_foldin : FoldIn or None
-        From the vectors of the users who like it to that of an item.
+        From the vectors of an item's users to the item's.
     """
 
     factors: Factors
@@ -132,7 +140,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
     Raises
     ------
     InputError
-        If the factors are not finite: such a model must not come as far as a registry.
+        If the factors are not finite, so that such a model is never registered.
     """
     if not bundle.factors.finite():
         raise InputError(
@@ -212,7 +220,7 @@ def load_bundle(folder: Path) -> Bundle:
     Raises
     ------
     InputError
-        If the folder is no bundle, a file of it is damaged, or its schema is a newer one.
+        If the folder is no bundle, one of its files is damaged, or its schema is newer.
     NotFoundError
         If there is no such folder.
     """
@@ -257,7 +265,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _damaged(folder: Path, manifest: Mapping[str, Any]) -> str | None:
-    """A file, or the manifest itself, that is not as it was written."""
+    """Which file differs from what was written; None if all are intact."""
     if damaged := find_damage(folder, manifest["files"]):
         return damaged
     return None if _sealed_as_written(manifest) else f"{MANIFEST} does not match its seal"
@@ -269,7 +277,7 @@ def _sealed_as_written(manifest: Mapping[str, Any]) -> bool:
 
 
 def _unlisted(folder: Path, manifest: Mapping[str, Any]) -> str | None:
-    """A file that no checksum vouches for: it would be opened as if one did."""
+    """A file without a checksum in the manifest; None if there is none."""
     listed = {MANIFEST, *manifest["files"]}
     for path in sorted(folder.iterdir()):
         if path.name not in listed and not path.is_dir():
@@ -360,7 +368,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _array(folder: Path, part: str) -> AnyArray:
-    # A plain array over the mapped file: operations on a memmap carry that class along.
+    # A plain array over the mapped file: results of operations on a memmap are memmaps as well.
     return np.asarray(np.load(folder / f"{part}.npy", mmap_mode="r", allow_pickle=False))
 
 

@@ -1,4 +1,4 @@
-"""The bundle on disk: whole or refused, equal where the model is."""
+"""The bundle on disk: what is saved is loaded unchanged, and whatever was changed is refused."""
 
 from __future__ import annotations
 

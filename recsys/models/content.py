@@ -27,7 +27,9 @@ class Weighted(Rows, Protocol):
     """Compressed sparse rows with values; ``scipy.sparse.csr_array`` is one."""
 
     @property
-    def data(self) -> AnyArray: ...
+    def data(self) -> AnyArray:
+        """Values of the stored entries: (m,)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,12 @@ class Profiles:
 
     @property
     def n_items(self) -> int:
+        """How many items have a row."""
         return len(self.indptr) - 1
 
     @property
     def n_features(self) -> int:
+        """How many features there are."""
         return len(self.idf)
 
     @property

@@ -59,6 +59,7 @@ class SideFeatures:
 
     @property
     def vocabulary(self) -> Vocabulary:
+        """The features' names, types, values and support."""
         encoded = self.encoded
         names = IdMap(encoded.names, "feature")
         return Vocabulary(names, encoded.types, encoded.values, encoded.support)
@@ -107,6 +108,7 @@ class SideFeatures:
         return _with_columns(matrix, np.flatnonzero(np.diff(matrix.indptr) == 0))
 
     def joint_weight(self, parameters: HybridParameters) -> float:
+        """The factor on the rows of features in joint training."""
         return parameters.feature_weight * self.weight
 
 
@@ -405,5 +407,6 @@ def count_likes(interactions: sp.csr_matrix, side: str) -> Int64Array:
 
 
 def profile_matrix(profiles: Profiles) -> sp.csr_matrix:
+    """The profiles as a SciPy matrix: csr_matrix float32 (n_items, n_features)."""
     parts = profiles.data, profiles.indices, profiles.indptr
     return sp.csr_matrix(parts, shape=(profiles.n_items, profiles.n_features))

@@ -20,7 +20,7 @@ class Chosen(Outcome):
     Parameters
     ----------
     configuration : mapping
-        Hyper-parameters and the plan for features, without the epochs.
+        Hyper-parameters of LightFM and of features, without the epochs.
     epochs : int
     strategies : mapping of str to TriedStrategy
         The best trial of each strategy.

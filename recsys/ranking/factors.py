@@ -1,4 +1,4 @@
-"""Plain factor matrices: the one form in which a trained model leaves training."""
+"""Factors: user and item vectors with their biases, what training a factor model results in."""
 
 from __future__ import annotations
 
@@ -41,14 +41,17 @@ class Factors:
 
     @property
     def n_users(self) -> int:
+        """How many users there are."""
         return self.user_factors.shape[0]
 
     @property
     def n_items(self) -> int:
+        """How many items there are."""
         return self.item_factors.shape[0]
 
     @property
     def n_components(self) -> int:
+        """The length d of every vector."""
         return self.user_factors.shape[1]
 
     def score(self, users: IntArray) -> Float32Array:
@@ -72,7 +75,7 @@ class Factors:
         return Factors(self.item_factors, self.user_factors, self.item_biases, self.user_biases)
 
     def finite(self) -> bool:
-        """Whether every number is finite; a model that diverged is not."""
+        """Whether every number is finite, which is not so if training diverged."""
         parts = (self.user_factors, self.item_factors, self.user_biases, self.item_biases)
         # A sum is finite exactly when no NaN or infinity entered it (float64: no overflow here).
         return all(bool(np.isfinite(part.sum(dtype=np.float64))) for part in parts)

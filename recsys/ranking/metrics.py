@@ -118,6 +118,7 @@ class HeldOut:
 
     @property
     def counts(self) -> Int64Array:
+        """How many items are held out of each user: int64 (n,)."""
         return np.diff(self.indptr)
 
 

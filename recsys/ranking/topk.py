@@ -51,10 +51,14 @@ class Rows(Protocol):
     """The two arrays of a compressed sparse row matrix; ``scipy.sparse.csr_array`` has them."""
 
     @property
-    def indptr(self) -> IntArray: ...
+    def indptr(self) -> IntArray:
+        """Where each row begins in `indices`, and where the last ends: int (n_rows + 1,)."""
+        ...
 
     @property
-    def indices(self) -> IntArray: ...
+    def indices(self) -> IntArray:
+        """Columns of the stored entries, row after row: int (m,)."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Strategies: what LightFM is given by hand, and sums that have to add up."""
+"""Hybrid models: the matrices LightFM is trained on, and sums that have to add up."""
 
 from __future__ import annotations
 

@@ -190,6 +190,14 @@ def test_a_champion_of_an_earlier_release_is_adopted_started_from_and_judged(
         SEED,
     )  # fmt: skip
     assert adopted.outcome.strategies["mapped"].configuration["user_blending"] == 0.25
+    prepared = good.prepared
+    measured = evaluation.evaluate(
+        folder, prepared.holdouts, prepared.features, adopted, OPTIONS, SEED
+    )
+    refreshed = fitting.fit(
+        folder, prepared.core, prepared.features, adopted, measured, Fit(), SEED, {}
+    )
+    assert read_manifest(refreshed.file("bundle"))["configuration"].items() >= new.items()
     verdict = judged(folder, weak, champion, "11")
     found = pq.read_table(verdict.file("per_user.parquet")).column("champion").to_numpy()
     parts = persistence.load_split(Path(good.prepared.holdouts.path))
