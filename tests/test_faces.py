@@ -24,6 +24,8 @@ def test_a_package_hands_on_what_it_lists(name: str) -> None:
     package = importlib.import_module(name)
     listed = getattr(package, "__all__", [])
     assert len(listed) == len(set(listed))
+    # Once it is imported, a module hides the name that the package has for one of its functions.
+    assert not set(listed) & {found.name for found in pkgutil.iter_modules(package.__path__)}
     for public in listed:
         assert getattr(package, public) is not None
         assert public in dir(package)
