@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from flows.prefect_api import reached
 from recsys.base.errors import ConfigError
 
 FILE = "prefect.yaml"
+# What this module reads of each deployment; the rest is for Prefect to refuse.
+PARTS = (("name",), ("entrypoint",), ("work_pool", "name"))
 TAG = "recsys"  # of every deployment, by which the automations know their runs
 LATE = timedelta(hours=1)
 # Three beats of the heart that prefect.yaml asks for.
@@ -83,17 +86,33 @@ def deploy(folder: Path, address: str | None = None) -> list[str]:
 def _read(folder: Path) -> list[dict[str, Any]]:
     path = folder / FILE
     try:
-        found: list[dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))[
-            "deployments"
-        ]
-        assert all(entry["work_pool"]["name"] and entry["entrypoint"] for entry in found)
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AssertionError) as fault:
-        raise ConfigError(
-            f"{path} cannot be read ({str(fault).splitlines()[0] or type(fault).__name__})",
-            "the project's deployments, each with an entrypoint and a work pool",
-            "go to the project's folder, or mend the file",
-        ) from fault
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as fault:
+        raise _unusable(path, f"cannot be read ({str(fault).splitlines()[0]})") from fault
+    found = content.get("deployments") if isinstance(content, dict) else None
+    if not isinstance(found, list) or not found:
+        raise _unusable(path, "has no list of deployments")
+    for number, entry in enumerate(found, start=1):
+        if missing := [part for part in PARTS if not _part(entry, part)]:
+            name = _part(entry, ("name",)) or f"number {number}"
+            parts = ", ".join(".".join(part) for part in missing)
+            raise _unusable(path, f"has a deployment {name} without {parts}")
     return found
+
+
+def _part(entry: Any, path: Sequence[str]) -> Any:
+    """What stands in nested mappings under these names; None where there is nothing."""
+    for name in path:
+        entry = entry.get(name) if isinstance(entry, dict) else None
+    return entry
+
+
+def _unusable(path: Path, found: str) -> ConfigError:
+    return ConfigError(
+        f"{path} {found}",
+        "the project's deployments, each with a name, an entrypoint and a work pool",
+        "go to the project's folder, or fix the file",
+    )
 
 
 def _pool(client: SyncPrefectClient, name: str) -> None:
@@ -115,7 +134,7 @@ def _run(folder: Path, address: str) -> None:
         raise ConfigError(
             f"prefect deploy refused {folder / FILE}:\n{done.stdout}{done.stderr}",
             "deployments that Prefect accepts",
-            "mend the file",
+            "fix the file",
         )
 
 
