@@ -1,20 +1,21 @@
 """A temporary Prefect server for one run; it ends with the process that started it.
 
 Prefect starts a temporary server by itself, and leaves it running if the run is killed. This one
-reads from a pipe that its starter holds open: the system closes it whatever happens to the starter,
-and the server ends.
+reads from a pipe that its starter holds open, and looks who its parent is: the system closes the
+pipe and hands on the process whatever happens to the starter, and the server ends.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import uvicorn
@@ -85,8 +86,8 @@ def _configured() -> bool:
 def _start() -> subprocess.Popen[str]:
     root = Path(__file__).resolve().parent.parent
     path = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return subprocess.Popen(
-        [sys.executable, "-m", "flows.temporary_server"],
+    return subprocess.Popen(  # noqa: S603
+        [sys.executable, "-m", "flows.temporary_server", str(os.getpid())],
         env={**os.environ, "PYTHONPATH": path},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -124,7 +125,14 @@ def _stop(process: subprocess.Popen[str]) -> None:
 
 
 def main() -> None:
-    """Serve on a free port of the loopback, say which, and end with standard input."""
+    """Serve on a free port of the loopback, print which, and end with the parent process.
+
+    The parent's process id is the one argument. Its end is noticed from the first line on, however
+    long the server takes to start.
+    """
+    serving: list[uvicorn.Server] = []
+    watch = threading.Thread(target=_end_with, args=(int(sys.argv[1]), serving), daemon=True)
+    watch.start()
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     # As Prefect starts its own: without the user interface and the scheduler.
     os.environ |= {
@@ -147,23 +155,43 @@ def main() -> None:
         listener.bind(("127.0.0.1", 0))
         settings = uvicorn.Config(create_app(), log_level="error", lifespan="on")
         server = uvicorn.Server(settings)
-        threading.Thread(target=_watch, args=(server, starting, listener), daemon=True).start()
+        serving.append(server)
+        announce = threading.Thread(
+            target=_print_port, args=(server, starting, listener), daemon=True
+        )
+        announce.start()
         server.run(sockets=[listener])
 
 
-def _watch(server: uvicorn.Server, starting: ExitStack, listener: socket.socket) -> None:
-    """Say the port once the server answers; end it when nobody is left to hear."""
+def _print_port(server: uvicorn.Server, starting: ExitStack, listener: socket.socket) -> None:
+    """Print the port once the server answers."""
     if not _started(server):
         os._exit(1)
     starting.close()
-    print(listener.getsockname()[1], flush=True)
+    with suppress(OSError):  # nobody may be there to read it any more
+        print(listener.getsockname()[1], flush=True)
     # Whatever else is printed would fill a pipe that nobody reads.
     os.dup2(2, 1)
-    sys.stdin.read()
-    server.should_exit = True
-    time.sleep(GRACE)
-    # A request that never ends must not keep it.
+
+
+def _end_with(parent: int, serving: list[uvicorn.Server]) -> None:
+    """End this process when its parent has ended or has closed the pipe."""
+    # A process that the parent has forked may hold the pipe open beyond its end.
+    while os.getppid() == parent and not _closed(sys.stdin.fileno()):
+        pass
+    for server in serving:
+        # A database that is brought up to date is not left half way.
+        _started(server)
+        server.should_exit = True
+        time.sleep(GRACE)
+    # What is not serving yet has nothing to finish, and a request that never ends must not keep it.
     os._exit(0)
+
+
+def _closed(pipe: int, seconds: float = 0.5) -> bool:
+    """Whether the other end of a pipe is closed, after so many seconds at most."""
+    readable = select.select([pipe], [], [], seconds)[0]
+    return bool(readable) and not os.read(pipe, 1024)
 
 
 def _started(server: uvicorn.Server) -> bool:
