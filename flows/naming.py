@@ -10,14 +10,17 @@ from prefect.runtime import flow_run
 from recsys.base.config import Config
 
 
-def about_data() -> str:
-    """The data set and the minute: `sample 2026-11-24 03:00`."""
-    return f"{_config().title} {_when():%Y-%m-%d %H:%M}"
+def about_run() -> str:
+    """The subject of a run and the minute: `sample 2026-11-24 03:00`."""
+    return f"{subject(_config())} {_when():%Y-%m-%d %H:%M}"
 
 
-def about_model() -> str:
-    """The registered model and the minute."""
-    return f"{_config().model} {_when():%Y-%m-%d %H:%M}"
+def subject(config: Config) -> str:
+    """What a run is about: its model or its experiment, where they are named, else its data.
+
+    Files of one's own are called `likes` more often than not.
+    """
+    return config.tracking.model or config.tracking.experiment or config.title
 
 
 def _config() -> Config:

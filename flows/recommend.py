@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from prefect import flow
 from pydantic import BaseModel
 
 from flows.ending import named_states
-from flows.naming import about_model
+from flows.naming import about_run
 from flows.predecessors import HOOKS
+from flows.retraining import tracked_by
 from flows.temporary_server import served
 from recsys.base.config import Config
 from recsys.base.redaction import redact_logs
-from tasks.recommend import publish
+from recsys.pipeline.batch import point
 from tasks.recommend import recommend as write
 
 redact_logs()
@@ -32,7 +35,7 @@ class Written(BaseModel):
 
 @flow(
     name="recommend",
-    flow_run_name=about_model,
+    flow_run_name=about_run,
     persist_result=True,
     result_serializer="json",
     timeout_seconds=3 * 3600,
@@ -41,9 +44,10 @@ class Written(BaseModel):
 @named_states
 def recommend(config: Config = Config()) -> Written:
     """Write what the champion would show everybody, and what it finds like everything."""
-    made = write(config)
-    latest = publish(config, made)
-    return Written(folder=made.path, latest=latest, **made.counts())
+    made = write(config.batch, tracked_by(config))
+    latest = Path(config.batch.folder) / config.model
+    point(latest, Path(made.path))
+    return Written(folder=made.path, latest=str(latest), **made.counts())
 
 
 if __name__ == "__main__":

@@ -7,24 +7,18 @@ import sys
 from prefect import flow
 
 from flows.ending import named_states
-from flows.naming import about_data
-from flows.outcome import Outcome, outcome
+from flows.naming import about_run
 from flows.predecessors import HOOKS
+from flows.results import TrainingResult
+from flows.retraining import retrain
 from flows.temporary_server import served
 from recsys.base.config import Config
 from recsys.base.errors import HELD_EXIT
 from recsys.base.redaction import redact_logs
-from recsys.pipeline.outcomes import TrainingStages
-from tasks.encode import encode
-from tasks.evaluate import evaluate
-from tasks.fit import fit
-from tasks.gate import gate
-from tasks.ingest import ingest
-from tasks.promote import promote
-from tasks.register import register
-from tasks.report import report
-from tasks.split import split
-from tasks.threshold import threshold
+from recsys.data.outcomes import Encoded, HeldOut, Thresholded
+from recsys.pipeline.outcomes import Tuned
+from recsys.pipeline.tracked import RunDetails, Tracked
+from recsys.store.stages import Stage
 from tasks.tune import tune
 
 redact_logs()
@@ -32,32 +26,32 @@ redact_logs()
 
 @flow(
     name="train",
-    flow_run_name=about_data,
+    flow_run_name=about_run,
     persist_result=True,
     result_serializer="json",
     timeout_seconds=12 * 3600,
     **HOOKS,
 )
 @named_states
-def train(config: Config = Config()) -> Outcome:
+def train(config: Config = Config()) -> TrainingResult:
     """Retrain on today's data, measure, register, and promote what is good enough."""
-    config = config.effective()
-    data = ingest(config)
-    core = threshold(config, data)
-    holdouts = split(config, data, core)
-    features = encode(config, data, core)
-    tuned = tune(config, core, holdouts, features)
-    measured = evaluate(config, holdouts, features, tuned)
-    fitted = fit(config, core, features, tuned, measured)
-    verdict = gate(config, holdouts, features, measured, fitted)
-    version = register(config, core, tuned, measured, fitted, verdict)
-    decision = promote(config, version, verdict)
-    stages = TrainingStages(data, core, holdouts, features, tuned, measured, fitted, verdict)
-    written = report(config, version, decision.reasons, stages)
-    return outcome(config, version, decision, written, stages)
+    return retrain(config, _search)
+
+
+def _search(
+    config: Config,
+    tracked: Tracked,
+    details: RunDetails,
+    core: Stage[Thresholded],
+    holdouts: Stage[HeldOut],
+    features: Stage[Encoded],
+) -> Stage[Tuned]:
+    article = config.article if config.protocol == "article" else None
+    interim = config.storage.interim
+    return tune(interim, core, holdouts, features, config.search, article, tracked, details)
 
 
 if __name__ == "__main__":
     with served():
-        left = train()
-    sys.exit(HELD_EXIT if left.held else 0)
+        result = train()
+    sys.exit(HELD_EXIT if result.held else 0)

@@ -57,8 +57,9 @@ def _announce(registry: Registry, version: str, why: str) -> None:
     if not os.environ.get("PREFECT_API_URL"):
         return
     silence()
-    from recsys.base.config_file import load_config
-    from tasks.promote import emit_trial
+    from recsys.base.config import Batch
+    from recsys.pipeline.promotion import announcement
+    from tasks.promote import announce
 
-    settings = {"tracking.uri": registry.uri, "tracking.model": registry.model}
-    emit_trial(load_config(None, settings), version, "promoted", [why])
+    event = announcement(registry.model, version, "promoted", [why], registry.uri, Batch())
+    announce(event)

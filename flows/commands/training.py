@@ -23,7 +23,7 @@ from recsys.cli.progress import Progress, json_lines
 from recsys.cli.settings import parse_settings
 
 if TYPE_CHECKING:
-    from flows.outcome import Outcome
+    from flows.results import TrainingResult
     from recsys.recommend.recommender import Recommender
 
 
@@ -107,7 +107,7 @@ def _train(config: Config, *, quiet: bool, as_json: bool, as_lines: bool) -> Non
         raise typer.Exit(HELD_EXIT)
 
 
-def _report(console: Console, outcome: Outcome) -> None:
+def _report(console: Console, outcome: TrainingResult) -> None:
     """Show what was measured, the gate's verdict and, if it passed, a few answers."""
     from recsys.cli.tables import cold_start, leaderboard, verdict
     from recsys.evaluation.churn import summary

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 from recsys.base import config
-from recsys.data.datasets import find_dataset
+from recsys.base.events import Download, emit
+from recsys.data.datasets import find_dataset, locate
 from recsys.data.features import FeatureColumns
 from recsys.data.interactions import InteractionColumns
 from recsys.data.splits import require_timestamp
@@ -43,6 +44,28 @@ def feature_columns(data: config.Data, side: Side) -> FeatureColumns:
         data.feature_value_column,
         data.feature_weight_column,
     )
+
+
+def locate_data(dataset: str, data: config.Data | None) -> config.Data:
+    """The files to be read: those given, or a named data set's, fetched on first use.
+
+    Parameters
+    ----------
+    dataset : str
+        The named data set, which counts where there is no `data`.
+    data : config.Data or None
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such data set.
+    DownloadError
+        If it cannot be fetched whole.
+    """
+    if data is not None:
+        return data
+    located = locate(dataset, progress=lambda done, total: emit(Download(done, total)))
+    return config.Data.model_validate(located.as_config())
 
 
 def sources_of(data: config.Data) -> dict[str, str]:

@@ -6,12 +6,40 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from recsys.base.errors import NotFoundError
+from recsys.base.redaction import redacted
 from recsys.data.outcomes import Encoded, HeldOut
 from recsys.evaluation.comparison import TriedStrategy
 from recsys.models.configuration import HYBRID_NAMES, parse_configuration
 from recsys.pipeline.outcomes import Adopted
 from recsys.store.stages import Stage, stage, write_json
+from recsys.tracking.registry import Registry
 from recsys.tuning.space import Configuration
+
+
+def no_champion(registry: Registry) -> NotFoundError:
+    """What is said where a champion is needed and there is none."""
+    return NotFoundError(
+        f"{registry.model} has no champion in {redacted(registry.uri)}",
+        "a version with the alias champion",
+        "train first (recsys train), or promote a version",
+    )
+
+
+def champion_manifest(registry: Registry) -> Mapping[str, Any]:
+    """The manifest of the champion whose configuration is taken over.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no champion.
+    RegistryError
+        If the registry does not answer.
+    """
+    found = registry.champion_manifest()
+    if found is None:
+        raise no_champion(registry)
+    return found
 
 
 def adoptable(champion: Mapping[str, Any]) -> dict[str, Any]:

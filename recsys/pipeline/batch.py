@@ -22,10 +22,13 @@ from recsys.base.arrays import Int64Array
 from recsys.bundle import Bundle, Seen, load_bundle
 from recsys.data.idmap import IdMap
 from recsys.evaluation.lists import top_lists
+from recsys.pipeline.adoption import no_champion
 from recsys.pipeline.outcomes import Listed, Source
 from recsys.ranking.factors import Factors
 from recsys.ranking.topk import TopK, top_k
 from recsys.store.stages import stage
+from recsys.tracking.registry import Registry
+from recsys.tracking.versions import BUNDLE, CHAMPION
 
 BLOCK = 5_120  # lists ranked, and written as a row group, at once
 FILE_ROWS = 1_000_000
@@ -57,6 +60,23 @@ def recommend(folder: Path, source: Source, n: int, bundle: Path, workers: int =
         lists, rows = write_lists(folder / name, blocks, owners, model.items, columns)
         sizes |= {name: lists, f"{name}_rows": rows}
     return Listed(source.model, source.version, source.bundle, n, **sizes)
+
+
+def champion_source(registry: Registry) -> tuple[Source, Path]:
+    """The champion that a batch is made from, and the folder of its bundle.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no champion.
+    RegistryError
+        If the registry does not answer.
+    """
+    champion = registry.at(CHAMPION)
+    if champion is None:
+        raise no_champion(registry)
+    source = Source(registry.model, champion.number, champion.tags.get(BUNDLE, ""))
+    return source, registry.bundle(champion.number)
 
 
 def user_lists(model: Bundle, n: int, workers: int = 1) -> Iterator[Lists]:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from recsys.base import config
 from recsys.base.arrays import Float64Array, Int32Array
 from recsys.base.errors import RecsysError
-from recsys.bundle import Bundle, load_bundle
+from recsys.bundle import Bundle, bundle_digest, load_bundle
 from recsys.data import persistence
 from recsys.data.outcomes import Encoded, HeldOut
 from recsys.evaluation.churn import markdown, measure_churn
@@ -29,6 +29,8 @@ from recsys.pipeline.fitting import refit
 from recsys.pipeline.outcomes import Evaluated, Fitted, Judged, Reason, Rival
 from recsys.ranking.metrics import precision_at_k
 from recsys.store.stages import Stage, stage, write_json
+from recsys.tracking.registry import Registry
+from recsys.tracking.versions import BUNDLE
 
 LOOKED_AT = 5_000  # users whose lists are looked at for coverage and variety
 
@@ -77,6 +79,14 @@ def gate(
         champion.version if champion else None,
         report["overlap"] if report else None,
     )
+
+
+def find_rival(registry: Registry, fitted: Stage[Fitted]) -> tuple[Rival | None, Path | None]:
+    """The version that a fitted bundle has to measure up to, and the folder of its bundle."""
+    version = registry.rival(bundle_digest(load_bundle(fitted.file("bundle")).manifest))
+    if version is None:
+        return None, None
+    return Rival(version.number, version.tags.get(BUNDLE, "")), registry.bundle(version.number)
 
 
 def as_text(verdict: Verdict, report: Mapping[str, Any] | None, champion: Rival | None) -> str:

@@ -24,6 +24,7 @@ from recsys.data.sources import (
     check_input,
     feature_columns,
     interaction_columns,
+    locate_data,
     sources_of,
     text_format,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "encode",
     "ingest",
     "load_core",
+    "locate_data",
     "look_alikes",
     "sources_of",
     "split",

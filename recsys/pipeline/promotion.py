@@ -1,13 +1,22 @@
-"""Promotion: whether a version becomes champion, and what a run ends in."""
+"""Promotion: whether a version becomes champion, and who hears of it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal
 
+from recsys.base import config
+from recsys.base.redaction import redacted
 from recsys.evaluation.gate import Condition
 from recsys.pipeline.outcomes import Judged
-from recsys.tracking.versions import ROLLED_BACK, Version
+from recsys.pipeline.tracked import Tracked
+from recsys.tracking.registry import Registry, whoami
+from recsys.tracking.versions import CHAMPION, PROMOTED, ROLLED_BACK, Version
+
+ANNOUNCED = "announced"  # tag: the last event of a version that was announced
 
 
 class Ending(StrEnum):
@@ -51,3 +60,146 @@ def decide(judged: Judged, version: Version, champion: Version | None) -> Decisi
         return Decision(Ending.PROMOTED)
     shrunken = any(reason.condition is Condition.DATA for reason in judged.reasons)
     return Decision(Ending.SHRUNKEN if shrunken else Ending.HELD, tuple(reasons))
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """An event for programs that wait for a model: its name, and what it carries.
+
+    Parameters
+    ----------
+    model, version : str
+    event : {"promoted", "held"}
+    reasons : tuple of str
+        Why it was held, or promoted by hand.
+    config : dict
+        What a run of `recommend` has to be given to write lists of this model.
+    """
+
+    model: str
+    version: str
+    event: Literal["promoted", "held"]
+    reasons: tuple[str, ...]
+    config: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The event's name."""
+        return f"recsys.champion.{self.event}"
+
+    @property
+    def resource(self) -> dict[str, str]:
+        """What the event is about, under Prefect's names."""
+        return {
+            "prefect.resource.id": f"recsys.model.{self.model}",
+            "prefect.resource.name": self.model,
+        }
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """What the event carries."""
+        return {
+            "model": self.model,
+            "version": self.version,
+            "reasons": list(self.reasons),
+            "config": self.config,
+        }
+
+
+def announcement(
+    model: str,
+    version: str,
+    event: Literal["promoted", "held"],
+    reasons: Sequence[str],
+    uri: str,
+    batch: config.Batch,
+) -> Announcement:
+    """What is announced of a version.
+
+    An address with a password in it is left out, for events can be read by everybody: whoever acts
+    on the event has to know the address (MLFLOW_TRACKING_URI).
+
+    Parameters
+    ----------
+    model, version : str
+    event : {"promoted", "held"}
+    reasons : sequence of str
+    uri : str
+        The registry's address.
+    batch : config.Batch
+    """
+    tracking = {"model": model}
+    if redacted(uri) == uri:
+        tracking["uri"] = uri
+    given = {"tracking": tracking, "batch": batch.model_dump()}
+    return Announcement(model, version, event, tuple(reasons), given)
+
+
+@dataclass(frozen=True)
+class Promoted:
+    """What became of a version, and whether it was champion before."""
+
+    version: str
+    decision: Decision
+    reused: bool
+
+    def counts(self) -> dict[str, Any]:
+        """The version, whether it is champion, and why it is held."""
+        return {
+            "version": self.version,
+            "champion": self.decision.ending is Ending.PROMOTED,
+            "held": "; ".join(self.decision.reasons),
+        }
+
+
+def promote(
+    tracked: Tracked,
+    locks: Path,
+    version: str,
+    judged: Judged,
+    batch: config.Batch,
+    announce: Callable[[Announcement], None],
+) -> Promoted:
+    """Make a version champion, or hold it, and announce which.
+
+    Parameters
+    ----------
+    tracked : Tracked
+    locks : Path
+        Folder for a lock that runs on a tracking server share.
+    version : str
+    judged : Judged
+        What the gate decided.
+    batch : config.Batch
+        For those who write lists when a version is promoted.
+    announce : callable
+        Is given the announcement, unless the version's last one was the same.
+
+    Raises
+    ------
+    RegistryError
+        If the registry does not answer.
+    """
+    registry = tracked.registry()
+    with registry.locked(locks):
+        promoted = _move(registry, version, judged)
+        decision = promoted.decision
+        event: Literal["promoted", "held"] = (
+            "promoted" if decision.ending is Ending.PROMOTED else "held"
+        )
+        # The tag comes last: cut off between the two, an event is announced twice and never not.
+        if registry.version(version).tags.get(ANNOUNCED) != event:
+            uri = tracked.tracking.uri
+            announce(announcement(tracked.model, version, event, decision.reasons, uri, batch))
+            registry.tag(version, {ANNOUNCED: event})
+    return promoted
+
+
+def _move(registry: Registry, number: str, judged: Judged) -> Promoted:
+    version, champion = registry.version(number), registry.at(CHAMPION)
+    decision = decide(judged, version, champion)
+    reigned = champion is not None and champion.number == number
+    if decision.ending is Ending.PROMOTED and not (reigned and PROMOTED in version.tags):
+        against = f"version {judged.champion}" if judged.champion else "popularity"
+        registry.promote(number, by=whoami(), why=f"passed the gate against {against}")
+    return Promoted(number, decision, reigned)

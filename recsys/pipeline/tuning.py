@@ -6,17 +6,22 @@ import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from recsys.base import config
 from recsys.base.errors import InputError
 from recsys.data import persistence
-from recsys.data.outcomes import Encoded, HeldOut
+from recsys.data.outcomes import Encoded, HeldOut, Thresholded
 from recsys.evaluation.comparison import TriedStrategy
+from recsys.pipeline.adoption import warm_start
 from recsys.pipeline.outcomes import Tuned
+from recsys.pipeline.tracked import RunDetails, Tracked
 from recsys.store.exchange import Exchange
+from recsys.store.journal import Journal
 from recsys.store.stages import Stage, stage, write_json
+from recsys.tracking.recorder import StudyRecorder
 from recsys.tuning.article import article_study
 from recsys.tuning.checkpoints import FileCheckpoints, MemoryCheckpoints
 from recsys.tuning.problems import Problem, load_problem
@@ -25,6 +30,48 @@ from recsys.tuning.space import Configuration
 from recsys.tuning.study import best_by_strategy, best_of, study_strategies
 from recsys.tuning.trials import TrialResult
 from recsys.tuning.workers import Pool, RemoteProblem, RemoteWorkers, ThreadWorkers, Workers
+
+
+@dataclass(frozen=True)
+class Study:
+    """A search that can begin: the configurations it starts from, and who records its trials."""
+
+    started_from: tuple[Configuration, ...]
+    recorder: StudyRecorder
+
+
+def open_study(
+    tracked: Tracked,
+    details: RunDetails,
+    interim: Path,
+    core: Stage[Thresholded],
+    holdouts: Stage[HeldOut],
+    features: Stage[Encoded],
+    search: config.Search | config.Article,
+) -> Study:
+    """Look what a search starts from, and have its trials recorded.
+
+    Parameters
+    ----------
+    tracked, details
+        The search begins with the configuration of the model's champion.
+    interim : Path
+        Folder for the journal of the trials.
+    core, holdouts, features : Stage
+    search : config.Search or config.Article
+
+    Raises
+    ------
+    RegistryError
+        If the tracking server or database does not answer.
+    """
+    tracker = tracked.tracker()  # first: it makes the database where there is none
+    champion = tracked.registry().champion_manifest()
+    started_from = tuple(warm_start(champion, core.digest))
+    key = tune.key(holdouts, features, search, details.seed, started_from)
+    journal = Journal(interim / f"trials-{key}.jsonl")
+    recorder = StudyRecorder(tracker, details.describe(key, "study", core), journal)
+    return Study(started_from, recorder)
 
 
 @stage(Tuned, version=9, unkeyed=("recorder", "workers", "pool", "exchange"))

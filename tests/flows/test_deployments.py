@@ -217,7 +217,7 @@ def test_the_form_in_prefect_knows_the_settings(site: Site) -> None:
 
 def test_a_triggered_run_promotes_and_lists_follow(site: Site, promoted: Any) -> None:
     assert (promoted["code"], promoted["state"], promoted["over"]) == (0, "Completed", True)
-    assert promoted["name"].startswith("likes 20")  # the data, and the day
+    assert promoted["name"].startswith("sample 20")  # the model, and the day
     latest = site.folder / "data/output/batch/sample"
     until(latest.exists)
     manifest = json.loads((latest / "manifest.json").read_text(encoding="utf-8"))

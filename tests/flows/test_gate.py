@@ -23,7 +23,8 @@ from prefect.client.schemas.filters import (
 )
 from prefect.settings import PREFECT_API_URL
 
-from flows.train import Outcome, train
+from flows.results import TrainingResult
+from flows.train import train
 from recsys.base.config import Config, Data
 from recsys.base.events import StageDone, listening
 from recsys.tracking.registry import Registry
@@ -49,7 +50,7 @@ class Night:
     """A run of the flow, its state and what it returned."""
 
     state: State
-    outcome: Outcome
+    outcome: TrainingResult
     reused: dict[str, bool]
 
     @property

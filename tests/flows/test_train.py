@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from flows.train import Outcome, train
+from flows.results import TrainingResult
+from flows.train import train
 from recsys.base.config import Config, Data
 from recsys.base.events import Event, StageDone, TrialDone, listening
 from recsys.recommend.recommender import Recommender
@@ -27,7 +28,7 @@ AGAIN = {**dict.fromkeys(STAGES, True), "report": False}
 @dataclass
 class Run:
     config: Config
-    outcome: Outcome
+    outcome: TrainingResult
     events: list[Event]
 
     def stages(self) -> dict[str, bool]:

@@ -1,0 +1,51 @@
+"""What a training run leaves behind, as a program reads it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from recsys.pipeline.outcomes import TrainingStages
+from recsys.pipeline.promotion import Decision, Ending
+
+
+class TrainingResult(BaseModel):
+    """What a training run leaves behind.
+
+    `ending` says what became of the version, `held` why it is not the champion.
+    """
+
+    model: str
+    version: str
+    ending: Ending
+    held: list[str]
+    bundle: str
+    verdict: str
+    report: str
+    leaderboard: list[dict[str, Any]]
+    strategies: dict[str, Any]
+    counts: dict[str, dict[str, Any]]
+
+    @property
+    def decision(self) -> Decision:
+        """What became of the version, and why."""
+        return Decision(self.ending, tuple(self.held))
+
+    @classmethod
+    def of(
+        cls, model: str, version: str, decision: Decision, report: str, stages: TrainingStages
+    ) -> TrainingResult:
+        """Gather the result from the stages."""
+        return cls(
+            model=model,
+            version=version,
+            ending=decision.ending,
+            held=list(decision.reasons),
+            bundle=str(stages.fitted.file("bundle")),
+            verdict=stages.verdict.path,
+            report=report,
+            leaderboard=stages.measured.read_json("leaderboard.json"),
+            strategies=stages.measured.read_json("strategies.json"),
+            counts=stages.counts(),
+        )

@@ -1,0 +1,82 @@
+"""Retraining: the body that `train` and `refresh` share, one line a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+from flows.results import TrainingResult
+from recsys.base.config import Config
+from recsys.base.redaction import redacted
+from recsys.data.outcomes import Encoded, HeldOut, Thresholded
+from recsys.data.sources import locate_data
+from recsys.pipeline.outcomes import Chosen, TrainingStages
+from recsys.pipeline.tracked import RunDetails, Tracked
+from recsys.store.stages import Stage
+from recsys.tracking.params import flat
+from recsys.tracking.provenance import library_versions
+from tasks.encode import encode
+from tasks.evaluate import evaluate
+from tasks.fit import fit
+from tasks.gate import gate
+from tasks.ingest import ingest
+from tasks.promote import announce, promote
+from tasks.register import register
+from tasks.report import report
+from tasks.split import split
+from tasks.threshold import threshold
+
+# Finds the configuration to be trained: by a search, or as the champion has it.
+Choose: TypeAlias = Callable[
+    [Config, Tracked, RunDetails, Stage[Thresholded], Stage[HeldOut], Stage[Encoded]],
+    Stage[Chosen],
+]
+
+
+def retrain(config: Config, choose: Choose) -> TrainingResult:
+    """Choose a configuration on today's data, measure, register, promote what is good enough.
+
+    Parameters
+    ----------
+    config : Config
+    choose : callable
+        The one stage in which the flows differ.
+    """
+    config = config.effective()
+    interim, seed = config.storage.interim, config.seed
+    tracked, details = tracked_by(config), details_of(config)
+    data = ingest(interim, locate_data(config.dataset, config.data))
+    core = threshold(interim, data, config.threshold)
+    holdouts = split(interim, data, core, config.split, seed)
+    features = encode(interim, data, core, config.encode)
+    chosen = choose(config, tracked, details, core, holdouts, features)
+    measured = evaluate(
+        interim, holdouts, features, chosen, config.evaluate, seed, workers=config.search.workers
+    )
+    versions = library_versions()
+    fitted = fit(interim, core, features, chosen, measured, config.fit, seed, versions)
+    verdict = gate(interim, holdouts, features, measured, fitted, config.gate, seed, tracked)
+    study = details.describe(chosen.key, chosen.outcome.kind, core)
+    version = register(tracked, Path(interim), study, measured, fitted, verdict).version
+    decision = promote(
+        tracked, Path(interim), version, verdict.outcome, config.batch, announce
+    ).decision
+    stages = TrainingStages(data, core, holdouts, features, chosen, measured, fitted, verdict)
+    page = report(tracked, version, decision.reasons, stages).page
+    return TrainingResult.of(tracked.model, version, decision, page, stages)
+
+
+def tracked_by(config: Config) -> Tracked:
+    """Where a run with this configuration is tracked."""
+    return Tracked(config.tracking, config.experiment, config.model)
+
+
+def details_of(config: Config) -> RunDetails:
+    """What is known of a run with this configuration when it begins."""
+    return RunDetails(
+        config.title,
+        redacted(config.data.likes) if config.data else config.dataset,
+        config.seed,
+        flat(config.model_dump(mode="json", exclude_none=True)),
+    )
