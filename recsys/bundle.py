@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys.base.arrays import AnyArray, Int32Array, IntArray
-from recsys.base.arrow import read_table, to_int32
+from recsys.base.arrow import read_parquet, to_int32
 from recsys.base.errors import InputError, NotFoundError
 from recsys.data.idmap import IdMap
 from recsys.models.configuration import with_current_names
@@ -286,8 +286,8 @@ def _unlisted(folder: Path, manifest: Mapping[str, Any]) -> str | None:
 
 
 def _open(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
-    items = read_table(folder / "items.parquet")
-    users = read_table(folder / "users.parquet")
+    items = read_parquet(folder / "items.parquet")
+    users = read_parquet(folder / "users.parquet")
     return Bundle(
         Factors(*(_array(folder, part) for part in FACTORS)),
         IdMap(_one_chunk(users.column("id")), "user"),
@@ -318,7 +318,7 @@ def _side(folder: Path, side: str, manifest: Mapping[str, Any]) -> SideInformati
     numbers = manifest.get("side_information", {}).get(side)
     if numbers is None:
         return None
-    table = read_table(folder / f"{side}_vocabulary.parquet")
+    table = read_parquet(folder / f"{side}_vocabulary.parquet")
     name, kind, value = (_one_chunk(table.column(part)) for part in ("name", "type", "value"))
     support = to_int32(_one_chunk(table.column("support")))
     profiles = Profiles(

@@ -25,7 +25,7 @@ def to_int32(values: pa.Array) -> Int32Array:
     return np.from_dlpack(values).astype(np.int32, copy=False)
 
 
-def read_table(path: Path) -> pa.Table:
+def read_parquet(path: Path) -> pa.Table:
     """The table of one Parquet file."""
     with pq.ParquetFile(path) as file:
         return file.read()

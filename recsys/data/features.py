@@ -80,7 +80,7 @@ class FeatureTable:
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EncodedFeatures:
     """Features as numbers.
 
     Parameters
@@ -202,7 +202,7 @@ def encode(
     min_support: int = 1,
     normalisation: Normalisation = "l2",
     weight: float = 1.0,
-) -> Encoded:
+) -> EncodedFeatures:
     """One column a feature, one row an owner, in the order of `owners`.
 
     Parameters
@@ -222,7 +222,7 @@ def encode(
 
     Returns
     -------
-    Encoded
+    EncodedFeatures
 
     Raises
     ------
@@ -249,7 +249,7 @@ def encode(
     names, types, values = (
         part.take(pa.array(kept)) for part in (features.names, features.types, features.values)
     )
-    return Encoded(matrix, names, types, values, support[kept].astype(np.int32))
+    return EncodedFeatures(matrix, names, types, values, support[kept].astype(np.int32))
 
 
 def _one_hot(

@@ -1,4 +1,4 @@
-"""How interactions, matrices and features lie in a stage's folder: Parquet and plain arrays."""
+"""Persistence: interactions, matrices and features in a stage's folder, as Parquet and arrays."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ import pyarrow.parquet as pq
 import scipy.sparse as sp
 
 from recsys.base.arrays import Int32Array
-from recsys.data.features import Encoded, FeatureTable
+from recsys.data.features import EncodedFeatures, FeatureTable
 from recsys.data.idmap import IdMap
 from recsys.data.interactions import Interactions
 from recsys.data.splits import Split
 
 
 def write_columns(path: Path, **columns: object) -> None:
-    """A Parquet file of the columns that are not None."""
+    """Write a Parquet file of the columns that are not None."""
     present = {name: column for name, column in columns.items() if column is not None}
     pq.write_table(pa.table(present), path, compression="zstd")
 
 
 def save_interactions(folder: Path, interactions: Interactions) -> None:
+    """Write interactions and the ids of their users; items are written by their owner."""
     write_columns(
         folder / "interactions.parquet",
         user=interactions.user,
@@ -34,7 +35,7 @@ def save_interactions(folder: Path, interactions: Interactions) -> None:
 
 
 def load_interactions(folder: Path, items: IdMap) -> Interactions:
-    """The interactions of a folder; their items are owned by a table of another name there."""
+    """Read interactions; the ids of their items come from another table."""
     table = pq.read_table(folder / "interactions.parquet")
     # Copied: Arrow's own memory is read-only, and LightFM asks for arrays it could write to.
     columns = {name: table.column(name).to_numpy().copy() for name in table.column_names}
@@ -49,17 +50,19 @@ def load_interactions(folder: Path, items: IdMap) -> Interactions:
 
 
 def load_ids(path: Path, kind: str) -> IdMap:
+    """Read an id map; `kind` is what the ids name, for messages."""
     return IdMap(_column(pq.read_table(path, columns=["id"]), "id"), kind)
 
 
 def load_names(path: Path) -> pa.Array | None:
-    """The items' names; None where the source had none."""
+    """Read the items' names; None if the source had none."""
     if "name" not in pq.read_schema(path).names:
         return None
     return _column(pq.read_table(path, columns=["name"]), "name")
 
 
 def save_features(folder: Path, side: str, features: FeatureTable) -> None:
+    """Write the features of one side ("item", "user")."""
     write_columns(
         folder / f"{side}_features.parquet",
         owner=features.owner,
@@ -76,7 +79,7 @@ def save_features(folder: Path, side: str, features: FeatureTable) -> None:
 
 
 def load_features(folder: Path, side: str) -> FeatureTable | None:
-    """The features of one side ("item", "user"); None where there are none."""
+    """Read the features of one side ("item", "user"); None if there are none."""
     if not (folder / f"{side}_features.parquet").exists():
         return None
     pairs = pq.read_table(folder / f"{side}_features.parquet")
@@ -90,7 +93,8 @@ def load_features(folder: Path, side: str) -> FeatureTable | None:
     )
 
 
-def save_encoded(folder: Path, side: str, encoded: Encoded) -> None:
+def save_encoded(folder: Path, side: str, encoded: EncodedFeatures) -> None:
+    """Write the encoded features of one side."""
     save_matrix(folder / f"{side}_features.npz", encoded.matrix)
     write_columns(
         folder / f"{side}_vocabulary.parquet",
@@ -101,12 +105,12 @@ def save_encoded(folder: Path, side: str, encoded: Encoded) -> None:
     )
 
 
-def load_encoded(folder: Path, side: str) -> Encoded | None:
-    """The encoded features of one side; None where there are none."""
+def load_encoded(folder: Path, side: str) -> EncodedFeatures | None:
+    """Read the encoded features of one side; None if there are none."""
     if not (folder / f"{side}_features.npz").exists():
         return None
     table = pq.read_table(folder / f"{side}_vocabulary.parquet")
-    return Encoded(
+    return EncodedFeatures(
         load_matrix(folder / f"{side}_features.npz"),
         _column(table, "name"),
         _column(table, "type"),
@@ -116,12 +120,14 @@ def load_encoded(folder: Path, side: str) -> Encoded | None:
 
 
 def save_split(folder: Path, parts: Split) -> None:
+    """Write the matrices of a split and its cold items."""
     for name in ("train", "validation", "test"):
         save_matrix(folder / f"{name}.npz", getattr(parts, name))
     np.save(folder / "cold_items.npy", parts.cold_items)
 
 
 def load_split(folder: Path) -> Split:
+    """Read a split as `save_split` wrote it."""
     train, validation, test = (
         load_matrix(folder / f"{name}.npz") for name in ("train", "validation", "test")
     )
@@ -129,15 +135,17 @@ def load_split(folder: Path) -> Split:
 
 
 def load_cold_items(folder: Path) -> Int32Array:
-    """The items of a split that are measured as if nobody had liked them."""
+    """Read the items of a split that are measured without any interaction."""
     return np.load(folder / "cold_items.npy")
 
 
 def save_matrix(path: Path, matrix: sp.csr_matrix) -> None:
+    """Write a sparse matrix, uncompressed."""
     sp.save_npz(path, matrix, compressed=False)
 
 
 def load_matrix(path: Path) -> sp.csr_matrix:
+    """Read a sparse matrix."""
     return sp.load_npz(path)
 
 

@@ -12,7 +12,7 @@ from sklearn.preprocessing import normalize
 
 from recsys.base.arrays import Float32Array, Int64Array, IntArray
 from recsys.base.errors import InputError
-from recsys.data.features import Encoded, with_identity
+from recsys.data.features import EncodedFeatures, with_identity
 from recsys.data.idmap import IdMap
 from recsys.models.configuration import (
     HybridParameters,
@@ -38,7 +38,7 @@ class SideFeatures:
 
     Parameters
     ----------
-    encoded : Encoded
+    encoded : EncodedFeatures
         A row for each item of the catalogue; after the `trained` ones those that are known by
         their features alone.
     trained : int
@@ -51,7 +51,7 @@ class SideFeatures:
         Factor on the features in joint training; the encoded rows are without it.
     """
 
-    encoded: Encoded
+    encoded: EncodedFeatures
     trained: int
     identity: bool = True
     normalisation: str = "l2"
@@ -123,7 +123,7 @@ def _with_columns(matrix: sp.csr_matrix, rows: IntArray) -> sp.csr_matrix:
 
 @dataclass(frozen=True)
 class FeaturesBySide:
-    """Encoded features of items and of users; None where there are none."""
+    """EncodedFeatures features of items and of users; None where there are none."""
 
     item: SideFeatures | None = None
     user: SideFeatures | None = None
