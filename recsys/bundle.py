@@ -241,7 +241,7 @@ def load_bundle(folder: Path) -> Bundle:
         ) from fault
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_bundle_manifest(folder: Path) -> dict[str, Any]:
     """Read what a bundle says of itself, without opening or checking its arrays and tables.
 
     Configurations that an earlier release wrote come under the names of this one.

@@ -18,20 +18,18 @@ What this costs beside the bare product, and what else was tried: docs/experimen
 
 from __future__ import annotations
 
-import importlib
-import math
 import queue
-import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from recsys.base.arrays import BoolArray, Float32Array, Int32Array, Int64Array, IntArray
+from recsys.ranking.blas import one_blas_thread
+from recsys.ranking.buffers import BufferPool
 from recsys.ranking.factors import Factors
 from recsys.ranking.scorer import Scorer
 
@@ -45,6 +43,7 @@ _USERS_PER_BLOCK = 640  # fewer slow the product down; with more a tile does not
 _TILE = 1024  # items per product, at most
 _STEADY = 1_000_000  # multiply-adds above which OpenBLAS leaves its kernels for small matrices
 _GATHER_BYTES = 8 * 2**20
+_buffers = BufferPool(limit=BLOCK_BYTES * 3 // 2)
 
 
 class Rows(Protocol):
@@ -310,7 +309,7 @@ def score_blocks(
             buffers.put(buffer)
 
     with ExitStack() as stack:
-        stack.enter_context(_one_blas_thread())
+        stack.enter_context(one_blas_thread())
         source = _source(scorer, candidates, shape, copy_bytes, stack)
         workers = min(threads, len(blocks))
         for _ in range(workers):
@@ -484,7 +483,7 @@ def _factor_source(
 
     # Otherwise the catalogue is folded tile by tile, again for each block.
     fits = 4 * shape.n_rows * d <= copy_bytes
-    whole = items(0, stack.enter_context(_borrowed((shape.n_rows, d)))) if fits else None
+    whole = items(0, stack.enter_context(_buffers.borrow((shape.n_rows, d)))) if fits else None
 
     def opened(users: IntArray, width: int) -> _Fill:
         biases = factors.user_biases[users]
@@ -525,7 +524,7 @@ class _Buffer:
     @staticmethod
     def of(shape: _Shape, n_users: int, stack: ExitStack) -> _Buffer:
         size = shape.n_rows * shape.width(n_users)
-        scores = stack.enter_context(_borrowed((size,)))
+        scores = stack.enter_context(_buffers.borrow((size,)))
         return _Buffer(shape, scores, np.empty(size // shape.group, np.float32))
 
     def fill(self, source: _Source, rows: Int64Array, users: IntArray, mask: _Mask | None) -> Block:
@@ -554,49 +553,6 @@ def _reduce(scores: Float32Array, out: Float32Array) -> None:
         scores.max(axis=1, out=out)
 
 
-class _Memory:
-    """Large arrays kept from one call to the next.
-
-    On virtual machines that return free memory to the host, first use of a new array's pages can
-    cost as much time as the product that fills them.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self._limit, self._lock = limit, threading.Lock()
-        self._kept: list[Float32Array] = []
-
-    @contextmanager
-    def borrow(self, shape: tuple[int, ...]) -> Generator[Float32Array]:
-        """An uninitialised array, which must not be used after the context ends."""
-        size = math.prod(shape)
-        array = self._take(size)
-        try:
-            yield array[:size].reshape(shape)
-        finally:
-            self._give(array)
-
-    def clear(self) -> None:
-        with self._lock:
-            self._kept.clear()
-
-    def _take(self, size: int) -> Float32Array:
-        with self._lock:
-            fitting = [i for i, array in enumerate(self._kept) if len(array) >= size]
-            if fitting:
-                return self._kept.pop(min(fitting, key=lambda i: len(self._kept[i])))
-            self._kept.clear()  # all too small for this call, which allocates a larger one
-        return np.empty(size, np.float32)
-
-    def _give(self, array: Float32Array) -> None:
-        with self._lock:
-            if sum(kept.nbytes for kept in self._kept) + array.nbytes <= self._limit:
-                self._kept.append(array)
-
-
-_memory = _Memory(limit=BLOCK_BYTES * 3 // 2)
-_borrowed = _memory.borrow
-
-
 class _Mask:
     """Known items as ascending flat positions in a block of items x users."""
 
@@ -616,44 +572,3 @@ class _Mask:
             items = self._place[items]
             items, owners = items[items >= 0], owners[items >= 0]
         return np.sort(items * width + owners)
-
-
-class _BlasLimit:
-    """Holds BLAS to one thread while at least one caller asks for it.
-
-    The setting is one of the process: calls that overlap in time share it, and the last of them to
-    return restores it.
-    """
-
-    def __init__(self, controller: Any) -> None:
-        self._controller, self._lock = controller, threading.Lock()
-        self._callers, self._limit = 0, nullcontext()
-
-    @contextmanager
-    def __call__(self) -> Generator[None]:
-        with self._lock:
-            if self._callers == 0:
-                self._limit = self._controller.limit(limits=1, user_api="blas")
-                self._limit.__enter__()
-            self._callers += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._callers -= 1
-                if self._callers == 0:
-                    self._limit.__exit__(None, None, None)
-
-
-@cache
-def _blas_limit() -> _BlasLimit | None:
-    try:
-        threadpoolctl = importlib.import_module("threadpoolctl")
-    except ImportError:  # serving needs NumPy and PyArrow alone
-        return None
-    return _BlasLimit(threadpoolctl.ThreadpoolController())
-
-
-def _one_blas_thread() -> Any:
-    limit = _blas_limit()
-    return nullcontext() if limit is None else limit()

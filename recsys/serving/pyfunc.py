@@ -21,7 +21,7 @@ from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import Array
 
 from recsys.base.errors import InputError, RecsysError
-from recsys.bundle import bundle_digest, read_manifest
+from recsys.bundle import bundle_digest, read_bundle_manifest
 from recsys.recommend.recommender import Recommender
 from recsys.serving.questions import answer_all, read_questions
 from recsys.tracking.client import PatientClient, using_registry
@@ -132,7 +132,7 @@ def register(
     client = PatientClient(uri, patience)
     example = _example(bundle)
     # Whoever fetches the bundle knows by it whether they have it, and whether it is whole.
-    tags = {BUNDLE: bundle_digest(read_manifest(bundle)), **tags}
+    tags = {BUNDLE: bundle_digest(read_bundle_manifest(bundle)), **tags}
 
     def log() -> ModelInfo:
         # Again from the start if it is cut off: a model that was logged in part is nobody's.

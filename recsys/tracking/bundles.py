@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from recsys.base.environment import tracking_uri
 from recsys.base.errors import InputError
 from recsys.base.redaction import redacted
-from recsys.bundle import bundle_digest, read_manifest
+from recsys.bundle import bundle_digest, read_bundle_manifest
 from recsys.store.checksums import find_damage
 from recsys.tracking.address import local_folder, require_registry
 from recsys.tracking.cache import DEFAULT_CACHE, BundleCache, CacheKey
@@ -99,11 +99,11 @@ class RegisteredBundle:
     def manifest(self) -> Mapping[str, Any]:
         """What it says of itself."""
         if (local := self._in_place) is not None:
-            return read_manifest(local)
+            return read_bundle_manifest(local)
         if BUNDLE in self._found[1].tags:
-            kept = self.cache.find(self._key, read_manifest)
+            kept = self.cache.find(self._key, read_bundle_manifest)
             if kept is not None:
-                return read_manifest(kept)
+                return read_bundle_manifest(kept)
         return self._fetched_manifest
 
     @cached_property
@@ -154,7 +154,7 @@ class RegisteredBundle:
 
     def _check(self, folder: Path) -> None:
         """Refuse a copy that is damaged or not the bundle that was registered."""
-        manifest = read_manifest(folder)
+        manifest = read_bundle_manifest(folder)
         damaged = find_damage(folder, manifest["files"])
         if damaged is None and bundle_digest(manifest) != self._digest:
             damaged = "its digest is not the one that was registered"

@@ -17,7 +17,7 @@ from mlflow.store.artifact.utils.models import get_model_name_and_version
 
 from recsys.base.errors import NotFoundError, RegistryError
 from recsys.base.redaction import redacted
-from recsys.bundle import MANIFEST, read_manifest
+from recsys.bundle import MANIFEST, read_bundle_manifest
 from recsys.tracking.address import absolute_uri
 from recsys.tracking.client import PatientClient
 from recsys.tracking.faults import MISSING, registry_errors
@@ -70,7 +70,7 @@ def fetch_manifest(client: PatientClient, location: str) -> dict[str, Any]:
         repository = _repository(client, location)
         _require_manifest(client.patiently(partial(_listed, repository, BUNDLE_PATH)), location)
         client.patiently(partial(repository.download_artifacts, path, folder))
-        return read_manifest(Path(folder) / BUNDLE_PATH)
+        return read_bundle_manifest(Path(folder) / BUNDLE_PATH)
 
 
 def fetch_bundle(client: PatientClient, location: str, folder: Path) -> None:

@@ -237,7 +237,7 @@ def report(rows: list[Row], times: dict[str, tuple[float, float]]) -> str:
 
 
 def peak_megabytes(run: Callable[[], Any]) -> float:
-    ranking._memory.clear()  # so that what is kept between calls is counted too
+    ranking._buffers.clear()  # so that what is kept between calls is counted too
     tracemalloc.start()
     try:
         run()

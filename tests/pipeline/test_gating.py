@@ -12,7 +12,7 @@ import pytest
 
 from recsys.base.config import Data, Evaluate, Fit, Gate
 from recsys.base.errors import InputError
-from recsys.bundle import Bundle, Seen, load_bundle, read_manifest, save_bundle
+from recsys.bundle import Bundle, Seen, load_bundle, read_bundle_manifest, save_bundle
 from recsys.data import persistence
 from recsys.evaluation.comparison import TriedStrategy
 from recsys.models.popularity import Popularity
@@ -182,7 +182,7 @@ def test_a_champion_of_an_earlier_release_is_adopted_started_from_and_judged(
     new = {
         **GOOD, "strategy": "mapped", "content_blending": 1.0, "user_blending": 0.25, "epochs": 9,
     }  # fmt: skip
-    manifest = read_manifest(champion)
+    manifest = read_bundle_manifest(champion)
     assert adoption.adoptable(manifest) == new
     assert adoption.warm_start(manifest, good.prepared.core.digest) == [GOOD]
     adopted = adoption.adopt(
@@ -197,7 +197,7 @@ def test_a_champion_of_an_earlier_release_is_adopted_started_from_and_judged(
     refreshed = fitting.fit(
         folder, prepared.core, prepared.features, adopted, measured, Fit(), SEED, {}
     )
-    assert read_manifest(refreshed.file("bundle"))["configuration"].items() >= new.items()
+    assert read_bundle_manifest(refreshed.file("bundle"))["configuration"].items() >= new.items()
     verdict = judged(folder, weak, champion, "11")
     found = pq.read_table(verdict.file("per_user.parquet")).column("champion").to_numpy()
     parts = persistence.load_split(Path(good.prepared.holdouts.path))

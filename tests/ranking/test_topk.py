@@ -254,7 +254,7 @@ class TestLimits:
     @pytest.mark.parametrize("n_items", [200_000, 5_000])
     def test_memory_is_bounded(self, n_items):
         factors = random_factors(2000 if n_items < 10_000 else 100, n_items, 4)
-        ranking._memory.clear()  # what an earlier call left must not serve this one
+        ranking._buffers.clear()  # what an earlier call left must not serve this one
         tracemalloc.start()
         try:
             top_k(factors, np.arange(factors.n_users), 20, block_bytes=16 * 2**20)
