@@ -4,7 +4,8 @@
 gives `{"model": ..., "version": ..., "answers": [{"rows": [...], "notes": [...]}, ...]}` in that
 order. `GET /health` is 200 while the server lives, `GET /version` says which champion answers. A
 request that is wrong is answered with 4xx and `{"error": {"found", "expected", "action"}}`, and
-with `"question"`, the position of the one that is wrong.
+with `"question"`, the position of the one that is wrong. `openapi` describes all of it; the server
+itself does not hand the description out.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any
 import h11
 import uvicorn
 from fastapi import FastAPI, Request, Response
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -34,7 +36,7 @@ from recsys.bundle import bundle_digest
 from recsys.recommend.queries.answers import Answer
 from recsys.recommend.recommender import Recommender
 from recsys.serving.champion import Champion
-from recsys.serving.questions import answer_all, read_questions
+from recsys.serving.questions import Questions, answer_all, read_questions
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,45 @@ class Limits:
     connections: int = 1024
 
 
+class AnswerRow(BaseModel):
+    """One row of an answer."""
+
+    id: str
+    name: str
+    score: float
+    reason: str
+
+
+class OneAnswer(BaseModel):
+    """Rows, best first, and sentences that belong to them."""
+
+    rows: list[AnswerRow]
+    notes: list[str]
+
+
+class Answers(BaseModel):
+    """The body of a response: which champion answered, and an answer for each question."""
+
+    model: str
+    version: str
+    answers: list[OneAnswer]
+
+
+class Fault(BaseModel):
+    """What was found, what was expected, and what to do."""
+
+    found: str
+    expected: str
+    action: str
+
+
+class Refusal(BaseModel):
+    """The body of a response to a wrong request; `question` is the position of the wrong one."""
+
+    error: Fault
+    question: int | None = None
+
+
 class RefusedError(Exception):
     """A request that gets no answer, and why; `position` where one question is to blame."""
 
@@ -82,8 +123,8 @@ class RefusedError(Exception):
 
 
 @dataclass
-class Desk:
-    """Answers bodies of requests in a few threads, each before its deadline.
+class AnswerPool:
+    """A few threads that answer bodies of requests, each before its deadline.
 
     Parameters
     ----------
@@ -144,10 +185,10 @@ class Desk:
     def _answer(self, body: bytes, deadline: float) -> Response:
         signature, recommender = self._current(deadline)
         try:
-            questions = read_questions(_records(body), _saying(deadline))
+            questions = read_questions(_records(body), _attributing(deadline))
         except InputError as fault:
             raise RefusedError(400, fault) from fault
-        answers = answer_all(recommender, questions, _saying(deadline))
+        answers = answer_all(recommender, questions, _attributing(deadline))
         return _json({**signature, "answers": [_answer_record(answer) for answer in answers]})
 
 
@@ -162,22 +203,22 @@ def _records(body: bytes) -> Sequence[dict[str, Any]]:
         given = json.loads(body.decode(), parse_constant=no_number)
     except (ValueError, RecursionError) as fault:
         found = f"a body that is not JSON ({str(fault)[:100]})"
-        raise InputError(found, expected, "mend it") from fault
+        raise InputError(found, expected, "correct it") from fault
     records = given.get("questions") if isinstance(given, dict) else None
     if not isinstance(records, list) or set(given) != {"questions"}:
-        raise InputError("JSON without a list of questions, or with more", expected, "mend it")
+        raise InputError("JSON without a list of questions, or with more", expected, "correct it")
     for position, record in enumerate(records):
         if not isinstance(record, dict):
             found = f"a question that is no object: {str(record)[:100]!r}"
-            raise RefusedError(400, InputError(found, '{"query": ...}', "mend it"), position)
+            raise RefusedError(400, InputError(found, '{"query": ...}', "correct it"), position)
     return records
 
 
-def _saying(deadline: float) -> Callable[[int], AbstractContextManager[None]]:
-    """Whose a fault is, and whether there is still time, question by question."""
+def _attributing(deadline: float) -> Callable[[int], AbstractContextManager[None]]:
+    """Checks the time before each question, and names the question that an error is about."""
 
     @contextmanager
-    def saying(position: int) -> Iterator[None]:
+    def attribution(position: int) -> Iterator[None]:
         _require_time(deadline)
         try:
             yield
@@ -185,7 +226,7 @@ def _saying(deadline: float) -> Callable[[int], AbstractContextManager[None]]:
             status = 404 if isinstance(fault, NotFoundError) else 400
             raise RefusedError(status, fault, position) from fault
 
-    return saying
+    return attribution
 
 
 def _require_time(deadline: float) -> None:
@@ -205,6 +246,16 @@ def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) 
     # Escaped, so that half of a surrogate pair out of a request can be said in the response.
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return Response(text, status, headers, media_type="application/json")
+
+
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    """A model's JSON schema with everything it refers to in its place, for OpenAPI."""
+    schema = model.model_json_schema()
+    definitions = schema.pop("$defs", {})
+    for options in schema["properties"].values():
+        models = list(definitions.values())
+        options["items"] = {"oneOf": models, "discriminator": {"propertyName": "query"}}
+    return schema
 
 
 def _package() -> str:
@@ -274,22 +325,34 @@ async def _body(request: Request, limits: Limits) -> bytes:
 
 def make_app(champion: Champion, model: str, limits: Limits = Limits()) -> FastAPI:
     """The application; see the module for its addresses."""
-    app = FastAPI(title="liked this", docs_url=None, redoc_url=None, openapi_url=None)
-    desk = Desk(champion, model, limits)
+    app = FastAPI(
+        title="liked this", version=_package(), docs_url=None, redoc_url=None, openapi_url=None
+    )
+    pool = AnswerPool(champion, model, limits)
     app.add_middleware(Bounds, limits=limits)
 
-    @app.post("/questions")
+    body = {"content": {"application/json": {"schema": _schema(Questions)}}, "required": True}
+    described: dict[int | str, dict[str, Any]] = {
+        200: {"model": Answers, "description": "The answers, in the order of the questions."},
+        "4XX": {"model": Refusal, "description": "A request or question that is wrong."},
+        503: {"model": Refusal, "description": "Too much at once, or no champion: come back."},
+    }
+
+    @app.post("/questions", openapi_extra={"requestBody": body}, responses=described)
     async def questions(request: Request) -> Response:
-        return await desk.answer(await _body(request, limits))
+        """Answer questions with the champion."""
+        return await pool.answer(await _body(request, limits))
 
     @app.get("/health")
     async def health() -> Response:
+        """200 while the server lives."""
         # Not asked of the threads, which may be busy: a busy server is no dead one.
         return _json({"status": "ok"})
 
     @app.get("/version")
     async def about() -> Response:
-        return await desk.about()
+        """Which champion answers."""
+        return await pool.about()
 
     @app.exception_handler(RefusedError)
     async def refused(_: Request, refusal: RefusedError) -> Response:
@@ -313,6 +376,11 @@ def make_app(champion: Champion, model: str, limits: Limits = Limits()) -> FastA
         return RefusedError(500, fault).response()
 
     return app
+
+
+def openapi() -> dict[str, Any]:
+    """The OpenAPI description of the server, for programs that generate clients from it."""
+    return make_app(Champion("model"), "model").openapi()
 
 
 class TimedProtocol(H11Protocol):

@@ -27,6 +27,8 @@ from recsys.serving.questions import answer_all, read_questions
 from recsys.tracking.client import PatientClient, using_registry
 from recsys.tracking.versions import BUNDLE
 
+# What the registered model imports; of each the version that is installed here.
+REQUIRED = ("mlflow", "numpy", "pandas", "pyarrow", "pydantic")
 TEXT = DataType.string
 TEXTS = Array(DataType.string)
 OPTIONAL: dict[str, DataType | Array] = {
@@ -83,11 +85,11 @@ class ServedRecommender(PythonModel):
         Several rows of one table have the same columns; null where a question has no use for one.
         """
         try:
-            questions = read_questions(model_input.to_dict("records"), _saying)
+            questions = read_questions(model_input.to_dict("records"), _attributing)
         except InputError as fault:
             raise MlflowException.invalid_parameter_value(str(fault)) from fault
         rows: list[dict[str, Any]] = []
-        for position, found in enumerate(answer_all(self._recommender, questions, _saying)):
+        for position, found in enumerate(answer_all(self._recommender, questions, _attributing)):
             notes = "; ".join(found.notes)
             rows += [{"row": position, **row.as_dict(), "notes": notes} for row in found]
         columns = ["row", "id", "name", "score", "reason", "notes"]
@@ -95,8 +97,8 @@ class ServedRecommender(PythonModel):
 
 
 @contextmanager
-def _saying(position: int) -> Iterator[None]:
-    """A fault of the asker's, with the row it is in."""
+def _attributing(position: int) -> Iterator[None]:
+    """Reports an error in a question with the row it is in."""
     try:
         yield
     except RecsysError as fault:
@@ -128,7 +130,7 @@ def register(
         If the registry does not answer.
     """
     package = Path(__file__).resolve().parents[1]
-    requirements = [f"{name}=={version(name)}" for name in ("mlflow", "numpy", "pandas", "pyarrow")]
+    requirements = [f"{name}=={version(name)}" for name in REQUIRED]
     client = PatientClient(uri, patience)
     example = _example(bundle)
     # Whoever fetches the bundle knows by it whether they have it, and whether it is whole.

@@ -1,26 +1,34 @@
-"""Questions as records: every query in one form, for programs that ask over a wire.
+"""Questions as records: every query as one model, for programs that ask over a wire.
 
-A record has `query` and what it needs:
+A record has `query`, which says what else it may have; see the classes below. Names that belong to
+another query are ignored, for rows of one table have the same columns; names that belong to none
+are refused. Whatever is None, NaN or absent has its default. All of it is bounded: rows of an
+answer, questions at once and the rows of all their answers, lengths of lists and of texts.
 
-- recommend: `id` of a user; or, for somebody new, `liked` items, `tags` liked, own `features`
-- similar, suggest-tags, audience: `id` of an item; or, for a new one, `tags` and `liked_by` users
-- tag: `tags` and, if wanted, `weights`
-- similar-tags: `id` of a tag
-- explain: `id` of a user, and `item`
-
-besides `n`, the filters `must`, `must_not`, `exclude`, `include_seen`, `include_untrained`, and
-`type` for answers that are tags. All of it is bounded: rows of an answer, questions at once and
-the rows of all their answers, lengths of lists and of texts.
+Why pydantic, and what it costs: docs/experiments/reading-questions.md.
 """
 
 from __future__ import annotations
 
 import math
-import numbers
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from recsys.base.errors import InputError
 from recsys.recommend.queries.answers import Answer, Ranked
@@ -33,74 +41,292 @@ MOST_QUESTIONS = 1000  # at once
 MOST_ROWS = 50_000  # of the answers to all of them
 BLOCK = 128  # users answered together; between blocks, whoever asked may have had enough
 LONGEST_LIST, LONGEST_TEXT = 1000, 1000
-LISTS = ("liked", "liked_by", "tags", "weights", "features", "must", "must_not", "exclude")
 FLAGS = ("include_seen", "include_untrained")
-TEXTS = ("id", "item", "type")
-NAMES = {"query", "n", *LISTS, *FLAGS, *TEXTS}
 
 
-@dataclass(frozen=True)
-class Question:
-    """One record, checked; see the module for what belongs to which query."""
+def _as_whole(value: object) -> object:
+    """A table with gaps makes floats of whole numbers."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _as_text(value: object) -> object:
+    """Whole numbers are ids as well, as they are written."""
+    if type(value) is not int:
+        return value
+    if abs(value) >= 2**64:
+        raise PydanticCustomError("beyond_64_bits", "a number beyond 64 bits")
+    return str(value)
+
+
+Text = Annotated[
+    str,
+    StringConstraints(strict=True, max_length=LONGEST_TEXT),
+    BeforeValidator(_as_text),
+    WithJsonSchema({"anyOf": [{"type": "string", "maxLength": LONGEST_TEXT}, {"type": "integer"}]}),
+]
+"""A name or an id."""
+Texts = Annotated[tuple[Text, ...], Field(max_length=LONGEST_LIST)]
+Weight = Annotated[float, Field(strict=True, gt=-1e6, lt=1e6)]
+Weights = Annotated[tuple[Weight, ...], Field(max_length=LONGEST_LIST)]
+Flag = Annotated[bool, Field(strict=True)]
+Count = Annotated[int, Field(strict=True, ge=1, le=MOST), BeforeValidator(_as_whole)]
+
+
+class Question(BaseModel):
+    """What every question may have.
+
+    Parameters
+    ----------
+    n : int
+        Rows of the answer, at most.
+    must, must_not, exclude, include_seen, include_untrained
+        See `recsys.recommend.queries.filters.Filters`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     query: str
-    id: str | None = None
-    item: str | None = None
-    liked: tuple[str, ...] = ()
-    liked_by: tuple[str, ...] = ()
-    tags: tuple[str, ...] = ()
-    weights: tuple[float, ...] = ()
-    features: tuple[str, ...] = ()
-    type: str | None = None
-    n: int = 10
-    filters: Filters = field(default_factory=Filters)
+    n: Count = 10
+    must: Texts = ()
+    must_not: Texts = ()
+    exclude: Texts = ()
+    # MLflow's server makes false of a null: false has to mean what null does, the default.
+    include_seen: Flag = False
+    include_untrained: Flag = False
 
-    @staticmethod
-    def of(record: Mapping[str, Any]) -> Question:
-        """A question from plain values; None and NaN are as good as absent.
+    @cached_property
+    def filters(self) -> Filters:
+        """What the answer may consist of."""
+        return Filters(
+            self.must,
+            self.must_not,
+            self.exclude,
+            include_seen=self.include_seen,
+            include_untrained=True if self.include_untrained else None,
+        )
 
-        Raises
-        ------
-        InputError
-            If there is no such query, a name is unknown, a value is of the wrong kind or too long,
-            or n is out of range.
-        """
-        given = {name: value for name, value in record.items() if not _absent(value)}
-        if unknown := set(given) - NAMES:
-            found = f"a question with {min(map(str, unknown))!r}"
-            raise InputError(found, f"some of {', '.join(sorted(NAMES))}", "rename it")
-        query = given.get("query", "")
-        if not isinstance(query, str) or query not in QUERIES:
-            raise InputError(f"query {query!r}", f"one of {', '.join(QUERIES)}", "ask one of them")
-        lists: dict[str, Any] = {name: _as_tuple(name, given.get(name, ())) for name in LISTS}
-        if lists["weights"] and len(lists["weights"]) != len(lists["tags"]):
-            found = f"{len(lists['weights'])} weights for {len(lists['tags'])} tags"
-            raise InputError(found, "a weight for each tag, or none", "give as many")
-        chosen: dict[str, Any] = {name: lists.pop(name) for name in ("must", "must_not", "exclude")}
-        # MLflow's server makes false of a null: false has to mean what null does, the default.
-        chosen |= {name: True for name in FLAGS if _as_flag(name, given.get(name, False))}
-        lists |= {name: _as_text(name, given[name]) for name in TEXTS if name in given}
-        return Question(query, **lists, n=_as_count(given.get("n", 10)), filters=Filters(**chosen))
+    @abstractmethod
+    def answer(self, recommender: Recommender) -> Answer:
+        """The answer of a model."""
+
+
+class Recommend(Question):
+    """Items for a user; for somebody new from liked items, liked tags and features of their own."""
+
+    query: Literal["recommend"]
+    id: Text | None = None
+    liked: Texts = ()
+    tags: Texts = ()
+    features: Texts = ()
+
+    @model_validator(mode="after")
+    def _known_or_new(self) -> Self:
+        if self.id is not None and (self.liked or self.tags or self.features):
+            raise InputError(
+                f"user {self.id!r} with likes, tags or features",
+                "a known user, or what is known of a new one",
+                "give one of them",
+            )
+        return self
+
+    def answer(self, recommender: Recommender) -> Answer:
+        if self.id is not None:
+            return recommender.recommend(self.id, self.n, self.filters)
+        return recommender.recommend_for(
+            self.liked, self.n, self.filters, tags=self.tags, features=self.features
+        )
+
+
+class _AboutItem(Question):
+    """A question about an item of the catalogue; a new one by its tags and who likes it."""
+
+    id: Text | None = None
+    tags: Texts = ()
+    liked_by: Texts = ()
 
     @property
-    def needed(self) -> str:
-        """The id, where there has to be one."""
-        if self.id is None:
-            raise InputError(f"query {self.query!r} without an id", "an id", "give one")
-        return self.id
+    def _new(self) -> dict[str, Any]:
+        return {"features": self.tags, "liked_by": self.liked_by}
 
 
-Saying = Callable[[int], AbstractContextManager[None]]
-"""Makes a context for the question at a position, in which a fault is said to be that one's."""
+class Similar(_AboutItem):
+    """Items like an item."""
+
+    query: Literal["similar"]
+
+    def answer(self, recommender: Recommender) -> Answer:
+        return recommender.similar_items(self.id, self.n, self.filters, **self._new)
 
 
-def read_questions(records: Sequence[Mapping[str, Any]], saying: Saying) -> list[Question]:
+class Tag(Question):
+    """Items for tags, with weights if wanted."""
+
+    query: Literal["tag"]
+    tags: Texts = ()
+    weights: Weights = ()
+
+    @model_validator(mode="after")
+    def _as_many(self) -> Self:
+        if self.weights and len(self.weights) != len(self.tags):
+            found = f"{len(self.weights)} weights for {len(self.tags)} tags"
+            raise InputError(found, "a weight for each tag, or none", "give as many")
+        return self
+
+    def answer(self, recommender: Recommender) -> Answer:
+        weights = self.weights or (1.0,) * len(self.tags)
+        tags = dict(zip(self.tags, weights, strict=True))
+        return recommender.items_for_tag(tags, self.n, self.filters)
+
+
+class SuggestTags(_AboutItem):
+    """Tags that an item could have, of one type if wanted."""
+
+    query: Literal["suggest-tags"]
+    type: Text | None = None
+
+    def answer(self, recommender: Recommender) -> Answer:
+        return recommender.suggest_tags(
+            self.id, self.n, kind=self.type, exclude=self.exclude, **self._new
+        )
+
+
+class SimilarTags(Question):
+    """Tags like a tag, of one type if wanted."""
+
+    query: Literal["similar-tags"]
+    id: Text
+    type: Text | None = None
+
+    def answer(self, recommender: Recommender) -> Answer:
+        return recommender.similar_tags(self.id, self.n, kind=self.type, exclude=self.exclude)
+
+
+class Audience(_AboutItem):
+    """Users who are likely to like an item."""
+
+    query: Literal["audience"]
+
+    def answer(self, recommender: Recommender) -> Answer:
+        return recommender.audience(self.id, self.n, self.filters, **self._new)
+
+
+class Explain(Question):
+    """Why a user has a score for an item."""
+
+    query: Literal["explain"]
+    id: Text
+    item: Text
+
+    def answer(self, recommender: Recommender) -> Answer:
+        return as_answer(recommender.explain(self.id, self.item, self.n))
+
+
+AnyQuestion = Annotated[
+    Recommend | Similar | Tag | SuggestTags | SimilarTags | Audience | Explain,
+    Field(discriminator="query"),
+]
+_ADAPTER: TypeAdapter[Question] = TypeAdapter(AnyQuestion)
+_MODELS: tuple[type[Question], ...] = get_args(get_args(AnyQuestion)[0])
+QUERIES: dict[str, type[Question]] = {
+    get_args(model.model_fields["query"].annotation)[0]: model for model in _MODELS
+}
+NAMES = frozenset(name for model in _MODELS for name in model.model_fields)
+_LISTS = frozenset({"liked", "liked_by", "tags", "features", "must", "must_not", "exclude"})
+
+
+class Questions(BaseModel):
+    """The body of a request: questions, answered in this order."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    questions: Annotated[list[AnyQuestion], Field(max_length=MOST_QUESTIONS)]
+
+
+def read_question(record: Mapping[str, Any]) -> Question:
+    """A question from plain values; None and NaN are as good as absent.
+
+    Raises
+    ------
+    InputError
+        If there is no such query, a name is unknown or missing, a value is of the wrong kind or too
+        long, or n is out of range.
+    """
+    given = {name: _plain(value) for name, value in record.items() if not _absent(value)}
+    if unknown := given.keys() - NAMES:
+        found = f"a question with {min(map(str, unknown))!r}"
+        raise InputError(found, f"some of {', '.join(sorted(NAMES))}", "rename it")
+    try:
+        return _ADAPTER.validate_python(given)
+    except ValidationError as fault:
+        raise _as_input_error(given, fault.errors(include_url=False)[0]) from fault
+
+
+def _as_input_error(given: Mapping[str, Any], error: ErrorDetails) -> InputError:
+    """pydantic's error in one line: what was found, what was expected, what to do."""
+    if len(error["loc"]) < 2:
+        query = given.get("query", "")
+        return InputError(f"query {query!r}", f"one of {', '.join(QUERIES)}", "ask one of them")
+    name, value, kind = str(error["loc"][1]), error["input"], error["type"]
+    if kind == "missing":
+        article = "an id" if name == "id" else f"an {name}"
+        return InputError(f"query {given['query']!r} without {article}", article, "give one")
+    if kind == "too_long":
+        found = f"{len(given[name]):,} entries of {name}"
+        return InputError(found, f"at most {LONGEST_LIST:,}", "give fewer")
+    if name == "n":
+        expected = f"a whole number from 1 to {MOST}"
+        return InputError(f"n = {value!r}", expected, "ask for fewer")
+    if name in FLAGS:
+        return InputError(f"{name} = {value!r}", "true or false", "give one of them")
+    if len(error["loc"]) == 2 and (name in _LISTS or name == "weights"):
+        return InputError(f"{name} = {value!r}", "a list", "put it into square brackets")
+    if name == "weights":
+        expected = "a number between -1e6 and 1e6"
+        return InputError(f"a weight {value!r}", expected, "change it")
+    return _text_error(name, value, kind)
+
+
+def _text_error(name: str, value: Any, kind: str) -> InputError:
+    if kind == "string_too_long":
+        found = f"{name} of {len(value):,} characters"
+        return InputError(found, f"at most {LONGEST_TEXT:,}", "check what is sent")
+    if kind == "string_unicode":  # half of a pair, which JSON can write and UTF-8 cannot
+        return InputError(f"{name} = {value!r}", "text that is Unicode", "change it")
+    if kind == "beyond_64_bits":
+        return InputError(f"a number of {name} beyond 64 bits", "text", "put it into quotes")
+    return InputError(f"{name} = {value!r}", "text", "put it into quotes")
+
+
+def _absent(value: Any) -> bool:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return True
+    return type(value).__name__ in ("NAType", "NaTType")
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's arrays and scalars, which tables have, as Python's own."""
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value] if any(map(_foreign, value)) else value
+    return value.tolist() if _foreign(value) else value
+
+
+def _foreign(value: Any) -> bool:
+    return type(value).__module__ == "numpy"
+
+
+Attribution = Callable[[int], AbstractContextManager[None]]
+"""Gives a context for the question at a position, in which an error is reported as that one's."""
+
+
+def read_questions(
+    records: Sequence[Mapping[str, Any]], attribution: Attribution
+) -> list[Question]:
     """Questions of records, not more than can be answered in reasonable time.
 
     Raises
     ------
     InputError
-        As `Question.of`; if there are too many, or they ask for too many rows.
+        As `read_question`; if there are too many, or they ask for too many rows.
     """
     if len(records) > MOST_QUESTIONS:
         raise InputError(
@@ -108,8 +334,8 @@ def read_questions(records: Sequence[Mapping[str, Any]], saying: Saying) -> list
         )
     questions: list[Question] = []
     for position, record in enumerate(records):
-        with saying(position):
-            questions.append(Question.of(record))
+        with attribution(position):
+            questions.append(read_question(record))
     asked = sum(question.n for question in questions)
     if asked > MOST_ROWS:
         raise InputError(
@@ -121,112 +347,46 @@ def read_questions(records: Sequence[Mapping[str, Any]], saying: Saying) -> list
 def answer_all(
     recommender: Recommender,
     questions: Sequence[Question],
-    saying: Saying,
+    attribution: Attribution,
 ) -> list[Answer]:
-    """Answer in order; users asked for alike are answered in one block.
+    """Answer in order; users whose questions differ in the user alone are answered in one block.
 
     Parameters
     ----------
     recommender : Recommender
     questions : sequence of Question
-    saying : callable
-        See `Saying`; entered once more before each question is answered.
+    attribution : callable
+        See `Attribution`; entered once more before each question is answered.
     """
     answers: dict[int, Answer] = {}
-    for positions in _blocks(questions):
-        first = questions[positions[0]]
-        users = []
-        for position in positions:
-            with saying(position):
-                users.append(questions[position].needed)
-                recommender.users.index(users[-1])
-        with saying(positions[0]):
-            found = recommender.recommend_many(users, first.n, first.filters)
-        answers |= dict(zip(positions, found, strict=True))
+    for block in _blocks(questions):
+        for position, one in block.items():
+            with attribution(position):
+                recommender.users.index(one.id)
+        first, asked = next(iter(block.items()))
+        with attribution(first):
+            users = [question.id for question in block.values()]
+            found = recommender.recommend_many(users, asked.n, asked.filters)
+        answers |= dict(zip(block, found, strict=True))
     for position, question in enumerate(questions):
         if position not in answers:
-            with saying(position):
-                answers[position] = QUERIES[question.query](recommender, question)
+            with attribution(position):
+                answers[position] = question.answer(recommender)
     return [answers[position] for position in range(len(questions))]
 
 
-def _blocks(questions: Sequence[Question]) -> list[list[int]]:
-    """Questions for known users that differ in the user alone."""
-    alike: dict[tuple[int, Filters], list[int]] = {}
+def _blocks(questions: Sequence[Question]) -> list[dict[int, Recommend]]:
+    """Questions for known users that differ in the user alone, by their positions."""
+    found: dict[tuple[int, Filters], list[tuple[int, Recommend]]] = {}
     for position, question in enumerate(questions):
-        # One that is wrong is answered, and refused, by itself: it has to be named.
-        known = question.query == "recommend" and question.id is not None
-        if known and not (question.liked or question.tags or question.features):
-            alike.setdefault((question.n, question.filters), []).append(position)
+        if isinstance(question, Recommend) and question.id is not None:
+            found.setdefault((question.n, question.filters), []).append((position, question))
     return [
-        positions[start : start + BLOCK]
-        for positions in alike.values()
-        if len(positions) > 1
-        for start in range(0, len(positions), BLOCK)
+        dict(same[start : start + BLOCK])
+        for same in found.values()
+        if len(same) > 1
+        for start in range(0, len(same), BLOCK)
     ]
-
-
-def _recommend(recommender: Recommender, question: Question) -> Answer:
-    if question.id is not None:
-        _require_nothing_new(question)
-        return recommender.recommend(question.id, question.n, question.filters)
-    return recommender.recommend_for(
-        question.liked,
-        question.n,
-        question.filters,
-        tags=question.tags,
-        features=question.features,
-    )
-
-
-def _require_nothing_new(question: Question) -> None:
-    if question.liked or question.tags or question.features:
-        raise InputError(
-            f"user {question.id!r} with likes, tags or features",
-            "a known user, or what is known of a new one",
-            "give one of them",
-        )
-
-
-def _new(question: Question) -> dict[str, Any]:
-    return {"features": question.tags, "liked_by": question.liked_by}
-
-
-def _similar(recommender: Recommender, question: Question) -> Answer:
-    return recommender.similar_items(question.id, question.n, question.filters, **_new(question))
-
-
-def _tag(recommender: Recommender, question: Question) -> Answer:
-    weights = question.weights or (1.0,) * len(question.tags)
-    tags = dict(zip(question.tags, weights, strict=True))
-    return recommender.items_for_tag(tags, question.n, question.filters)
-
-
-def _suggest_tags(recommender: Recommender, question: Question) -> Answer:
-    return recommender.suggest_tags(
-        question.id,
-        question.n,
-        kind=question.type,
-        exclude=[str(name) for name in question.filters.exclude],
-        **_new(question),
-    )
-
-
-def _similar_tags(recommender: Recommender, question: Question) -> Answer:
-    exclude = [str(name) for name in question.filters.exclude]
-    return recommender.similar_tags(
-        question.needed, question.n, kind=question.type, exclude=exclude
-    )
-
-
-def _audience(recommender: Recommender, question: Question) -> Answer:
-    return recommender.audience(question.id, question.n, question.filters, **_new(question))
-
-
-def _explain(recommender: Recommender, question: Question) -> Answer:
-    if question.item is None:
-        raise InputError("query 'explain' without an item", "a user and an item", "give both")
-    return as_answer(recommender.explain(question.needed, question.item, question.n))
 
 
 def as_answer(explanation: Explanation) -> Answer:
@@ -235,70 +395,3 @@ def as_answer(explanation: Explanation) -> Answer:
         Ranked(part.id, part.name, part.value, f"part: {part.kind}") for part in explanation.parts
     )
     return Answer((*parts, *explanation.nearest), (f"score {explanation.score:.6g}",))
-
-
-QUERIES: dict[str, Callable[[Recommender, Question], Answer]] = {
-    "recommend": _recommend,
-    "similar": _similar,
-    "tag": _tag,
-    "suggest-tags": _suggest_tags,
-    "similar-tags": _similar_tags,
-    "audience": _audience,
-    "explain": _explain,
-}
-
-
-def _absent(value: Any) -> bool:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return True
-    return type(value).__name__ in ("NAType", "NaTType")
-
-
-def _as_tuple(name: str, value: Any) -> tuple[Any, ...]:
-    if isinstance(value, str | Mapping) or not hasattr(value, "__iter__"):
-        raise InputError(f"{name} = {value!r}", "a list", "put it into square brackets")
-    parts = list(value)
-    if len(parts) > LONGEST_LIST:
-        raise InputError(
-            f"{len(parts):,} entries of {name}", f"at most {LONGEST_LIST:,}", "give fewer"
-        )
-    return tuple(_as_weight(part) if name == "weights" else _as_text(name, part) for part in parts)
-
-
-def _as_text(name: str, value: Any) -> str:
-    """A name or an id; whole numbers are ids as well, as they are written."""
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not whole and not isinstance(value, str):
-        raise InputError(f"{name} = {value!r}", "text", "put it into quotes")
-    if whole and abs(int(value)) >= 2**64:
-        raise InputError(f"a number of {name} beyond 64 bits", "text", "put it into quotes")
-    text = str(value)
-    if len(text) > LONGEST_TEXT:
-        found = f"{name} of {len(text):,} characters"
-        raise InputError(found, f"at most {LONGEST_TEXT:,}", "check what is sent")
-    try:
-        text.encode()
-    except UnicodeEncodeError as fault:  # half of a pair, which JSON can write and UTF-8 cannot
-        raise InputError(f"{name} = {value!r}", "text that is Unicode", "mend it") from fault
-    return text
-
-
-def _as_weight(value: Any) -> float:
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not number or not abs(value) < 1e6:
-        raise InputError(f"a weight {value!r}", "a number between -1e6 and 1e6", "mend it")
-    return float(value)
-
-
-def _as_flag(name: str, value: Any) -> bool:
-    if not isinstance(value, bool) and type(value).__name__ not in ("bool", "bool_"):
-        raise InputError(f"{name} = {value!r}", "true or false", "give one of them")
-    return bool(value)
-
-
-def _as_count(value: Any) -> int:
-    # A table with gaps makes floats of whole numbers.
-    whole = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not whole or not 1 <= value <= MOST or value != int(value):
-        raise InputError(f"n = {value!r}", f"a whole number from 1 to {MOST}", "ask for fewer")
-    return int(value)

@@ -26,7 +26,7 @@ from recsys.data.idmap import IdMap
 from recsys.data.interactions import InteractionColumns, read_interactions
 from recsys.data.tables import TextFormat
 from recsys.recommend.recommender import Recommender
-from recsys.serving.http import RefusedError, _records, _saying
+from recsys.serving.http import RefusedError, _attributing, _records
 from recsys.serving.questions import MOST, answer_all, read_questions
 from recsys.tuning.space import SearchSpace
 from tests.fixtures.bundles import write_bundle
@@ -154,8 +154,8 @@ def _recommender() -> Recommender:
 def questions(data: bytes) -> None:
     """The body of a request."""
     try:
-        asked = read_questions(_records(data), _saying(LONG_AFTER))
-        answers = answer_all(_recommender(), asked, _saying(LONG_AFTER))
+        asked = read_questions(_records(data), _attributing(LONG_AFTER))
+        answers = answer_all(_recommender(), asked, _attributing(LONG_AFTER))
     except RefusedError as refusal:
         _clear(refusal.fault)
         if refusal.status >= 500:

@@ -28,7 +28,7 @@ from recsys.recommend.queries.feature_lookup import FeatureLookup
 from recsys.recommend.queries.filters import Filters
 from recsys.recommend.queries.scoring import best, inverse_lengths, products
 from recsys.recommend.recommender import Recommender
-from recsys.serving.questions import QUERIES, Question, answer_all
+from recsys.serving.questions import QUERIES, answer_all, read_question
 
 
 def world(seed: int, whole: bool = False, **sizes: int) -> Recommender:
@@ -296,7 +296,7 @@ def test_questions_as_records_answer_as_methods_do() -> None:
         {"query": "explain", "id": "u1", "item": "i1"},
     ]
     assert {record["query"] for record in records} == set(QUERIES)
-    answers = answer_all(model, [Question.of(r) for r in records], lambda _: nullcontext())
+    answers = answer_all(model, [read_question(r) for r in records], lambda _: nullcontext())
     assert ids(answers[0]) == ids(model.recommend("u1", 3))
     assert ids(answers[1]) == ids(model.recommend("u2", 3))
     expected = [
@@ -328,4 +328,4 @@ def test_questions_as_records_answer_as_methods_do() -> None:
 )
 def test_a_record_that_makes_no_sense_is_refused(record: dict[str, object]) -> None:
     with pytest.raises(InputError):
-        Question.of(record)
+        read_question(record)

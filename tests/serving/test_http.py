@@ -117,6 +117,19 @@ def test_health_and_version(served: Served) -> None:
     assert "server" not in httpx.get(f"{served.address}/health").headers
 
 
+def test_openapi_describes_questions_and_answers(served: Served) -> None:
+    described = server.openapi()
+    assert set(described["paths"]) == {"/questions", "/health", "/version"}
+    asked = described["paths"]["/questions"]["post"]
+    [body] = asked["requestBody"]["content"].values()
+    items = body["schema"]["properties"]["questions"]["items"]
+    assert {one["properties"]["query"]["const"] for one in items["oneOf"]} == set(QUERIES)
+    assert set(asked["responses"]) >= {"200", "4XX", "503"}
+    rows = described["components"]["schemas"]["AnswerRow"]["properties"]
+    answer = served.ask({"query": "recommend", "id": "ann"}).json()["answers"][0]
+    assert set(rows) == set(answer["rows"][0])
+
+
 JSON = "application/json"
 LONG = ["a"] * 1001
 WRONG: dict[str, tuple[dict[str, Any], int]] = {
