@@ -1,4 +1,4 @@
-"""Cards: rows of answers as pages show them, each with its picture or tile, and chips for tags."""
+"""Items, tags and users as pages show them: cards with pictures, links to tags and to users."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from recsys.recommend.queries.answers import Answer, Ranked
 
 @dataclass(frozen=True)
 class Card:
-    """An item.
+    """An item on a page.
 
     Parameters
     ----------
@@ -28,15 +28,15 @@ class Card:
         Of its category.
     category : str
     dots : tuple of Dot
-        Its tile.
+        The drawing that stands in for a picture.
     picture : str or None
         The address of its picture.
     score : float or None
     reason : str
     mark : str
-        What a comparison says of it: "new", "gone", "up 2", "down 1", or nothing.
+        How it differs from another list: "new", "gone", "up 2", "down 1", or "".
     lacks : bool
-        Whether it has not the tag that was asked for.
+        Whether it does not have the tag that was asked for.
     """
 
     id: str
@@ -54,15 +54,15 @@ class Card:
 
 @dataclass(frozen=True)
 class TagLink:
-    """A tag.
+    """A tag on a page, which leads to the tag's own page.
 
     Parameters
     ----------
     id, kind, value, href : str
     hint : str
-        Such as on how many items it is.
+        A short remark, such as how many items have it.
     extra : str
-        A second link.
+        A second link, such as to the same page with the tag added; "" for none.
     """
 
     id: str
@@ -75,7 +75,7 @@ class TagLink:
 
 @dataclass(frozen=True)
 class UserLink:
-    """A user.
+    """A user on a page, who leads to the user's own page.
 
     Parameters
     ----------
@@ -90,15 +90,14 @@ class UserLink:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page: what was found, what has to be said of it, or why there is nothing.
+    """A section of a page: what was found with notes about it, or why there is nothing.
 
     Parameters
     ----------
-    rows : list
-        Cards, chips or persons.
+    rows : list of Card
     notes : tuple of str
     fault : str
-        Why there is nothing.
+        Why there are no rows; "" if nothing failed.
     """
 
     rows: list[Card] = field(default_factory=list)
@@ -108,7 +107,7 @@ class Section:
 
 @dataclass(frozen=True)
 class PageContext:
-    """Where cards are made, for one version and one kind of links.
+    """What a page is made from: a model version, the links to other pages, and the pictures.
 
     Parameters
     ----------
@@ -124,7 +123,7 @@ class PageContext:
     def items(
         self, items: IntArray, href: Callable[[str], str] | None = None, hint: bool = True
     ) -> list[Card]:
-        """Cards of items of the catalogue, with their likes."""
+        """Make cards of items given by index, with their numbers of likes."""
         items = np.asarray(items, np.int64)
         ids, names = self.opened.source.ids_and_names(items)
         colours, likes = self.opened.colours, self.opened.source.likes
@@ -145,7 +144,7 @@ class PageContext:
         ]
 
     def cards(self, rows: Sequence[Ranked], href: Callable[[str], str] | None = None) -> list[Card]:
-        """Cards of an answer's rows."""
+        """Make cards of an answer's rows, with scores and reasons."""
         places = self.opened.recommender.items.indices([row.id for row in rows])
         made = self.items(places, href, hint=False)
         return [
@@ -153,21 +152,24 @@ class PageContext:
             for card, row in zip(made, rows, strict=True)
         ]
 
-    def part(self, ask: Callable[[], Answer], href: Callable[[str], str] | None = None) -> Section:
-        """The cards of a question, or what keeps it from being answered."""
+    def section(
+        self, ask: Callable[[], Answer], href: Callable[[str], str] | None = None
+    ) -> Section:
+        """Ask a question and make cards of the answer, or say why it cannot be answered."""
         try:
             found = ask()
         except RecsysError as fault:
             return Section(fault=str(fault))
         return Section(self.cards(found.rows, href), found.notes)
 
-    def persons(self, rows: Sequence[Ranked]) -> list[UserLink]:
+    def users(self, rows: Sequence[Ranked]) -> list[UserLink]:
+        """Make links to the users of an answer."""
         return [UserLink(row.id, self.links.user(row.id), tidy(row.reason, 80)) for row in rows]
 
-    def chips(
+    def tags_of(
         self, rows: Sequence[Ranked], extra: Callable[[str], str] | None = None
     ) -> list[TagLink]:
-        """TagLinks of tags that an answer names."""
+        """Make links to the tags of an answer."""
         words = self.opened.source.item_lookup
         assert words is not None
         return self.tags([words.find(row.id) for row in rows], [row.reason for row in rows], extra)
@@ -178,32 +180,32 @@ class PageContext:
         hints: Sequence[str] | None = None,
         extra: Callable[[str], str] | None = None,
     ) -> list[TagLink]:
-        """TagLinks of features of the vocabulary."""
+        """Make links to features given by their index in the vocabulary."""
         words = self.opened.source.item_lookup
         if words is None or not len(features):
             return []
         support = words.vocabulary.support
         kinds = words.vocabulary.types
-        chips = []
+        made = []
         for place, (feature, name) in enumerate(zip(features, words.names(features), strict=True)):
             hint = hints[place] if hints else f"on {counted(int(support[feature]), 'item')}"
             kind, value = feature_parts(name, str(kinds[int(feature)].as_py()))
             second = extra(name) if extra else ""
-            chips.append(
+            made.append(
                 TagLink(name, tidy(kind, 30), tidy(value, 60), self.links.tag([name]), hint, second)
             )
-        return chips
+        return made
 
 
 def mark_differences(
     before: Sequence[Card], after: Sequence[Card]
 ) -> tuple[list[Card], list[Card]]:
-    """Two lists with their differences marked.
+    """Mark the differences between two lists.
 
     Returns
     -------
     before, after : list of Card
-        What is gone is marked in the first; what is new, or stands elsewhere, in the second.
+        Items that are gone are marked in the first; new and moved ones in the second.
     """
     old = {card.id: place for place, card in enumerate(before)}
     new = {card.id for card in after}

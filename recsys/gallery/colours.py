@@ -1,4 +1,4 @@
-"""Colours: the category of every item, and which of a few hues stands for it."""
+"""Colours of items: the category of every item, and the hue that stands for it."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ OTHER = HUES
 """The grey of small categories, and of items without one."""
 
 _CATEGORY = "category"
-_AT_MOST_ONE = 1.2  # features of a type an item, in the mean, for it to be a category
-_COVERED = 0.5  # share of the described items that a category is known of
+_AT_MOST_ONE = 1.2  # mean number of features of a type on an item, for the type to be a category
+_COVERED = 0.5  # share of the items with features that must have the category
 
 
 @dataclass(frozen=True)
 class Colours:
-    """What items are coloured by.
+    """The categories that items are coloured by.
 
     Parameters
     ----------
     title : str
-        The type of features it goes by.
+        The type of features that is the category.
     names : tuple of str
         The category of each hue, most frequent first; at most `HUES`.
     hues : int32 (n_items,)
@@ -50,7 +50,7 @@ class Colours:
 
 
 def colours(bundle: Bundle) -> Colours:
-    """Colour items by the type of features that is a category, or else by their commonest tags.
+    """Colour items by the type of features that is a category, or else by their most frequent tags.
 
     A category is the type of that name, or the one that most items have one of.
     """
@@ -62,7 +62,7 @@ def colours(bundle: Bundle) -> Colours:
     types = np.array(side.vocabulary.types.to_pylist(), object)
     owners = np.repeat(np.arange(n), np.diff(side.profiles.indptr))
     kind = _category(side, types, owners)
-    title = kind or "commonest tag"
+    title = kind or "most frequent tag"
     allowed = types == kind if kind else np.ones(len(types), bool)
     counts = np.bincount(side.profiles.indices, minlength=len(types)) * allowed
     frequent = np.argsort(-counts, kind="stable")[: int((counts > 0).sum())]

@@ -1,4 +1,4 @@
-"""Two versions side by side: their figures, how far their lists differ, and any answer of both."""
+"""The page that compares two versions: metrics, how far their lists differ, and single answers."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from recsys.recommend.queries.filters import Filters
 from recsys.recommend.recommender import Recommender
 
 LISTED = 10
-_USERS = 150  # whose lists are compared: a page is no report, and should not wait for one
+_USERS = 150  # whose lists are compared; more would keep the page waiting
 _KEPT = 8
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the table: both values as text, and which is the larger, if that can be told.
+    """One row of the table: both values as text, and which is significantly larger.
 
     Parameters
     ----------
     name, a, b : str
     better : {"a", "b", ""}
-        Only where the intervals do not meet.
+        Only if the intervals do not overlap.
     """
 
     name: str
@@ -61,6 +61,8 @@ class Column:
 
 @dataclass(frozen=True)
 class Comparison:
+    """Both versions' answers about one item, user or tag."""
+
     kind: str
     subject: str
     title: str
@@ -71,7 +73,7 @@ class Comparison:
 
 
 class ListDifferences:
-    """How far lists of two bundles differ, each pair once."""
+    """How far the lists of two bundles differ, computed once for each pair."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -92,7 +94,7 @@ class ListDifferences:
 
 
 def figures(a: OpenedModel, b: OpenedModel) -> list[Figure]:
-    """What both were measured at, each on its own night's holdout."""
+    """Compare metrics; each version was measured on the holdout of its own run."""
     of_a, of_b = (dict(side.recommender.manifest.get("metrics", {})) for side in (a, b))
     rows = [
         Figure(
@@ -130,7 +132,7 @@ def _better(a: dict[str, Any], b: dict[str, Any], name: str) -> str:
 
 
 def compare(a: PageContext, b: PageContext, kind: str, subject: str) -> Comparison:
-    """Both versions' answers about an item, a user or a tag, differences marked.
+    """Ask both versions about an item, a user or a tag, and mark the differences.
 
     Parameters
     ----------
@@ -160,7 +162,7 @@ def _column(context: PageContext, kind: str, subject: str) -> Column:
     try:
         found = _questions(model)[kind](subject)
         chips = (
-            context.chips(model.suggest_tags(subject, 8))
+            context.tags_of(model.suggest_tags(subject, 8))
             if kind == "item" and _knows(context)
             else []
         )

@@ -1,4 +1,4 @@
-"""An item: its tags and those it could have, what is similar, who would like it; also as if new."""
+"""The page of an item: tags and suggested tags, similar items, and users who would like it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ LISTED, SUGGESTED, PEOPLE = 12, 12, 10
 _CHANGED = 8
 
 Described = dict[str, Any]
-"""What a question is told of the item: its id, or its tags alone."""
+"""How a query describes the item: by its id, or by its tags alone."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """What one more tag would do to an item that is known by its tags alone.
+    """The effect of one more tag on an item that is described by its tags alone.
 
     Parameters
     ----------
@@ -50,6 +50,8 @@ class Change:
 
 @dataclass(frozen=True)
 class ItemPage:
+    """What the page of an item shows."""
+
     card: Card
     full_name: str
     likes: int
@@ -73,7 +75,7 @@ class ItemPage:
 def item_page(
     context: PageContext, item: str, new: bool = False, every: bool = False, add: str | None = None
 ) -> ItemPage:
-    """Everything about one item.
+    """Collect what the page of an item shows.
 
     Parameters
     ----------
@@ -81,11 +83,11 @@ def item_page(
     item : str
         An id.
     new : bool
-        From its tags alone, as if nobody had liked it.
+        Describe it by its tags alone, as if nobody had liked it.
     every : bool
-        With items in the list that are known by tags alone.
+        List items that are known by their tags alone as well.
     add : str or None
-        A tag whose addition is tried.
+        A tag to try on the item.
 
     Raises
     ------
@@ -100,12 +102,14 @@ def item_page(
     change = _change(context, item, tags, add, every) if add is not None else None
     new = new or change is not None
     filters = Filters(exclude=[item] if new else [], include_untrained=None if every else False)
-    said: Described = {"features": tags} if new else {"item": item}
-    suggested, suggested_fault = _suggested(context, item, said, every)
-    audience, audience_fault = _audience(context, said)
+    described: Described = {"features": tags} if new else {"item": item}
+    suggested, suggested_fault = _suggested(context, item, described, every)
+    audience, audience_fault = _audience(context, described)
     if new:
-        audience = _truly(context, index, audience)
-    similar = context.part(lambda: recommender.similar_items(n=LISTED, filters=filters, **said))
+        audience = _mark_likers(context, index, audience)
+    similar = context.section(
+        lambda: recommender.similar_items(n=LISTED, filters=filters, **described)
+    )
     side = bundle.item_features
     return ItemPage(
         card=context.items(np.array([index]))[0],
@@ -130,29 +134,29 @@ def item_page(
 
 
 def _suggested(
-    context: PageContext, item: str, said: Described, every: bool
+    context: PageContext, item: str, described: Described, every: bool
 ) -> tuple[list[TagLink], str]:
-    """Tags, each with a link that tries it; or why there are none."""
+    """Suggested tags, each with a link that tries it; or why there are none."""
     try:
-        found = context.opened.recommender.suggest_tags(n=SUGGESTED, **said)
+        found = context.opened.recommender.suggest_tags(n=SUGGESTED, **described)
     except RecsysError as fault:
         return [], str(fault)
-    return context.chips(found, lambda tag: context.links.item(item, add=tag, every=every)), ""
+    return context.tags_of(found, lambda tag: context.links.item(item, add=tag, every=every)), ""
 
 
-def _audience(context: PageContext, said: Described) -> tuple[list[UserLink], str]:
+def _audience(context: PageContext, described: Described) -> tuple[list[UserLink], str]:
     try:
-        return context.persons(context.opened.recommender.audience(n=PEOPLE, **said).rows), ""
+        return context.users(context.opened.recommender.audience(n=PEOPLE, **described).rows), ""
     except RecsysError as fault:
         return [], str(fault)
 
 
-def _truly(context: PageContext, index: int, audience: list[UserLink]) -> list[UserLink]:
-    """Those marked who do like the item: as if it were new, they are not left out."""
+def _mark_likers(context: PageContext, index: int, audience: list[UserLink]) -> list[UserLink]:
+    """Mark the users who like the item; they are in the list if the item is taken for new."""
     users = context.opened.recommender.users
     likers = set(context.opened.source.likers_of(index).tolist())
     return [
-        replace(person, mark="true") if users.index(person.id) in likers else person
+        replace(person, mark="likes it") if users.index(person.id) in likers else person
         for person in audience
     ]
 
@@ -174,7 +178,7 @@ def _change(context: PageContext, item: str, tags: list[str], add: str, every: b
             found = recommender.similar_items(n=_CHANGED, filters=filters, features=features)
             lists.append(context.cards(found.rows))
             audience = recommender.audience(n=4 * PEOPLE, features=features)
-            people.append(context.persons(audience.rows))
+            people.append(context.users(audience.rows))
     except RecsysError as fault:
         return Change(chip, without, fault=str(fault))
     before, after = mark_differences(*lists)

@@ -28,21 +28,21 @@ def serve(model: str, config: Config, host: str, port: int) -> None:
         `tracking` says where the registry is and where people open MLflow.
     host : str
     port : int
-        0 for any that is free.
+        0 for any free one.
 
     Raises
     ------
     NotFoundError, RegistryError
         If there is no champion, or the registry does not answer.
     ConfigError
-        If the address is taken or not ours.
+        If the address is in use, or not of this machine.
     """
     listening = _listen(host, port)
     try:
         site = gallery(model, config, host)
         opened = site.models.champion()
         opened.warm()
-        # The map takes longest; whoever looks at it first should not have to begin it.
+        # Computing the map takes longest, so it starts before somebody opens the page.
         threading.Thread(target=site.maps.prepare, args=(opened,), daemon=True).start()
         name = f"[{host}]" if ":" in host else host
         version = f", version {opened.number}" if opened.number else ""
@@ -63,7 +63,7 @@ def serve(model: str, config: Config, host: str, port: int) -> None:
 
 
 def gallery(model: str, config: Config, host: str) -> Site:
-    """The site, as a configuration wants it."""
+    """Make the site as configured."""
     hosts = (*LOOPBACK[:2], "[::1]") if host in LOOPBACK else None
     folder = Path(config.gallery.folder)
     models = OpenedModels(model, config.tracking.uri)
@@ -76,7 +76,7 @@ def _listen(host: str, port: int) -> socket.socket:
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         found.bind((host, port))
-        # From now on who asks is kept waiting, not refused, while the first page is prepared.
+        # From now on requests wait, instead of being refused, while the first page is prepared.
         found.listen(128)
     except OSError as fault:
         found.close()

@@ -1,8 +1,9 @@
-"""The layout: items and tags as points, near where the model holds them alike; kept by bundle.
+"""The layout of the map: items and tags as points, close together where they are similar.
 
 Up to 5,000 items, evenly spread from the most liked to the least, are laid out by t-SNE [1]_ over
-directions of vectors. Everything else, tags too, goes to the mean of the few laid-out items it is
-most like, weighted by likeness. That keeps 25,000 items a matter of half a minute on one core.
+the directions of their vectors. Every other item, and every tag, is put at the mean of the few
+laid-out items most similar to it, weighted by similarity. So 25,000 items take half a minute on one
+core.
 
 References
 ----------
@@ -23,12 +24,12 @@ from recsys.base.arrays import Float32Array, Int32Array
 from recsys.recommend.queries.view import BundleView
 
 MOST_ITEMS = 25_000
-"""The most liked ones are on the map; more points are not seen apart."""
+"""The map shows the most liked items; more points cannot be told apart."""
 
 MOST_TAGS = 300
 LAID_OUT = 5_000
 _NEIGHBOURS = 5
-_FEWEST = 8  # points that a layout can be learned from
+_FEWEST = 8  # points that t-SNE is used for
 _BLOCK = 2_000
 _SCHEMA = 1
 
@@ -54,7 +55,14 @@ class Layout:
 
 
 def lay_out(source: BundleView, seed: int = 0) -> Layout:
-    """Project a model's trained items and its commonest tags."""
+    """Lay out a model's trained items and its most frequent tags.
+
+    Parameters
+    ----------
+    source : BundleView
+    seed : int
+        Of t-SNE.
+    """
     inverse = source.inverse_lengths[: source.bundle.trained]
     directed = np.flatnonzero(inverse > 0)
     order = np.argsort(-source.likes[directed], kind="stable")[:MOST_ITEMS]
@@ -84,7 +92,7 @@ def lay_out(source: BundleView, seed: int = 0) -> Layout:
 
 
 def _tags(source: BundleView) -> tuple[Int32Array, Float32Array]:
-    """The commonest tags that have a direction, and their directions."""
+    """The most frequent tags with a nonzero vector, and the directions of the vectors."""
     side = source.bundle.item_features
     if side is None:
         d = source.vectors.shape[1]
@@ -98,7 +106,7 @@ def _tags(source: BundleView) -> tuple[Int32Array, Float32Array]:
 
 
 def _tsne(directions: Float32Array, seed: int) -> Float32Array:
-    # It takes seconds to import, and is needed once a bundle.
+    # Importing it takes seconds; it is needed once for each bundle.
     from sklearn.manifold import TSNE
 
     layout = TSNE(
@@ -115,7 +123,7 @@ def _tsne(directions: Float32Array, seed: int) -> Float32Array:
 def _placed(
     directions: Float32Array, laid_directions: Float32Array, laid: Float32Array
 ) -> Float32Array:
-    """The mean of the points of the few most alike, weighted by the cube of their cosines."""
+    """For each direction the mean of its nearest laid-out points, weighted by cosine cubed."""
     k = min(_NEIGHBOURS, len(laid))
     points = np.zeros((len(directions), 2), np.float32)
     if not k:
@@ -130,7 +138,7 @@ def _placed(
 
 
 class Layouts:
-    """The layouts of bundles, each laid out once in a thread of its own and kept in a folder.
+    """The layouts of bundles, each computed once in a thread of its own and kept in a folder.
 
     Parameters
     ----------
@@ -144,7 +152,7 @@ class Layouts:
         self._under_way: dict[str, threading.Thread] = {}
 
     def get(self, digest: str, source: BundleView) -> Layout | None:
-        """The layout of a bundle; None while it is being laid out, which this begins."""
+        """The layout of a bundle; None while it is being computed, which this starts."""
         with self._lock:
             if digest in self._known:
                 return self._known[digest]
@@ -158,7 +166,7 @@ class Layouts:
             return None
 
     def wait(self, digest: str, source: BundleView) -> Layout:
-        """The same, laid out first if it has to be."""
+        """The layout of a bundle, computed first if necessary."""
         while (layout := self.get(digest, source)) is None:
             self._under_way[digest].join()
         return layout
@@ -174,7 +182,7 @@ class Layouts:
 
 
 def _write(path: Path, layout: Layout) -> None:
-    """Whole or not there; a folder that cannot be written costs the next start its cache only."""
+    """Write a layout atomically; if that fails, the next start computes it again."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, scratch = tempfile.mkstemp(dir=path.parent)
@@ -186,11 +194,11 @@ def _write(path: Path, layout: Layout) -> None:
 
 
 def _read(path: Path, source: BundleView) -> Layout | None:
-    """A layout that was kept; None if it is not there, damaged or not of these items."""
+    """Read a layout; None if it is missing, damaged, or about other items."""
     try:
         with np.load(path, allow_pickle=False) as kept:
             layout = Layout(kept["items"], kept["points"], kept["tags"], kept["tag_points"])
-    except Exception:  # a damaged archive fails in many ways, and is made again whichever
+    except Exception:  # a damaged archive fails in many ways; all mean that it is computed again
         return None
     fits = layout.items.max(initial=-1) < len(source.bundle.items)
     return layout if fits and len(layout.points) == len(layout.items) else None

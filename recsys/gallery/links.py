@@ -1,4 +1,4 @@
-"""Links: the link of every page, for one version of the model; a link says all of a page."""
+"""Links to the pages; a page depends on nothing but its address."""
 
 from __future__ import annotations
 
@@ -11,26 +11,28 @@ Pair = tuple[str, object]
 
 @dataclass(frozen=True)
 class Links:
-    """Links that stay with a version.
+    """Links to pages about one version of the model.
 
     Parameters
     ----------
     version : str or None
-        The number in every link; None for links that follow the champion.
+        The number of the version; None for the champion, whichever that is at the time.
     """
 
     version: str | None = None
 
     def home(self) -> str:
+        """Link to the front page."""
         return self._to("/")
 
     def find(self, query: str = "") -> str:
+        """Link to what is found for a text."""
         return self._to("/find", [("q", query)] if query else [])
 
     def item(
         self, item: str, *, new: bool = False, every: bool = False, add: str | None = None
     ) -> str:
-        """An item; as if it were new; with untrained items in its lists; with one more tag."""
+        """Link to an item: as if new, with untrained items in its lists, with one more tag."""
         pairs: list[Pair] = [("id", item)]
         pairs += [("new", 1)] if new else []
         pairs += [("all", 1)] if every else []
@@ -38,30 +40,36 @@ class Links:
         return self._to("/item", pairs)
 
     def tag(self, plus: Iterable[str], minus: Iterable[str] = (), *, every: bool = False) -> str:
+        """Link to items for tags, those in `minus` subtracted; `every` with untrained items."""
         pairs: list[Pair] = [("plus", tag) for tag in plus]
         pairs += [("minus", tag) for tag in minus]
         pairs += [("all", 1)] if every else []
         return self._to("/tag", pairs)
 
     def user(self, user: str) -> str:
+        """Link to a user."""
         return self._to("/user", [("id", user)])
 
     def new(self, likes: Iterable[str] = ()) -> str:
+        """Link to the page of a new user with some likes."""
         return self._to("/new", [("like", item) for item in likes])
 
     def compare(self, a: str = "", b: str = "", **subject: str) -> str:
-        """Two versions, and the `item`, `user` or `tag` they are asked about."""
+        """Link to a comparison of two versions, in general or for one `item`, `user` or `tag`."""
         pairs: list[Pair] = [("a", a)] if a else []
         pairs += [("b", b)] if b else []
         return _joined("/compare", [*pairs, *subject.items()])
 
     def map(self, search: str = "") -> str:
+        """Link to the map, with matching names highlighted."""
         return self._to("/map", [("q", search)] if search else [])
 
     def run(self) -> str:
+        """Link to the training run of the version."""
         return self._to("/run")
 
     def picture(self, item: str) -> str:
+        """Link to an item's picture as this server passes it on."""
         return self._to("/picture", [("id", item)])
 
     def _to(self, path: str, pairs: Iterable[Pair] = ()) -> str:

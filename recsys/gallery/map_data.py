@@ -1,4 +1,4 @@
-"""The maps: a layout as the map's page wants it, one JSON text a version, made once."""
+"""The data of the map page: a layout as compressed JSON, made once for each version."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from recsys.gallery.opened_models import OpenedModel
 
 _KEPT = 3
 _GRID = 10_000
-"""Points are whole numbers up to this: finer than any screen, and half the text."""
+"""Coordinates are whole numbers up to this: finer than any screen, and half the text."""
 
 _NAME = 90  # letters
 
 
 class MapData:
-    """The maps of versions.
+    """The map data of versions.
 
     Parameters
     ----------
@@ -36,16 +36,16 @@ class MapData:
         self._known: OrderedDict[str, bytes] = OrderedDict()
 
     def begin(self, opened: OpenedModel) -> bool:
-        """Whether the map is there; if not, it is being made from now on."""
+        """Start computing the map of a version if that is not done yet; whether it is done."""
         return self._layouts.get(opened.digest, opened.source) is not None
 
     def prepare(self, opened: OpenedModel) -> None:
-        """Make the map and its text, before somebody asks for them."""
+        """Compute the map of a version and its JSON."""
         self._layouts.wait(opened.digest, opened.source)
         self.compressed(opened)
 
     def compressed(self, opened: OpenedModel) -> bytes | None:
-        """The map as gzipped JSON (see :func:`as_dict`); None while it is being made."""
+        """The map as gzipped JSON (see :func:`as_dict`); None while it is being computed."""
         layout = self._layouts.get(opened.digest, opened.source)
         if layout is None:
             return None
@@ -61,9 +61,10 @@ class MapData:
 
 
 def as_dict(opened: OpenedModel, layout: Layout) -> dict[str, object]:
-    """Items (`id`, `name`, place `x` and `y`, hue `h`, likes `n`) as columns, and tags.
+    """The map as columns: items with `id`, `name`, position `x` and `y`, hue `h`, likes `n`; tags.
 
-    Most liked items first, tags on most items first; places are whole numbers from 0 to 10,000.
+    Items are sorted by likes, tags by their number of items; positions are whole numbers from 0 to
+    10,000.
     """
     source, colours = opened.source, opened.colours
     ids, names = source.ids_and_names(layout.items)
@@ -81,7 +82,7 @@ def as_dict(opened: OpenedModel, layout: Layout) -> dict[str, object]:
     return {
         "items": {
             "id": ids,
-            # Where the name is the id, saying it once is enough.
+            # An empty name means that it is the id.
             "name": ["" if label == own else label for label, own in zip(labels, ids, strict=True)],
             "x": _grid(layout.points[:, 0]),
             "y": _grid(layout.points[:, 1]),

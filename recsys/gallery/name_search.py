@@ -1,4 +1,4 @@
-"""Finding: items, tags and users whose names hold what somebody is typing."""
+"""Search for items, tags and users by parts of their names."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from recsys.recommend.queries.view import BundleView
 
 KINDS = ("item", "tag", "user")
 LONGEST_QUERY = 200
-_LOOKED_INTO = 200  # letters of a name; more are not typed either
+_LOOKED_INTO = 200  # characters of a name; queries are not longer either
 _SEPARATORS = (" ", "-", "_", ":", "/", ".", "(")
 
 
 @dataclass(frozen=True)
 class Hit:
-    """Something that was found.
+    """An item, tag or user that was found.
 
     Parameters
     ----------
@@ -42,16 +42,16 @@ class Hit:
 
 @dataclass(frozen=True)
 class SearchableNames:
-    """The names of one kind, lower case, ready to be searched.
+    """The names of all items, tags or users, in lower case.
 
     Parameters
     ----------
     texts : tuple of pyarrow string arrays (n,)
-        What is searched: ids, names.
+        The texts that are searched: ids, names.
     weights : int64 (n,)
-        What goes first among equals.
+        Among equal matches those of larger weight come first.
     named : function
-        From indices to ids and names.
+        Translates indices to ids and names.
     """
 
     texts: tuple[pa.Array, ...]
@@ -60,9 +60,9 @@ class SearchableNames:
 
 
 class NameSearch:
-    """Finds by parts of names; exact names first, then beginnings, beginnings of words, the rest.
+    """Finds names: equal ones first, then prefixes, prefixes of words, and other parts.
 
-    Among equals, those with more likes (tags on more items) go first.
+    Among equal matches, those with more likes (for tags: on more items) come first.
     """
 
     def __init__(self, source: BundleView) -> None:
@@ -72,12 +72,12 @@ class NameSearch:
             self._kinds["tag"] = tags
 
     def find(self, query: str, n: int = 6, kinds: Sequence[str] = KINDS) -> dict[str, list[Hit]]:
-        """At most n of each kind.
+        """Find at most n of each kind.
 
         Parameters
         ----------
         query : str
-            Every word of it has to be there; only the first 200 letters count.
+            Every word of it must occur; only the first 200 characters count.
         n : int
         kinds : sequence of {"item", "tag", "user"}
 
@@ -94,7 +94,7 @@ class NameSearch:
         return found
 
     def near(self, query: str) -> list[str]:
-        """Names that are spelled alike, of items, tags and users."""
+        """Names of items, tags and users that are spelled similarly."""
         bundle, said = self._bundle, query[:LONGEST_QUERY]
         ids = [bundle.items.ids, bundle.users.ids]
         if bundle.item_features is not None:
@@ -108,7 +108,7 @@ class NameSearch:
             np.maximum(scores, _scores(texts, query), out=scores)
         found = np.flatnonzero(scores)
         if len(found) > n:
-            # Of what may be among the first n, all; sorting the whole catalogue takes longer.
+            # Only those that may be among the first n are sorted; sorting all takes longer.
             ranks = np.sort(scores[found])[::-1]
             found = found[scores[found] >= ranks[n - 1]]
         order = np.lexsort((found, -searched.weights[found], -scores[found]))[:n]
@@ -119,7 +119,7 @@ class NameSearch:
 
 
 def _scores(texts: pa.Array, query: str) -> NDArray[np.int8]:
-    """4 for the very name, 3 for its beginning, 2 for that of a word, 1 for any part: (n,)."""
+    """int8 (n,): 4 for an equal name, 3 for a prefix, 2 for the prefix of a word, 1 for a part."""
     held = np.ones(len(texts), bool)
     for word in query.split():
         held &= _mask(pc.match_substring(texts, word))
@@ -140,7 +140,7 @@ def _mask(found: pa.Array) -> BoolArray:
 
 
 def lowered(texts: pa.Array) -> pa.Array:
-    """Names as they are compared: their beginnings, compatible letters, lower case."""
+    """Prepare names for comparison: their first 200 characters, NFKC, in lower case."""
     cut = pc.utf8_slice_codeunits(texts.cast(pa.string()), 0, _LOOKED_INTO)
     return pc.utf8_lower(pc.utf8_normalize(cut, "NFKC"))
 

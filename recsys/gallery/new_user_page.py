@@ -1,4 +1,4 @@
-"""Somebody new: items are clicked, recommendations follow; the address holds all that is known."""
+"""The page of a new user, who chooses items and gets recommendations."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from recsys.gallery.formatting import counted
 
 MOST_LIKES = 100
 RECOMMENDED, OFFERED = 12, 24
-_POOL = 240  # of the most liked, every tenth is offered: what everybody likes says little
+_POOL = (
+    240  # every tenth of so many popular items is offered; the most popular say little of a user
+)
 
 
 @dataclass(frozen=True)
 class NewUserPage:
-    """Links of cards in `recommended` and `offered` like them; those in `liked` take them back."""
+    """What the page shows; cards in `liked` remove an item, the others add one."""
 
     liked: list[Card]
     notes: tuple[str, ...]
@@ -29,9 +31,9 @@ class NewUserPage:
 
 
 def new_user_page(context: PageContext, likes: list[str]) -> NewUserPage:
-    """Recommendations for somebody who likes some items; items to begin with.
+    """Collect recommendations for a new user who likes some items, and items to choose from.
 
-    Unknown ones are left out, which the notes say.
+    Unknown items are left out; a note says so.
 
     Raises
     ------
@@ -40,7 +42,7 @@ def new_user_page(context: PageContext, likes: list[str]) -> NewUserPage:
     """
     distinct = [item for item in dict.fromkeys(likes) if item]
     if len(distinct) > MOST_LIKES:
-        raise InputError(counted(len(distinct), "like"), f"at most {MOST_LIKES}", "take some away")
+        raise InputError(counted(len(distinct), "like"), f"at most {MOST_LIKES}", "remove some")
     recommender, source, links = context.opened.recommender, context.opened.source, context.links
     known = [item for item in distinct if item in recommender.items]
     unknown = [item for item in distinct if item not in recommender.items]
@@ -55,7 +57,7 @@ def new_user_page(context: PageContext, likes: list[str]) -> NewUserPage:
     places = recommender.items.indices(known)
     recommended = Section()
     if known:
-        recommended = context.part(lambda: recommender.recommend_for(known, RECOMMENDED), more)
+        recommended = context.section(lambda: recommender.recommend_for(known, RECOMMENDED), more)
     shown = {card.id for card in recommended.rows} | set(known)
     popular = np.argsort(-source.likes, kind="stable")[:_POOL]
     offered = [
@@ -73,7 +75,7 @@ def new_user_page(context: PageContext, likes: list[str]) -> NewUserPage:
 
 
 def spread(items: np.ndarray, n: int) -> np.ndarray:
-    """So many of a list, evenly spread over it."""
+    """Choose n items evenly spread over a list."""
     if len(items) <= n:
         return items
     return items[np.linspace(0, len(items) - 1, n).astype(int)]

@@ -1,4 +1,4 @@
-"""The models: the champion, and any other version, opened when somebody looks at it."""
+"""Model versions that are open at the moment: the champion, and others as pages ask for them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _KEPT = 3  # versions that stay open beside the champion
 
 @dataclass(frozen=True)
 class OpenedModel:
-    """A version that can be looked at, with what pages derive from it.
+    """An open version, with what pages derive from it.
 
     Parameters
     ----------
@@ -41,26 +41,31 @@ class OpenedModel:
 
     @property
     def source(self) -> BundleView:
+        """The bundle with its derived arrays."""
         return self.recommender.view
 
     @cached_property
     def digest(self) -> str:
+        """The digest of the bundle, which identifies its map."""
         return bundle_digest(self.recommender.manifest)
 
     @cached_property
     def name_search(self) -> NameSearch:
+        """The search for names."""
         return NameSearch(self.source)
 
     @cached_property
     def colours(self) -> Colours:
+        """The colours of items."""
         return colours(self.recommender.bundle)
 
     @cached_property
     def placeholders(self) -> Placeholders:
+        """The drawings for items without a picture."""
         return Placeholders(self.source)
 
     def warm(self) -> None:
-        """Derive what the first page would wait for."""
+        """Compute what the first page would otherwise wait for."""
         source = self.source
         _ = source.inverse_lengths, source.inverse_feature_lengths, source.likes
         _ = source.bundle.items.index(source.bundle.items.id(0)) if len(source.bundle.items) else 0
@@ -70,7 +75,7 @@ class OpenedModel:
 
 
 class OpenedModels:
-    """Versions of one registered model, or one bundle in a folder.
+    """The versions of one registered model, or one bundle in a folder.
 
     Parameters
     ----------
@@ -98,11 +103,11 @@ class OpenedModels:
 
     @property
     def title(self) -> str:
-        """What the model is called."""
+        """The name of the model, or of the bundle's folder."""
         return self.model if self.registry else Path(self.model).resolve().name
 
     def champion(self) -> OpenedModel:
-        """The champion as it is now; the bundle, where there is but one.
+        """Return the current champion, or the bundle of the folder.
 
         Raises
         ------
@@ -122,7 +127,7 @@ class OpenedModels:
             return self._first
 
     def open(self, version: str | None) -> OpenedModel:
-        """A version by its number; the champion where none is given.
+        """Open a version by its number; the champion if none is given.
 
         Raises
         ------
@@ -155,7 +160,7 @@ class OpenedModels:
         return opened
 
     def versions(self) -> list[tuple[Version, tuple[str, ...]]]:
-        """All versions with their aliases, newest first; none for a folder.
+        """List all versions with their aliases, newest first; none for a folder.
 
         Raises
         ------

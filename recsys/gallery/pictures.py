@@ -1,4 +1,4 @@
-"""Pictures: where the thumbnail of an item is, if anywhere, and which hosts a page may ask."""
+"""Pictures of items: their addresses, and the hosts that pages may load them from."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _MOST_HOSTS = 20
 
 @dataclass(frozen=True)
 class Pictures:
-    """The picture of every item; none by default, which makes every item a tile.
+    """Where the pictures of items are; by default no item has one and all get a drawing.
 
     Parameters
     ----------
     template : str or None
         A URL with {id} in it.
     urls : mapping of str to str
-        URLs by item id; they go before the template.
+        URLs by item id; they take precedence over the template.
     sketchfab : Sketchfab or None
         Asks Sketchfab, for items that have no picture otherwise.
     """
@@ -38,7 +38,7 @@ class Pictures:
     sketchfab: Sketchfab | None = None
 
     def of(self, item: str, links: Links) -> str | None:
-        """The address of an item's picture; None for a tile."""
+        """The address of an item's picture; None if it has none and gets a drawing."""
         if item in self.urls:
             return self.urls[item]
         if self.template is not None:
@@ -49,13 +49,13 @@ class Pictures:
 
     @property
     def origins(self) -> list[str]:
-        """Scheme and host of everything that pages may load from elsewhere."""
+        """Scheme and host of everything that pages load from other servers."""
         templates = [] if self.template is None else [self.template]
         return sorted({_origin(url) for url in [*templates, *self.urls.values()] if _is_web(url)})
 
 
 def pictures(config: Config) -> Pictures:
-    """The pictures that a configuration names.
+    """Find the pictures as configured.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def pictures(config: Config) -> Pictures:
 
 
 def _of_table(config: Config) -> dict[str, str]:
-    """URLs by item from a column of the item table; what is no web address is left out."""
+    """Read URLs by item from a column of the item table; what is no web address is left out."""
     options, data = config.gallery, config.data
     assert options.table is not None
     if not options.column:
@@ -104,14 +104,14 @@ def _of_table(config: Config) -> dict[str, str]:
     if len(hosts) > _MOST_HOSTS:
         raise InputError(
             f"{options.table} has pictures on {len(hosts):,} hosts",
-            f"at most {_MOST_HOSTS}, all of which a page names",
+            f"at most {_MOST_HOSTS}, because every page names them all",
             "serve the pictures from fewer places",
         )
     return found
 
 
 def _is_web(url: str) -> bool:
-    """Whether it is a plain web address; nothing that ends a header's word is in its host."""
+    """Whether it is a web address whose host can stand in a header."""
     try:
         parts = urlsplit(url)
         _ = parts.port

@@ -1,7 +1,7 @@
-"""Placeholders: a small drawing for an item without a picture, of dots as large as its vector says.
+"""Drawings for items without a picture: dots whose sizes come from the item's vector.
 
-The vector's direction is turned into the sizes of a few dots by one fixed projection, so items
-that the model holds alike have tiles that look alike.
+One fixed projection turns the direction of the vector into the sizes of 24 dots, so drawings of
+similar items look similar.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SMALLEST, _LARGEST = 1.2, 8.4
 
 @dataclass(frozen=True)
 class Dot:
-    """A circle in a tile of 120 by 80."""
+    """A circle in a drawing of 120 by 80."""
 
     x: int
     y: int
@@ -31,7 +31,7 @@ class Dot:
 
 @dataclass(frozen=True)
 class Placeholders:
-    """The tiles of one model's items.
+    """The drawings of one model's items.
 
     Parameters
     ----------
@@ -42,13 +42,13 @@ class Placeholders:
 
     @cached_property
     def _projection(self) -> Float32Array:
-        """Orthonormal where there are components enough: float32 (d, 24)."""
+        """float32 (d, 24), orthonormal columns if d is at least 24."""
         d = self.source.vectors.shape[1]
         drawn = np.random.default_rng(0).normal(size=(max(d, COLUMNS * ROWS), COLUMNS * ROWS))
         return np.linalg.qr(drawn)[0][:d].astype(np.float32)
 
     def dots(self, items: IntArray) -> list[tuple[Dot, ...]]:
-        """The dots of items' tiles; none for an item without a direction."""
+        """The dots of items' drawings; none for an item whose vector is zero."""
         items = np.asarray(items, np.int64)
         directions = self.source.vectors[items] * self.source.inverse_lengths[items][:, None]
         turned = directions @ self._projection

@@ -1,4 +1,4 @@
-"""The run behind a version: its data, its figures beside the baselines, its learning curve."""
+"""The page of a training run: its data, metrics beside those of baselines, and learning curves."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Chart:
     lines : tuple of Line
         The winner's last.
     across, up : tuple of (float, str)
-        Where ticks are, and what they say.
+        Positions of the ticks, and their labels.
     best : tuple of (int, float)
         Epochs and precision of the winner's best.
     """
@@ -72,6 +72,8 @@ class Chart:
 
 @dataclass(frozen=True)
 class RunPage:
+    """What the page of a run shows."""
+
     counts: list[tuple[str, str]]
     configuration: list[tuple[str, str]]
     made: str
@@ -91,7 +93,7 @@ class RunPage:
 def run_page(
     opened: OpenedModel, version: Version | None, study: StudyRun | None, mlflow: str
 ) -> RunPage:
-    """What is known of how a version came to be.
+    """Collect what is known of the run that made a version.
 
     Parameters
     ----------
@@ -190,7 +192,7 @@ def _bars(measured: Mapping[str, Any]) -> list[Bar]:
 
 
 def _chart(study: StudyRun) -> Chart | None:
-    """All curves on a logarithmic axis of epochs, the winner's in front."""
+    """Draw all curves over a logarithmic axis of epochs, the winner's in front."""
     curves = [curve for curve in study.curves if curve.points]
     if not curves:
         return None
@@ -223,7 +225,7 @@ def _chart(study: StudyRun) -> Chart | None:
 
 
 def _step(top: float) -> float:
-    """A round distance of ticks, of which three to seven fit."""
+    """A round distance between ticks, of which three to seven fit."""
     raw = top / 5
     size = 10 ** math.floor(math.log10(raw))
     return float(next(size * factor for factor in (1, 2, 5, 10) if size * factor >= raw))

@@ -1,4 +1,4 @@
-"""The site: an address, the page it stands for, and what a browser may do with it."""
+"""The web application: addresses, the pages they stand for, errors, and security headers."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ from recsys.gallery.user_page import user_page
 from recsys.tracking.studies import StudyRun, read_study
 
 HERE = Path(__file__).parent
-LONGEST = 200_000  # letters of an address; an id of 10,000 strange letters is well below
+LONGEST = 200_000  # characters of an address; an escaped id of 10,000 is far below
 _SHOWN = 12
 _STATUS = ((NotFoundError, 404), (InputError, 400), (ConfigError, 400), (RegistryError, 503))
 _TITLES = {
     400: "This cannot be shown",
-    404: "Not here",
-    405: "Not done that way",
-    414: "Too long an address",
+    404: "Not found",
+    405: "Method not allowed",
+    414: "Address too long",
     500: "Something went wrong",
     503: "The registry does not answer",
 }
@@ -54,7 +54,7 @@ _TITLES = {
 
 @dataclass(frozen=True)
 class Parameters:
-    """What an address says, checked."""
+    """The parameters of an address."""
 
     request: Request
 
@@ -62,15 +62,15 @@ class Parameters:
         return self.request.query_params.get(name, "")
 
     def needed(self, name: str, what: str) -> str:
-        """A text that has to be there.
+        """A parameter that must be given.
 
         Raises
         ------
         InputError
-            If it is not.
+            If it is missing.
         """
         if not (found := self.text(name)):
-            raise InputError(f"an address without {name}=", what, "choose one by the search")
+            raise InputError(f"an address without {name}=", what, "search for one")
         return found
 
     def texts(self, name: str) -> list[str]:
@@ -96,7 +96,7 @@ class Site:
     mlflow : str
         The address of MLflow's pages, for links.
     hosts : sequence of str or None
-        Names that the site is asked by; others are refused. None for any.
+        Host names by which the site may be asked; None for any.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class Site:
             ],
             middleware=middleware,
             exception_handlers={
-                RecsysError: self._fault, HTTPException: self._fault, Exception: self._fault,
+                RecsysError: self._error, HTTPException: self._error, Exception: self._error,
             },
         )  # fmt: skip
         return SecurityHeaders(app, self.policy)
@@ -278,7 +278,7 @@ class Site:
         drawn = self._templates.get_template("placeholder.svg").render(card=card)
         return Response(drawn, media_type="image/svg+xml", headers={"Cache-Control": "no-store"})
 
-    # --- What they share ----------------------------------------------------------------------
+    # --- Shared by pages ----------------------------------------------------------------------
 
     def _context(self, parameters: Parameters) -> PageContext:
         return self._of(self.models.open(parameters.version), parameters.version)
@@ -287,7 +287,7 @@ class Site:
         return PageContext(opened, Links(version), self.pictures)
 
     def _two(self, parameters: Parameters, numbers: list[str]) -> tuple[str | None, str | None]:
-        """The versions to compare: the champion and the newest other one, if none are named."""
+        """The versions to compare; if none are named, the champion and the newest other one."""
         if not numbers:
             return None, None
         first = parameters.text("a") or self.models.champion().number
@@ -296,7 +296,7 @@ class Site:
         return first, second
 
     def _study(self, run_id: str) -> StudyRun | None:
-        """The run, read once: it does not change any more when its version is registered."""
+        """Read a run, once: it no longer changes when its version is registered."""
         if run_id not in self._studies:
             self._studies[run_id] = read_study(self.models.uri, run_id)
         return self._studies[run_id]
@@ -322,8 +322,8 @@ class Site:
         html = self._templates.get_template(f"{name}.html").render(common | values)
         return HTMLResponse(html, status, headers={"Cache-Control": "no-store"})
 
-    async def _fault(self, request: Request, fault: Exception) -> Response:
-        """An error as a page; for what asks for JSON or a picture, as one line."""
+    async def _error(self, request: Request, fault: Exception) -> Response:
+        """Answer an error with a page; a request for JSON or a picture, with one line of JSON."""
         status, said, action = _read(fault)
         title = _TITLES.get(status, "This cannot be shown")
         if request.url.path.endswith(".json") or request.url.path == "/picture":
@@ -337,18 +337,18 @@ class Site:
 
 
 def _answering(page: Callable[[Parameters], Response]) -> Callable[[Request], Response]:
-    """A plain function, which Starlette runs in a thread of its own."""
+    """Make an endpoint of a page; as it is not async, Starlette runs it in a thread."""
 
     def answer(request: Request) -> Response:
         if len(request.url.query) > LONGEST:
-            raise HTTPException(414, f"more than {LONGEST:,} letters")
+            raise HTTPException(414, f"more than {LONGEST:,} characters")
         return page(Parameters(request))
 
     return answer
 
 
 def _found(hit: Hit, links: Links) -> dict[str, str]:
-    """A row of the type-ahead."""
+    """A row of the suggestions while somebody types."""
     href = links.tag([hit.id])
     if hit.kind != "tag":
         href = links.item(hit.id) if hit.kind == "item" else links.user(hit.id)
@@ -361,11 +361,11 @@ def _found(hit: Hit, links: Links) -> dict[str, str]:
 
 
 def _read(fault: Exception) -> tuple[int, str, str]:
-    """Status, what is wrong, what to do."""
+    """The status of an error, what is wrong, and what to do."""
     if isinstance(fault, HTTPException):
         if fault.status_code == 404:
-            return 404, "no such page", "begin at the front page"
-        return fault.status_code, str(fault.detail), "begin at the front page"
+            return 404, "no such page", "go to the front page"
+        return fault.status_code, str(fault.detail), "go to the front page"
     if isinstance(fault, RecsysError):
         status = next((status for kind, status in _STATUS if isinstance(fault, kind)), 400)
         return status, f"{fault.found}; expected {fault.expected}", fault.action
@@ -373,7 +373,7 @@ def _read(fault: Exception) -> tuple[int, str, str]:
 
 
 class SecurityHeaders:
-    """Every answer's security headers, set outermost: error pages have them too.
+    """Adds security headers to every response, error pages included.
 
     Parameters
     ----------

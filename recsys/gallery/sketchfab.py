@@ -1,4 +1,6 @@
-"""Sketchfab: thumbnails of its models by its public API, kept on disk, given up on quietly.
+"""Thumbnails of models from the public API of Sketchfab, cached on disk.
+
+A failure costs a picture, never a page.
 
 https://docs.sketchfab.com/data-api/v3/ (GET /v3/models/{uid}): a model's `thumbnails.images` are
 pictures of several sizes.
@@ -28,24 +30,26 @@ _KINDS = ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG\r\n", "image/png"), (b"RIF
 
 @dataclass(frozen=True)
 class Picture:
+    """A picture and its media type."""
+
     content: bytes
     kind: str
 
 
 class Sketchfab:
-    """Pictures of models.
+    """Fetches pictures of models.
 
     Parameters
     ----------
     folder : Path
-        Where they are kept; also that there is none, for a day.
+        The cache; that a model has no picture is cached for a day.
     api : str
     hosts : tuple of str
-        Ends of the names of hosts that pictures may come from.
+        Suffixes of the hosts that pictures may come from.
     seconds : float
-        How long an item may take, everything together.
+        The time limit for one item, all requests together.
     rest : float
-        Seconds without a question after three failures in a row.
+        Seconds without a request after three failures in a row.
     """
 
     def __init__(
@@ -62,11 +66,11 @@ class Sketchfab:
         self._failures, self._asked_again = 0, 0.0
 
     def knows(self, item: str) -> bool:
-        """Whether the id is that of a model."""
+        """Whether the id has the form of a model's id."""
         return _UID.fullmatch(item) is not None
 
     def picture(self, item: str) -> Picture | None:
-        """A model's picture; None where there is none, or none in time."""
+        """A model's picture; None if there is none, or none in time."""
         if not self.knows(item):
             return None
         path = self._folder / item[:2] / item
@@ -78,7 +82,7 @@ class Sketchfab:
             content = self._fetch(item)
             self._failures = 0
         except (httpx.HTTPError, httpx.InvalidURL, ValueError, LookupError, TypeError):
-            # Whatever it was: a page without a picture is a page, and the service is left alone.
+            # The page works without the picture, and the service is left alone for a while.
             self._failures += 1
             if self._failures >= 3:
                 self._asked_again = time.monotonic() + self._rest
@@ -107,7 +111,7 @@ class Sketchfab:
             return content if _as_picture(content) else b""
 
     def _read(self, client: httpx.Client, url: str, until: float) -> bytes | None:
-        """A body, at most a megabyte and in time; None where there is no such thing."""
+        """Read a body of at most a megabyte in time; None if the server does not have it."""
         content = b""
         with client.stream("GET", url) as answer:
             if answer.status_code in (403, 404, 410):
@@ -138,7 +142,7 @@ def _kept(path: Path) -> bytes | None:
 
 
 def _keep(path: Path, content: bytes) -> None:
-    """Write a file that is whole or not there; a full disk costs the cache only."""
+    """Write a file atomically; if that fails, the picture is fetched again next time."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, scratch = tempfile.mkstemp(dir=path.parent)

@@ -1,4 +1,4 @@
-"""Tags: items sorted by one or several, with plus and minus, and the tags that are used alike."""
+"""The page of one or several tags, added or subtracted: items sorted by them, and similar tags."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST_TAGS = 12
 
 @dataclass(frozen=True)
 class TagPage:
-    """Items for tags; `turned` is the link that turns a tag round, `without` that leaves it out."""
+    """What the page shows; `turned` has links that reverse a tag, `without` that remove it."""
 
     plus: list[TagLink]
     minus: list[TagLink]
@@ -40,7 +40,7 @@ class TagPage:
 def tag_page(
     context: PageContext, plus: list[str], minus: list[str], every: bool = False
 ) -> TagPage:
-    """Items sorted by the sum of the tags in `plus` less those in `minus`.
+    """Sort items by the sum of the tags in `plus` less those in `minus`.
 
     Raises
     ------
@@ -54,7 +54,9 @@ def tag_page(
     plus, minus = _distinct(words, plus, minus)
     weights: dict[str, float] = {**dict.fromkeys(plus, 1.0), **dict.fromkeys(minus, -1.0)}
     filters = Filters(include_untrained=None if every else False)
-    part = context.part(lambda: context.opened.recommender.items_for_tag(weights, LISTED, filters))
+    part = context.section(
+        lambda: context.opened.recommender.items_for_tag(weights, LISTED, filters)
+    )
     wanted = np.array([words.find(tag) for tag in plus], np.int32)
     marked = [replace(card, lacks=not _has(context, card.id, wanted)) for card in part.rows]
     part = replace(part, rows=[replace(card, reason="") for card in marked])
@@ -88,12 +90,12 @@ def tag_page(
 def _distinct(
     words: FeatureLookup, plus: list[str], minus: list[str]
 ) -> tuple[list[str], list[str]]:
-    """Tags by their full names, each once; one on both sides counts as a plus."""
+    """Full names of the tags, each once; a tag on both sides is added."""
     if not plus and not minus:
-        raise InputError("no tag", "at least one", "choose one by the search")
+        raise InputError("no tag", "at least one", "search for one")
     if len(plus) + len(minus) > MOST_TAGS:
         raise InputError(
-            counted(len(plus) + len(minus), "tag"), f"at most {MOST_TAGS}", "take some away"
+            counted(len(plus) + len(minus), "tag"), f"at most {MOST_TAGS}", "remove some"
         )
     added = list(dict.fromkeys(words.names([words.find(tag)])[0] for tag in plus))
     taken = list(dict.fromkeys(words.names([words.find(tag)])[0] for tag in minus))
@@ -107,7 +109,7 @@ def _turned(plus: list[str], minus: list[str], tag: str) -> tuple[list[str], lis
 
 
 def _has(context: PageContext, item: str, wanted: np.ndarray) -> bool:
-    """Whether an item has all tags."""
+    """Whether an item has all of the tags."""
     source = context.opened.source
     return bool(np.isin(wanted, source.features_of(source.bundle.items.index(item))).all())
 
@@ -115,9 +117,11 @@ def _has(context: PageContext, item: str, wanted: np.ndarray) -> bool:
 def _neighbours(
     context: PageContext, known: list[str], plus: list[str], minus: list[str], every: bool
 ) -> tuple[list[TagLink], str]:
-    """Tags like the first one, each with a link that adds it."""
+    """Tags similar to the first one, each with a link that adds it."""
     try:
         found = context.opened.recommender.similar_tags(known[0], NEIGHBOURS, exclude=known)
     except RecsysError as fault:
         return [], str(fault)
-    return context.chips(found, lambda tag: context.links.tag([*plus, tag], minus, every=every)), ""
+    return context.tags_of(
+        found, lambda tag: context.links.tag([*plus, tag], minus, every=every)
+    ), ""

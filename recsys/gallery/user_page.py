@@ -1,4 +1,4 @@
-"""A user: what they like, what is recommended, and the parts that each score is made of."""
+"""The page of a user: liked items, recommendations, and the parts of each score."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ LIKED, RECOMMENDED, NEAREST = 24, 12, 3
 
 @dataclass(frozen=True)
 class Bar:
-    """One part of a score, from `start` over `width`, in hundredths of the drawing.
+    """One part of a score as a bar that begins at `start`, in hundredths of the drawing.
 
     Parameters
     ----------
     kind : {"taste", "item", "tags", "user"}
-        What the user's vector makes of the item's own; the item's bias; its tags; the user's bias.
+        User vector times the item's own vector; item bias; tags of the item; user bias.
     value : float
     start, width : float
     """
@@ -31,7 +31,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Why:
-    """A recommended item, and why.
+    """A recommended item and the reasons for it.
 
     Parameters
     ----------
@@ -40,11 +40,11 @@ class Why:
     bars : tuple of Bar
         Their values add up to the score.
     zero : float
-        Where nought is, in hundredths.
+        The position of zero, in hundredths.
     tags : tuple of (str, float)
-        Tags that give a part of the score, largest first.
+        Tags that contribute to the score, largest part first.
     nearest : list of (Card, float)
-        Liked items and their cosines.
+        The most similar liked items and their cosines.
     """
 
     card: Card
@@ -57,6 +57,8 @@ class Why:
 
 @dataclass(frozen=True)
 class UserPage:
+    """What the page of a user shows."""
+
     id: str
     likes: int
     liked: list[Card]
@@ -66,7 +68,7 @@ class UserPage:
 
 
 def user_page(context: PageContext, user: str) -> UserPage:
-    """Everything about one user.
+    """Collect what the page of a user shows.
 
     Raises
     ------
@@ -96,7 +98,7 @@ def user_page(context: PageContext, user: str) -> UserPage:
 
 
 def parts_of(reason: Explanation) -> dict[str, float]:
-    """A score in four parts, which add up to it."""
+    """Split a score into four parts that add up to it."""
     parts = {"taste": 0.0, "item": 0.0, "tags": 0.0, "user": 0.0}
     for part in reason.parts:
         if part.kind == "user":
@@ -110,7 +112,7 @@ def parts_of(reason: Explanation) -> dict[str, float]:
 
 
 def _scale(reasons: list[Explanation]) -> tuple[float, float]:
-    """The least and the greatest sum of parts of one sign, over all: ends of the drawing."""
+    """The ends of the drawing: the smallest sum of negative parts, the largest of positive ones."""
     sums = [list(parts_of(reason).values()) for reason in reasons] or [[0.0]]
     low = min(sum(value for value in values if value < 0) for values in sums)
     high = max(sum(value for value in values if value > 0) for values in sums)
@@ -126,7 +128,10 @@ def _why(
         return round(100 * (value - low) / (high - low), 2)
 
     bars = []
-    ends = {True: 0.0, False: 0.0}  # parts above nought go right of it, the others left
+    ends = {
+        True: 0.0,
+        False: 0.0,
+    }  # positive parts are drawn to the right of zero, negative ones to the left
     for kind, value in parts_of(reason).items():
         start = ends[value >= 0]
         ends[value >= 0] = start + value

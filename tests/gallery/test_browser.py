@@ -293,7 +293,7 @@ def test_the_type_ahead_by_pointer(open_page: Callable[..., Watched]) -> None:
     watched.page.wait_for_url("**/tag?plus=tag_group%204")
     box = watched.page.get_by_role("combobox", name="Find items, tags, users")
     box.fill("nothing like it")
-    watched.page.get_by_text("Nothing has that in its name").wait_for()
+    watched.page.get_by_text("No item, tag or user has that in its name").wait_for()
 
 
 def test_a_new_user_clicks_and_recommendations_follow(open_page: Callable[..., Watched]) -> None:
@@ -333,7 +333,7 @@ def test_a_suggested_tag_is_tried_in_place(open_page: Callable[..., Watched]) ->
     watched = open_page()
     watched.open("/item?id=g1i03")
     page = watched.page
-    page.get_by_role("link", name="As if new").click()
+    page.get_by_role("link", name="As a new item").click()
     page.get_by_text("Shown from its tags alone").wait_for()
     page.get_by_role("link", name=re.compile("Try group")).first.click()
     page.get_by_role("heading", name=re.compile("^With .group")).wait_for()
@@ -349,7 +349,7 @@ def test_two_versions_side_by_side(open_page: Callable[..., Watched]) -> None:
     watched.open("/item?id=g1i03")
     page = watched.page
     page.get_by_role("link", name="Compare").click()
-    page.get_by_role("heading", name="Version 1 beside version 2").wait_for()
+    page.get_by_role("heading", name="Version 1 compared with version 2").wait_for()
     assert watched.path == "/compare?item=g1i03"  # what was looked at goes along
     assert page.locator(".two .mark").count() > 0
     page.get_by_label("Left").select_option("2")
@@ -421,12 +421,12 @@ def test_errors_are_pages(open_page: Callable[..., Watched]) -> None:
         ("/nowhere", 404, "no such page"),
         ("/tag", 400, "no tag"),
         ("/item?id=g1i03&v=7", 404, "no version 7"),
-        (f"/item?id={long}", 414, "more than 200,000 letters"),
+        (f"/item?id={long}", 414, "more than 200,000 characters"),
     ]:
         assert watched.open(address).status == status
         assert said in watched.page.locator("main").inner_text()
         watched.page.get_by_role("link", name="Front page").click()
-        watched.page.get_by_role("heading", name="See what it learned").wait_for()
+        watched.page.get_by_role("heading", name="See what the model learned").wait_for()
     # A browser says itself that a page was none; nothing else may be said.
     noted = [line for line in watched.said if "Failed to load resource" in line]
     assert len(noted) == 5
@@ -440,7 +440,7 @@ def test_without_javascript(open_page: Callable[..., Watched]) -> None:
     page.get_by_role("combobox").fill("item 3 of group 1")
     page.get_by_role("combobox").press("Enter")
     page.get_by_role("link", name=re.compile("Item 3 of group 1")).click()
-    page.get_by_role("link", name="As if new").click()
+    page.get_by_role("link", name="As a new item").click()
     assert "Shown from its tags alone" in page.locator("main").inner_text()
     watched.open("/new?like=g1i03")
     page.get_by_role("link", name=re.compile("^Like ")).first.click()

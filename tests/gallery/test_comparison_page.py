@@ -100,7 +100,7 @@ def test_a_page_of_another_version_links_to_that_version(client: TestClient) -> 
 
 def test_champion_beside_challenger(client: TestClient) -> None:
     text = page(client, "/compare").text
-    assert "Version 1 beside version 2" in text
+    assert "Version 1 compared with version 2" in text
     assert "version 1, champion" in text
     assert "version 2, challenger" in text
     assert "0.2000 (0.1900 to 0.2100) 0.4000 (0.3900 to 0.4100) larger" in text

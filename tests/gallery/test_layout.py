@@ -116,7 +116,7 @@ def test_a_folder_that_cannot_be_written_costs_the_cache_alone(
 def test_the_map_comes_when_it_is_ready(tmp_path: Path) -> None:
     clustered(tmp_path / "bundle")
     client = TestClient(Site(OpenedModels(str(tmp_path / "bundle")), tmp_path / "kept").app)
-    assert "is being drawn" in client.get("/map").text
+    assert "is being computed" in client.get("/map").text
     deadline = time.monotonic() + 60
     while client.get("/map.json").status_code == 202 and time.monotonic() < deadline:
         time.sleep(0.1)

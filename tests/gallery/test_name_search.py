@@ -92,9 +92,9 @@ def test_every_name_finds_itself_first(place: int) -> None:
 
 def test_items_are_coloured_by_what_most_have_one_of(tmp_path: Path) -> None:
     rich = load_bundle(write_bundle(tmp_path / "fruit", features=True))
-    # a is red and sweet, b red, c and e green: no type is a category, so by the commonest tag.
+    # a is red and sweet, b red, c and e green: no type is a category, so by the most frequent tag.
     by_tag = colours(rich)
-    assert by_tag.title == "commonest tag"
+    assert by_tag.title == "most frequent tag"
     assert by_tag.names == ("green", "red", "sweet")
     assert [by_tag.label(item) for item in range(5)] == ["red", "red", "green", "", "green"]
     assert by_tag.hues.tolist() == [1, 1, 0, OTHER, 0]

@@ -45,7 +45,7 @@ function combobox(input) {
       none.className = "none";
       none.setAttribute("role", "option");
       none.setAttribute("aria-disabled", "true");
-      none.textContent = "Nothing has that in its name";
+      none.textContent = "No item, tag or user has that in its name";
       list.append(none);
     }
     list.hidden = false;

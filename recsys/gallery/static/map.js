@@ -7,11 +7,11 @@
   const canvas = map.querySelector("canvas"), tip = map.querySelector(".tip"), paint = canvas.getContext("2d");
   const said = document.getElementById("mapsaid"), list = document.getElementById("maplist");
   const find = document.getElementById("mapfind");
-  said.textContent = "Reading the map …";
+  said.textContent = "Loading the map …";
   const answer = await fetch(map.dataset.map);
   if (answer.status === 202) return location.reload();
   if (!answer.ok) {
-    said.textContent = "The map could not be read; load the page again.";
+    said.textContent = "The map could not be loaded; reload the page.";
     return;
   }
   const world = await answer.json();
