@@ -9,6 +9,7 @@ import typer
 
 from flows.commands.options import RegisteredModel, say
 from flows.quiet import silence
+from recsys.base.environment import tracking_uri
 from recsys.cli.options import AsJson
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ def rollback(why: Why, model: RegisteredModel = "sample", as_json: AsJson = Fals
 def _registry(model: str) -> tuple[Registry, str]:
     """The registry of a model, and the user who asks."""
     from recsys.base.config import Tracking
+    from recsys.tracking.address import require_registry
+
+    require_registry(tracking_uri())
     from recsys.tracking.registry import open_registry, whoami
 
     # Who asks by hand waits for no server: its outage is said at once.

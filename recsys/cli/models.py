@@ -34,10 +34,14 @@ def open_model(model: str) -> Recommender:
     """
     from recsys.serving.loading import load
 
-    is_path = "/" in model or (Path(model) / "manifest.json").is_file()
-    if model.startswith("models:/") or is_path:
+    if model.startswith("models:/") or is_bundle(model):
         return load(model)
     return load(f"models:/{model}@champion")
+
+
+def is_bundle(model: str) -> bool:
+    """Whether a model is given as the folder of a bundle, not by its registered name."""
+    return "/" in model or (Path(model) / "manifest.json").is_file()
 
 
 def index(model: Model = "sample") -> None:

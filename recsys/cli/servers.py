@@ -6,9 +6,12 @@ from typing import Annotated
 
 import typer
 
+from recsys.base.environment import tracking_uri
 from recsys.base.errors import ConfigError
+from recsys.cli.models import is_bundle
 from recsys.cli.options import ConfigFile, Model
 from recsys.cli.settings import parse_settings
+from recsys.tracking.address import require_registry
 
 
 def serve(
@@ -24,6 +27,7 @@ def serve(
 ) -> None:
     """Answer questions over HTTP with the champion until interrupted."""
     name = registered_name(model)
+    require_registry(tracking_uri())
     from recsys.serving.champion import Champion
     from recsys.serving.http import Limits, serve
 
@@ -49,6 +53,8 @@ def gallery(
     from recsys.base.config_file import load_config
 
     chosen = load_config(config, parse_settings(settings or []))
+    if not is_bundle(model):
+        require_registry(chosen.tracking.uri)
     from recsys.gallery.launch import serve
 
     serve(model, chosen, host, port)

@@ -49,6 +49,8 @@ WRONG: dict[str, tuple[list[str], int, str]] = {
     "missing TOML": (["train", "--config", "none.toml"], 2, "none.toml cannot be read"),
     "folder as TOML": (["train", "--config", "in"], 2, "in cannot be read"),
     "unknown name in TOML": (["train", "--config", "unknown.toml"], 2, "serach"),
+    "batch without registry": (["batch"], 5, "train first"),
+    "gallery without registry": (["gallery"], 5, "train first"),
     "batch with wrong TOML": (["batch", "--config", "broken.toml"], 2, "is not TOML"),
     "question without registry": (["recommend", "ann"], 5, "train first"),
     "question to no bundle": (["similar", "a", "--model", "./in"], 3, "manifest.json"),
@@ -79,7 +81,8 @@ for name, arguments in json.loads(sys.argv[1]).items():
             code = ended.code
     found = {
         "code": code, "out": out.getvalue(), "err": err.getvalue(),
-        "made": sorted(set(files()) - set(before)), "prefect": "prefect" in sys.modules,
+        "made": sorted(set(files()) - set(before)),
+        "servers": sorted({"prefect", "mlflow", "uvicorn"} & set(sys.modules)),
     }
     print(json.dumps([name, found]), flush=True)
 """
@@ -95,15 +98,15 @@ class Ended:
     out, err : str
     made : list of str
         Files and folders that were not there before.
-    prefect : bool
-        Whether Prefect was imported, without which no server is started.
+    servers : list of str
+        Those of Prefect, MLflow and Uvicorn that were imported; without them no server is started.
     """
 
     code: int
     out: str
     err: str
     made: list[str]
-    prefect: bool
+    servers: list[str]
 
 
 @pytest.fixture(scope="module")
@@ -138,4 +141,4 @@ def test_one_line_and_an_exit_code(wrong: str, ended: dict[str, Ended]) -> None:
 @pytest.mark.parametrize("wrong", WRONG)
 def test_nothing_is_started_or_written(wrong: str, ended: dict[str, Ended]) -> None:
     assert ended[wrong].made == []
-    assert not ended[wrong].prefect
+    assert ended[wrong].servers == []

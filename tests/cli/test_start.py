@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 
 from flows.cli import COMMANDS
+from recsys.serving import pyfunc
+from recsys.tracking.registry import Registry
+from recsys.tracking.runs import StudyDescription, Tracker
+from tests.fixtures.bundles import write_bundle
 from tests.fixtures.paths import ROOT
 
 # Each takes between a tenth of a second and several seconds to import.
@@ -58,6 +62,24 @@ def test_the_help_of_a_command_imports_no_library_it_needs_when_run(
 ) -> None:
     found = imported(tmp_path, command, "--help")
     assert among(found, SLOW | {"numpy", "pyarrow"}) == set()
+
+
+def test_a_question_to_a_bundle_imports_numpy_and_arrow(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "bundle", features=True)
+    found = imported(tmp_path, "recommend", "ann", "--model", "./bundle", "--json")
+    assert among(found, SLOW) == set()
+    assert len(found) < 600
+
+
+def test_a_question_to_the_champion_of_a_local_registry_imports_no_more(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlruns/mlflow.db"
+    bundle = write_bundle(tmp_path / "bundle", features=True)
+    run_id = Tracker.connect(uri, "fruit").open_study(StudyDescription("k", "fruit", {}))
+    pyfunc.register(uri, run_id, "fruit", bundle, {})
+    Registry(uri, "fruit").promote("1", by="ann", why="the first")
+    found = imported(tmp_path, "recommend", "ann", "--model", "fruit", "--json")
+    assert among(found, SLOW) == set()
+    assert len(found) < 600
 
 
 @pytest.mark.parametrize(
