@@ -93,18 +93,29 @@ class OpenedModels:
         self._lock = threading.Lock()
         self._others: OrderedDict[str, OpenedModel] = OrderedDict()
         self._first: OpenedModel | None = None
-        folder = Path(model)
-        self.registry: Registry | None = None
-        if "/" in model or (folder / "manifest.json").is_file():
+        self._in_folder = "/" in model or (Path(model) / "manifest.json").is_file()
+        if self._in_folder:
             self._first = OpenedModel("", load(model))
         else:
-            self.registry = open_registry(Tracking(uri=self.uri, patience=0), model)
             self._champion = Champion(model, self.uri, every)
+
+    @cached_property
+    def registry(self) -> Registry | None:
+        """The registry of the model; None for a bundle in a folder.
+
+        Raises
+        ------
+        RegistryError
+            If the registry is a local database that does not exist.
+        """
+        if self._in_folder:
+            return None
+        return open_registry(Tracking(uri=self.uri, patience=0), self.model)
 
     @property
     def title(self) -> str:
         """The name of the model, or of the bundle's folder."""
-        return self.model if self.registry else Path(self.model).resolve().name
+        return Path(self.model).resolve().name if self._in_folder else self.model
 
     def champion(self) -> OpenedModel:
         """Return the current champion, or the bundle of the folder.

@@ -108,7 +108,7 @@ def test_an_item_with_what_the_recommender_says_of_it(client: TestClient) -> Non
 def test_as_if_new_goes_by_tags_and_tells_who_likes_it_in_fact(client: TestClient) -> None:
     text = page(client, "/item?id=a&new=1").text
     assert "Shown from its tags alone" in text
-    assert "1 of these 2 like it in fact" in text
+    assert "1 of these 2 actually like it" in text
     assert re.search(r"ann actually likes it", text)
 
 
