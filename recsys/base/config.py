@@ -39,32 +39,52 @@ LOCAL_UI = "http://127.0.0.1:5000"
 
 
 class Data(Section):
-    """Where the likes and features are, and what their columns are called."""
+    """Files of interactions and features, and the names of their columns."""
 
-    likes: Address = Field(description="file, folder or URL of the interactions")
-    features: Address | None = Field(None, description="item features: item, type, value")
-    user_features: Address | None = Field(None, description="user features: user, type, value")
-    delimiter: Character = Field("|", description="between the fields of a text file")
-    quote: Character | None = Field('"', description="'' if there is none")
-    escape: Character | None = Field("\\", description="'' if there is none")
-    encoding: str = Field("utf-8", description="of text files")
-    user_column: Column = Field("uid", description="the user's id in the likes")
-    item_column: Column = Field("mid", description="the item's id in the likes")
-    name_column: Column | None = Field("modelname", description="the item's name in the likes")
-    weight_column: Column | None = Field(None, description="a positive number for each like")
-    timestamp_column: Column | None = Field(None, description="when each like was given")
-    feature_item_column: Column | None = Field(None, description="by default item_column")
-    feature_user_column: Column | None = Field(None, description="by default user_column")
-    feature_type_column: Column = Field("type", description="such as tag or category")
-    feature_value_column: Column = Field("value", description="such as anime")
+    likes: Address = Field(description="File, folder or URL of the interactions.")
+    features: Address | None = Field(None, description="File, folder or URL of the item features.")
+    user_features: Address | None = Field(
+        None, description="File, folder or URL of the user features."
+    )
+    delimiter: Character = Field("|", description="Character between the fields of a text file.")
+    quote: Character | None = Field(
+        '"', description="Quote character of text files; '' if they have none."
+    )
+    escape: Character | None = Field(
+        "\\", description="Escape character of text files; '' if they have none."
+    )
+    encoding: str = Field("utf-8", description="Encoding of text files.")
+    user_column: Column = Field("uid", description="Column of the interactions with the user's id.")
+    item_column: Column = Field("mid", description="Column of the interactions with the item's id.")
+    name_column: Column | None = Field(
+        "modelname", description="Column of the interactions with the item's name."
+    )
+    weight_column: Column | None = Field(
+        None, description="Column of the interactions with a positive weight."
+    )
+    timestamp_column: Column | None = Field(
+        None, description="Column of the interactions with their time."
+    )
+    feature_item_column: Column | None = Field(
+        None, description="Column of the item features with the item's id; default: item_column."
+    )
+    feature_user_column: Column | None = Field(
+        None, description="Column of the user features with the user's id; default: user_column."
+    )
+    feature_type_column: Column = Field(
+        "type", description="Column of the features with their type, such as tag or category."
+    )
+    feature_value_column: Column = Field(
+        "value", description="Column of the features with their value, such as anime."
+    )
     feature_weight_column: Column | None = Field(
-        None, description="a positive number for each feature of an item"
+        None, description="Column of the features with a positive weight."
     )
 
     @field_validator("quote", "escape", mode="before")
     @classmethod
     def _none(cls, mark: Any) -> Any:
-        """TOML has no null."""
+        """Read '' as None: TOML has no null."""
         return None if mark == "" else mark
 
     @model_validator(mode="after")
@@ -82,82 +102,91 @@ class Data(Section):
 
 
 class Threshold(Section):
-    """The k-core: repeated until every user and item has its minimum."""
+    """The k-core: users and items with fewer interactions are left out, until none has fewer."""
 
-    user_min: Positive = Field(5, description="likes that a user has at least")
-    item_min: Positive = Field(5, description="likes that an item has at least")
+    user_min: Positive = Field(5, description="Fewest interactions of a user.")
+    item_min: Positive = Field(5, description="Fewest interactions of an item.")
 
 
 class Split(Section):
-    """What is held out."""
+    """Which interactions are held out of training."""
 
-    method: Literal["random", "last"] = Field("random", description="'last' goes by timestamp")
+    method: Literal["random", "last"] = Field(
+        "random",
+        description="Which interactions of a user are held out: at random, or the last by time.",
+    )
     holdouts: Literal["validation and test", "one"] = Field(
         "validation and test",
-        description="'one' searches and tests on the same, as the article does",
+        description="'one' searches and tests on the same holdout, as the article does.",
     )
-    n: Positive = Field(5, description="interactions held out of each chosen user")
-    share: Share = Field(0.2, description="of all users, for each holdout")
-    cold_share: Share = Field(0.1, description="of the items with features")
+    n: Positive = Field(5, description="Interactions held out of each chosen user.")
+    share: Share = Field(0.2, description="Share of all users in each holdout.")
+    cold_share: Share = Field(
+        0.1, description="Share of the items with features that are measured as cold items."
+    )
 
 
 class Encode(Section):
-    """How features become numbers."""
+    """How features are encoded as a matrix."""
 
-    min_support: Positive = Field(1, description="items a feature must be on")
+    min_support: Positive = Field(1, description="Fewest items that a feature must be on.")
     normalisation: Literal["none", "l1", "l2"] = Field(
-        "l2", description="norm that the features of an item are scaled to"
+        "l2", description="Norm to which the features of an item are scaled."
     )
     weight: Annotated[float, Field(gt=0)] = Field(
-        1.0, description="factor on the features beside the identity"
+        1.0, description="Factor on the features, relative to the identity column."
     )
-    identity: bool = Field(True, description="a column of its own for every item and user")
+    identity: bool = Field(True, description="Whether every item and user has a column of its own.")
 
 
 class Search(Section):
     """The hyper-parameter search."""
 
-    # Who trains, and where, changes nothing of what is found.
+    # Where trials are trained changes no result.
     unkeyed: ClassVar[frozenset[str]] = frozenset(
         {"workers", "runner", "cluster", "exchange", "checkpoint_bytes"}
     )
 
-    trials: Samples = Field(30, description="configurations tried, at most")
+    trials: Samples = Field(30, description="Largest number of configurations tried.")
     seconds: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="no new trial after so many seconds of wall time"
+        None, description="Seconds of wall time after which no new trial starts."
     )
-    max_epochs: Positive = Field(260, description="of a trial")
+    max_epochs: Positive = Field(260, description="Largest number of epochs of a trial.")
     batch: Positive = Field(
-        4, description="trials under way at once, whoever trains them; part of what a study is"
+        4, description="Trials in progress at once; a study's results depend on it."
     )
-    workers: Positive = Field(2, description="how many train them, one trial and one core each")
+    workers: Positive = Field(
+        2, description="Number of workers; each trains one trial on one core."
+    )
     runner: Literal["threads", "processes", "dask", "ray"] = Field(
-        "threads", description="what they are: threads, processes, dask or ray"
+        "threads", description="What runs the workers."
     )
     cluster: Address | None = Field(
-        None, description="address of a Dask or Ray cluster; by default one for the run is started"
+        None, description="Address of a Dask or Ray cluster; default: one started for the run."
     )
     exchange: Address | None = Field(
-        None, description="folder or URL that a cluster's workers reach; by default storage.interim"
+        None, description="Folder or URL that all workers reach; default: storage.interim."
     )
     checkpoint_bytes: Annotated[int, Field(ge=0)] = Field(
         2_000_000_000,
-        description="bytes of memory for models of paused trials (threads); others wait in files",
+        description="Memory for the models of paused trials on threads; others go to files.",
     )
     space: Space = Field(
-        default_factory=lambda: dict(DEFAULT_SPACE), description="names left out keep the default"
+        default_factory=lambda: dict(DEFAULT_SPACE),
+        description="Dimensions searched; names left out keep their default.",
     )
     joint_trials: Annotated[int, Field(ge=0)] = Field(
-        0, description="with features trained jointly, after the others; each takes far longer"
+        0, description="Further trials with features trained jointly; each takes far longer."
     )
     joint_space: Space = Field(
-        default_factory=lambda: dict(JOINT_SPACE), description="their dimensions besides"
+        default_factory=lambda: dict(JOINT_SPACE),
+        description="Dimensions searched in addition by the joint trials.",
     )
 
     @field_validator("space")
     @classmethod
     def _completed(cls, space: Space) -> Space:
-        """One dimension can be set without writing the others again."""
+        """Fill in the default dimensions, but for those that others replace."""
         replaced = {"alpha": {"user_alpha", "item_alpha"}, "user_alpha_scale": {"user_alpha"}}
         gone = set().union(*(names for name, names in replaced.items() if name in space))
         return {n: d for n, d in DEFAULT_SPACE.items() if n not in gone} | space
@@ -177,124 +206,142 @@ class Search(Section):
 class Article(Section):
     """The founding article's searches, for `protocol = "article"`."""
 
-    calls: Samples = Field(250, description="trials without features")
+    calls: Samples = Field(250, description="Trials without features.")
     feature_calls: Annotated[int, Field(ge=0)] = Field(
-        50, description="trials with features, the first at the best of those without"
+        50, description="Trials with features, the first at the best point of those without."
     )
     space: Space = Field(
-        default_factory=lambda: dict(ARTICLE_SPACE), description="of the trials without features"
+        default_factory=lambda: dict(ARTICLE_SPACE),
+        description="Dimensions of the trials without features.",
     )
     feature_space: Space = Field(
-        default_factory=lambda: dict(ARTICLE_FEATURE_SPACE), description="of those with features"
+        default_factory=lambda: dict(ARTICLE_FEATURE_SPACE),
+        description="Dimensions of the trials with features.",
     )
-    max_epochs: Positive = Field(260, description="of a trial")
+    max_epochs: Positive = Field(260, description="Largest number of epochs of a trial.")
 
 
 class Evaluate(Section):
     """What is measured on the test holdout."""
 
-    ks: list[Positive] = Field([5, 10, 20], description="lengths of lists that are measured")
-    bootstrap_samples: Samples = Field(1000, description="of an interval")
-    als_trials: Annotated[int, Field(ge=0)] = Field(4, description="0 leaves ALS out")
+    ks: list[Positive] = Field([5, 10, 20], description="Lengths of the lists that are measured.")
+    bootstrap_samples: Samples = Field(1000, description="Bootstrap samples of an interval.")
+    als_trials: Annotated[int, Field(ge=0)] = Field(
+        4, description="Trials of the baseline ALS; 0 leaves it out."
+    )
     withheld: bool = Field(
-        True, description="one more fit, without the cold items and some users, to serve them"
+        True, description="Whether cold items and new users are measured, which takes one more fit."
     )
 
 
 class Fit(Section):
     """The final fit on all interactions."""
 
-    threads: Positive = Field(1, description="more than one is faster and not reproducible")
+    threads: Positive = Field(
+        1, description="Threads of the final fit; with more than one it is not reproducible."
+    )
 
 
 class Gate(Section):
-    """What a challenger has to show before it becomes champion."""
+    """Conditions that a challenger must meet to become champion."""
 
-    level: Share = Field(0.95, description="of the bootstrap intervals below")
-    bootstrap_samples: Samples = Field(1000, description="of an interval")
+    level: Share = Field(0.95, description="Confidence level of the intervals.")
+    bootstrap_samples: Samples = Field(1000, description="Bootstrap samples of an interval.")
     popularity_margin: Margin = Field(
-        0.0, description="precision_at_5 by which the whole interval must beat popularity"
+        0.0, description="precision_at_5 by which the whole interval must exceed popularity."
     )
     champion_margin: Margin = Field(
-        0.0, description="precision_at_5 by which the whole interval may be below the champion"
+        0.0, description="precision_at_5 by which the whole interval may be below the champion."
     )
     coverage: Share = Field(
-        0.01, description="of the items that lists could show, the share that some list shows"
+        0.01, description="Smallest share of the recommendable items that appear in some list."
     )
-    alike: Share = Field(0.8, description="share of a list that two users may have in common")
+    alike: Share = Field(
+        0.8, description="Largest share of a list that two users have in common, on average."
+    )
     shrink: Share = Field(
-        0.2, description="share of the champion's users, items or likes that may be missing"
+        0.2,
+        description="Largest share of the champion's users, items or likes that may be gone.",
     )
 
 
 class Batch(Section):
     """What `recsys batch` writes: items for every user, items like every item."""
 
-    n: Positive = Field(20, description="items a list")
-    folder: Location = Field("data/output/batch", description="where the lists are written")
-    workers: Positive = Field(2, description="threads that rank")
+    n: Positive = Field(20, description="Items in a list.")
+    folder: Location = Field("data/output/batch", description="Folder of the lists.")
+    workers: Positive = Field(2, description="Threads that rank.")
 
 
 class Gallery(Section):
-    """What `recsys gallery` shows beside the model: pictures of items."""
+    """Pictures of items that `recsys gallery` shows."""
 
     pictures: str | None = Field(
-        None, description='URL of an item\'s picture with {id} in it, or "sketchfab"'
+        None, description="URL of an item's picture, with {id} in it, or 'sketchfab'."
     )
-    table: str | None = Field(None, description="an item table with a column of such URLs")
-    item_column: str = Field("mid", description="of that table")
-    column: str | None = Field(None, description="of that table, with the URLs")
-    folder: str = Field("data/output/gallery", description="where maps and pictures are kept")
+    table: str | None = Field(
+        None, description="File or URL of an item table with a column of picture URLs."
+    )
+    item_column: str = Field("mid", description="Column of the item table with the item's id.")
+    column: str | None = Field(None, description="Column of the item table with the picture's URL.")
+    folder: str = Field("data/output/gallery", description="Folder of maps and pictures.")
 
 
 class Tracking(Section):
-    """MLflow: where runs go and what the registered model is called."""
+    """MLflow: where runs are recorded and models registered, and under which names."""
 
     uri: Address = Field(
         default_factory=tracking_uri,
-        description="a database or a server's address; without it what MLFLOW_TRACKING_URI says",
+        description="Database or server of MLflow; default: MLFLOW_TRACKING_URI, if it is set.",
     )
     artifacts: Address | None = Field(
-        None, description="folder or URL (s3://bucket/path) of new experiments' files"
+        None, description="Folder or URL (s3://bucket/path) for files of new experiments."
     )
-    experiment: Name | None = Field(None, description="by default named after the data set")
-    model: Name | None = Field(None, description="by default named after the data set")
-    ui: str | None = Field(None, description="where people open MLflow, for links to it")
+    experiment: Name | None = Field(
+        None, description="Name of the experiment; default: the name of the data set."
+    )
+    model: Name | None = Field(
+        None, description="Name of the registered model; default: the name of the data set."
+    )
+    ui: str | None = Field(
+        None, description="Address at which people open MLflow, for links to it."
+    )
     patience: Annotated[float, Field(ge=0, le=86_400)] = Field(
-        120.0, description="seconds that a server which does not answer is waited for"
+        120.0, description="Seconds of waiting for a server that does not answer."
     )
     cache: Location | None = Field(
         None,
-        description="folder for bundles of a registry elsewhere; without it what "
-        "RECSYS_MODEL_CACHE says, or a folder in the user's cache directory",
+        description="Folder for bundles of a remote registry; default: RECSYS_MODEL_CACHE.",
     )
     cache_bytes: Annotated[int, Field(ge=0)] = Field(
-        10 * 2**30, description="bytes of these bundles, at most; the one used last stays"
+        10 * 2**30, description="Largest number of bytes of these bundles; the last one used stays."
     )
 
     @property
     def page(self) -> str:
-        """Where people open MLflow: what was set, the server itself, or what `make ui` serves."""
+        """Address at which people open MLflow: `ui`, the server's, or that of `make ui`."""
         served = self.uri if self.uri.startswith(("http://", "https://")) else LOCAL_UI
         return redacted(self.ui or served).rstrip("/")
 
 
 class Storage(Section):
-    """Where stages keep their products."""
+    """Where stages store their products."""
 
-    interim: Location = Field("data/interim", description="the folder of all stages")
+    interim: Location = Field("data/interim", description="Folder of the stages' products.")
 
 
 class Config(Section):
-    """Everything a training run can be told."""
+    """All settings of a training run."""
 
-    dataset: Name = Field("sample", description="a named data set; `data` goes before it")
+    dataset: Name = Field(
+        "sample", description="Named data set; not used if the section data is given."
+    )
     data: Data | None = Field(None, description="your own files instead of a named data set")
     protocol: Literal["standard", "article"] = Field(
-        "standard", description="'article' measures and searches as the founding article does"
+        "standard", description="'article' searches and measures as the founding article does."
     )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
-        2016, description="fixes everything that is drawn at random"
+        2016, description="Seed of everything drawn at random."
     )
     threshold: Threshold = Threshold()
     split: Split = Split()
@@ -311,7 +358,7 @@ class Config(Section):
 
     @property
     def title(self) -> str:
-        """What the run is about: the data set's name, or that of the likes file."""
+        """The name of the data set, or of the file of interactions."""
         if self.data is None:
             return self.dataset
         # An address may end in a query, with a key in it.
@@ -322,16 +369,16 @@ class Config(Section):
 
     @property
     def experiment(self) -> str:
-        """The MLflow experiment: one a data set, so that its nights can be compared."""
+        """Name of the MLflow experiment; by default one for each data set, so that runs compare."""
         return self.tracking.experiment or self.title
 
     @property
     def model(self) -> str:
-        """The name in the registry."""
+        """Name of the registered model."""
         return self.tracking.model or self.title
 
     def effective(self) -> Config:
-        """The configuration with a protocol's prescriptions written out."""
+        """The configuration with the settings that its protocol prescribes."""
         if self.protocol == "standard":
             return self
         return self.model_copy(

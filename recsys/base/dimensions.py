@@ -20,7 +20,8 @@ class Range(Section):
     high: float | int
     scale: Literal["linear", "log"] = "linear"
     likely: tuple[float | int, float | int] | None = Field(
-        None, description="where the first trials are drawn from; the whole range if not given"
+        None,
+        description="Part of the range that the first trials are drawn from; default: all of it.",
     )
     when: dict[str, str | float | int | list[str]] | None = None
 
@@ -52,8 +53,8 @@ class Choice(Section):
 Dimension = Range | Choice | bool | int | float | str
 Space = dict[str, Dimension]
 
-# The likely parts were drawn with learning curves of citeulike-a and of the bundled sample in
-# view: on those two data sets they are tuned, and a comparison there flatters them.
+# The likely parts were chosen from learning curves of citeulike-a and of the bundled sample, so
+# results on these two data sets are optimistic.
 DEFAULT_SPACE: Space = {
     "no_components": Range(low=16, high=256, scale="log", likely=(48, 192)),
     "learning_rate": Range(low=0.005, high=0.3, scale="log", likely=(0.02, 0.1)),
@@ -86,8 +87,8 @@ ARTICLE_FEATURE_SPACE: Space = {
 }
 
 
-# How features take part when they are trained jointly; each was on the founding article's list of
-# experiments. Searched beside the dimensions of `search.space`.
+# How features take part in joint training; all are on the founding article's list of experiments.
+# Searched in addition to the dimensions of `search.space`.
 JOINT_SPACE: Space = {
     "feature_weight": Range(low=0.1, high=3.0, scale="log"),
     "features_below": Range(low=10, high=1000, scale="log"),

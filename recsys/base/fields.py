@@ -25,13 +25,13 @@ def _safe_name(name: str) -> str:
 
 # Names become folders, parts of addresses and of MLflow's filter expressions.
 Name = Annotated[str, Field(max_length=200), AfterValidator(_safe_name)]
-# Whatever is written of a configuration (MLflow's parameters, Prefect's, files) is JSON: what must
-# not be read there is never in it. Python's own values stay whole, for they have to be used.
+# A configuration is always written as JSON (MLflow's parameters, Prefect's, files), so secrets are
+# removed there. The Python value keeps them, because it has to be used.
 Address = Annotated[Location, PlainSerializer(redacted, return_type=str, when_used="json")]
 
 
 def unsafe_characters(name: str) -> set[str]:
-    """The characters that a name must not have."""
+    """The characters of a name that it must not have."""
     return {letter for letter in name if not (letter.isalnum() or letter in " _.+-@")}
 
 

@@ -1,4 +1,4 @@
-"""The configuration written out as TOML: every setting, its default and what it means."""
+"""Settings written out as TOML: each with its default and what it means."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from recsys.base.config import Config, Data
 
 
 def as_toml() -> str:
-    """All settings with their defaults; those without one are commented out."""
+    """All settings with their defaults as TOML; those without a default are commented out."""
     example = Data(likes="likes.psv")
     lines = list(_values(Config(), skip=("data",)))
     lines += ["", "# Your own files, instead of a named data set. `likes` is needed.", "[data]"]
