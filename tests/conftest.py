@@ -1,8 +1,9 @@
-"""Fixtures of all tests: the sample, prepared once, larger data if there are any, a terminal."""
+"""Fixtures of all tests: the sample, prepared once, larger data, a Prefect server, a terminal."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,15 @@ def citeulike(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     likes, features = (str(Path(folder) / "citeulike-a" / f) for f in ("likes.psv", "feats.psv"))
     data = Data(likes=likes, features=features)
     return prepare(data, tmp_path_factory.mktemp("citeulike"))
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[None]:
+    """The one Prefect server of all tests that need one."""
+    from tests.fixtures.prefect_harness import harness
+
+    with harness():
+        yield
 
 
 @pytest.fixture

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from recsys.base.config import Config, Tracking
+from recsys.base.config import Batch, Tracking
 from recsys.base.errors import NotFoundError, OutageError
 from recsys.base.events import Event, Note, listening
+from recsys.pipeline.tracked import Tracked
 from recsys.tracking.runs import Tracker
 from tasks.recommend import recommend
 from tests.fixtures.tracking_server import Line, tracking_server
@@ -21,7 +22,7 @@ def test_a_registry_that_is_away_is_waited_for_as_long_as_the_patience_lasts(
         Tracker.connect(server.uri, "fruit")
         line = Line(server.port)
         line.cut()
-        config = Config(tracking=Tracking(uri=line.uri, model="pears", patience=60))
+        tracking = Tracking(uri=line.uri, patience=60)
         notes: list[str] = []
 
         def listen(event: Event) -> None:
@@ -31,10 +32,10 @@ def test_a_registry_that_is_away_is_waited_for_as_long_as_the_patience_lasts(
 
         # The server says that there is no champion: it was asked again, after it was away.
         with listening(listen), pytest.raises(NotFoundError, match="pears has no champion"):
-            recommend(config)
+            recommend(Batch(), Tracked(tracking, "pears", "pears"))
         assert len(notes) == 1
         line.cut()
-        config = Config(tracking=Tracking(uri=line.uri, model="pears", patience=0))
+        tracking = Tracking(uri=line.uri, patience=0)
         with pytest.raises(OutageError):
-            recommend(config)
+            recommend(Batch(), Tracked(tracking, "pears", "pears"))
         line.close()
