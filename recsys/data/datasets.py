@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from functools import partial
+from importlib.resources import files
 from pathlib import Path
 
 import pyarrow as pa
@@ -28,6 +29,9 @@ from recsys.data.download import (
 
 DEFAULT_ROOT = Path("data")
 """The project's data folder, relative to the current one."""
+
+PACKAGED_ROOT = Path(str(files("recsys.data")))
+"""The folder whose `sample` comes with the package; in a checkout it links to data/sample."""
 
 LIKED_FROM = 4
 """A MovieLens rating (1 to 5) of at least this is a like, as is usual in the field."""
@@ -226,7 +230,7 @@ def locate(
     Raises
     ------
     NotFoundError
-        If there is no dataset of that name, or one that comes with the repository isn't there.
+        If there is no dataset of that name, or one that comes with the package isn't there.
     DownloadError
         If it can't be fetched whole, or what was fetched before is no longer what it was.
     """
@@ -267,14 +271,11 @@ def _present(dataset: Dataset, root: Path) -> bool:
 def _root_of(dataset: Dataset, root: Path) -> Path:
     """The data folder that holds the dataset.
 
-    What comes with the repository is also found from another folder, as long as the package runs
-    from its checkout and no data folder was asked for.
+    What comes with the package is found in it, from whatever folder it is used, unless another
+    data folder was asked for.
     """
-    checkout = Path(__file__).resolve().parents[2] / "data"
     bundled = not dataset.sources and root == DEFAULT_ROOT
-    if bundled and not _present(dataset, root) and _present(dataset, checkout):
-        return checkout
-    return root
+    return PACKAGED_ROOT if bundled and not _present(dataset, root) else root
 
 
 def _check_bundled(dataset: Dataset, root: Path) -> None:
@@ -282,8 +283,8 @@ def _check_bundled(dataset: Dataset, root: Path) -> None:
         if not (root / table).is_file():
             raise NotFoundError(
                 f"no file {root / table}",
-                f"the dataset {dataset.name!r} that comes with the repository",
-                "run from the repository's folder or name its data folder",
+                f"the dataset {dataset.name!r} that comes with the package",
+                "name a data folder that holds it, or install the package again",
             )
 
 

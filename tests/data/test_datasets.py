@@ -28,6 +28,7 @@ from recsys.data.datasets import (
     locate,
 )
 from recsys.data.download import Digest, FetchPolicy
+from tests.fixtures.paths import ROOT
 
 QUICK = FetchPolicy(timeout=1, attempts=1)
 NOWHERE = "http://127.0.0.1:9"
@@ -156,19 +157,21 @@ def test_the_sample_is_found_in_the_data_folder(root: Path) -> None:
 def test_the_sample_is_also_found_from_another_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checkout = Path(datasets.__file__).resolve().parents[2] / "data"
-    if not (checkout / "sample" / "likes.psv.gz").exists():
-        pytest.skip("the package does not run from its checkout")
     monkeypatch.chdir(tmp_path)
 
-    assert locate("sample").likes == checkout / "sample" / "likes.psv.gz"
+    found = locate("sample")
+
+    assert found.likes == Path(datasets.__file__).parent / "sample" / "likes.psv.gz"
+    assert found.likes.read_bytes() == (ROOT / "data/sample/likes.psv.gz").read_bytes()
+    assert found.features is not None
+    assert found.features.read_bytes() == (ROOT / "data/sample/feats.psv.gz").read_bytes()
 
 
 def test_a_missing_sample_says_where_it_should_be(root: Path) -> None:
     with pytest.raises(NotFoundError, match=r"likes\.psv\.gz") as caught:
         locate("sample", root)
 
-    assert "repository's folder" in caught.value.action
+    assert "install the package again" in caught.value.action
 
 
 def test_the_list_tells_what_is_here(root: Path) -> None:

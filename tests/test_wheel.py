@@ -1,0 +1,102 @@
+"""The wheel: complete, and of use in an empty folder where there is no checkout."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+from tests.fixtures.paths import ROOT
+
+# Short, and on the sample that comes with the package.
+TRAIN = [
+    "train",
+    *(
+        f"--set={setting}"
+        for setting in (
+            "search.trials=1", "search.max_epochs=3", "search.space.no_components=8",
+            "evaluate.als_trials=0",
+            "evaluate.withheld=false", "evaluate.bootstrap_samples=50", "gate.bootstrap_samples=50",
+        )
+    ),
+]  # fmt: skip
+
+
+def run(*command: str | Path, folder: Path) -> str:
+    """What a program printed that has to succeed, run without anything of the checkout."""
+    hidden = "PYTHONPATH", "PREFECT_API_URL", "MLFLOW_TRACKING_URI"
+    variables = {name: value for name, value in os.environ.items() if name not in hidden}
+    variables |= {"PREFECT_HOME": str(folder / ".prefect"), "COLUMNS": "120"}
+    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from a copy: nothing is left behind in the checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    for part in ("recsys", "tasks", "flows", "data/sample"):
+        unwanted = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / part, source / part, symlinks=True, ignore=unwanted)
+    for name in ("pyproject.toml", "README.md", "LICENSE", "prefect.yaml"):
+        shutil.copy(ROOT / name, source)
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-build-isolation", "--no-deps"]
+    run(*build, "--wheel-dir", folder, source, folder=folder)
+    (found,) = folder.glob("*.whl")
+    return found
+
+
+@pytest.fixture(scope="module")
+def programs(wheel: Path) -> Path:
+    """The programs of an environment with the wheel, which finds other packages in this one."""
+    place = wheel.parent / "venv"
+    venv.create(place, with_pip=False, symlinks=True)
+    python = place / "bin" / "python"
+    install = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
+    run(*install, "--no-index", "--no-deps", wheel, folder=wheel.parent)
+    (packages,) = place.glob("lib/python*/site-packages")
+    # A folder that is added so is searched after the wheel's, and its own links, to the checkout
+    # among them, are not followed.
+    others = [path for path in sys.path if Path(path).name == "site-packages"]
+    (packages / "others.pth").write_text("\n".join(others), encoding="utf-8")
+    return place / "bin"
+
+
+def test_it_holds_the_sample_the_pages_and_no_tests(wheel: Path) -> None:
+    with ZipFile(wheel) as opened:
+        names = set(opened.namelist())
+        sample = opened.read("recsys/data/sample/likes.psv.gz")
+    assert sample == (ROOT / "data/sample/likes.psv.gz").read_bytes()
+    for folder in ("recsys/gallery/templates", "recsys/gallery/static", "recsys/pipeline/pages"):
+        pages = {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).iterdir()}
+        assert {page for page in pages if not page.endswith("__pycache__")} <= names, folder
+    sources = {
+        path.relative_to(ROOT).as_posix()
+        for package in ("recsys", "tasks", "flows")
+        for path in (ROOT / package).rglob("*.py")
+    }
+    assert {name for name in names if name.endswith(".py")} == sources
+
+
+def test_it_is_imported_and_says_what_it_can_do(programs: Path, tmp_path: Path) -> None:
+    where = "import recsys, tasks, flows; print(recsys.__file__, tasks.__file__, flows.__file__)"
+    for place in run(programs / "python", "-c", where, folder=tmp_path).split():
+        assert Path(place).is_relative_to(programs.parent), place
+    assert "recommend" in run(programs / "recsys", "--help", folder=tmp_path)
+    assert "sample" in run(programs / "recsys", "datasets", folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_trains_on_the_sample_in_an_empty_folder(programs: Path, tmp_path: Path) -> None:
+    run(programs / "recsys", *TRAIN, folder=tmp_path)
+    assert (tmp_path / "mlruns" / "mlflow.db").is_file()
+    similar = run(programs / "recsys", "similar", "--json", "debhelper", folder=tmp_path)
+    assert similar.startswith("[")
