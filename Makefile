@@ -3,45 +3,77 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+UV := uv==0.13.9
+# Two environments in one folder: what training and serving need, and what tests, checks and
+# documents need besides.
 READY := $(VENV)/.ready
+READY_DEV := $(VENV)/.ready-dev
 
 # Nothing that is started here calls home.
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Container images and build machines set it; without bytecode each command takes seconds longer.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test docs soak lint fuzz bench up down ui gallery lock clean
+.PHONY: help setup setup-dev train test docs soak lint fuzz bench up down ui gallery lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | \
-		while IFS='|' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+		while IFS='|' read -r name text; do printf '  make %-9s %s\n' "$$name" "$$text"; done
 
-setup: $(READY)  ## make the virtual environment from the pinned requirements
+# uv installs in half the time that pip needs. Where it cannot be had, or does not reach an index that
+# pip is configured for, pip installs the same files by the same hashes. uv is as large as SciPy and
+# goes when it is done.
+define install
+$(BIN)/pip install --quiet --target $(VENV)/uv $(UV) && \
+	$(VENV)/uv/bin/uv pip install --quiet --system-certs --python $(BIN)/python $(1) || \
+	$(BIN)/pip install --quiet --no-compile $(1)
+rm -rf $(VENV)/uv
+endef
 
-$(READY): requirements.lock pyproject.toml
+setup: $(READY)  ## make the virtual environment that training and serving need
+
+setup-dev: $(READY_DEV)  ## add what tests, checks and documents need
+
+$(VENV)/.locked: requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, found " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv --clear $(VENV)
 	# Older ones take the extras of a pinned package for another package without a pin.
 	$(BIN)/pip install --quiet --upgrade 'pip>=25'
-	$(BIN)/pip install --quiet --no-compile -r requirements.lock
-	$(BIN)/pip install --quiet --no-deps --editable .
-	touch $(READY)
+	$(call install,-r requirements.lock)
+	# What venv brings along for building, which pip does elsewhere.
+	$(BIN)/pip uninstall -qq --yes setuptools
+	# An eighth of the environment is tests that packages bring of themselves.
+	find $(VENV)/lib -depth -type d -path '*/site-packages/*' -name tests -exec rm -r {} +
+	-$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib
+	touch $@
+
+$(READY): $(VENV)/.locked pyproject.toml
+	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --no-compile --no-deps --editable .
+	$(BIN)/python -m compileall -q -j 0 recsys tasks flows
+	touch $@
+
+$(READY_DEV): $(READY) requirements-dev.lock
+	$(call install,-r requirements.lock -r requirements-dev.lock)
+	-$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib tests
+	touch $@
 
 train: $(READY)  ## retrain on the bundled sample, from likes to a registered champion
 	$(BIN)/recsys train --config data/sample/quick.toml
 
-test: $(READY)  ## run the tests
+test: $(READY_DEV)  ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-docs: $(READY)  ## build the documentation into build/docs, without a network
+docs: $(READY_DEV)  ## build the documentation into build/docs, without a network
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 SOAK ?= --runs 100 --minutes 45
-soak: $(READY)  ## kill runs, workers and servers at random; SOAK="--minutes 5 --seed 1" to choose
+soak: $(READY_DEV)  ## kill runs, workers and servers at random; SOAK="--minutes 5 --seed 1" to choose
 	$(BIN)/python -m tests.soak $(SOAK)
 
-lint: $(READY)  ## check style, types and what is unsafe
+lint: $(READY_DEV)  ## check style, types and what is unsafe
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -49,10 +81,10 @@ lint: $(READY)  ## check style, types and what is unsafe
 	# B603); B610 is about Django.
 	$(BIN)/bandit --quiet --recursive recsys tasks flows --skip B101,B404,B603,B610
 
-fuzz: $(READY)  ## look for input that breaks readers, configuration or queries (FUZZ_SECONDS each)
+fuzz: $(READY_DEV)  ## look for input that breaks readers, configuration or queries (FUZZ_SECONDS each)
 	$(BIN)/python -m tests.fuzz --seconds $(or $(FUZZ_SECONDS),60)
 
-bench: $(READY)  ## measure against the peers; figures and tables go to data/output/bench
+bench: $(READY_DEV)  ## measure against the peers; figures and tables go to data/output/bench
 	$(BIN)/python -m tests.benchmarks
 
 up: $(READY)  ## start a Prefect server, MLflow and a worker here, and deploy
@@ -70,10 +102,18 @@ gallery: $(READY)  ## look at what the champion has learned, at http://127.0.0.1
 	@test -f mlruns/mlflow.db || { echo "no mlruns/mlflow.db yet: run make train first" >&2; exit 1; }
 	$(BIN)/recsys gallery
 
-lock:  ## pin the newest versions that pyproject.toml allows
-	$(PYTHON) -m venv --clear $(VENV)/lock && $(VENV)/lock/bin/pip install --quiet uv
-	$(VENV)/lock/bin/uv pip compile --universal --python-version 3.11 --no-emit-index-url --no-strip-extras \
-		--generate-hashes --no-header --group dev --quiet -o requirements.lock --upgrade pyproject.toml
+# Three files: what training and serving need; what a team's servers need besides (PostgreSQL, an
+# S3-like store); what tests, checks and documents need besides. What the first pins wherever it is
+# installed, the others leave out. Pins stay as they are where they still do.
+COMPILE = $(VENV)/lock/bin/uv pip compile --universal --python-version 3.11 --no-emit-index-url \
+	--no-strip-extras --generate-hashes --no-header --quiet $(LOCK) pyproject.toml
+BESIDES = -c requirements.lock $$(sed -nE 's/^([a-zA-Z0-9._-]+)(\[[^]]*\])?==[^; ]+ .$$/--no-emit-package \1/p' requirements.lock)
+lock:  ## pin what pyproject.toml allows; LOCK=--upgrade takes the newest versions
+	$(PYTHON) -m venv --clear $(VENV)/lock && $(VENV)/lock/bin/pip install --quiet $(UV)
+	$(COMPILE) -o requirements.lock
+	$(COMPILE) -o requirements-team.lock --extra postgres --extra s3 $(BESIDES)
+	$(COMPILE) -o requirements-dev.lock --group dev -c requirements-team.lock $(BESIDES)
+	rm -rf $(VENV)/lock
 
 clean:  ## remove the environment and everything that can be made again
 	rm -rf $(VENV) data/interim data/output mlruns build *.egg-info

@@ -13,6 +13,9 @@ from tests.fixtures.bundles import write_bundle
 from tests.fixtures.stages import SAMPLE, Prepared, prepare
 from tests.fixtures.terminal import Terminal
 
+# What tests start reads and keeps bytecode: importing everything anew takes ten seconds a process.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Prepared:

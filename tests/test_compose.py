@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-FILE = Path(__file__).parent.parent / "docs" / "compose.yaml"
+from tests.fixtures.paths import ROOT
+
+FILE = ROOT / "docs" / "compose.yaml"
 SETTINGS = {"POSTGRES_PASSWORD": "secret", "MINIO_PASSWORD": "secret and more"}
 
 
@@ -61,6 +62,14 @@ def test_images_are_plain_names(compose: dict[str, Any]) -> None:
         re.findall(r"^FROM (\S+)$", compose["x-python"]["build"]["dockerfile_inline"], re.M)
     )
     assert re.fullmatch(r"python:3\.\d+-slim", base)
+
+
+def test_the_image_has_what_its_addresses_need(compose: dict[str, Any]) -> None:
+    recipe = compose["x-python"]["build"]["dockerfile_inline"]
+    pinned = "".join((ROOT / name).read_text() for name in re.findall(r"-r (\S+)", recipe))
+    # The databases of MLflow and Prefect, and files in the S3-like store.
+    for package in ("psycopg", "psycopg-binary", "asyncpg", "boto3", "s3fs", "mlflow", "prefect"):
+        assert re.search(rf"^{package}(\[\w+\])?==", pinned, re.M), package
 
 
 def test_compose_itself_accepts_it() -> None:
