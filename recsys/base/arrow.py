@@ -1,6 +1,6 @@
-"""Arrow tables and whole numbers without pandas, which pyarrow would import for them.
+"""Arrow: conversions and Parquet files without pandas, which pyarrow would import for them.
 
-It takes half a second, a third of what answering a question from the command line may take.
+That import takes half a second, a third of the time limit of `recsys recommend`.
 """
 
 from __future__ import annotations

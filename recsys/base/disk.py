@@ -1,4 +1,4 @@
-"""Storage: what disks and folders refuse, said in one line with what to do."""
+"""Storage errors: a full disk or a forbidden folder, as one line with what to do."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from recsys.base.errors import StorageError
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
-# What writers that do not pass the system's number on say instead: NumPy, SQLite.
-FULL_SAID = ("database or disk is full", "No space left on device", "requested and")
-FORBIDDEN_SAID = (
+# Messages of NumPy and SQLite, which do not pass on the system's error number.
+FULL_MESSAGES = ("database or disk is full", "No space left on device", "requested and")
+FORBIDDEN_MESSAGES = (
     "readonly database", "unable to open database file", "disk I/O error",
     "Permission denied", "Read-only file system",
 )  # fmt: skip
@@ -21,18 +21,19 @@ FORBIDDEN_SAID = (
 
 @contextmanager
 def storage_errors(what: str, folder: Path) -> Iterator[None]:
-    """Have a disk that is full, or a folder that may not be written to, said as such.
+    """Raise a `StorageError` when a disk is full or a folder may not be written to.
 
     Parameters
     ----------
     what : str
         What is written, as in "the stage tune".
     folder : Path
-        Where; a refusal concerning another place passes through as it is.
+        Where it is written; errors about other places are raised unchanged.
 
     Raises
     ------
     StorageError
+        If the disk is full or the folder is not writable.
     """
     try:
         yield
@@ -43,30 +44,41 @@ def storage_errors(what: str, folder: Path) -> Iterator[None]:
 
 
 def as_storage_error(fault: BaseException, what: str, folder: Path | str) -> StorageError | None:
-    """A disk's or folder's refusal as an error; None if the fault is another one."""
+    """The storage error behind an exception; None if it has another cause.
+
+    Parameters
+    ----------
+    fault : BaseException
+        Of the system, NumPy, SQLite or what wraps them.
+    what : str
+        What was written, as in "the stage tune".
+    folder : Path or str
+        Where it was written; a folder or an address.
+    """
     number = getattr(fault, "errno", None)
     text = str(fault)
-    if number in FULL or any(said in text for said in FULL_SAID):
+    if number in FULL or any(message in text for message in FULL_MESSAGES):
         action = "free some space"
     elif (number in FORBIDDEN and _inside(fault, folder)) or (
-        number is None and any(said in text for said in FORBIDDEN_SAID)
+        number is None and any(message in text for message in FORBIDDEN_MESSAGES)
     ):
-        action = "mend the rights of the folder or its mount"
+        action = "correct the permissions of the folder or its mount"
     else:
         return None
-    said = next((said for said in (*FULL_SAID, *FORBIDDEN_SAID) if said in text), text[:200])
-    reason = getattr(fault, "strerror", None) or said
+    known = (*FULL_MESSAGES, *FORBIDDEN_MESSAGES)
+    message = next((message for message in known if message in text), text[:200])
+    reason = getattr(fault, "strerror", None) or message
     return StorageError(
         f"{what} cannot be written to {folder} ({reason})",
-        "room, and the right to write there",
+        "free space and permission to write there",
         f"{action} and run again: what was finished is kept",
     )
 
 
 def _inside(fault: BaseException, folder: Path | str) -> bool:
-    """Whether a refusal is about the folder or something in it; always, where that is an address.
+    """Whether an error is about the folder or something in it.
 
-    What a tracking address is asked to write, it writes where it likes.
+    True for any error if the folder is an address: a tracking server stores files elsewhere.
     """
     name = getattr(fault, "filename", None)
     if name is None or "://" in str(folder):

@@ -1,31 +1,31 @@
-"""The errors a person sees: what was found, what was expected, what to do."""
+"""Errors shown to people: what was found, what was expected, what to do."""
 
 from __future__ import annotations
 
 from recsys.base.redaction import one_line
 
-# The exit code of a run whose challenger was held: all went well, and somebody should look.
+# The exit code of a run whose challenger was held: nothing failed, but it deserves a look.
 HELD_EXIT = 7
 
 
 class RecsysError(Exception):
-    """Something the person running the pipeline can mend, said in one line.
+    """An error that the person running the pipeline can correct, as one line.
 
     Parameters
     ----------
     found : str
-        What was met, with the name of the file, column, option or version.
+        What was found, with the name of the file, column, option or version.
     expected : str
-        What would have been right.
+        What was expected instead.
     action : str
-        What to do now.
+        What to do.
     """
 
     exit_code = 3
 
     def __init__(self, found: str, expected: str = "", action: str = "") -> None:
-        # Names in a message come from data: a line break, a megabyte or a password stays out of it.
-        # Prefect hands an exception on, between processes, as its whole text in one argument.
+        # Names in messages come from data, which may have line breaks, megabytes and passwords.
+        # Prefect passes exceptions between processes by their text, as the only argument.
         self.found, self.expected, self.action = map(one_line, (found, expected, action))
         super().__init__(self.found, self.expected, self.action)
 
@@ -35,7 +35,7 @@ class RecsysError(Exception):
 
 
 class InputError(RecsysError):
-    """The data cannot be used as they are."""
+    """The data cannot be used as it is."""
 
 
 class ConfigError(RecsysError):
@@ -45,28 +45,28 @@ class ConfigError(RecsysError):
 
 
 class NotFoundError(RecsysError):
-    """A user, item, tag, dataset or version that is not there."""
+    """A user, item, tag, data set or version does not exist."""
 
     exit_code = 4
 
 
 class RegistryError(RecsysError):
-    """The tracking server or model registry does not answer as one."""
+    """The tracking server or model registry gives no valid answer."""
 
     exit_code = 5
 
 
 class OutageError(RegistryError):
-    """The tracking server or model registry does not answer now; later it may."""
+    """The tracking server or model registry does not answer at the moment."""
 
 
 class DownloadError(RecsysError):
-    """A dataset could not be fetched whole."""
+    """A data set could not be downloaded completely."""
 
     exit_code = 6
 
 
 class StorageError(RecsysError):
-    """A disk that is full, or a folder that may not be written to."""
+    """A disk is full, or a folder may not be written to."""
 
     exit_code = 8

@@ -1,4 +1,4 @@
-"""Progress: what happens during a run, told to whoever listens (a terminal, a log)."""
+"""Events: what happens during a run, passed to listeners such as a terminal or a log."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class StageStarted:
 
 @dataclass(frozen=True)
 class StageDone:
-    """A stage's product is there, made now or reused."""
+    """A stage is finished; `reused` if an earlier product was taken."""
 
     stage: str
     reused: bool
@@ -27,7 +27,7 @@ class StageDone:
 
 @dataclass(frozen=True)
 class SearchStarted:
-    """A study begins; `trials` is how many it may make."""
+    """A study begins, with at most so many trials."""
 
     trials: int
 
@@ -48,7 +48,7 @@ class TrialDone:
 
 @dataclass(frozen=True)
 class Download:
-    """Bytes of a data set that have arrived; `total` is None where the server does not say."""
+    """Bytes of a data set received so far; `total` is None if the server does not give it."""
 
     done: int
     total: int | None
@@ -56,7 +56,7 @@ class Download:
 
 @dataclass(frozen=True)
 class Note:
-    """Something a person should know."""
+    """A message for the person who watches the run."""
 
     text: str
 
@@ -68,14 +68,14 @@ _listeners: list[Listener] = []
 
 
 def emit(event: Event) -> None:
-    """Pass an event to everyone who listens."""
+    """Pass an event to all listeners."""
     for listener in tuple(_listeners):
         listener(event)
 
 
 @contextmanager
 def listening(listener: Listener) -> Iterator[None]:
-    """Have a listener told of everything that happens inside the block, in any thread."""
+    """Pass all events of the block, of any thread, to a listener."""
     _listeners.append(listener)
     try:
         yield
@@ -84,5 +84,5 @@ def listening(listener: Listener) -> Iterator[None]:
 
 
 def as_dict(event: Event) -> dict[str, Any]:
-    """An event as a JSON object, named by its kind."""
+    """An event as a JSON object, with the name of its class as `event`."""
     return {"event": type(event).__name__, **asdict(event)}

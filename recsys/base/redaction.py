@@ -1,4 +1,4 @@
-"""Redaction: addresses without what must not be read in logs, and text that fits one line."""
+"""Redaction: secrets removed from addresses in text, and text made to fit one line."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def one_line(text: str) -> str:
 
 
 def redact_logs() -> None:
-    """From now on no log record of this process, whosever logger it is, says a secret address."""
+    """Remove secrets from all log records of this process, of any logger."""
     make = logging.getLogRecordFactory()
     if getattr(make, "redacts", False):
         return

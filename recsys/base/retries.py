@@ -1,4 +1,7 @@
-"""Outages: a server that does not answer is asked again, for as long as patience lasts."""
+"""Retries: a call to a server that does not answer is repeated, with growing pauses.
+
+Why this is not a library's: docs/experiments/libraries.md.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,11 @@ from typing import TypeVar
 from recsys.base.events import Note, emit
 
 T = TypeVar("T")
-FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0  # seconds; each pause is twice the one before
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0  # seconds; every pause doubles
 
 
 def pauses(patience: float) -> Iterator[float]:
-    """Seconds to wait between attempts; their sum is the patience."""
+    """Seconds of waiting between attempts; they add up to `patience`."""
     pause, left = FIRST_PAUSE, patience
     while left > 0:
         yield min(pause, left)
@@ -24,19 +27,29 @@ def pauses(patience: float) -> Iterator[float]:
 def retry(
     call: Callable[[], T], is_outage: Callable[[Exception], bool], patience: float, who: str
 ) -> T:
-    """Call until it answers; what is raised then, or is no outage, is passed on.
+    """Call until there is an answer, or no patience left.
 
     Parameters
     ----------
     call : callable
-        Safe to be made again after an attempt whose answer got lost.
+        Must be safe to repeat after an attempt whose answer was lost.
     is_outage : callable
-        Whether a fault may pass by itself.
+        Whether an exception may be temporary.
     patience : float
-        Seconds of waiting between the first attempt and the last; what the attempts themselves
-        take comes on top.
+        Seconds of waiting between the first attempt and the last; the duration of the attempts
+        themselves does not count.
     who : str
-        Does not answer, as it is told to those who watch.
+        Name of the server, for messages.
+
+    Returns
+    -------
+    T
+        What the call returns.
+
+    Raises
+    ------
+    Exception
+        That of the last attempt, or the first one that is no outage.
     """
     for attempt, pause in enumerate(pauses(patience)):
         try:

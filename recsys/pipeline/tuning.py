@@ -188,7 +188,9 @@ def _workers(
     with ExitStack() as stack:
         stack.callback(models.clear)
         if pool is not None and not shared:
-            remote = RemoteProblem(place.give(holdouts), place.give(features), problem.seed, models)
+            remote = RemoteProblem(
+                place.publish(holdouts), place.publish(features), problem.seed, models
+            )
             yield RemoteWorkers(remote, pool.submit)
             return
         executor = pool or stack.enter_context(ThreadPoolExecutor(threads))

@@ -1,4 +1,4 @@
-"""Checksums of a folder's files: recorded beside them, checked before they are believed."""
+"""Checksums: recorded for the files of a folder, and compared before the files are used."""
 
 from __future__ import annotations
 
@@ -28,13 +28,20 @@ def file_checksums(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def find_damage(folder: Path, recorded: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """What is wrong with the first file that is missing or was changed; None if all is well."""
+    """Describe the first file that is missing or was changed; None if there is none.
+
+    Parameters
+    ----------
+    folder : Path
+    recorded : mapping of str to mapping
+        As returned by `file_checksums`; its content is not trusted.
+    """
     root = folder.resolve()
     for name, expected in recorded.items():
         path = folder / name
         if not isinstance(expected, Mapping) or set(expected) != {"bytes", "checksum"}:
-            return f"what is recorded of {name} is no size and checksum"
-        # A record is data from outside: its names must not lead out of the folder.
+            return f"the record of {name} is not a size and a checksum"
+        # The record may have been manipulated: its names must not lead out of the folder.
         if not path.resolve().is_relative_to(root):
             return f"{name} lies outside it"
         if not path.is_file():
@@ -47,7 +54,7 @@ def find_damage(folder: Path, recorded: Mapping[str, Mapping[str, Any]]) -> str 
 
 
 def seal(manifest: Mapping[str, Any]) -> str:
-    """A hash of all that a manifest says, but of its `seal`: it is believed as the files are."""
-    said = {name: value for name, value in manifest.items() if name != "seal"}
-    text = json.dumps(said, sort_keys=True)
+    """A hash (32 hex digits) of a manifest but for its entry `seal`, where the hash is kept."""
+    content = {name: value for name, value in manifest.items() if name != "seal"}
+    text = json.dumps(content, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

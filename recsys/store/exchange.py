@@ -1,4 +1,4 @@
-"""The exchange: where processes hand each other stages and models, a folder or an fsspec URL."""
+"""Exchange: a folder or fsspec URL through which processes share stages and models."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from recsys.store.stages import MANIFEST, O_co, Stage, load_stage
 
 @dataclass(frozen=True)
 class Exchange:
-    """A place that all workers of a study reach.
+    """A location that all workers of a study can access.
 
     Parameters
     ----------
@@ -37,11 +37,23 @@ class Exchange:
         return None if "://" in self.address else Path(self.address)
 
     def below(self, name: str) -> Exchange:
-        """A place within this one."""
+        """A location below this one."""
         return Exchange(f"{self.address.rstrip('/')}/{name}")
 
     def save(self, name: str, arrays: Mapping[str, Any]) -> str:
-        """Write arrays; nobody sees half of them. Returns where they are."""
+        """Write arrays atomically.
+
+        Parameters
+        ----------
+        name : str
+            Of the file.
+        arrays : mapping of str to array
+
+        Returns
+        -------
+        str
+            The path or URL of the file.
+        """
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
             part = self.folder / f".{uuid.uuid4().hex}.npz"
@@ -51,12 +63,12 @@ class Exchange:
             content = io.BytesIO()
             np.savez(content, **arrays)
             system, path = self._located(name)
-            # An object store shows an object when it is whole.
+            # Object stores write atomically.
             system.pipe_file(path, content.getvalue())
         return f"{self.address.rstrip('/')}/{name}"
 
     def load(self, name: str) -> dict[str, AnyArray] | None:
-        """What was saved; None if it is not there."""
+        """The arrays saved under a name; None if there are none."""
         try:
             if self.folder is not None:
                 source: Any = self.folder / name
@@ -69,7 +81,7 @@ class Exchange:
             return None
 
     def drop(self, name: str) -> None:
-        """Remove what was saved, if it is there."""
+        """Remove the arrays saved under a name, if there are any."""
         if self.folder is not None:
             (self.folder / name).unlink(missing_ok=True)
             return
@@ -78,18 +90,24 @@ class Exchange:
             system.rm_file(path)
 
     def clear(self) -> None:
-        """Remove everything in this place."""
+        """Remove everything at this location."""
         system, path = fsspec.url_to_fs(self.address)
         if system.exists(path):
             system.rm(path, recursive=True)
 
-    def give(self, stage: Stage[O_co]) -> Stage[O_co]:
-        """A reference to a stage by which any worker can `fetch_stage` it; copied to a URL once."""
+    def publish(self, stage: Stage[O_co]) -> Stage[O_co]:
+        """Make a stage available to all workers; it is copied unless the exchange is a folder.
+
+        Returns
+        -------
+        Stage
+            The reference that `fetch_stage` takes.
+        """
         if self.folder is not None:
             return replace(stage, path=str(Path(stage.path).resolve()))
         place = self.below(f"{stage.name}-{stage.digest}")
         system, path = fsspec.url_to_fs(place.address)
-        # The manifest last: where it is, the rest is.
+        # The manifest is written last, so that its presence means that the stage is complete.
         if not system.exists(f"{path}/{MANIFEST}"):
             files = [p for p in Path(stage.path).rglob("*") if p.is_file()]
             for file in sorted(files, key=lambda p: p.name == MANIFEST):
@@ -102,19 +120,19 @@ class Exchange:
 
 
 def fetch_stage(stage: Stage[O_co], cache: Path | None = None) -> Stage[O_co]:
-    """The stage in a folder of this machine, its files checked; fetched where it is at a URL.
+    """The stage in a local folder, downloaded if it is at a URL, its files checked.
 
     Parameters
     ----------
     stage : Stage
-        As `Exchange.give` returned it.
+        As returned by `Exchange.publish`.
     cache : Path or None
-        Where fetched stages are kept; by default the user's own folder for temporary files.
+        Folder for downloaded stages; default: one in the system's temporary folder.
 
     Raises
     ------
     InputError
-        If it is not there or damaged.
+        If it is missing or damaged.
     """
     if "://" not in stage.path:
         return load_stage(Path(stage.path), type(stage.outcome))
@@ -130,7 +148,7 @@ def fetch_stage(stage: Stage[O_co], cache: Path | None = None) -> Stage[O_co]:
             except FileNotFoundError as fault:
                 raise InputError(
                     f"no stage at {stage.path}",
-                    "a place that the run and its workers share",
+                    "a location that the run and its workers share",
                     "see search.exchange",
                 ) from fault
             try:

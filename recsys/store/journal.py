@@ -1,4 +1,4 @@
-"""Journal: what happened, a line of JSON each, on disk before anybody else hears of it."""
+"""Journal: results on disk, one line of JSON each, before they are sent anywhere."""
 
 from __future__ import annotations
 
@@ -21,36 +21,36 @@ class Journal:
     Parameters
     ----------
     path : Path
-        Made with the first entry; its folder as well.
+        Created with the first entry, and so is its folder.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def read(self) -> list[dict[str, Any]]:
-        """The entries up to the first that is damaged, as the last is if its writer was killed.
+        """The entries up to the first damaged one, which is the last if its writer was killed.
 
-        What is behind them is cut off, so that new entries follow the sound ones.
+        The rest of the file is cut off, so that new entries follow the valid ones.
         """
         try:
             content = self.path.read_bytes()
         except FileNotFoundError:
             return []
         found: list[dict[str, Any]] = []
-        sound = 0
+        valid = 0
         for line in content.splitlines(keepends=True):
             entry = _entry(line)
             if entry is None:
                 break
             found.append(entry)
-            sound += len(line)
-        if sound < len(content):
+            valid += len(line)
+        if valid < len(content):
             with storage_errors("the journal", self.path.parent):
-                os.truncate(self.path, sound)
+                os.truncate(self.path, valid)
         return found
 
     def append(self, entry: Mapping[str, Any]) -> None:
-        """Write an entry; it is on disk when this returns.
+        """Write an entry, and wait until it is on disk.
 
         Raises
         ------
@@ -66,7 +66,7 @@ class Journal:
                 before = os.fstat(handle).st_size
                 written = os.write(handle, line)
                 if written < len(line):
-                    # A full disk takes a part and refuses the rest only then.
+                    # On a full disk a part may be written without an error.
                     os.ftruncate(handle, before)
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
                 os.fsync(handle)
@@ -74,7 +74,7 @@ class Journal:
                 os.close(handle)
 
     def remove(self) -> None:
-        """Forget everything."""
+        """Delete the file."""
         self.path.unlink(missing_ok=True)
 
 
@@ -83,7 +83,7 @@ def _sum(text: bytes) -> str:
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:
-    """The entry of a line; None if it is not as it was written."""
+    """The entry of a line; None if its checksum is wrong."""
     text = line[SUM + 1 : -1]
     if line != f"{_sum(text)} ".encode() + text + b"\n":
         return None

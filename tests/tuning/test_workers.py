@@ -138,7 +138,7 @@ def problem_of(prepared: Prepared) -> object:
 def test_stages_travel_by_url_once_and_are_checked(
     prepared: Prepared, store: str, tmp_path: Path
 ) -> None:
-    given = Exchange(store).give(prepared.holdouts)
+    given = Exchange(store).publish(prepared.holdouts)
     assert given.path.startswith("s3://exchange/nights/split-")
     fetched = fetch_stage(given, tmp_path / "cache")
     assert fetched.digest == prepared.holdouts.digest
@@ -172,5 +172,5 @@ def test_arrays_are_whole_or_not_there(tmp_path: Path, store: str) -> None:
 
 def test_a_folder_of_this_machine_is_handed_on_as_it_is(tmp_path: Path) -> None:
     stage = Stage("split", "data/interim/split-1", "1", "digest", Outcome())
-    given = Exchange(str(tmp_path)).give(stage)
+    given = Exchange(str(tmp_path)).publish(stage)
     assert Path(given.path) == Path("data/interim/split-1").resolve()
