@@ -1,7 +1,8 @@
-"""The recommender: the questions that a trained model answers.
+"""The recommender: the queries that a trained model answers.
 
 Loading and asking need NumPy and PyArrow only: no LightFM, no MLflow, nothing of the training.
-Each question has a room in `recsys.recommend.queries`; here they have one face.
+Each kind of query has a module in `recsys.recommend.queries`; the class below
+has a method for each.
 """
 
 from __future__ import annotations
@@ -103,26 +104,32 @@ class Recommender:
 
     @property
     def factors(self) -> Factors:
+        """The model's factors."""
         return self.bundle.factors
 
     @property
     def users(self) -> IdMap:
+        """The ids of its users."""
         return self.bundle.users
 
     @property
     def items(self) -> IdMap:
+        """The ids of its items, those that were trained first."""
         return self.bundle.items
 
     @property
     def seen(self) -> Seen:
+        """What each user has liked."""
         return self.bundle.seen
 
     @property
     def manifest(self) -> Mapping[str, Any]:
+        """What the bundle says of itself."""
         return self.bundle.manifest
 
     @cached_property
     def view(self) -> BundleView:
+        """The bundle with what queries derive from it."""
         return BundleView(self.bundle)
 
     @cached_property
@@ -214,7 +221,7 @@ class Recommender:
         tags: Sequence[Feature] = (),
         features: Sequence[Feature] = (),
     ) -> Answer:
-        """The n items somebody never seen is most likely to like; popular ones if nothing is known.
+        """The n items a new user is most likely to like; popular ones if nothing is known.
 
         What is unknown is ignored and named in the answer's notes; so is going by popularity.
 

@@ -1,4 +1,4 @@
-"""The champion as a long-running reader sees it: asked often, looked up now and then."""
+"""The champion for a long-running program: always the current one, looked up now and then."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Champion:
     def _look(self) -> tuple[str, Recommender]:
         held = self._held
         if held is not None and time.monotonic() - self._looked < self._every:
-            return held  # somebody else looked while we waited
+            return held  # another thread looked while this one waited
         self._looked = time.monotonic()
         # Nobody is kept waiting for a registry that is away: the version that is held answers.
         registry = open_registry(Tracking(uri=self._uri, patience=0), self._name)

@@ -53,7 +53,7 @@ class Limits:
     workers : int
         Threads that answer.
     waiting : int
-        Requests that are answered or wait for it, at most; the next is told to come back.
+        Requests that are answered or wait for it, at most; the next is refused with 503.
     connections : int
         Open at once, at most.
     """
@@ -112,14 +112,15 @@ class RefusedError(Exception):
         self.status, self.fault, self.position = status, fault, position
 
     def response(self) -> Response:
+        """The refusal as a response."""
         parts = {name: getattr(self.fault, name) for name in ("found", "expected", "action")}
-        said: dict[str, Any] = {"error": parts}
+        content: dict[str, Any] = {"error": parts}
         if self.position is not None:
-            said["question"] = self.position
+            content["question"] = self.position
         headers = {"Retry-After": "1"} if self.status == 503 else {}
         if self.status in (408, 413):
             headers["Connection"] = "close"  # or the rest of the body would go on arriving
-        return _json(said, self.status, headers)
+        return _json(content, self.status, headers)
 
 
 @dataclass
@@ -243,7 +244,7 @@ def _answer_record(answer: Answer) -> dict[str, Any]:
 
 
 def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    # Escaped, so that half of a surrogate pair out of a request can be said in the response.
+    # Escaped, so that half of a surrogate pair from a request can be repeated in the response.
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return Response(text, status, headers, media_type="application/json")
 
@@ -294,7 +295,7 @@ class Bounds:
             async with asyncio.timeout(3 * self._limits.seconds):
                 return await self._app(scope, counted, noted)
         except TimeoutError:
-            if begun:  # somebody who does not read the answer: the connection is given up
+            if begun:  # the client does not read the answer: close the connection
                 raise
             refused = RefusedError(503, _too_much("a request that took too long"))
             return await refused.response()(scope, receive, send)
@@ -312,8 +313,8 @@ async def _body(request: Request, limits: Limits) -> bytes:
         # Not for form's sake: a page in a browser cannot send this type to another origin unasked.
         fault = InputError(f"content type {kind!r}", "application/json", "say what is sent")
         raise RefusedError(415, fault)
-    told = request.headers.get("content-length", "0")
-    if not told.isdecimal() or int(told[:20]) > limits.body:
+    length = request.headers.get("content-length", "0")
+    if not length.isdecimal() or int(length[:20]) > limits.body:
         raise _too_large(limits)
     try:
         async with asyncio.timeout(limits.seconds):
@@ -368,7 +369,7 @@ def make_app(champion: Champion, model: str, limits: Limits = Limits()) -> FastA
 
     @app.exception_handler(ClientDisconnect)
     async def gone(_: Request, __: ClientDisconnect) -> Response:
-        return Response(status_code=400)  # nobody reads it
+        return Response(status_code=400)  # the client is gone
 
     @app.exception_handler(Exception)
     async def broken(_: Request, __: Exception) -> Response:
@@ -397,6 +398,8 @@ class TimedProtocol(H11Protocol):
         self._timer = self.loop.call_later(self.seconds, self.transport.close)
 
     def data_received(self, data: bytes) -> None:
+        """Stop the timer when a head is there; start it when the next is awaited."""
+        """Start the timer of the first request's head."""
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
             self._stop()
@@ -404,6 +407,7 @@ class TimedProtocol(H11Protocol):
             self._timer = self.loop.call_later(self.seconds, self.transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the timer."""
         self._stop()
         super().connection_lost(exc)
 
@@ -429,7 +433,7 @@ def serve(
     model : str
         Its name.
     host : str
-        An address of this machine; "127.0.0.1" is for its own programs alone.
+        An address of this machine; "127.0.0.1" is reachable from this machine only.
     port : int
         0 for any that is free.
     limits : Limits

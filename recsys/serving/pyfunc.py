@@ -72,6 +72,7 @@ class ServedRecommender(PythonModel):
     """Answers a table of questions with a table of answers, `row` telling whose they are."""
 
     def load_context(self, context: PythonModelContext) -> None:
+        """Open the bundle; MLflow calls it before the first question."""
         self._recommender = Recommender.load(context.artifacts["bundle"])
 
     def predict(
@@ -133,11 +134,11 @@ def register(
     requirements = [f"{name}=={version(name)}" for name in REQUIRED]
     client = PatientClient(uri, patience)
     example = _example(bundle)
-    # Whoever fetches the bundle knows by it whether they have it, and whether it is whole.
+    # The cache of bundles is keyed by it, and checks by it what was fetched.
     tags = {BUNDLE: bundle_digest(read_bundle_manifest(bundle)), **tags}
 
     def log() -> ModelInfo:
-        # Again from the start if it is cut off: a model that was logged in part is nobody's.
+        # Again from the start if it is cut off: a model that was logged in part is not registered.
         with mlflow.start_run(run_id=run_id):
             return mlflow.pyfunc.log_model(
                 name="recommender",
@@ -156,9 +157,9 @@ def register(
             return same[0]
         if not client.once.search_registered_models(f"name = '{model}'"):
             client.once.create_registered_model(model)
-        told = {name: value[:5000] for name, value in tags.items()}
+        shortened = {name: value[:5000] for name, value in tags.items()}
         return client.once.create_model_version(
-            model, info.model_uri, run_id, tags=told, model_id=info.model_id
+            model, info.model_uri, run_id, tags=shortened, model_id=info.model_id
         )
 
     with using_registry(uri):
@@ -168,7 +169,7 @@ def register(
 
 
 def _example(bundle: Path) -> pd.DataFrame:
-    """A question for whoever looks at the model in MLflow: what is like the most liked item."""
+    """An example question for the model's page in MLflow: what is like the most liked item."""
     most_liked = Recommender.load(bundle).popular(1)[0]
     return pd.DataFrame([{"query": "similar", "id": most_liked.id, "n": 5}])
 

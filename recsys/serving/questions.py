@@ -39,7 +39,7 @@ from recsys.recommend.recommender import Recommender
 MOST = 1000  # rows of an answer
 MOST_QUESTIONS = 1000  # at once
 MOST_ROWS = 50_000  # of the answers to all of them
-BLOCK = 128  # users answered together; between blocks, whoever asked may have had enough
+BLOCK = 128  # users answered together; between blocks the time that is left is checked
 LONGEST_LIST, LONGEST_TEXT = 1000, 1000
 FLAGS = ("include_seen", "include_untrained")
 
@@ -111,7 +111,7 @@ class Question(BaseModel):
 
 
 class Recommend(Question):
-    """Items for a user; for somebody new from liked items, liked tags and features of their own."""
+    """Items for a user; for a new user from liked items, liked tags and features of their own."""
 
     query: Literal["recommend"]
     id: Text | None = None
@@ -130,6 +130,7 @@ class Recommend(Question):
         return self
 
     def answer(self, recommender: Recommender) -> Answer:
+        """The items."""
         if self.id is not None:
             return recommender.recommend(self.id, self.n, self.filters)
         return recommender.recommend_for(
@@ -155,6 +156,7 @@ class Similar(_AboutItem):
     query: Literal["similar"]
 
     def answer(self, recommender: Recommender) -> Answer:
+        """The items."""
         return recommender.similar_items(self.id, self.n, self.filters, **self._new)
 
 
@@ -173,6 +175,7 @@ class Tag(Question):
         return self
 
     def answer(self, recommender: Recommender) -> Answer:
+        """The items."""
         weights = self.weights or (1.0,) * len(self.tags)
         tags = dict(zip(self.tags, weights, strict=True))
         return recommender.items_for_tag(tags, self.n, self.filters)
@@ -185,6 +188,7 @@ class SuggestTags(_AboutItem):
     type: Text | None = None
 
     def answer(self, recommender: Recommender) -> Answer:
+        """The tags."""
         return recommender.suggest_tags(
             self.id, self.n, kind=self.type, exclude=self.exclude, **self._new
         )
@@ -198,6 +202,7 @@ class SimilarTags(Question):
     type: Text | None = None
 
     def answer(self, recommender: Recommender) -> Answer:
+        """The tags."""
         return recommender.similar_tags(self.id, self.n, kind=self.type, exclude=self.exclude)
 
 
@@ -207,6 +212,7 @@ class Audience(_AboutItem):
     query: Literal["audience"]
 
     def answer(self, recommender: Recommender) -> Answer:
+        """The users."""
         return recommender.audience(self.id, self.n, self.filters, **self._new)
 
 
@@ -218,6 +224,7 @@ class Explain(Question):
     item: Text
 
     def answer(self, recommender: Recommender) -> Answer:
+        """The parts of the score, then the nearest liked items."""
         return as_answer(recommender.explain(self.id, self.item, self.n))
 
 

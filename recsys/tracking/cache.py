@@ -20,7 +20,7 @@ from recsys.store.locks import locked
 
 CACHE_BYTES = 10 * 2**30
 _UNFINISHED = ".unfinished-"
-_ABANDONED = 86_400.0  # seconds after which an unfinished entry is nobody's
+_ABANDONED = 86_400.0  # seconds after which an unfinished entry is a killed process's
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ class BundleCache:
             total -= sizes[path]
 
     def _remove(self, entry: Path) -> None:
-        """Remove an entry at once for whoever looks; who has it open reads on."""
+        """Remove an entry in one step for other processes; files that are open can be read on."""
         if not entry.exists():
             return
         aside = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self.root))

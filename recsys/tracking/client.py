@@ -1,4 +1,4 @@
-"""MLflow's client: the addresses it is told, the database it writes, calls that are made again."""
+"""MLflow's client: its addresses, its local database, calls that are made again in an outage."""
 
 from __future__ import annotations
 
@@ -117,10 +117,10 @@ class PatientClient:
 def set_defaults() -> None:
     """MLflow's own retries and no progress bars, unless the environment sets them.
 
-    By default it tries eight times over some minutes, unseen by anybody, and waits two minutes
+    By default it tries eight times over some minutes, without a word, and waits two minutes
     for each answer. One immediate retry is enough for a connection that was dropped; longer
-    outages are waited for here, where they are said. A minute is enough for a slow server to
-    answer one call.
+    outages are waited for by `PatientClient`, which reports them. A minute is
+    enough for a slow server to answer one call.
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -128,7 +128,7 @@ def set_defaults() -> None:
 
 @contextmanager
 def using_registry(uri: str) -> Iterator[None]:
-    """MLflow's global addresses set for the time being, its faults said in one line.
+    """MLflow's global addresses set within a `with` block, its faults as errors in one line.
 
     MLflow writes them into the environment too, where a later call would take them for the
     user's; so that is put back as well.

@@ -67,7 +67,7 @@ class Delivery:
         for number, (run, recorded) in known.items():
             tags, run_id = run.data.tags, run.info.run_id
             trial = TrialResult(number, configuration_of(run), recorded.curve)
-            # A run that was not terminated has yet to be told that it ended.
+            # The end of a run that was not terminated has not been delivered.
             if run.info.status != "RUNNING":
                 trial = replace(trial, status=cast("Status", tags.get(STATUS, "paused")))
                 trial = replace(trial, reason=tags.get(REASON, ""))

@@ -1,4 +1,4 @@
-"""Faults of MLflow: which of them are outages, and how they are said in one line."""
+"""Faults of MLflow: which of them are outages, and the errors in one line that they become."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _cause(fault: BaseException) -> BaseException | None:
 
 @contextmanager
 def tracking_errors(uri: str) -> Iterator[None]:
-    """Have faults of a tracking server or database said in one line.
+    """Turn faults of a tracking server or database into errors in one line.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def tracking_errors(uri: str) -> Iterator[None]:
 
 @contextmanager
 def registry_errors(uri: str) -> Iterator[None]:
-    """Have faults of a model registry said in one line; as `tracking_errors`."""
+    """Turn faults of a model registry into errors in one line; as `tracking_errors`."""
     with _translated(uri, "the registry", "model registry"):
         yield
 
@@ -113,10 +113,10 @@ def _translated(uri: str, what: str, who: str) -> Iterator[None]:
             raise refused from fault
         if not isinstance(fault, MlflowException | OSError):
             raise
-        said = str(fault).splitlines()[0][:200] if str(fault) else type(fault).__name__
+        reason = str(fault).splitlines()[0][:200] if str(fault) else type(fault).__name__
         if is_outage(fault):
-            found = redacted(f"no {who} answers at {uri} ({said})")
+            found = redacted(f"no {who} answers at {uri} ({reason})")
             action = "start it, or set tracking.uri"
             raise OutageError(found, "an MLflow tracking address", action) from fault
-        found = redacted(f"the {who} at {uri} failed ({said})")
+        found = redacted(f"the {who} at {uri} failed ({reason})")
         raise RegistryError(found, "an MLflow tracking address", "see its log") from fault

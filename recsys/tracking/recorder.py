@@ -23,7 +23,7 @@ class StudyRecorder:
     """Keeps a study's trials as child runs; a finished trial is never made again.
 
     What happens goes into the journal first and to MLflow then. While its server is away the
-    search goes on; what it should have been told is told afterwards, in order, at the latest by
+    search goes on; what it missed is delivered afterwards, in order, at the latest by
     the next run.
 
     Parameters
@@ -32,7 +32,7 @@ class StudyRecorder:
     description : StudyDescription
         What its parent run says from the beginning.
     journal : Journal or None
-        Without one, what MLflow could not be told is lost with the process.
+        Without one, what was not delivered is lost with the process.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class StudyRecorder:
         self._known: dict[int, TrialResult] = {}
 
     def begin(self) -> None:
+        """Open the study's run and recall its trials; called once, before the search."""
         entries = [_current(entry) for entry in self._journal.read()] if self._journal else []
         self._known = self._delivery.begin()
         for number, trial in replayed(entries).items():
@@ -51,12 +52,14 @@ class StudyRecorder:
             self._delivery.deliver(entry)
 
     def recall(self, number: int, configuration: Configuration) -> Recorded:
+        """What was measured of a trial in an earlier run, if its configuration is the same."""
         known = self._known.get(number)
         if known is None or known.configuration != configuration:
             return Recorded()
         return Recorded(known.curve, known.reason if known.status == "diverged" else None)
 
     def started(self, trial: TrialResult) -> None:
+        """Record that a trial has begun."""
         known = self._known.get(trial.number)
         if known is None or known.configuration != trial.configuration:
             self._known[trial.number] = replace(trial, curve=())
@@ -78,6 +81,7 @@ class StudyRecorder:
         self._keep("measured", trial, found)
 
     def end(self, study: Study) -> None:
+        """Record the study's outcome, and deliver what waits."""
         trials = [_as_dict(trial) for trial in study.trials]
         self._keep("ended", study.best, {"ended": study.ended, "trials": trials})
         self._settle()
@@ -109,7 +113,7 @@ class StudyRecorder:
         """Deliver what waits; forget the journal if MLflow knows all of it."""
         if left := self._delivery.flush():
             where = "are lost" if self._journal is None else f"wait in {self._journal.path}"
-            emit(Note(f"MLflow could not be told of {left} results; they {where}"))
+            emit(Note(f"{left} results could not be delivered to MLflow; they {where}"))
         elif self._journal is not None:
             self._journal.remove()
 
@@ -142,14 +146,14 @@ def _current(entry: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _further(journal: TrialResult, told: TrialResult | None) -> TrialResult:
+def _further(journal: TrialResult, recorded: TrialResult | None) -> TrialResult:
     """Of what the journal and MLflow hold of a trial, that which goes further."""
-    if told is None or told.configuration != journal.configuration:
+    if recorded is None or recorded.configuration != journal.configuration:
         return journal
-    ended = journal.status != "paused", told.status != "paused"
-    if (len(journal.curve), ended[0]) >= (len(told.curve), ended[1]):
+    ended = journal.status != "paused", recorded.status != "paused"
+    if (len(journal.curve), ended[0]) >= (len(recorded.curve), ended[1]):
         return journal
-    return told
+    return recorded
 
 
 def _outcome(trial: TrialResult) -> dict[str, Any]:

@@ -242,8 +242,8 @@ class Registry:
         else:
             fallen, restored = self._rolled(champion, previous)
             # First, for it names both: cut off anywhere after it, the rest is done next time.
-            told = {**_signed(ROLLED_BACK, by, why), ROLLED_BACK_TO: restored.number}
-            self.tag(fallen.number, told)
+            tags = {**_signed(ROLLED_BACK, by, why), ROLLED_BACK_TO: restored.number}
+            self.tag(fallen.number, tags)
             self._point(CHAMPION, restored.number)
         self._point(PREVIOUS, fallen.number)
         self.tag(restored.number, _signed(PROMOTED, by, f"back from {fallen.number}: {why}"))
@@ -267,7 +267,7 @@ class Registry:
         return champion, previous
 
     def _cut_off(self, champion: Version | None, previous: Version | None) -> Version | None:
-        """The version a rollback took the place from without saying so in `previous`."""
+        """The version that an interrupted rollback replaced without pointing `previous` at it."""
         if champion is None or previous is None or champion.number != previous.number:
             return None
         return self._newest(ROLLED_BACK_TO, champion.number)

@@ -126,7 +126,7 @@ def _require_manifest(files: Mapping[str, int], location: str) -> None:
 
 @contextmanager
 def _missing(address: str, uri: str) -> Iterator[None]:
-    """What MLflow does not find, said as such."""
+    """Turn MLflow's answer that there is no such version into NotFoundError."""
     try:
         yield
     except RegistryError as fault:

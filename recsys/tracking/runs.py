@@ -228,18 +228,24 @@ class Tracker:
     ) -> None:
         """Metrics (name, value, step), parameters and tags in as few calls as MLflow allows.
 
-        `at` is when that was, in milliseconds; what is told twice with the same time is kept once.
+        `at` is the time in milliseconds; a metric that is logged
+        twice with the same time is kept once.
         """
         now = int(time.time() * 1000) if at is None else at
         entries = [Metric(name, value, now, step) for name, value, step in metrics]
-        told = [Param(name, redacted(str(value))[:6000]) for name, value in (params or {}).items()]
-        marks = [RunTag(name, value[:5000]) for name, value in (tags or {}).items()]
-        while entries or told or marks:
+        parameters = [
+            Param(name, redacted(str(value))[:6000]) for name, value in (params or {}).items()
+        ]
+        run_tags = [RunTag(name, value[:5000]) for name, value in (tags or {}).items()]
+        while entries or parameters or run_tags:
             self.client.log_batch(
-                run_id, entries[:METRICS_A_CALL], told[:PARAMS_A_CALL], marks[:PARAMS_A_CALL]
+                run_id,
+                entries[:METRICS_A_CALL],
+                parameters[:PARAMS_A_CALL],
+                run_tags[:PARAMS_A_CALL],
             )
-            entries, told = entries[METRICS_A_CALL:], told[PARAMS_A_CALL:]
-            marks = marks[PARAMS_A_CALL:]
+            entries, parameters = entries[METRICS_A_CALL:], parameters[PARAMS_A_CALL:]
+            run_tags = run_tags[PARAMS_A_CALL:]
 
 
 def open_tracker(tracking: Tracking, experiment: str) -> Tracker:

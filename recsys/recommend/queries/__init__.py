@@ -1,1 +1,1 @@
-"""The questions that a bundle answers, a room for each kind; NumPy and PyArrow alone."""
+"""The queries that a bundle answers, a module for each kind; NumPy and PyArrow alone."""

@@ -1,4 +1,4 @@
-"""Answers: ranked rows with a reason each, and what has to be said about them."""
+"""Answers: ranked rows with a reason each, and notes about the whole."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Ranked:
         Of an item, a user or a feature; the name is the id where there is no other.
     score : float
     reason : str
-        Why it is there, for a person to read; empty where nothing true can be said.
+        Why it is there, for a person to read; empty where there is none.
     """
 
     id: str
@@ -26,6 +26,7 @@ class Ranked:
     reason: str = ""
 
     def as_dict(self) -> dict[str, Any]:
+        """The row as plain values."""
         return {"id": self.id, "name": self.name, "score": self.score, "reason": self.reason}
 
 

@@ -94,10 +94,10 @@ def _nearest(view: BundleView, query_item: QueryItem, users: IntArray) -> Int64A
     """What each user likes that is nearest to the item; -1 where nothing is on its side."""
     entries, owners = flatten(view.bundle.seen, users)
     liked = view.bundle.seen.indices[entries]
-    alike = (view.vectors[liked] @ query_item.vector) * view.inverse_lengths[liked]
-    alike[liked == query_item.index] = 0
-    order = np.argsort(alike, kind="stable")
-    order = order[alike[order] > 0]
+    cosines = (view.vectors[liked] @ query_item.vector) * view.inverse_lengths[liked]
+    cosines[liked == query_item.index] = 0
+    order = np.argsort(cosines, kind="stable")
+    order = order[cosines[order] > 0]
     found = np.full(len(users), -1)
     found[owners[order]] = liked[order]  # the nearest of each user comes last and stays
     return found

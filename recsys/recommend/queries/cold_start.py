@@ -155,7 +155,7 @@ def _blend(
 
 def _features(
     side: SideInformation | None,
-    words: FeatureLookup | None,
+    lookup: FeatureLookup | None,
     features: Sequence[Feature],
     notes: list[str],
     kind: str,
@@ -164,13 +164,13 @@ def _features(
     nothing = np.empty(0, np.int32), np.empty(0, np.float32)
     if not len(features):
         return nothing
-    if side is None or words is None:
+    if side is None or lookup is None:
         ignored = listed("feature", len(features))
         notes.append(f"this model knows no {kind} features: {ignored} ignored")
         return nothing
-    known, unknown = words.known(features)
+    known, unknown = lookup.known(features)
     if unknown:
-        notes.append(words.note(unknown))
+        notes.append(lookup.note(unknown))
     return known, side.profiles.weigh(known)
 
 

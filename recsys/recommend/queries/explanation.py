@@ -41,6 +41,7 @@ class Part:
 
     @property
     def value(self) -> float:
+        """What the part adds to the score."""
         return self.vector + self.bias
 
 
@@ -108,9 +109,9 @@ def _features(
     view: BundleView, user: int, item: int
 ) -> tuple[Float32Array, float, tuple[Part, ...]]:
     """What the item's vector and bias have from features, and the part of each feature."""
-    side, words = view.bundle.item_features, view.item_lookup
+    side, lookup = view.bundle.item_features, view.item_lookup
     features, weights = side_of(side, item)
-    if side is None or words is None or not len(features):
+    if side is None or lookup is None or not len(features):
         return np.zeros_like(view.vectors[item]), 0.0, ()
     mapping, share = side.mapping, float(side.share[item])
     mapped, mapped_bias = mapping.vector(features, weights)
@@ -124,7 +125,7 @@ def _features(
     parts = tuple(
         Part("feature", name, value, float(products[place]), float(biases[place]))
         for name, value, place in zip(
-            words.names(features[order]), words.values(features[order]), order, strict=True
+            lookup.names(features[order]), lookup.values(features[order]), order, strict=True
         )
     )
     return mapped * np.float32(share), share * mapped_bias, parts

@@ -82,31 +82,35 @@ class FeatureLookup:
         return mask
 
     def names(self, features: IntArray | Sequence[int]) -> list[str]:
+        """Full names of features at several indices."""
         return self.vocabulary.features.take(np.asarray(features, np.int64))
 
     def values(self, features: IntArray) -> list[str]:
+        """Values of features at several indices, without their types."""
         taken = self.vocabulary.values.take(to_arrow(features))
         return [str(value) for value in taken.to_pylist()]
 
     def unknown(self, features: Iterable[Feature]) -> NotFoundError:
         """The error for features none of which is known."""
-        said = [spelled(feature) for feature in features]
-        hints = [hint for name in said[:_NAMED] for hint in self._closest(name)]
+        named = [spelled(feature) for feature in features]
+        hints = [hint for name in named[:_NAMED] for hint in self._closest(name)]
         do = f"did you mean {', '.join(dict.fromkeys(hints))}?" if hints else "check the spelling"
         return NotFoundError(
-            f"no {'feature' if len(said) == 1 else 'features'} {', '.join(map(repr, said))}",
+            f"no {'feature' if len(named) == 1 else 'features'} {', '.join(map(repr, named))}",
             f"some of {len(self):,} known features",
             do,
         )
 
     def note(self, features: Iterable[Feature]) -> str:
         """A sentence on features that were not known and ignored."""
-        said = [spelled(feature) for feature in features]
-        hinted = []
-        for name in said[:_NAMED]:
+        named = [spelled(feature) for feature in features]
+        with_hints = []
+        for name in named[:_NAMED]:
             close = self._closest(name)[:1]
-            hinted.append(f"{name} (did you mean {close[0]}?)" if close else name)
-        return f"{listed('unknown feature', len(said))} ignored: {shortened(hinted, len(said))}"
+            with_hints.append(f"{name} (did you mean {close[0]}?)" if close else name)
+        return (
+            f"{listed('unknown feature', len(named))} ignored: {shortened(with_hints, len(named))}"
+        )
 
     def _find(self, feature: Feature) -> int | None:
         features = self.vocabulary.features
@@ -149,4 +153,5 @@ class FeatureLookup:
 
 
 def spelled(feature: Feature) -> str:
+    """A feature as text."""
     return feature if isinstance(feature, str) else "_".join(map(str, feature))

@@ -18,7 +18,7 @@ from recsys.recommend.queries.wording import listed, shortened
 
 @dataclass(frozen=True)
 class Filters:
-    """What an answer may consist of; by default anything new to the asker.
+    """What an answer may consist of; by default anything that the user has not seen.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class Filters:
         Also what the user likes already; for an audience, those who like the item already.
     include_untrained : bool or None
         Also items known by their features alone. By default not for users, whose lists are
-        measured on trained items, but for everything that goes by similarity.
+        measured on trained items, but for everything found by similarity.
     """
 
     must: Sequence[Feature] = ()
@@ -84,19 +84,19 @@ def allowed_users(view: BundleView, filters: Filters) -> Allowed:
 
 
 def _allowed(
-    filters: Filters, ids: IdMap, side: SideInformation | None, words: FeatureLookup | None
+    filters: Filters, ids: IdMap, side: SideInformation | None, lookup: FeatureLookup | None
 ) -> Allowed:
     if not (filters.must or filters.must_not or filters.exclude):
         return Allowed(None)
     mask = np.ones(len(ids), bool)
     notes: list[str] = []
-    strange = [str(other) for other in filters.exclude if other not in ids]
-    if strange:
-        what = listed(f"unknown {ids.kind}", len(strange))
-        notes.append(f"{what} to leave out: {shortened(strange, len(strange))}")
+    unknown_ids = [str(other) for other in filters.exclude if other not in ids]
+    if unknown_ids:
+        what = listed(f"unknown {ids.kind}", len(unknown_ids))
+        notes.append(f"{what} to leave out: {shortened(unknown_ids, len(unknown_ids))}")
     mask[[ids.index(known) for known in filters.exclude if known in ids]] = False
     if filters.must or filters.must_not:
-        if side is None or words is None:
+        if side is None or lookup is None:
             raise InputError(
                 f"a filter by features of {ids.kind}s, of which this model knows none",
                 f"a model trained with {ids.kind} features",
@@ -104,10 +104,10 @@ def _allowed(
             )
         # An unknown feature that must be there is no slip to pass over: nothing has it.
         for feature in filters.must:
-            mask &= carriers(side.profiles, words.find(feature))
-        known, unknown = words.known(filters.must_not)
+            mask &= carriers(side.profiles, lookup.find(feature))
+        known, unknown = lookup.known(filters.must_not)
         for index in known:
             mask &= ~carriers(side.profiles, index)
         if unknown:
-            notes.append(words.note(unknown))
+            notes.append(lookup.note(unknown))
     return Allowed(mask, tuple(notes))

@@ -30,13 +30,14 @@ class Reasons:
         self._inverse = np.concatenate(inverse) if len(inverse) > 1 else inverse[0]
 
     def of(self, items: IntArray) -> list[str]:
+        """A reason for each item, empty where none holds."""
         if not len(self._vectors) or not len(items):
             return [""] * len(items)
-        alike = (self._view.vectors[items] @ self._vectors.T) * self._inverse
+        cosines = (self._view.vectors[items] @ self._vectors.T) * self._inverse
         # An item that is liked, shown because likes were asked for, is no reason for itself.
-        alike[:, : len(self._user.liked)][items[:, None] == self._user.liked] = -np.inf
-        nearest = alike.argmax(axis=1)
-        real = alike[np.arange(len(items)), nearest] > 0
+        cosines[:, : len(self._user.liked)][items[:, None] == self._user.liked] = -np.inf
+        nearest = cosines.argmax(axis=1)
+        real = cosines[np.arange(len(items)), nearest] > 0
         words = self._words(nearest[real])
         found = iter(words)
         return [next(found) if there else "" for there in real]

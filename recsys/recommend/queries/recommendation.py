@@ -25,7 +25,7 @@ FEW = 8
 def recommend(
     view: BundleView, user: QueryUser, n: int, filters: Filters, index: Index | None = None
 ) -> Answer:
-    """The n best items for somebody; of those an index finds, if one is given."""
+    """The n items with the highest scores for a user; of those an index finds, if one is given."""
     allowed = allowed_items(view, filters)
     if index is None or user.vector is None or user.cosine:
         return _one(view, user, n, filters, allowed)

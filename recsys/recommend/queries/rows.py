@@ -31,11 +31,12 @@ def answers(
     flat = rows(view, items[items >= 0], scores[items >= 0], reasons)
     ends = np.cumsum(counts)
     return [
-        Answer(flat[end - count : end], said)
-        for end, count, said in zip(ends, counts, notes, strict=True)
+        Answer(flat[end - count : end], own)
+        for end, count, own in zip(ends, counts, notes, strict=True)
     ]
 
 
 def popularity(view: BundleView, item: int) -> str:
+    """How many users like an item, as the reason of a row."""
     likes = int(view.likes[item])
     return f"{likes:,} like{'' if likes == 1 else 's'}"

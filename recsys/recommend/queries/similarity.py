@@ -38,8 +38,8 @@ def similar_items(
         pool = index.for_item(query_item.vector, search_depth(n, 1, allowed.mask))
         items, scores = _of_pool(view, query_item, n, filters, allowed, pool)
         if len(items) == n:
-            said = f"approximate, recall_at_10 {index.recall['similar']:.2f} as measured"
-            return _answer(view, query_item, items, scores, (*notes, said))
+            note = f"approximate, recall_at_10 {index.recall['similar']:.2f} as measured"
+            return _answer(view, query_item, items, scores, (*notes, note))
         notes = (*notes, "exact: the index found too few")
     scores = _cosines(view, query_item.vector, filters, allowed)
     if query_item.index is not None and query_item.index < len(scores):
@@ -109,7 +109,7 @@ def similar_items_many(
 
 
 def common(view: BundleView, features: Sequence[IntArray], items: Sequence[IntArray]) -> list[str]:
-    """Which features items have in common with what was asked for: the rarest, as words.
+    """Which features items have in common with what was asked for: the rarest, as lookup.
 
     Parameters
     ----------
@@ -123,10 +123,10 @@ def common(view: BundleView, features: Sequence[IntArray], items: Sequence[IntAr
     list of str
         One for each item, query_item after query_item.
     """
-    side, words = view.bundle.item_features, view.item_lookup
+    side, lookup = view.bundle.item_features, view.item_lookup
     found = np.concatenate(items)
     reasons = [""] * len(found)
-    if side is None or words is None:
+    if side is None or lookup is None:
         return reasons
     width = side.profiles.n_features
     places = np.arange(len(items))
@@ -140,7 +140,7 @@ def common(view: BundleView, features: Sequence[IntArray], items: Sequence[IntAr
     order = np.lexsort((there, -side.profiles.idf[there], pairs))
     pairs, there = pairs[order], there[order]
     few = np.arange(len(pairs)) - np.searchsorted(pairs, pairs) < _COMMON
-    for pair, name in zip(pairs[few].tolist(), words.names(there[few]), strict=True):
+    for pair, name in zip(pairs[few].tolist(), lookup.names(there[few]), strict=True):
         reasons[pair] += f", {name}" if reasons[pair] else f"both {name}"
     return reasons
 

@@ -35,22 +35,22 @@ def items_for_tag(view: BundleView, tags: Tags, n: int, filters: Filters) -> Ans
     InputError
         If the model has no features, or the tags have no direction or cancel each other out.
     """
-    side, words = vocabulary(view)
+    side, lookup = vocabulary(view)
     weights = _weights(tags)
     notes: list[str] = []
-    known, given = _known_tags(words, weights, notes)
+    known, given = _known_tags(lookup, weights, notes)
     directions = side.mapping.feature_factors[known] * view.inverse_feature_lengths[known, None]
     vector = given @ directions
     if np.linalg.norm(vector) <= 1e-6 * np.abs(given).sum():
         raise InputError(
-            f"{listed('tag', len(known))} without a direction ({', '.join(words.names(known))})",
+            f"{listed('tag', len(known))} without a direction ({', '.join(lookup.names(known))})",
             "tags of trained items that do not cancel each other out",
             "ask for other tags or weights",
         )
     allowed = allowed_items(view, filters)
     scores = _cosines(view, vector, filters, allowed)
     items = best(scores, n)
-    reasons = [_carried(view, words, item, known) for item in items]
+    reasons = [_carried(view, lookup, item, known) for item in items]
     return Answer(rows(view, items, scores[items], reasons), (*notes, *allowed.notes))
 
 
@@ -66,12 +66,12 @@ def similar_tags(
     InputError
         If the model has no features, or the tag no direction.
     """
-    side, words = vocabulary(view)
-    index = words.find(tag)
+    side, lookup = vocabulary(view)
+    index = lookup.find(tag)
     inverse = view.inverse_feature_lengths
     if not inverse[index]:
         raise InputError(
-            f"{words.names([index])[0]}, which is on no trained item",
+            f"{lookup.names([index])[0]}, which is on no trained item",
             "a tag with a direction",
             "ask for another one",
         )
@@ -79,26 +79,31 @@ def similar_tags(
     scores = products(vectors, vectors[index]) * (inverse * inverse[index])
     scores[inverse == 0] = -np.inf
     scores[index] = -np.inf
-    chosen = ranked_tags(words, scores, n, kind, exclude)
-    support = words.vocabulary.support
+    chosen = ranked_tags(lookup, scores, n, kind, exclude)
+    support = lookup.vocabulary.support
     reasons = [f"on {listed('item', int(support[feature]))}" for feature in chosen]
-    return Answer(tag_rows(words, chosen, scores[chosen], reasons))
+    return Answer(tag_rows(lookup, chosen, scores[chosen], reasons))
 
 
 def ranked_tags(
-    words: FeatureLookup, scores: Float32Array, n: int, kind: str | None, exclude: Sequence[Feature]
+    lookup: FeatureLookup,
+    scores: Float32Array,
+    n: int,
+    kind: str | None,
+    exclude: Sequence[Feature],
 ) -> IntArray:
-    """The best features of a type, without some; changes the scores."""
+    """The best features of a type, without those excluded; changes the scores."""
     if kind is not None:
-        scores[~words.of_type(kind)] = -np.inf
-    scores[words.known(exclude)[0]] = -np.inf
+        scores[~lookup.of_type(kind)] = -np.inf
+    scores[lookup.known(exclude)[0]] = -np.inf
     return best(scores, n)
 
 
 def tag_rows(
-    words: FeatureLookup, features: IntArray, scores: Float32Array, reasons: Sequence[str]
+    lookup: FeatureLookup, features: IntArray, scores: Float32Array, reasons: Sequence[str]
 ) -> tuple[Ranked, ...]:
-    parts = words.names(features), words.values(features), scores.tolist(), reasons
+    """Rows for features of the vocabulary."""
+    parts = lookup.names(features), lookup.values(features), scores.tolist(), reasons
     return tuple(map(Ranked, *parts))
 
 
@@ -110,14 +115,14 @@ def vocabulary(view: BundleView) -> tuple[SideInformation, FeatureLookup]:
     InputError
         If it knows none.
     """
-    side, words = view.bundle.item_features, view.item_lookup
-    if side is None or words is None:
+    side, lookup = view.bundle.item_features, view.item_lookup
+    if side is None or lookup is None:
         raise InputError(
             "a model that knows no item features",
             "one trained with features, to be asked about tags",
             "train with features",
         )
-    return side, words
+    return side, lookup
 
 
 def _weights(tags: Tags) -> dict[Feature, float]:
@@ -133,7 +138,7 @@ def _is_pair(tags: object) -> bool:
 
 
 def _known_tags(
-    words: FeatureLookup, weights: Mapping[Feature, float], notes: list[str]
+    lookup: FeatureLookup, weights: Mapping[Feature, float], notes: list[str]
 ) -> tuple[IntArray, Float32Array]:
     """Known tags and their weights; of the others, a note."""
     if not weights:
@@ -143,18 +148,18 @@ def _known_tags(
     summed: dict[int, float] = {}
     unknown: list[Feature] = []
     for tag, weight in weights.items():
-        found, strange = words.known([tag])
-        unknown += strange
+        found, others = lookup.known([tag])
+        unknown += others
         for index in found.tolist():
             summed[index] = summed.get(index, 0.0) + weight
     if not summed:
-        raise words.unknown(unknown)
+        raise lookup.unknown(unknown)
     if unknown:
-        notes.append(words.note(unknown))
+        notes.append(lookup.note(unknown))
     return np.array(list(summed), np.int32), np.array(list(summed.values()), np.float32)
 
 
-def _carried(view: BundleView, words: FeatureLookup, item: int, tags: IntArray) -> str:
+def _carried(view: BundleView, lookup: FeatureLookup, item: int, tags: IntArray) -> str:
     has = np.isin(tags, view.features_of(item))
     parts = ("has", tags[has]), ("not", tags[~has])
-    return ", ".join(f"{word} {' '.join(words.names(part))}" for word, part in parts if len(part))
+    return ", ".join(f"{word} {' '.join(lookup.names(part))}" for word, part in parts if len(part))

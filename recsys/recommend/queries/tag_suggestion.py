@@ -38,7 +38,7 @@ def suggest_tags(
     InputError
         If the model has no features.
     """
-    side, words = vocabulary(view)
+    side, lookup = vocabulary(view)
     cosines = None
     if query_item.vector.any():
         cosines = products(view.vectors, query_item.vector)
@@ -49,11 +49,11 @@ def suggest_tags(
     counted, voters = neighbour_votes(side.profiles, nearest_items(similarities), similarities)
     scores = with_cooccurrence(side.profiles, counted, query_item.features, query_item.index)
     scores[scores <= 0] = -np.inf
-    chosen = ranked_tags(words, scores, n, kind, exclude)
+    chosen = ranked_tags(lookup, scores, n, kind, exclude)
     reasons = [
         f"on {listed('item', int(voters[feature]))} like it"
         if voters[feature]
         else "goes with the tags it has"
         for feature in chosen
     ]
-    return Answer(tag_rows(words, chosen, scores[chosen], reasons), query_item.notes)
+    return Answer(tag_rows(lookup, chosen, scores[chosen], reasons), query_item.notes)

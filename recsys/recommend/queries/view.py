@@ -30,6 +30,7 @@ class BundleView:
 
     @property
     def factors(self) -> Factors:
+        """The factors of all users and of the whole catalogue."""
         return self.bundle.factors
 
     @property
@@ -91,6 +92,7 @@ class BundleView:
 
     @cached_property
     def user_lookup(self) -> FeatureLookup | None:
+        """The vocabulary of user features."""
         side = self.bundle.user_features
         return None if side is None else FeatureLookup(side.vocabulary)
 
@@ -103,6 +105,7 @@ class BundleView:
         return side.profiles.indices[indptr[item] : indptr[item + 1]]
 
     def ids(self, items: IntArray) -> list[str]:
+        """Ids of items."""
         return self.bundle.items.take(np.asarray(items))
 
     def names(self, items: IntArray) -> list[str]:
@@ -110,6 +113,7 @@ class BundleView:
         return self.ids_and_names(items)[1]
 
     def ids_and_names(self, items: IntArray) -> tuple[list[str], list[str]]:
+        """Ids of items, and their names; the id where there is none."""
         ids = self.ids(items)
         if self.bundle.names is None:
             return ids, ids
