@@ -1,7 +1,7 @@
-"""Deploy: the deployments of prefect.yaml, and around them what that file has no words for.
+"""Deploy: the deployments of prefect.yaml, and what that file cannot express.
 
-The work pool, one run at a time in each of its queues, and the automations that clear away runs
-that are late or silent. Everything is made or brought up to date, so it can be done again.
+That is the work pool, a limit of one run at a time in each of its queues, and automations that end
+runs which are late or silent. Everything is created or updated, so it can be repeated.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FILE = "prefect.yaml"
 PARTS = (("name",), ("entrypoint",), ("work_pool", "name"))
 TAG = "recsys"  # of every deployment, by which the automations know their runs
 LATE = timedelta(hours=1)
-# Three beats of the heart that prefect.yaml asks for.
+# Three heartbeats at the frequency that prefect.yaml sets.
 SILENT = timedelta(seconds=90)
 OVER = [
     "Completed",
@@ -45,7 +45,7 @@ OVER = [
 
 
 def deploy(folder: Path, address: str | None = None) -> list[str]:
-    """Tell the Prefect server of everything that runs by itself.
+    """Register the deployments, their work pools, queues and automations on the Prefect server.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def _pool(client: SyncPrefectClient, name: str) -> None:
 
 
 def _run(folder: Path, address: str) -> None:
-    """Prefect's own command: it knows everything that may stand in the file."""
+    """Run Prefect's own command, which supports everything that the file may hold."""
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     # PWD, which the file names, is the shell's and not that of `cwd`.
     variables = {**os.environ, "PREFECT_API_URL": address, "PWD": str(folder.resolve())}
@@ -141,7 +141,7 @@ def _run(folder: Path, address: str) -> None:
 def automations(
     tag: str = TAG, late_after: timedelta = LATE, silent_after: timedelta = SILENT
 ) -> list[AutomationCore]:
-    """What clears away runs with this tag that no worker takes, or that fall silent."""
+    """Automations that end runs with this tag which no worker takes, or which send no heartbeat."""
     ours = ResourceSpecification.model_validate(
         {"prefect.resource.id": f"prefect.tag.{tag}", "prefect.resource.role": "tag"}
     )

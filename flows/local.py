@@ -21,8 +21,8 @@ FOLDER = Path("data/output/up")  # logs, and what was started
 STARTED = "services.json"
 STARTUP = 180  # seconds, on a busy machine
 GRACE = 20  # seconds to end by itself
-# Nothing that is started calls home. MLflow's jobs are not used and double its start.
-QUIET = {
+# No server sends telemetry. MLflow's jobs are not used and double the time it takes to start.
+SERVER_VARIABLES = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -45,7 +45,7 @@ class Service:
     name : str
     pid : int
     created : float
-        When, in the system's words: a process id alone may be somebody else's by now.
+        When, as the system counts it: the process id may have been given to another process since.
     address : str
         Where it is to be found; empty for one that only asks others.
     """
@@ -66,7 +66,7 @@ class Service:
 
 
 def up(
-    folder: Path, *, prefect_port: int, mlflow_port: int, told: Callable[[str], None]
+    folder: Path, *, prefect_port: int, mlflow_port: int, report: Callable[[str], None]
 ) -> list[Service]:
     """Start what is not running yet, on the loopback, and deploy; what runs already is left.
 
@@ -75,8 +75,8 @@ def up(
     folder : Path
         The project's.
     prefect_port, mlflow_port : int
-    told : callable
-        Hears of every step.
+    report : callable
+        Called with a line for every step.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def up(
         if name not in running:
             _free(name, port)
     for name, service in running.items():
-        told(f"{name} is running already{f' at {service.address}' if service.address else ''}")
+        report(f"{name} is running already{f' at {service.address}' if service.address else ''}")
     begun: list[Service] = []
 
     def start(name: str, command: Sequence[str], address: str = "", health: str = "") -> None:
@@ -99,12 +99,12 @@ def up(
         _remember(folder, [*running.values(), *begun])
         if health:
             _wait(folder, begun[-1], health)
-        told(f"{name} is up{f' at {address}' if address else ''}")
+        report(f"{name} is up{f' at {address}' if address else ''}")
 
     try:
         start("prefect", _prefect(prefect_port), prefect, f"{prefect}/api/health")
         start("mlflow", _mlflow(folder, mlflow_port), mlflow, f"{mlflow}/health")
-        told(f"deployed {', '.join(deploy(folder, f'{prefect}/api'))}")
+        report(f"deployed {', '.join(deploy(folder, f'{prefect}/api'))}")
         worker = [
             "prefect",
             "worker",
@@ -121,14 +121,14 @@ def up(
     return [*running.values(), *begun]
 
 
-def down(folder: Path, told: Callable[[str], None]) -> None:
+def down(folder: Path, report: Callable[[str], None]) -> None:
     """End exactly what `up` started, the worker first."""
     running = _running(folder)
     _end(folder, running)
     for service in reversed(running):
-        told(f"{service.name} is down")
+        report(f"{service.name} is down")
     if not running:
-        told("nothing was up")
+        report("nothing was up")
 
 
 def _prefect(port: int) -> list[str]:
@@ -148,7 +148,7 @@ def _mlflow(folder: Path, port: int) -> list[str]:
 def _start(folder: Path, name: str, command: Sequence[str], api: str, address: str) -> Service:
     log = folder / FOLDER / f"{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    variables = {**os.environ, **QUIET, "PREFECT_API_URL": api}
+    variables = {**os.environ, **SERVER_VARIABLES, "PREFECT_API_URL": api}
     with log.open("ab") as stream:
         process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", *command],

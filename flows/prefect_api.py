@@ -14,7 +14,7 @@ LOCAL = "http://127.0.0.1:4200/api"
 
 @contextmanager
 def reached(address: str | None = None) -> Iterator[str]:
-    """The address of the server, which answers; Prefect's client is told of it.
+    """The address of a server that answers; inside, Prefect's client uses it.
 
     Unless one is given, that is PREFECT_API_URL, or what `prefect config set` has set, or what
     `recsys up` starts: without an address Prefect would start a server of its own, which knows no

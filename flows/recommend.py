@@ -7,10 +7,10 @@ from pathlib import Path
 from prefect import flow
 from pydantic import BaseModel
 
-from flows.ending import named_states
-from flows.naming import about_run
-from flows.predecessors import HOOKS
+from flows.crashed_runs import HOOKS
+from flows.final_states import named_states
 from flows.retraining import tracked_by
+from flows.run_names import run_name
 from flows.temporary_server import served
 from recsys.base.config import Config
 from recsys.base.redaction import redact_logs
@@ -35,7 +35,7 @@ class Written(BaseModel):
 
 @flow(
     name="recommend",
-    flow_run_name=about_run,
+    flow_run_name=run_name,
     persist_result=True,
     result_serializer="json",
     timeout_seconds=3 * 3600,

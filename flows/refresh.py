@@ -6,11 +6,11 @@ import sys
 
 from prefect import flow
 
-from flows.ending import named_states
-from flows.naming import about_run
-from flows.predecessors import HOOKS
+from flows.crashed_runs import HOOKS
+from flows.final_states import named_states
 from flows.results import TrainingResult
 from flows.retraining import retrain
+from flows.run_names import run_name
 from flows.temporary_server import served
 from recsys.base.config import Config
 from recsys.base.errors import HELD_EXIT
@@ -26,7 +26,7 @@ redact_logs()
 
 @flow(
     name="refresh",
-    flow_run_name=about_run,
+    flow_run_name=run_name,
     persist_result=True,
     result_serializer="json",
     timeout_seconds=3 * 3600,

@@ -1,4 +1,4 @@
-"""Trigger: a run of a deployment asked for by a program, and waited for."""
+"""Trigger: create a run of a deployment and wait for it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import PrefectHTTPStatusError
 
-from flows.ending import HELD, SHRUNKEN
+from flows.final_states import HELD, SHRUNKEN
 from flows.prefect_api import reached
 from recsys.base.errors import HELD_EXIT, ConfigError, NotFoundError
 
@@ -58,9 +58,9 @@ def trigger(
     *,
     wait: bool = True,
     seconds: float | None = None,
-    told: Callable[[Triggered], None] = lambda _: None,
+    report: Callable[[Triggered], None] = lambda _: None,
 ) -> Triggered:
-    """Ask for a run of a deployment.
+    """Create a run of a deployment, and wait until it ends.
 
     Parameters
     ----------
@@ -73,8 +73,8 @@ def trigger(
         Until the run is over.
     seconds : float or None
         At most so long; the run itself goes on.
-    told : callable
-        Hears of every new state.
+    report : callable
+        Called with the run whenever its state has changed.
 
     Raises
     ------
@@ -93,13 +93,13 @@ def trigger(
         except PrefectHTTPStatusError as fault:
             raise _refused(name, fault) from fault
         found = _look(run)
-        told(found)
+        report(found)
         end = None if seconds is None else time.monotonic() + seconds
         while wait and not found.over and (end is None or time.monotonic() < end):
             time.sleep(POLL)
             now = _look(client.read_flow_run(run.id))
             if now.state != found.state:
-                told(now)
+                report(now)
             found = now
     return found
 

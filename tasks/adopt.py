@@ -23,4 +23,6 @@ def adopt(
     """The configuration of the champion there is now."""
     champion = adoption.champion_manifest(tracked.registry())
     first = adoption.warm_start(champion, core.digest)
-    return _adopt(interim, holdouts, features, adoption.adoptable(champion), first, seed)
+    return _adopt(
+        interim, holdouts, features, adoption.adopted_configuration(champion), first, seed
+    )

@@ -14,7 +14,7 @@ from prefect.context import TaskRunContext
 from prefect.logging import get_run_logger
 
 from recsys.base.events import Note, StageDone, StageStarted, emit
-from recsys.store.stages import O_co, Outcome, Stage, StageFunction, intact, making
+from recsys.store.stages import O_co, Outcome, Stage, StageFunction, intact, product_lock
 
 P = ParamSpec("P")
 
@@ -32,7 +32,7 @@ def cached_task(
     ----------
     function : StageFunction
     retries : int
-        For stages that read or write what is not ours; delays of 2, 10 and 30 seconds.
+        For stages that read from or write to other systems; delays of 2, 10 and 30 seconds.
     """
 
     @task(
@@ -54,7 +54,7 @@ def cached_task(
         folder = function.folder(Path(interim), *args, **kwargs)
         emit(StageStarted(function.name))
         start = time.monotonic()
-        with nullcontext() if intact(folder) else making(folder, _waiting(function.name)):
+        with nullcontext() if intact(folder) else product_lock(folder, _waiting(function.name)):
             state: Any = run.with_options(refresh_cache=not intact(folder))(
                 str(folder), lambda: function(Path(interim), *args, **kwargs), return_state=True
             )
@@ -68,7 +68,7 @@ def cached_task(
 
 
 def _waiting(name: str) -> Callable[[], None]:
-    return lambda: emit(Note(f"another run is at {name} on the same data; waiting for it"))
+    return lambda: emit(Note(f"another run is making {name} on the same data; waiting for it"))
 
 
 def _key(_: TaskRunContext, parameters: dict[str, Any]) -> str:
@@ -76,7 +76,7 @@ def _key(_: TaskRunContext, parameters: dict[str, Any]) -> str:
 
 
 def worth_retrying(_: object, __: object, state: Any) -> bool:
-    """Only faults of the outside world pass by themselves; a wrong input stays wrong."""
+    """Whether a retry may help: after an OSError it may, after a wrong input it does not."""
     try:
         state.result()
     except OSError:

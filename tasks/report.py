@@ -8,19 +8,17 @@ from collections.abc import Sequence
 from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import flow_run
 
-from recsys.pipeline import report as reports
 from recsys.pipeline.outcomes import TrainingStages
+from recsys.pipeline.publishing import Published, publish
 from recsys.pipeline.tracked import Tracked
 from tasks.steps import step_task
 
 
 def _publish(
     tracked: Tracked, version: str, held: Sequence[str], stages: TrainingStages
-) -> reports.Published:
+) -> Published:
     # A flow run is named after its model and its time.
-    made = reports.publish(
-        tracked, str(flow_run.flow_name), str(flow_run.name), version, held, stages
-    )
+    made = publish(tracked, str(flow_run.flow_name), str(flow_run.name), version, held, stages)
     create_markdown_artifact(made.markdown, artifact_key(tracked.model), description=made.verdict)
     return made
 

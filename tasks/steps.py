@@ -1,4 +1,4 @@
-"""A step outside of the run's own folder as a Prefect task: never cached, seen by listeners."""
+"""A step that changes another system, as a Prefect task: never cached, with events."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def up(
     # Not silenced: the servers, and the runs of the worker, would inherit that they log nothing.
     from flows import local
 
-    local.up(Path.cwd(), prefect_port=prefect_port, mlflow_port=mlflow_port, told=print)
+    local.up(Path.cwd(), prefect_port=prefect_port, mlflow_port=mlflow_port, report=print)
     print(f"logs are in {local.FOLDER}; recsys down ends all of it")
 
 
@@ -33,7 +33,7 @@ def down() -> None:
     """End what `up` has started."""
     from flows import local
 
-    local.down(Path.cwd(), told=print)
+    local.down(Path.cwd(), report=print)
 
 
 def deploy() -> None:
@@ -65,7 +65,7 @@ def trigger(
             message = f" ({run.message})" if run.message else ""
             print(f"{run.name}: {run.state}{message}", flush=True)
 
-    found = runs.trigger(name, given, wait=wait, seconds=seconds, told=show)
+    found = runs.trigger(name, given, wait=wait, seconds=seconds, report=show)
     say({**asdict(found), "exit_code": found.exit_code}, found.url, as_json)
     if wait and not found.over:
         raise typer.Exit(runs.TIMEOUT_EXIT)

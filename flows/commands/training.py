@@ -137,7 +137,7 @@ def _report(console: Console, outcome: TrainingResult) -> None:
 def _examples(console: Console, recommender: Recommender, model: str) -> None:
     """Show a few answers with real names, so that a person sees what was learned."""
     from recsys.cli.tables import answer
-    from recsys.pipeline.report import examples
+    from recsys.pipeline.report_sections import examples
 
     console.print()
     for title, found in examples(recommender):

@@ -1,4 +1,4 @@
-"""Adoption: the champion's configuration taken over, by a stage without a search or by a search."""
+"""Adoption: the champion's configuration, taken over without a search or as the start of one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from recsys.tuning.space import Configuration
 
 
 def no_champion(registry: Registry) -> NotFoundError:
-    """What is said where a champion is needed and there is none."""
+    """The error of a model that has no champion, where one is needed."""
     return NotFoundError(
         f"{registry.model} has no champion in {redacted(registry.uri)}",
         "a version with the alias champion",
@@ -42,12 +42,17 @@ def champion_manifest(registry: Registry) -> Mapping[str, Any]:
     return found
 
 
-def adoptable(champion: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a champion's manifest, the configuration to refit: `epochs` is among it.
+def adopted_configuration(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of a champion that is to be refit, with the number of `epochs`.
 
-    How much items to come keep of their features is found out anew on the data of the day.
+    The blending of cold items is left out: it is chosen again on the new data.
+
+    Parameters
+    ----------
+    manifest : mapping
+        Of the champion's bundle.
     """
-    return {name: v for name, v in champion["configuration"].items() if name != "cold_blending"}
+    return {name: v for name, v in manifest["configuration"].items() if name != "cold_blending"}
 
 
 @stage(Adopted, version=3)
@@ -61,8 +66,15 @@ def adopt(
 ) -> Adopted:
     """The champion's configuration in the place of a search's winner; nothing is trained.
 
-    `adopted` see `adoptable`. Holdouts, features and seed are what it will be fitted on: they name
-    the product. `started_from` is handed on to the next search.
+    Parameters
+    ----------
+    folder : Path
+    holdouts, features, seed
+        What the configuration will be fitted on: they name the product.
+    adopted : mapping
+        See `adopted_configuration`.
+    started_from : sequence of configurations
+        For the next search.
     """
     configuration = {name: value for name, value in adopted.items() if name != "epochs"}
     epochs = adopted["epochs"]

@@ -1,11 +1,7 @@
-"""Batches: items for every user and items like every item, streamed to Parquet in files of rows.
+"""Batches: items for every user and similar items for every item, streamed to Parquet files.
 
-Memory is bounded by the model and one block of lists, however many users there are.
-
-Measured against the bare matrix products (users x items and items x items), writing taken off,
-15,274 users x 25,655 items x 100 factors, one thread (``tests/benchmarks/bench_batch.py``): lists
-of 20 take 1.1 times as long, lists of 100 1.6 times; 99 and 111 MB, and no more with four times
-as many users.
+Memory is bounded by the model and one block of lists, however many users there are (see
+docs/experiments/batch.md).
 """
 
 from __future__ import annotations
@@ -36,7 +32,7 @@ FILE_ROWS = 1_000_000
 
 @dataclass(frozen=True)
 class Lists:
-    """Lists of a block: whose they are, and what is on them."""
+    """The lists of a block: the indices of their owners, and the items on them."""
 
     owners: Int64Array
     top: TopK
@@ -98,7 +94,7 @@ def item_lists(model: Bundle, n: int, workers: int = 1) -> Iterator[Lists]:
         np.zeros(n_items, np.float32),
         np.zeros(trained, np.float32),
     )
-    # What an item "knows" is itself.
+    # An item itself is left out of its list.
     itself = Seen(np.minimum(np.arange(n_items + 1), trained), np.arange(trained, dtype=np.int32))
     asked = np.flatnonzero(lengths > 0)
     for start in range(0, len(asked), BLOCK):

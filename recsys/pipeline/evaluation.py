@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
 from recsys.base import config
 from recsys.data import persistence
 from recsys.data.outcomes import Encoded, HeldOut
-from recsys.evaluation.cold_start import withhold
-from recsys.evaluation.comparison import StrategyFits, compare
+from recsys.data.splits import Split
+from recsys.evaluation.cold_start import ColdStartHoldout, withhold
+from recsys.evaluation.comparison import FittedStrategy, StrategyFits, TriedStrategy, compare
 from recsys.evaluation.holdouts import Measured, as_leaderboard, differences, measure
 from recsys.evaluation.metric_names import HEADLINE, LIGHTFM
 from recsys.models.configuration import parse_configuration
 from recsys.models.model import Model
 from recsys.models.popularity import Popularity
 from recsys.pipeline.outcomes import Chosen, Evaluated
+from recsys.ranking.scorer import Scorer
 from recsys.store.stages import Stage, Timed, stage, write_json
 from recsys.tuning.als import tune_als
 from recsys.tuning.problems import load_sides
@@ -30,7 +34,7 @@ def evaluate(
     folder: Path,
     holdouts: Stage[HeldOut],
     features: Stage[Encoded],
-    tuned: Stage[Chosen],
+    chosen: Stage[Chosen],
     options: config.Evaluate,
     seed: int,
     workers: int = 1,
@@ -43,50 +47,96 @@ def evaluate(
     """
     parts = persistence.load_split(Path(holdouts.path))
     known, heldout = parts.final()
-    sides = load_sides(features, known.shape)
-    tried = tuned.outcome.strategies
-    held = withhold(known, heldout, parts.cold_items, seed) if options.withheld else None
-    baselines: list[Model] = [Popularity()]
-    # Each trains on one thread and releases the GIL, so side by side they take as long as the
-    # longest one.
-    with ThreadPoolExecutor(workers) as pool, threadpool_limits(1):
-        fits = StrategyFits(tried, known, sides, seed, pool.submit)
-        away = None if held is None else StrategyFits(tried, held.train, sides, seed, pool.submit)
-        if options.als_trials:
-            trials = options.als_trials
-            baselines.append(tune_als(parts.train, parts.validation, trials=trials, seed=seed)[0])
-        scorers = {model.name: model.fit(known, seed=seed) for model in baselines}
-        fitted = fits.results()
-        served = None if away is None else away.results()
-    winner = parse_configuration(tuned.outcome.configuration)[1].strategy
-    scorers[LIGHTFM] = fitted[winner].model.factors
-    measured = {
-        name: measure(
-            scorer,
-            heldout,
-            known,
-            ks=sorted({5, *options.ks}),
-            samples=options.bootstrap_samples,
-            seed=seed,
-        )
-        for name, scorer in scorers.items()
-    }
-    compared = differences(measured, LIGHTFM, samples=options.bootstrap_samples, seed=seed)
-    board = as_leaderboard(measured, compared)
-    configurations = {model.name: model.hyperparameters() for model in baselines}
-    configurations[LIGHTFM] = tuned.outcome.trained
-    for entry in board:
-        entry["configuration"] = configurations[entry["model"]]
+    tried = chosen.outcome.strategies
+    withheld = withhold(known, heldout, parts.cold_items, seed) if options.withheld else None
+    baselines, fits = _fit_all(parts, tried, features, withheld, options, seed, workers)
+    winner = parse_configuration(chosen.outcome.configuration)[1].strategy
+    scorers = {model.name: scorer for model, scorer in baselines}
+    scorers[LIGHTFM] = fits.fitted[winner].model.factors
+    measured = _measure_all(scorers, known, heldout, options, seed)
+    configurations = {model.name: model.hyperparameters() for model, _ in baselines}
+    board = _leaderboard(
+        measured, configurations | {LIGHTFM: chosen.outcome.trained}, options, seed
+    )
     write_json(folder / "leaderboard.json", board)
     _save_per_user(folder, measured)
-    found: dict[str, Any] = {"winner": winner}
-    if held is not None and served is not None:
-        samples = options.bootstrap_samples
-        found |= compare(fitted, served, tried, held, heldout, known, seed=seed, samples=samples)
-    write_json(folder / "strategies.json", found)
-    headline = {entry["model"]: entry["metrics"][HEADLINE]["mean"] for entry in board}
-    found_out = Evaluated("validation" if parts.test.nnz == 0 else "test", headline)
-    return Timed(found_out, {name: round(entry.seconds, 1) for name, entry in fitted.items()})
+    compared: dict[str, Any] = {"winner": winner}
+    if withheld is not None and fits.withheld is not None:
+        compared |= compare(
+            fits.fitted, fits.withheld, tried, withheld, heldout, known,
+            seed=seed, samples=options.bootstrap_samples,
+        )  # fmt: skip
+    write_json(folder / "strategies.json", compared)
+    outcome = Evaluated(
+        "validation" if parts.test.nnz == 0 else "test",
+        {entry["model"]: entry["metrics"][HEADLINE]["mean"] for entry in board},
+    )
+    return Timed(outcome, {name: round(fit.seconds, 1) for name, fit in fits.fitted.items()})
+
+
+@dataclass(frozen=True)
+class _Fits:
+    """The strategies, fitted on all known interactions and without the withheld ones."""
+
+    fitted: Mapping[str, FittedStrategy]
+    withheld: Mapping[str, FittedStrategy] | None
+
+
+def _fit_all(
+    parts: Split,
+    tried: Mapping[str, TriedStrategy],
+    features: Stage[Encoded],
+    withheld: ColdStartHoldout | None,
+    options: config.Evaluate,
+    seed: int,
+    workers: int,
+) -> tuple[list[tuple[Model, Scorer]], _Fits]:
+    """Fit baselines and strategies side by side, each on one thread.
+
+    They release the GIL, so that together they take as long as the longest one.
+    """
+    known = parts.final()[0]
+    sides = load_sides(features, known.shape)
+    models: list[Model] = [Popularity()]
+    with ThreadPoolExecutor(workers) as pool, threadpool_limits(1):
+        fits = StrategyFits(tried, known, sides, seed, pool.submit)
+        without = (
+            None
+            if withheld is None
+            else StrategyFits(tried, withheld.train, sides, seed, pool.submit)
+        )
+        if trials := options.als_trials:
+            models.append(tune_als(parts.train, parts.validation, trials=trials, seed=seed)[0])
+        baselines = [(model, model.fit(known, seed=seed)) for model in models]
+        return baselines, _Fits(fits.results(), None if without is None else without.results())
+
+
+def _measure_all(
+    scorers: Mapping[str, Scorer],
+    known: sp.csr_matrix,
+    heldout: sp.csr_matrix,
+    options: config.Evaluate,
+    seed: int,
+) -> dict[str, Measured]:
+    """Every model on the same holdout."""
+    ks = sorted({5, *options.ks})
+    samples = options.bootstrap_samples
+    return {
+        name: measure(scorer, heldout, known, ks=ks, samples=samples, seed=seed)
+        for name, scorer in scorers.items()
+    }
+
+
+def _leaderboard(
+    measured: Mapping[str, Measured],
+    configurations: Mapping[str, Mapping[str, Any]],
+    options: config.Evaluate,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """The models, best first, each with what it was measured at and how it was configured."""
+    compared = differences(measured, LIGHTFM, samples=options.bootstrap_samples, seed=seed)
+    board = as_leaderboard(measured, compared)
+    return [entry | {"configuration": configurations[entry["model"]]} for entry in board]
 
 
 def _save_per_user(folder: Path, measured: Mapping[str, Measured]) -> None:

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recsys.base.config import Config, Data
+from recsys.base.config import Config
 from recsys.base.errors import ConfigError
-from recsys.data import datasets, persistence
+from recsys.data import persistence
+from recsys.data.outcomes import HeldOut
+from recsys.data.sources import locate_data
 from recsys.evaluation.metric_names import CURVE, OBJECTIVE, TRAIN_CURVE
 from recsys.models.lightfm import DivergedError
 from recsys.pipeline import preparation
@@ -18,10 +20,10 @@ from recsys.tuning.curve import CurvePoint, draw, learning_curve
 from recsys.tuning.problems import Problem
 
 
-def prepare_holdouts(config: Config) -> Stage:
+def prepare_holdouts(config: Config) -> Stage[HeldOut]:
     """Ingest, threshold and split, without any server."""
     interim = Path(config.storage.interim)
-    data = config.data or Data.model_validate(datasets.locate(config.dataset).as_config())
+    data = locate_data(config.dataset, config.data)
     ingested = preparation.ingest(interim, data, preparation.sources_of(data))
     core = preparation.threshold(interim, ingested, config.threshold)
     return preparation.split(interim, ingested, core, config.split, config.seed)

@@ -28,7 +28,7 @@ def refit(
     seed: int,
     threads: int = 1,
 ) -> HybridModel:
-    """Train a configuration, whoever found it and when, on these interactions.
+    """Train a configuration on interactions.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def fit(
     folder: Path,
     core: Stage[Thresholded],
     features: Stage[Encoded],
-    tuned: Stage[Chosen],
+    chosen: Stage[Chosen],
     measured: Stage[Evaluated],
     options: config.Fit,
     seed: int,
@@ -64,12 +64,12 @@ def fit(
     """Train the winner's configuration on all interactions and write the portable bundle."""
     interactions = load_core(core)
     matrix = interactions.matrix()
-    configuration = tuned.outcome.trained
-    # How much new items with few likes keep of their features was found out by serving some.
+    configuration = chosen.outcome.trained
+    # How far cold items are blended with their features was chosen on items withheld from a fit.
     if blending := measured.read_json("strategies.json").get("cold_blending"):
         configuration["cold_blending"] = blending
-    # Sums of products differ in their last bits with the threads that share them, and a model that
-    # is made again would be another version. LightFM's own threads are none of these.
+    # Sums differ in their last bits with the number of BLAS threads, and a model that is made again
+    # would be another version. LightFM's own threads are not among them.
     with threadpool_limits(1, user_api="blas"):
         model = refit(matrix, configuration, features, seed, options.threads)
     board = measured.read_json("leaderboard.json")
@@ -77,7 +77,7 @@ def fit(
     about = {
         "data_fingerprint": core.digest,
         "configuration": configuration,
-        "started_from": list(tuned.outcome.started_from),
+        "started_from": list(chosen.outcome.started_from),
         "seed": seed,
         "counts": interactions.counts(),
         "metrics": winner["metrics"],

@@ -1,4 +1,4 @@
-"""The stage that judges: evidence for and against a challenger, its verdict, and the churn."""
+"""Gating: evidence for and against a challenger, its verdict, and the churn, as a stage."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from recsys.store.stages import Stage, stage, write_json
 from recsys.tracking.registry import Registry
 from recsys.tracking.versions import BUNDLE
 
-LOOKED_AT = 5_000  # users whose lists are looked at for coverage and variety
+SAMPLED_USERS = 5_000  # users whose lists are made to measure coverage and variety
 
 
 @stage(Judged, version=2, unkeyed=("champion_bundle",))
@@ -90,7 +90,7 @@ def find_rival(registry: Registry, fitted: Stage[Fitted]) -> tuple[Rival | None,
 
 
 def as_text(verdict: Verdict, report: Mapping[str, Any] | None, champion: Rival | None) -> str:
-    """Verdict and churn in Markdown, for MLflow, Prefect and whoever opens the folder."""
+    """Verdict and churn in Markdown."""
     parts = [verdict.markdown()]
     if report is not None and champion is not None:
         parts.append(markdown(report, champion.version))
@@ -144,8 +144,8 @@ def _evidence(
     against: Float64Array | None,
     missing: str,
 ) -> Evidence:
-    users = evenly_spaced(len(challenger.users), LOOKED_AT)
-    # A tenth of a small catalogue at most: longer lists would be alike by themselves.
+    users = evenly_spaced(len(challenger.users), SAMPLED_USERS)
+    # A tenth of a small catalogue at most: longer lists would overlap by chance.
     n = max(1, min(10, challenger.trained // 10))
     shown = top_lists(challenger, users, n).items
     # Masking alone makes equal lists differ; what the model would show everybody does not.

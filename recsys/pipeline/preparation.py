@@ -33,11 +33,11 @@ from recsys.store.stages import Stage, stage, write_json
 
 __all__ = [
     "check_input",
+    "count_similar_ids",
     "encode",
     "ingest",
     "load_core",
     "locate_data",
-    "look_alikes",
     "sources_of",
     "split",
     "threshold",
@@ -71,14 +71,14 @@ def ingest(folder: Path, data: config.Data, sources: dict[str, str]) -> Ingested
         **interactions.counts(),
         rejected=left_out,
         sources={role: sources[role] for role in SOURCES if role in sources},
-        users_that_differ_in_case_or_space=look_alikes(interactions.users) or None,
-        items_that_differ_in_case_or_space=look_alikes(interactions.items) or None,
+        users_that_differ_in_case_or_space=count_similar_ids(interactions.users) or None,
+        items_that_differ_in_case_or_space=count_similar_ids(interactions.items) or None,
         **sizes,
     )
 
 
-def look_alikes(ids: IdMap) -> int:
-    """How many ids are another one but for case and white space; they count as different."""
+def count_similar_ids(ids: IdMap) -> int:
+    """The number of ids that differ from another id in case or white space only."""
     return len(ids) - len(pc.unique(pc.utf8_lower(pc.utf8_trim_whitespace(ids.ids))))
 
 

@@ -1,4 +1,4 @@
-"""Promotion: whether a version becomes champion, and who hears of it."""
+"""Promotion: whether a version becomes champion, and the event that announces it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Ending(StrEnum):
 
     PROMOTED = "promoted"
     HELD = "held"
-    SHRUNKEN = "shrunken"  # held because data are missing: somebody has to look at the delivery
+    SHRUNKEN = "shrunken"  # held because data are missing
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,8 @@ def announcement(
 ) -> Announcement:
     """What is announced of a version.
 
-    An address with a password in it is left out, for events can be read by everybody: whoever acts
-    on the event has to know the address (MLFLOW_TRACKING_URI).
+    An address with a password in it is left out, because everybody can read events: the program
+    that acts on the event has to know the address (MLFLOW_TRACKING_URI).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Steps: what a run does outside of its own folder, and is never taken from a cache."""
+"""Steps: what a run changes in other systems; they have no product, and are never cached."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any, Protocol
 
 
 class Step(Protocol):
-    """What came of a step, as it is shown to people."""
+    """The result of a step, as it is shown to people."""
 
     @property
     def reused(self) -> bool:
-        """Whether everything was as it should be already."""
+        """Whether nothing had to be changed."""
 
     def counts(self) -> dict[str, Any]:
         """Plain values, for people and logs."""

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from recsys.store.locks import Lock as Lock
     from recsys.store.locks import locked as locked
     from recsys.store.locks import try_lock as try_lock
+    from recsys.store.stages import Outcome as Outcome
     from recsys.store.stages import Stage as Stage
     from recsys.store.stages import StageFunction as StageFunction
+    from recsys.store.stages import Timed as Timed
     from recsys.store.stages import load_stage as load_stage
     from recsys.store.stages import stage as stage
 
@@ -23,8 +25,10 @@ __all__ = [
     "Exchange",
     "Journal",
     "Lock",
+    "Outcome",
     "Stage",
     "StageFunction",
+    "Timed",
     "checksum",
     "fetch_stage",
     "file_checksums",
@@ -41,6 +45,6 @@ __getattr__, __dir__ = lazily(
         ".exchange": ["Exchange", "fetch_stage"],
         ".journal": ["Journal"],
         ".locks": ["Lock", "locked", "try_lock"],
-        ".stages": ["Stage", "StageFunction", "load_stage", "stage"],
+        ".stages": ["Outcome", "Stage", "StageFunction", "Timed", "load_stage", "stage"],
     },
 )

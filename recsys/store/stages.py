@@ -32,7 +32,7 @@ from recsys.store.locks import locked
 
 P = ParamSpec("P")
 MANIFEST = "manifest.json"
-ABANDONED = 24 * 3600  # seconds after which a scratch folder is nobody's any more
+SCRATCH_SECONDS = 24 * 3600  # age at which a scratch folder is removed: its process has ended
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def stage(
     version : int
         Raised whenever the same inputs would give another product.
     unkeyed : tuple of str
-        Parameters that do not change the product (who listens, how many threads).
+        Parameters that do not change the product, such as a recorder or the number of threads.
     """
     return lambda write: StageFunction(write, outcome, version, frozenset(unkeyed))
 
@@ -253,8 +253,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _key_part(value: Any) -> Any:
-    """A value as JSON says it; stages by their content, settings without those that only say who
-    does the work (`unkeyed`)."""
+    """A value as JSON; stages by their content, settings without their `unkeyed` fields."""
     if isinstance(value, Stage):
         return value.digest
     if is_dataclass(value) and not isinstance(value, type):
@@ -265,14 +264,14 @@ def _key_part(value: Any) -> Any:
 
 
 class _Scratch:
-    """A folder beside the final one, gone again whatever happens."""
+    """A folder beside the final one, removed at the end in any case."""
 
     def __init__(self, interim: Path, name: str) -> None:
         self._interim, self._name = interim, name
 
     def __enter__(self) -> Path:
-        folder_for_products(self._interim)
-        _sweep(self._interim)
+        make_folder(self._interim)
+        _remove_old_scratch(self._interim)
         self._path = Path(tempfile.mkdtemp(prefix=f".{self._name}-", dir=self._interim))
         return self._path
 
@@ -280,8 +279,8 @@ class _Scratch:
         shutil.rmtree(self._path, ignore_errors=True)
 
 
-def folder_for_products(interim: Path) -> None:
-    """Make the folder that products lie in, where it is not there.
+def make_folder(interim: Path) -> None:
+    """Make the folder of the products, if it is not there.
 
     Raises
     ------
@@ -299,38 +298,38 @@ def folder_for_products(interim: Path) -> None:
 
 
 @contextlib.contextmanager
-def making(product: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
-    """One process at a time makes a product: a second one waits, and finds it made.
+def product_lock(product: Path, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
+    """Let one process at a time make a product: a second one waits, and finds it made.
 
     Parameters
     ----------
     product : Path
         The product's folder; see `StageFunction.folder`.
-    waiting : callable or None
-        Called once if somebody else is making it.
+    on_wait : callable or None
+        Called once if another process is making it.
 
     Raises
     ------
     StorageError
         If the folder that products lie in cannot be written to.
     """
-    folder_for_products(product.parent)
+    make_folder(product.parent)
     with contextlib.ExitStack() as stack:
         with storage_errors(f"the lock of {product.name}", product.parent):
-            stack.enter_context(locked(product.with_name(f".{product.name}.lock"), waiting))
+            stack.enter_context(locked(product.with_name(f".{product.name}.lock"), on_wait))
         yield
 
 
-def _sweep(interim: Path) -> None:
-    """Clear away what killed processes left: scratch folders that are a day old."""
+def _remove_old_scratch(interim: Path) -> None:
+    """Remove the scratch folders of killed processes."""
     for left in interim.glob(".*-*"):
-        if left.is_dir() and time.time() - left.stat().st_mtime > ABANDONED:
+        if left.is_dir() and time.time() - left.stat().st_mtime > SCRATCH_SECONDS:
             shutil.rmtree(left, ignore_errors=True)
 
 
 def _write_manifest(folder: Path, name: str, version: int, key: str, made: Timed[Outcome]) -> None:
     files, outcome = file_checksums(folder), asdict(made.outcome)
-    # Whoever takes the product as an input reads the outcome as it reads the files.
+    # A stage that takes the product as an input reads the outcome as it reads the files.
     content = json.dumps([name, outcome, files], sort_keys=True)
     manifest = {
         "stage": name,
@@ -362,7 +361,7 @@ def _publish(folder: Path, target: Path) -> None:
     folder.chmod(0o755)
     with _naming_lock(target.parent):
         if intact(target):
-            # Somebody else finished the same product in the meantime; equal name, equal content.
+            # Another process has finished the same product; equal name, equal content.
             return
         aside = folder.with_name(f"{folder.name}-damaged")
         if target.exists():
@@ -371,7 +370,7 @@ def _publish(folder: Path, target: Path) -> None:
         try:
             folder.rename(target)
         except OSError:
-            # Without locks it may have been finished by somebody else between the two lines.
+            # Without locks another process may have finished it between the two lines.
             if not intact(target):
                 raise
         shutil.rmtree(aside, ignore_errors=True)

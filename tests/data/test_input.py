@@ -25,7 +25,7 @@ from recsys.data.idmap import IdMap
 from recsys.data.interactions import InteractionColumns, read_interactions
 from recsys.data.outcomes import Ingested
 from recsys.data.tables import TextFormat, fingerprint
-from recsys.pipeline.preparation import ingest, look_alikes, sources_of
+from recsys.pipeline.preparation import count_similar_ids, ingest, sources_of
 
 HEADER = "modelname|mid|uid\n"
 WEIGHTED = InteractionColumns(name=None, weight="w")
@@ -307,7 +307,7 @@ def test_ids_that_look_alike_are_counted_and_kept_apart(tmp_path: Path) -> None:
     assert (counts.users, counts.items) == (3, 4)
     assert counts.users_that_differ_in_case_or_space == 1
     assert counts.items_that_differ_in_case_or_space == 2
-    assert look_alikes(IdMap(pa.array(["a", "b"]), "item")) == 0
+    assert count_similar_ids(IdMap(pa.array(["a", "b"]), "item")) == 0
 
 
 FEATURES = "mid|type|value\n"

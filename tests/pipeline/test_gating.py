@@ -183,11 +183,11 @@ def test_a_champion_of_an_earlier_release_is_adopted_started_from_and_judged(
         **GOOD, "strategy": "mapped", "content_blending": 1.0, "user_blending": 0.25, "epochs": 9,
     }  # fmt: skip
     manifest = read_bundle_manifest(champion)
-    assert adoption.adoptable(manifest) == new
+    assert adoption.adopted_configuration(manifest) == new
     assert adoption.warm_start(manifest, good.prepared.core.digest) == [GOOD]
     adopted = adoption.adopt(
-        folder, good.prepared.holdouts, good.prepared.features, adoption.adoptable(manifest), [],
-        SEED,
+        folder, good.prepared.holdouts, good.prepared.features,
+        adoption.adopted_configuration(manifest), [], SEED,
     )  # fmt: skip
     assert adopted.outcome.strategies["mapped"].configuration["user_blending"] == 0.25
     prepared = good.prepared

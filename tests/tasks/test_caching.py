@@ -160,4 +160,4 @@ def test_of_two_at_once_one_makes_it_and_the_other_waits(tmp_path: Path) -> None
     assert counting.made == 1
     assert made[0] == made[1]
     notes = [event.text for event in events if isinstance(event, Note)]
-    assert notes == ["another run is at count on the same data; waiting for it"]
+    assert notes == ["another run is making count on the same data; waiting for it"]

@@ -1,4 +1,4 @@
-"""Steps outside of a run's folder as Prefect tasks: made every time, seen by whoever listens."""
+"""Steps that change other systems as Prefect tasks: run every time, with events."""
 
 from __future__ import annotations
 

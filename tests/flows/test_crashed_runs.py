@@ -1,4 +1,4 @@
-"""Predecessors: runs whose process died are said to have crashed, and no others."""
+"""Runs whose process was killed are set to Crashed, and no others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import Running
 
-from flows.predecessors import FOLDER, begun, over
+from flows.crashed_runs import FOLDER, on_end, on_running
 
 
 @flow
@@ -35,7 +35,7 @@ def start(client: SyncPrefectClient, tmp_path: Path) -> Callable[[], FlowRun]:
     def run() -> FlowRun:
         config = {"storage": {"interim": str(tmp_path)}}
         made = client.create_flow_run(empty, parameters={"config": config}, state=Running())
-        begun(empty, made, made.state)
+        on_running(empty, made, made.state)
         return made
 
     return run
@@ -56,8 +56,8 @@ def test_a_run_whose_lock_is_free_has_crashed(
     living, last = start(), start()
     assert state_of(client, dead) is StateType.CRASHED
     assert state_of(client, living) is StateType.RUNNING
-    over(empty, living, None)
-    over(empty, last, None)
+    on_end(empty, living, None)
+    on_end(empty, last, None)
     assert list((tmp_path / FOLDER).iterdir()) == []
 
 
@@ -74,7 +74,7 @@ def test_where_there_are_no_locks_no_run_is_said_to_have_crashed(
     first, second = start(), start()
     assert state_of(client, first) is StateType.RUNNING
     assert state_of(client, second) is StateType.RUNNING
-    over(empty, second, None)
+    on_end(empty, second, None)
     assert [path.stem for path in (tmp_path / FOLDER).iterdir()] == [str(first.id)]
-    over(empty, first, None)
+    on_end(empty, first, None)
     assert list((tmp_path / FOLDER).iterdir()) == []

@@ -1,8 +1,8 @@
-"""What a run is called in Prefect, and that each says which data or model it is about."""
+"""Names of flow runs in Prefect."""
 
 from __future__ import annotations
 
-from flows.naming import subject
+from flows.run_names import subject
 from recsys.base.config_file import load_config
 
 

@@ -1,4 +1,4 @@
-"""Naming: what a flow run is called, so that a list of runs says what each is about and when."""
+"""Names of flow runs: the model, experiment or data of each, and when it was scheduled."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from prefect.runtime import flow_run
 from recsys.base.config import Config
 
 
-def about_run() -> str:
-    """The subject of a run and the minute: `sample 2026-11-24 03:00`."""
+def run_name() -> str:
+    """The name of the current run: `sample 2026-11-24 03:00`."""
     return f"{subject(_config())} {_when():%Y-%m-%d %H:%M}"
 
 
 def subject(config: Config) -> str:
-    """What a run is about: its model or its experiment, where they are named, else its data.
-
-    Files of one's own are called `likes` more often than not.
+    """What a run is about: the model or the experiment, where the configuration names one, else the
+    data.
     """
     return config.tracking.model or config.tracking.experiment or config.title
 

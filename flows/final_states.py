@@ -1,4 +1,4 @@
-"""Ending: the state that a run ends in, named so that an automation can act on it."""
+"""Final states: the state that a run ends in, named so that an automation can act on it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from recsys.pipeline.promotion import Decision, Ending
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Of the type Completed: the night did its work and a retry would change nothing. A challenger
-# that is held because data are missing says so in its own name, as somebody else has to act.
+# Of the type Completed: the run did its work and a retry would change nothing. A challenger that is
+# held because data are missing has a state of its own, as another person has to act.
 HELD, SHRUNKEN = "Held", "Shrunken"
 # Of the type Failed.
 STAGE_FAILED = "StageFailed"
@@ -54,16 +54,16 @@ def named_states(run: Callable[P, R]) -> Callable[P, R]:
             return outcome
         return cast("R", _held(outcome, decision))
 
-    # Prefect makes its form from the signature, and would look for the types in this module.
+    # Prefect derives the form for parameters from the signature, and would look for the types here.
     named.__signature__ = inspect.signature(run, eval_str=True)  # type: ignore[attr-defined]
     return named
 
 
 def _failed(where: str, fault: Exception) -> Any:
     if not isinstance(fault, RecsysError):
-        # What a person can mend says so in one line; of anything else the place matters.
+        # What a person can fix is said in one line; of anything else the traceback is needed.
         get_run_logger().exception("%s: failed", where)
-    # Prefect unpacks a state that a flow returns: to the caller the exception is raised.
+    # Prefect unpacks a state that a flow returns: the caller gets the exception.
     message = f"{where}: {fault or type(fault).__name__}"
     return Failed(name=STAGE_FAILED, message=message, data=fault)
 

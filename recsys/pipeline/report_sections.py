@@ -1,0 +1,230 @@
+"""The sections of a training run's report, gathered from the products of its stages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from recsys.data.outcomes import Size
+from recsys.evaluation.churn import summary
+from recsys.evaluation.metric_names import HEADLINE, METRICS, UNMASKED
+from recsys.pipeline.outcomes import Adopted, Chosen, Evaluated, Judged, TrainingStages
+from recsys.pipeline.report import Link, Report, Section, Table
+from recsys.recommend.queries.answers import Answer
+from recsys.recommend.queries.filters import Filters
+from recsys.recommend.recommender import Recommender
+from recsys.store.stages import Stage
+from recsys.tuning.figures import learning_curves_svg
+
+
+def build(
+    title: str,
+    model: str,
+    version: str,
+    held: Sequence[str],
+    stages: TrainingStages,
+    links: Sequence[Link] = (),
+) -> Report:
+    """Gather the report from the products of the stages.
+
+    Parameters
+    ----------
+    title : str
+        The data set and the day.
+    model, version : str
+        What was registered.
+    held : sequence of str
+        Why the version is not champion; empty where it is.
+    stages : TrainingStages
+    links : sequence of Link
+    """
+    verdict = f"{model} version {version} is champion."
+    if held:
+        verdict = f"{model} version {version} was held: {'; '.join(held)}."
+    sections = (
+        _result(stages.measured),
+        _gate(stages.verdict),
+        _newcomers(stages.measured),
+        _search(stages.chosen),
+        _data(stages),
+        _answers(Recommender.load(stages.fitted.file("bundle"))),
+    )
+    kept = tuple(section for section in sections if section is not None)
+    return Report(title, verdict, bool(held), kept, tuple(links))
+
+
+def _result(measured: Stage[Evaluated]) -> Section:
+    board = measured.read_json("leaderboard.json")
+    rows: list[tuple[str, ...]] = []
+    for metric in (*METRICS, UNMASKED):
+        entries = [entry["metrics"].get(metric.name) for entry in board]
+        if any(entries):
+            rows.append((metric.label, *(_estimate(entry) for entry in entries)))
+    ahead = [entry.get("behind_by") for entry in board]
+    if any(ahead):
+        rows.insert(1, ("LightFM ahead by", *(_estimate(entry, "+.4f") for entry in ahead)))
+    columns = ("", *(entry["model"] for entry in board))
+    held_out = measured.outcome.holdout
+    text = (
+        f"Measured once on the {held_out} holdout, known likes left out of the ranking; "
+        "in brackets the 95 % bootstrap interval over users."
+    )
+    return Section("How good it is", (text,), (("", Table(columns, tuple(rows))),))
+
+
+def _estimate(entry: Mapping[str, float] | None, style: str = ".4f") -> str:
+    if entry is None:
+        return ""
+    mean = f"{entry['mean']:{style}}"
+    if entry.get("low") is None:
+        return mean
+    return f"{mean} ({entry['low']:{style}}..{entry['high']:{style}})"
+
+
+def _gate(verdict: Stage[Judged]) -> Section:
+    judged = verdict.read_json("verdict.json")
+    rows = tuple(
+        ("passed" if check["passed"] else "FAILED", check["name"], check["found"], check["wanted"])
+        for check in judged["checks"]
+    )
+    tables = [("", Table(("", "condition", "found", "wanted"), rows))]
+    text: list[str] = []
+    if verdict.file("churn.json").exists():
+        churn = verdict.read_json("churn.json")
+        text.append(f"Against version {judged['champion']['version']}: {summary(churn)}")
+        changed = tuple(
+            (
+                entry["user"],
+                f"{entry['overlap']:.2f}",
+                ", ".join(entry["went"]),
+                ", ".join(entry["came"]),
+            )
+            for entry in churn["most_changed"][:5]
+        )
+        if changed:
+            columns = ("user", "overlap", "went", "came")
+            tables.append(("for whom most changes", Table(columns, changed)))
+    return Section("What the gate found", tuple(text), tuple(tables))
+
+
+def _newcomers(measured: Stage[Evaluated]) -> Section | None:
+    compared = measured.read_json("strategies.json")
+    rows: list[tuple[str, ...]] = []
+    if cold := compared.get("cold"):
+        rows += [
+            (f"{cold['items']:,} cold items, ranked by {name}", _estimate(entry[HEADLINE]))
+            for name, entry in cold["models"].items()
+        ]
+    if foldin := compared.get("foldin"):
+        rows.append((f"{foldin['users']:,} new users, by some likes", f"{foldin['foldin']:.4f}"))
+        rows.append(("the same users, trained", f"{foldin['trained']:.4f}"))
+    tables = [("precision at 5", Table(("", ""), tuple(rows)))] if rows else []
+    if asked := compared.get("suggestion"):
+        found = tuple(
+            (name.replace("_", "-"), f"{value:.4f}")
+            for name, value in asked.items()
+            if isinstance(value, float)
+        )
+        caption = f"one {asked['type']} hidden from {asked['items']:,} items: recall at 10"
+        tables.append((caption, Table(("", ""), found)))
+    return Section("Never seen before", (), tuple(tables)) if tables else None
+
+
+def _search(chosen: Stage[Chosen]) -> Section:
+    found = chosen.outcome
+    if isinstance(found, Adopted):
+        text = f"No search: the champion's configuration, {found.epochs} epochs."
+        table = _configuration(found.configuration)
+        return Section("What was trained", (text,), (("", table),))
+    study = chosen.read_json("study.json")
+    text = (
+        f"{len(study['trials'])} trials; trial {study['trial']} won with "
+        f"{study['precision_at_5']:.4f} on validation after {study['epochs']} epochs. "
+        f"Ended: {study['ended']}."
+    )
+    curves = {trial["number"]: trial["curve"] for trial in study["trials"] if trial["curve"]}
+    return Section(
+        "What the search found",
+        (text,),
+        (("the winner", _configuration(study["configuration"])), ("the best trials", _best(study))),
+        learning_curves_svg(curves, study["trial"]),
+    )
+
+
+def _configuration(configuration: Mapping[str, Any]) -> Table:
+    return Table(tuple(configuration), (tuple(_short(value) for value in configuration.values()),))
+
+
+def _best(study: Mapping[str, Any], most: int = 5) -> Table:
+    trials = sorted(study["trials"], key=lambda t: (-t["precision_at_5"], t["number"]))[:most]
+    rows = tuple(
+        (
+            str(trial["number"]),
+            f"{trial['precision_at_5']:.4f}",
+            str(trial["curve"][-1][0] if trial["curve"] else 0),
+            trial["reason"],
+        )
+        for trial in trials
+    )
+    return Table(("trial", "validation precision at 5", "epochs", "why it ended"), rows)
+
+
+def _data(stages: TrainingStages) -> Section:
+    core, holdouts = stages.core, stages.holdouts.outcome
+    rows = [("as it came", *_sizes(core.outcome.start))]
+    for place, entry in enumerate(core.read_json("ledger.json"), start=1):
+        rows.append((f"after pass {place}", *(_short(entry[size]) for size in _SIZES), ""))
+    rows.append(("core", *_sizes(core.outcome.end)))
+    tables = [("the k-core", Table(("", *_SIZES, "filled"), tuple(rows)))]
+    reasons = tuple(
+        (part, reason, _short(count))
+        for part, counted in stages.data.outcome.rejected.items()
+        for reason, count in counted.items()
+        if count
+    )
+    if reasons:
+        tables.append(("rows left out", Table(("file", "reason", "rows"), reasons)))
+    text = (
+        f"{holdouts.train:,} likes to learn from, {holdouts.validation:,} of "
+        f"{holdouts.validation_users:,} users for validation, {holdouts.test:,} of "
+        f"{holdouts.test_users:,} users for the test. Fingerprint {core.digest}."
+    )
+    return Section("What came in", (text,), tuple(tables))
+
+
+_SIZES = ("users", "items", "interactions")
+
+
+def _sizes(size: Size) -> tuple[str, ...]:
+    return *(_short(getattr(size, name)) for name in _SIZES), f"{size.density:.3f} %"
+
+
+def _answers(recommender: Recommender) -> Section:
+    tables = tuple(
+        (title, Table(("id", "name", "why"), tuple((r.id, r.name, r.reason) for r in rows)))
+        for title, rows in examples(recommender)
+    )
+    return Section("What it answers", (), tables)
+
+
+def examples(recommender: Recommender) -> Iterator[tuple[str, Answer]]:
+    """A few questions, as the command line asks them, about users and items that are typical."""
+    likes = recommender.seen.indptr[1:] - recommender.seen.indptr[:-1]
+    # Somebody typical: neither a newcomer nor the busiest.
+    user = recommender.users.id(int(likes.argsort(kind="stable")[len(likes) // 2]))
+    yield f"recsys recommend {user}", recommender.recommend(user, 5)
+    # Not the very first: what everybody likes is like nothing in particular.
+    # In a small catalogue the sixty hold some that nobody likes.
+    liked = min(60, recommender.bundle.trained)
+    for item in recommender.popular(liked)[19::40]:
+        # Items known by tags alone are many, and those with the same tags all alike.
+        found = recommender.similar_items(item.id, 5, Filters(include_untrained=False))
+        yield f"recsys similar {item.id} --trained", found
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, bool | str):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4g}"
