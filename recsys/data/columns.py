@@ -1,4 +1,4 @@
-"""Columns of a read table as checked arrays: which rows are usable, numbers, moments, codes."""
+"""Columns of a table as arrays: valid rows, numbers, timestamps, codes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from recsys.base.arrays import BoolArray, Float64Array, Int32Array
 from recsys.data.idmap import IdMap
 from recsys.data.tables import Source
 
-TICKS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}  # of a unit in a second
-# The years that can be written down: 1 to 9999.
+TICKS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}  # units in a second
+# The years that ISO 8601 and Python can write: 1 to 9999.
 EARLIEST, LATEST = (
     np.datetime64(year, "s").astype(np.int64).item() for year in ("0001-01-01", "+10000-01-01")
 )
@@ -25,14 +25,20 @@ Check = Callable[[pa.ChunkedArray], BoolArray]
 def valid_rows(
     table: pa.Table, checks: Mapping[str, tuple[str, Check]]
 ) -> tuple[BoolArray, dict[str, int]]:
-    """Which rows pass every check, and how many fall to each (the first that they fail).
+    """Which rows pass every check, and how many fail each, counted at the first that they fail.
 
     Parameters
     ----------
     table : pyarrow.Table
     checks : mapping
-        Column name to the reason given for a row that fails, and the check; columns that the
-        table does not have are passed over.
+        Column name to the reason reported for rows that fail, and the check. Columns that the
+        table does not have are ignored.
+
+    Returns
+    -------
+    keep : bool (n_rows,)
+    rejected : dict of str to int
+        Number of rows by reason.
     """
     keep = np.ones(table.num_rows, dtype=bool)
     rejected: dict[str, int] = {}
@@ -46,34 +52,34 @@ def valid_rows(
 
 
 def present(column: pa.ChunkedArray) -> BoolArray:
-    """Where a text column has something in it."""
+    """Where a text column is neither null nor empty: bool (n,)."""
     empty = pc.or_kleene(pc.is_null(column), pc.equal(column.cast(pa.string()), ""))
     return ~np.asarray(pc.fill_null(empty, True))
 
 
 def positive(column: pa.ChunkedArray) -> BoolArray:
-    """Where a column has a positive number that float32 can hold, without loss of its sign."""
+    """Where a column has a positive number within the range of float32: bool (n,)."""
     number = numbers(column)
     bounds = np.finfo(np.float32)
     return np.isfinite(number) & (number >= bounds.tiny) & (number < bounds.max)
 
 
 def dated(column: pa.ChunkedArray) -> BoolArray:
-    """Where a column has a readable timestamp."""
+    """Where a column has a readable timestamp: bool (n,)."""
     return np.isfinite(seconds(column))
 
 
 def numbers(column: pa.ChunkedArray) -> Float64Array:
-    """A column as float64, NaN where it is no number; a moment or a span of time is none."""
+    """A column as float64 (n,); NaN for what is not a number, such as dates and durations."""
     if pa.types.is_temporal(column.type):
         return np.full(len(column), np.nan)
     return pd.to_numeric(column.to_pandas(), errors="coerce").to_numpy(np.float64)
 
 
 def seconds(column: pa.ChunkedArray) -> Float64Array:
-    """Timestamps as numbers: dates become seconds since 1970, numbers stay what they are.
+    """Timestamps as float64 (n,): dates become seconds since 1970, numbers stay as they are.
 
-    NaN where there is neither, or a date outside of the years 1 to 9999.
+    NaN for other values and for dates outside of the years 1 to 9999.
     """
     if pa.types.is_date(column.type):
         column = column.cast(pa.timestamp("s"))
@@ -84,7 +90,7 @@ def seconds(column: pa.ChunkedArray) -> Float64Array:
         return np.full(len(column), np.nan)
     else:
         number = numbers(column)
-        # One stray number must not make a column of dates unreadable, nor the other way round.
+        # The majority decides, so that a stray number does not make a column of dates unreadable.
         if 2 * np.isfinite(number).sum() >= present(column).sum():
             return np.where(np.abs(number) < 2**62, number, np.nan)
         elapsed = _parsed(pd.Series(column.to_pandas()).astype("string"))
@@ -92,17 +98,24 @@ def seconds(column: pa.ChunkedArray) -> Float64Array:
 
 
 def _parsed(written: pd.Series) -> Float64Array:
-    """Seconds since 1970 of dates as people write them."""
-    # "now" and "today" would be read too, as another moment every night.
+    """Seconds since 1970 of dates in text; NaN where there is none."""
+    # pandas would also read "now" and "today", with another result in every run.
     written = written.where(written.str.contains(r"\d", na=False))
     parsed = pd.to_datetime(written, errors="coerce", utc=True, format="mixed")
-    # Counted in the resolution that pandas chose: in nanoseconds the year 1 does not exist.
+    # In microseconds, because nanoseconds do not reach the year 1.
     ticks = parsed.dt.tz_localize(None).to_numpy().astype("datetime64[us]")
     return np.where(np.isnat(ticks), np.nan, ticks.astype(np.int64) / TICKS["us"])
 
 
 def sorted_codes(column: pa.ChunkedArray, kind: str) -> tuple[Int32Array, IdMap]:
-    """Indices (int32) of a dictionary-encoded column into its values, used ones only, sorted."""
+    """Indices of a dictionary-encoded column into its distinct values in use, sorted.
+
+    Returns
+    -------
+    codes : int32 (n,)
+    ids : IdMap
+        The values; `kind` is what they name.
+    """
     encoded = column.combine_chunks()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.chunk(0)
@@ -116,7 +129,7 @@ def sorted_codes(column: pa.ChunkedArray, kind: str) -> tuple[Int32Array, IdMap]
 
 
 def label(source: Source) -> str:
-    """What a message calls a source."""
+    """The name of a source in messages."""
     return "the DataFrame" if isinstance(source, pd.DataFrame) else str(source)
 
 

@@ -1,4 +1,4 @@
-"""Verified download: one file by HTTP, resumed when it breaks, kept only if its digest is right.
+"""Verified download: one file by HTTP, resumed when it breaks, kept only if its digest matches.
 
 Why this is not a library's: docs/experiments/libraries.md.
 """
@@ -25,13 +25,13 @@ Algorithm = Literal["git-blob", "sha256", "md5"]
 
 _CHUNK = 1 << 20
 _LONGEST_DELAY = 30.0
-# Request Timeout, Too Early and Too Many Requests are the 4xx answers that ask to be tried again.
+# The only 4xx answers worth a retry: Request Timeout, Too Early, Too Many Requests.
 _TRANSIENT_STATUS = frozenset({408, 425, 429})
 
 
 @dataclass(frozen=True)
 class Digest:
-    """What a file's content must hash to.
+    """The expected digest of a file's content.
 
     Parameters
     ----------
@@ -50,20 +50,20 @@ class Digest:
 
 @dataclass(frozen=True)
 class FetchPolicy:
-    """How long and how often to try, and how much to accept.
+    """Limits of a download: time, attempts and size.
 
     Parameters
     ----------
     timeout : float
-        Seconds without a byte (or without a connection) after which an attempt is given up.
+        Seconds without a byte or a connection after which an attempt fails.
     attempts : int
-        Attempts in all, the first included.
+        Largest number of attempts, including the first.
     backoff : float
         Seconds before the second attempt; doubled before each further one, up to 30.
     deadline : float
-        Seconds for everything together: a server that drips bytes never trips `timeout`.
+        Seconds for all attempts together: a slow trickle of bytes never reaches `timeout`.
     max_bytes : int
-        The largest file accepted when its exact size isn't known beforehand.
+        Largest size accepted if the exact size is not known beforehand.
 
     Raises
     ------
@@ -82,7 +82,14 @@ class FetchPolicy:
             raise ValueError(f"every limit of a FetchPolicy must be positive: {self}")
 
     def delay(self, attempt: int, asked: float = 0.0) -> float:
-        """Seconds to wait after failed attempt number `attempt` (from 0); `asked` by the server."""
+        """Seconds to wait after attempt number `attempt` (from 0) failed.
+
+        Parameters
+        ----------
+        attempt : int
+        asked : float
+            Seconds that the server asked for in `Retry-After`.
+        """
         return min(max(self.backoff * 2.0**attempt, asked), _LONGEST_DELAY)
 
 
@@ -91,14 +98,14 @@ DEFAULT_POLICY = FetchPolicy()
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """One file to be fetched: its address and what makes it the right one.
+    """A file to be downloaded: its address, digest and size.
 
     Parameters
     ----------
     url : str
     digest : Digest
     size : int, optional
-        Exact number of bytes, when it is known.
+        Exact number of bytes, if it is known.
     """
 
     url: str
@@ -107,7 +114,7 @@ class RemoteFile:
 
 
 def part_path(target: Path) -> Path:
-    """Where the bytes of `target` gather until they are complete and verified."""
+    """Path of the incomplete download of `target`."""
     return target.with_name(target.name + ".part")
 
 
@@ -126,7 +133,7 @@ def digest_of(path: Path, algorithm: Algorithm) -> Digest:
     Raises
     ------
     OSError
-        If the file can't be read.
+        If the file cannot be read.
     """
     with path.open("rb") as handle:
         return Digest(algorithm, _hash(handle, algorithm))
@@ -139,20 +146,20 @@ def download_file(
     policy: FetchPolicy = DEFAULT_POLICY,
     progress: Progress | None = None,
 ) -> Path:
-    """Give `target` with the right content, downloading it only when it isn't there.
+    """Download a file to `target`, unless it is there already.
 
-    Bytes gather in ``<target>.part``, which a broken or killed download leaves behind and the next
-    one goes on from. `target` itself appears whole and verified or not at all. Of several processes
-    that want the same file one downloads and the others wait for it.
+    The content is written to ``<target>.part``. A download that breaks or is killed leaves this
+    file, and the next one resumes from it. `target` appears only when it is complete and verified.
+    If several processes need the same file, one downloads it and the others wait.
 
     Parameters
     ----------
     remote : RemoteFile
     target : Path
-        Its folder is made when missing. A file already there is verified and never replaced.
+        Its folder is created if needed. A file that exists is verified and never replaced.
     policy : FetchPolicy
     progress : callable, optional
-        Called as ``progress(done, total)`` after each piece received.
+        Called as ``progress(done, total)`` after each chunk.
 
     Returns
     -------
@@ -162,29 +169,29 @@ def download_file(
     Raises
     ------
     DownloadError
-        If the server can't be reached, answers with an error, sends something else than the
-        expected content, or the folder can't be written.
+        If the server cannot be reached, answers with an error or sends other content than
+        expected, or if the folder cannot be written.
     """
     try:
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
-            # The lock is on the part itself: a killed process leaves nothing else behind.
+            # The lock is on the part itself, so that a killed process leaves no other file.
             with locked(part_path(target), keep=True):
                 if not target.exists():
                     with part_path(target).open("a+b") as part:
                         return _Download(remote, target, part, policy, progress).run()
-                part_path(target).unlink()  # of whoever completed the file meanwhile
+                part_path(target).unlink()  # another process completed the file
         return _verified(remote, target)
     except OSError as error:
         raise DownloadError(
-            f"{error.filename or target} can't be written or read ({error.strerror or error})",
-            f"a folder for {target.name} with room and the right to write",
-            "change that and run again",
+            f"{error.filename or target} cannot be written or read ({error.strerror or error})",
+            f"a writable folder with space for {target.name}",
+            "make room or correct the permissions, and run again",
         ) from error
 
 
 class _TransientError(Exception):
-    """A fault that another attempt may not meet."""
+    """A fault that may be gone at the next attempt."""
 
     def __init__(self, reason: str, retry_after: float = 0.0) -> None:
         super().__init__(reason)
@@ -193,7 +200,7 @@ class _TransientError(Exception):
 
 @dataclass
 class _Download:
-    """One download in progress; this process owns `part` while it lasts."""
+    """A download in progress, whose `part` this process has locked."""
 
     remote: RemoteFile
     target: Path
@@ -205,12 +212,13 @@ class _Download:
     started: float = field(default_factory=time.monotonic)
 
     def run(self) -> Path:
-        # A process killed between the last byte and the rename leaves a part that is complete.
+        """Download, verify and rename; returns the target."""
+        # A process killed just before the rename leaves a complete part.
         if self._done() and self._is_right():
             return self._keep()
         self._receive_all()
         if not self._is_right() and self.resumed:
-            # The beginning may be of another version of the file than the rest.
+            # The parts may come from different versions of the file.
             self._restart()
             self._receive_all()
         if not self._is_right():
@@ -231,11 +239,11 @@ class _Download:
                     time.sleep(delay)
 
     def _receive(self, client: httpx.Client) -> None:
-        """Ask for what is missing and append it, or start over if the server sends everything."""
+        """Request the missing bytes and append them; start over if the server sends all."""
         try:
             with client.stream("GET", self.remote.url, headers=self._headers()) as response:
                 total = self._begin(response)
-                # Raw bytes as they come: what is counted, resumed and hashed is what was sent.
+                # Raw bytes, because they are what is counted, resumed and hashed.
                 for piece in response.iter_raw():
                     self._append(piece, total)
         except (httpx.TimeoutException, httpx.NetworkError, httpx.ProtocolError) as error:
@@ -244,7 +252,7 @@ class _Download:
             raise self._refused(f"failed ({error})") from error
 
     def _headers(self) -> dict[str, str]:
-        # Compression on the way would make lengths and ranges mean something else.
+        # With compression, lengths and ranges would refer to other bytes.
         headers = {"Accept-Encoding": "identity"}
         if self._done():
             headers["Range"] = f"bytes={self._done()}-"
@@ -253,7 +261,7 @@ class _Download:
         return headers
 
     def _begin(self, response: httpx.Response) -> int | None:
-        """Judge the answer's head; returns the size of the whole file, if it is told."""
+        """Check the head of the response; returns the size of the whole file, if it is given."""
         self._check_status(response)
         start, total = _extent(response)
         etag = _strong_etag(response)
@@ -380,7 +388,7 @@ def _hash(handle: BinaryIO, algorithm: Algorithm) -> str:
 
 
 def _extent(response: httpx.Response) -> tuple[int, int | None]:
-    """First byte of the answer within the file, and the file's size if told."""
+    """Position of the response in the file, and the size of the file if it is given."""
     if response.status_code == 206:
         unit_range, _, size = response.headers.get("Content-Range", "").partition("/")
         start = unit_range.removeprefix("bytes ").partition("-")[0]
@@ -389,7 +397,7 @@ def _extent(response: httpx.Response) -> tuple[int, int | None]:
 
 
 def _strong_etag(response: httpx.Response) -> str | None:
-    # A weak one may name two files with different bytes, so it can't vouch for a resumption.
+    # A weak one may stand for different bytes, so a download cannot be resumed by it.
     etag = response.headers.get("ETag", "")
     return etag if etag.startswith('"') else None
 

@@ -1,4 +1,4 @@
-"""Features: side information read, named, and encoded as a sparse matrix."""
+"""Features: side information read, named and encoded as a sparse matrix."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from recsys.data.columns import (
 from recsys.data.idmap import IdMap
 from recsys.data.tables import Source, TextFormat, read_table
 
-# What goes by pairs of features grows with the square of their number on one item, and an item
-# with so many has been broken upstream.
+# Computations on pairs of features grow with the square of their number on one item, and an item
+# with so many is an error in the source.
 MOST_FEATURES = 2_000
 Normalisation = Literal["none", "l1", "l2"]
 CHECKS = {
@@ -38,7 +38,7 @@ CHECKS = {
 
 @dataclass(frozen=True)
 class FeatureColumns:
-    """What the source calls the columns; None where it has none."""
+    """Names of the columns in the source; None if it has no such column."""
 
     owner: str = "mid"
     type: str = "type"
@@ -46,6 +46,7 @@ class FeatureColumns:
     weight: str | None = None
 
     def present(self) -> dict[str, str]:
+        """The source's name of each column that it has, by ours."""
         named = {"owner": self.owner, "type": self.type, "value": self.value, "weight": self.weight}
         return {ours: theirs for ours, theirs in named.items() if theirs}
 
@@ -81,14 +82,14 @@ class FeatureTable:
 
 @dataclass(frozen=True)
 class EncodedFeatures:
-    """Features as numbers.
+    """Features encoded as a matrix.
 
     Parameters
     ----------
     matrix : csr_matrix float32 (n_owners, n_features)
     names, types, values : pyarrow string arrays (n_features,)
     support : int32 (n_features,)
-        On how many of the owners that count each feature is.
+        Number of counted owners with each feature; see `encode`.
     """
 
     matrix: sp.csr_matrix
@@ -104,9 +105,9 @@ def read_features(
     text: TextFormat = TextFormat(),
     kind: str = "item",
 ) -> tuple[FeatureTable, dict[str, int]]:
-    """Read a long table of features: owner, type, value and, where there is one, weight.
+    """Read a long table of features: owner, type, value and, if there is one, weight.
 
-    An item (or user) with more than 2,000 of them has none: all of its rows are left out.
+    All rows of an item (or user) with more than 2,000 features are left out.
 
     Returns
     -------
@@ -149,11 +150,11 @@ def read_features(
 
 
 def _lowered(column: pa.ChunkedArray) -> tuple[Int64Array, pa.Array]:
-    """Codes (int64) into distinct lower-case values."""
+    """Codes (int64) of a column into its distinct lower-case values, and these."""
     encoded = column.combine_chunks()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.chunk(0)
-    # Python's own rule, as in the founding article; Arrow's differs for some letters (Σ, İ).
+    # As in the founding article, by Python's rule; Arrow's differs for some letters (Σ, İ).
     values = [value.lower() for value in encoded.dictionary.to_pylist()]
     lower = pa.array(values, pa.string()).dictionary_encode()
     of_value = lower.indices.to_numpy(zero_copy_only=False).astype(np.int64)
@@ -182,7 +183,7 @@ def _distinct(table: pa.Table, kind: str) -> FeatureTable:
 
 
 def _require_unambiguous(names: pa.Array, types: pa.Array, values: pa.Array) -> None:
-    """Types with an underscore can make two features share a name; only then are they refused."""
+    """Refuse two features with one name, which types with an underscore can lead to."""
     same = np.flatnonzero(np.asarray(pc.equal(names[1:], names[:-1])))
     if len(same):
         at = int(same[0])
@@ -203,22 +204,22 @@ def encode(
     normalisation: Normalisation = "l2",
     weight: float = 1.0,
 ) -> EncodedFeatures:
-    """One column a feature, one row an owner, in the order of `owners`.
+    """Encode features as a matrix: one row per owner, one column per feature.
 
     Parameters
     ----------
     features : FeatureTable
     owners : IdMap
-        The rows; owners of `features` that are not among them are left out.
+        The rows, in this order; owners of `features` that are not among them are left out.
     counted : int or None
-        Only the first so many owners count towards a feature's support (the others are items
-        that the threshold cut, which must not bring features the model cannot learn).
+        Number of owners, from the first, that count towards a feature's support. The others
+        are items below the threshold, from which the model cannot learn a feature.
     min_support : int
-        Features on fewer owners are left out.
+        Features on fewer counted owners are left out.
     normalisation : {"none", "l1", "l2"}
-        Rows scaled to this norm.
+        Norm to which rows are scaled.
     weight : float
-        Factor on every value, after the normalisation.
+        Factor on all values, after the normalisation.
 
     Returns
     -------
@@ -259,7 +260,7 @@ def _one_hot(
     kept: Int64Array,
     n_rows: int,
 ) -> sp.csr_matrix:
-    """One-hot columns of the long table's rows, gathered into one row for each owner."""
+    """The features of each owner in one row: csr_matrix float32 (n_rows, n_kept)."""
     # Importing scikit-learn takes longer than checking a run's input, which needs this module.
     from sklearn.preprocessing import OneHotEncoder
 
@@ -273,7 +274,7 @@ def _one_hot(
 
 
 def with_identity(matrix: sp.csr_matrix) -> sp.csr_matrix:
-    """An identity block before the features: a column of its own for every row (float32)."""
+    """The features with an identity matrix before them: csr_matrix float32 (n, n + n_features)."""
     eye = sp.identity(matrix.shape[0], format="csr", dtype=np.float32)
     return sp.hstack((eye, matrix), format="csr", dtype=np.float32)
 

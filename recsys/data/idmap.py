@@ -1,4 +1,4 @@
-"""The frozen id map: external ids on one side, 0..n-1 on the other, one owner for both ways."""
+"""Id maps: external ids on one side, indices 0 to n - 1 on the other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Interactions: read, validated, deduplicated, their ids mapped to int32 indices."""
+"""Interactions: read, validated, deduplicated, with ids mapped to int32 indices."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CHECKS = {
 
 @dataclass(frozen=True)
 class InteractionColumns:
-    """What the source calls the columns; None where it has none."""
+    """Names of the columns in the source; None if it has no such column."""
 
     user: str = "uid"
     item: str = "mid"
@@ -44,6 +44,7 @@ class InteractionColumns:
     timestamp: str | None = None
 
     def present(self) -> dict[str, str]:
+        """The source's name of each column that it has, by ours."""
         named = {
             "user": self.user,
             "item": self.item,
@@ -65,7 +66,7 @@ class Interactions:
     weight : float32 (n,) or None
         Positive, finite weights; None when all are one.
     timestamp : int64 (n,) or None
-        Seconds, or the source's own ascending unit.
+        Seconds since 1970, or numbers in the source's own unit.
     users, items : IdMap
     """
 
@@ -80,6 +81,7 @@ class Interactions:
         return len(self.user)
 
     def counts(self) -> dict[str, int]:
+        """Number of users, items and interactions."""
         return {"users": len(self.users), "items": len(self.items), "interactions": len(self)}
 
     def matrix(self) -> sp.csr_matrix:
@@ -93,7 +95,7 @@ def csr_from_pairs(
 ) -> sp.csr_matrix:
     """A CSR matrix (float32) of pairs that are sorted by user, then item, without duplicates.
 
-    Being sorted, they are the matrix already: only the row pointers have to be counted.
+    Sorted pairs are in CSR order, so that only the row pointers have to be computed.
     """
     indptr = np.zeros(shape[0] + 1, dtype=np.int32 if len(user) < 2**31 else np.int64)
     np.cumsum(np.bincount(user, minlength=shape[0]), out=indptr[1:])
@@ -106,16 +108,16 @@ def read_interactions(
     columns: InteractionColumns = InteractionColumns(),
     text: TextFormat = TextFormat(),
 ) -> tuple[Interactions, pa.Array | None, dict[str, int]]:
-    """Read a table of likes.
+    """Read a table of interactions.
 
-    Ids are text, compared exactly; indices follow the sorted ids, so that the result does not
-    depend on the order of the rows. Of duplicate pairs the first row counts.
+    Ids are compared as text. Indices follow the sorted ids, so that the result does not depend on
+    the order of the rows. Of duplicate pairs the first row is kept.
 
     Returns
     -------
     interactions : Interactions
     names : pyarrow string array (n_items,) or None
-        The first name each item appears with.
+        The name in the first row of each item.
     rejected : dict of str to int
         Rows left out, by reason.
 
@@ -149,11 +151,11 @@ def read_interactions(
 
 
 def _first_names(table: pa.Table, item: Int32Array, n_items: int) -> pa.Array | None:
-    """The name in the first row of each item."""
+    """The name in the first row of each item: string array (n_items,)."""
     if "name" not in table.column_names:
         return None
     first = np.zeros(n_items, dtype=np.int64)
-    # Written back to front, the first row of an item is the last to be written.
+    # Assigned in reverse, so that the first row of an item is assigned last.
     first[item[::-1]] = np.arange(len(item) - 1, -1, -1)
     names = table.column("name").take(pa.array(first)).cast(pa.string())
     return pc.fill_null(names, "").combine_chunks()
@@ -169,8 +171,7 @@ def _distinct(
 ) -> Interactions:
     key = user.astype(np.int64) * len(items) + item
     if weight is None and timestamp is None:
-        # Sorting values alone is several times faster than sorting with their positions, and
-        # than NumPy's unique, which hashes them first.
+        # Sorting values alone is several times faster than `np.unique` or sorting with positions.
         key.sort()
         key = key[np.flatnonzero(np.diff(key, prepend=-1))]
     else:

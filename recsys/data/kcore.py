@@ -1,4 +1,4 @@
-"""The k-core: users and items with too few interactions dropped until nothing changes."""
+"""The k-core: users and items with too few interactions removed until none is left."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from recsys.data.interactions import Interactions
 
 @dataclass(frozen=True)
 class Pass:
-    """What one pass removed and what it left."""
+    """What one pass removed, and what is left after it."""
 
     users_removed: int
     items_removed: int
@@ -25,15 +25,15 @@ class Pass:
 
 @dataclass(frozen=True)
 class Core:
-    """The interactions of the core, re-indexed, and how it came about.
+    """The interactions of the core, re-indexed, and the passes that led to it.
 
     Parameters
     ----------
     interactions : Interactions
     users, items : int32
-        The core's users and items as indices of the interactions before.
+        Indices of the core's users and items in the original interactions.
     ledger : tuple of Pass
-        One entry a pass, the last of which removed nothing.
+        One entry per pass; the last one removed nothing.
     """
 
     interactions: Interactions
@@ -43,15 +43,15 @@ class Core:
 
 
 def density(users: int, items: int, interactions: int) -> float:
-    """Share of the matrix that is filled, in percent, as the founding article prints it."""
+    """Percentage of the matrix that is filled, as in the founding article; 0 if it is empty."""
     return 100.0 * interactions / (users * items) if users and items else 0.0
 
 
 def kcore(interactions: Interactions, user_min: int, item_min: int) -> Core:
     """Keep users with at least `user_min` and items with at least `item_min` interactions.
 
-    Each pass drops items, then users, that fall short; passes repeat until one removes nothing.
-    The result, the largest such part, does not depend on the order of the removals.
+    Each pass removes items, then users, with too few; passes are repeated until one removes
+    nothing. The result is the largest such part and does not depend on the order of removals.
 
     Raises
     ------
@@ -77,12 +77,12 @@ def kcore(interactions: Interactions, user_min: int, item_min: int) -> Core:
 
 
 def _distinct(indices: Int32Array) -> int:
-    """How many different indices there are; counting is faster than sorting."""
+    """Number of distinct indices; counting is faster than sorting."""
     return int(np.count_nonzero(np.bincount(indices, minlength=1)))
 
 
 def _renumbered(indices: Int32Array) -> tuple[Int32Array, Int32Array]:
-    """The indices that occur, ascending, and each index's place among them."""
+    """The distinct indices, ascending, and the position of each index among them."""
     occurring = np.flatnonzero(np.bincount(indices)).astype(np.int32)
     place = np.zeros(occurring[-1] + 1, dtype=np.int32)
     place[occurring] = np.arange(len(occurring), dtype=np.int32)

@@ -1,4 +1,4 @@
-"""Holdouts: which interactions the model never sees, and what they are kept for."""
+"""Holdouts: interactions withheld from training, for validation and test."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from recsys.base.arrays import BoolArray, Float64Array, Int32Array
 from recsys.base.errors import InputError
 from recsys.data.interactions import Interactions, csr_from_pairs
 
-# Below this many held-out users a mean precision says nothing: its standard error would exceed it.
+# With fewer held-out users the standard error of the mean precision would exceed the mean.
 FEWEST_USERS = 10
 
 
@@ -25,7 +25,7 @@ class Split:
         No (user, item) pair is in two of them; their sum is the whole. The users of `validation`
         and `test` are disjoint; `test` is empty where one holdout was asked for.
     cold_items : int32
-        Items with features whose interactions a fit of its own withholds.
+        Items with features; a separate fit withholds all of their interactions.
     """
 
     train: sp.csr_matrix
@@ -34,14 +34,14 @@ class Split:
     cold_items: Int32Array
 
     def refit_train(self) -> sp.csr_matrix:
-        """Train and validation together: what a test measurement may know."""
+        """Train and validation together, for a fit that is measured on test."""
         return (self.train + self.validation).tocsr()
 
     def final(self) -> tuple[sp.csr_matrix, sp.csr_matrix]:
-        """What a final measurement trains on, and what it measures on.
+        """The matrices for training and for testing of the final measurement.
 
-        Train and validation, and test; where there is one holdout only, train, and validation,
-        although the search has seen it.
+        Train and validation for training, test for testing. If there is only one holdout, train
+        and validation, although the search has seen the latter.
         """
         if self.test.nnz == 0:
             return self.train, self.validation
@@ -59,11 +59,11 @@ def split(
     cold_share: float = 0.1,
     seed: int = 0,
 ) -> Split:
-    """Hold out `n` interactions each of a share of the users.
+    """Hold out `n` interactions of each user in a share of the users.
 
-    As in the founding article, `share` counts all users and the held-out users are drawn from
-    those with at least 2n interactions, so that they keep at least n. Where fewer are eligible
-    than both holdouts want, the eligible are halved between them.
+    As in the founding article, `share` refers to all users, and held-out users are drawn from
+    those with at least 2n interactions, so that they keep at least n. If there are too few of them
+    for both holdouts, each gets half.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def split(
     share : float
         Share of all users that goes to validation, and again to test.
     by_time : bool
-        Hold out each user's last n by timestamp instead of n at random.
+        Hold out the last n interactions by timestamp instead of n at random.
     one_holdout : bool
         Validation only, as the founding article does.
     with_features : bool (n_items,) or None
@@ -141,7 +141,7 @@ def _choose_users(
 def _order(
     interactions: Interactions, by_time: bool, generator: np.random.Generator
 ) -> Float64Array:
-    """The order in which a user's interactions are held out, smallest first."""
+    """The order in which interactions are held out, smallest first: float64 (n_interactions,)."""
     if not by_time:
         return generator.random(len(interactions))
     assert interactions.timestamp is not None
@@ -151,13 +151,13 @@ def _order(
 def _held_out(
     interactions: Interactions, users: Int32Array, order: Float64Array, n: int
 ) -> BoolArray:
-    """The first n rows of each of the users."""
+    """Marks the first n rows of each of the users: bool (n_interactions,)."""
     chosen = np.zeros(len(interactions.users), dtype=bool)
     chosen[users] = True
     rows = np.flatnonzero(chosen[interactions.user])
     user = interactions.user[rows]
     rows = rows[np.lexsort((order[rows], user))]
-    # Sorted by user: a row's place among its user's is its distance from the user's first.
+    # Sorted by user: a row's position is its distance from the first row of its user.
     place = np.arange(len(rows)) - np.searchsorted(user, user)
     held = np.zeros(len(interactions), dtype=bool)
     held[rows[place < n]] = True

@@ -1,4 +1,4 @@
-"""Reading tables as they come: delimited text, Parquet, any fsspec URL, a DataFrame."""
+"""Tables: read from delimited text, Parquet, any fsspec URL or a DataFrame."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from recsys.base.errors import InputError
 Source: TypeAlias = str | Path | pd.DataFrame
 # What reading text raises: Arrow, the file system, and codecs.
 TEXT_FAULTS = (pa.ArrowException, OSError, ValueError, LookupError)
-# What Arrow and pandas raise on values that make no column: complex numbers, lone surrogates.
-UNFIT = (pa.ArrowException, OverflowError, TypeError, UnicodeError)
+# What Arrow and pandas raise for values that cannot be a column, such as complex numbers.
+CONVERSION_FAULTS = (pa.ArrowException, OverflowError, TypeError, UnicodeError)
 
 
 @dataclass(frozen=True)
 class TextFormat:
-    """How delimited text is written; ignored for Parquet and DataFrames.
+    """The format of delimited text; ignored for Parquet and DataFrames.
 
     Parameters
     ----------
     delimiter : str
-        One character between fields.
+        The character between fields.
     quote, escape : str or None
-        One character each, or None where the file has none.
+        One character each, or None if the file has none.
     encoding : str
-        Any codec Python knows.
+        Any of Python's text encodings.
     """
 
     delimiter: str = "|"
@@ -50,19 +50,20 @@ class TextFormat:
 
 @dataclass
 class Malformed:
-    """Counts rows that do not have the header's number of fields, and keeps one over several lines.
+    """Counts rows without the header's number of fields, and keeps one that spans lines.
 
     Parameters
     ----------
     count : int
     running : str or None
-        The first such row with a line break in it: a quote was opened and never closed.
+        The first such row with a line break in it, the sign of a quote that is never closed.
     """
 
     count: int = field(default=0)
     running: str | None = None
 
     def skip(self, row: pacsv.InvalidRow) -> str:
+        """Count a row; Arrow then leaves it out."""
         self.count += 1
         if self.running is None and "\n" in (row.text or "").rstrip("\r\n"):
             self.running = row.text
@@ -72,7 +73,7 @@ class Malformed:
 def read_table(
     source: Source, columns: Mapping[str, str], ids: Sequence[str], text: TextFormat
 ) -> tuple[pa.Table, int]:
-    """Read chosen columns of a table under our own names.
+    """Read some columns of a table under the names that the caller gives them.
 
     Parameters
     ----------
@@ -80,24 +81,24 @@ def read_table(
         Text (plain, or compressed by its ending: gz, zst, bz2, lz4), a Parquet file or a folder
         of Parquet files.
     columns : mapping
-        Our name of each wanted column to the source's name of it.
+        Name of each column in the result, and its name in the source.
     ids : sequence of str
-        Those of our names whose values are identifiers: they come back as dictionary-encoded
-        text, whatever type the source gives them.
+        Names in the result of columns with identifiers, which are returned as dictionary-encoded
+        text whatever their type in the source.
     text : TextFormat
 
     Returns
     -------
     table : pyarrow.Table
-        One column for each of `columns`, null or empty where the source has no value.
+        One column for each of `columns`; null or empty if the source has no value.
     malformed : int
-        Rows of a text file left out for a wrong number of fields.
+        Number of rows of a text file left out for a wrong number of fields.
 
     Raises
     ------
     InputError
-        If the source is missing, empty, not what its name says, or lacks a column; if a quote is
-        opened and not closed in its line.
+        If the source is missing or empty, has another format than its name says, or lacks a
+        column; if a quote is not closed in its line.
     """
     if isinstance(source, pd.DataFrame):
         return _encode_ids(_from_frame(source, columns), columns, ids, "the DataFrame"), 0
@@ -120,8 +121,8 @@ def check_table(source: str, columns: Mapping[str, str], text: TextFormat) -> No
     Raises
     ------
     InputError
-        In the words of `read_table`, if the source is missing, empty, not what its name says, or
-        lacks a column.
+        As `read_table`, if the source is missing or empty, has another format than its name says,
+        or lacks a column.
     """
     filesystem, path = _locate(source)
     if _is_parquet(filesystem, path):
@@ -140,7 +141,7 @@ def check_table(source: str, columns: Mapping[str, str], text: TextFormat) -> No
 
 
 def fingerprint(source: Source) -> str:
-    """A hash of a source's content (hex); equal content, equal hash.
+    """A hash (32 hex digits) of a source's content.
 
     Raises
     ------
@@ -193,8 +194,8 @@ def _locate(source: str) -> tuple[pafs.FileSystem, str]:
             f"no file or folder {source}", "a readable table", "check the path in the configuration"
         )
     if info.type == pafs.FileType.Unknown:
-        # A pipe or a device would be waited for, perhaps for ever.
-        raise InputError(f"{source} is no file", "a file or folder", "write it to a file first")
+        # Reading a pipe or a device may never end.
+        raise InputError(f"{source} is not a file", "a file or folder", "write it to a file first")
     if info.type == pafs.FileType.File and info.size == 0:
         raise InputError(f"{source} is empty", "a header line and rows", "check how it is written")
     return filesystem, path
@@ -214,17 +215,17 @@ def _is_parquet(filesystem: pafs.FileSystem, path: str) -> bool:
 def _from_frame(frame: pd.DataFrame, columns: Mapping[str, str]) -> pa.Table:
     names = [str(name) for name in frame.columns]
     _require(names, columns, "the DataFrame")
-    # One column may serve twice, as an item that is its own name.
+    # One column may be used twice, as the item's id and its name.
     wanted = list(dict.fromkeys(columns.values()))
     try:
         chosen = _arrow(frame[wanted])
-    except UNFIT as fault:
-        # A column of mixed types (7 and "7"): text is what an id is compared as.
+    except CONVERSION_FAULTS as fault:
+        # Columns of mixed types (7 and "7") are read as text, as ids are.
         try:
             chosen = _arrow(frame[wanted].astype("string"))
-        except UNFIT:
+        except CONVERSION_FAULTS:
             raise InputError(
-                f"a DataFrame column that is no table column ({_first_line(fault)})",
+                f"a DataFrame column that cannot be converted ({_first_line(fault)})",
                 "numbers or text",
                 "convert it first",
             ) from fault
@@ -253,7 +254,7 @@ def _parquet_errors(path: str) -> Iterator[None]:
     """Say of what is no Parquet that it is none."""
     try:
         yield
-    # A ValueError is Arrow's own for what it refuses, and Python's for a name that is no text.
+    # ValueError comes from Arrow for invalid files and from Python for invalid names.
     except (pa.ArrowException, ValueError, OSError) as fault:
         raise InputError(
             f"{path} cannot be read as Parquet ({_first_line(fault)})",
@@ -273,12 +274,12 @@ def _from_text(
     malformed = Malformed()
     try:
         options = _csv_options(columns, ids, text, malformed)
-        # The file system's own stream recognises the compression by the ending.
+        # The stream recognises the compression by the file's ending.
         with filesystem.open_input_stream(path) as stream, _undecodable_rows_unprinted():
             table = pacsv.read_csv(stream, *options)
     except TEXT_FAULTS as fault:
         raise _text_fault(filesystem, path, columns, text, fault) from fault
-    # Arrow takes the first of two columns of one name without a word.
+    # Arrow silently takes the first of two columns of one name.
     _require_once(_header(filesystem, path, text), columns, path)
     _require_closed_quotes(table, malformed, text, path)
     return table.rename_columns(list(columns)), malformed.count
@@ -288,7 +289,7 @@ def _csv_options(
     columns: Mapping[str, str], ids: Sequence[str], text: TextFormat, malformed: Malformed
 ) -> tuple[pacsv.ReadOptions, pacsv.ParseOptions, pacsv.ConvertOptions]:
     """How Arrow is to read some text, and which columns of it."""
-    # Ids are encoded while they are parsed, in many threads: a row is never a Python object.
+    # Ids are encoded by Arrow's parser, in several threads and without Python objects.
     encoded = pa.dictionary(pa.int32(), pa.string())
     types = {own: encoded if name in ids else pa.string() for name, own in columns.items()}
     convert = pacsv.ConvertOptions(
@@ -305,7 +306,7 @@ def _csv_options(
 
 @contextmanager
 def _undecodable_rows_unprinted() -> Iterator[None]:
-    """Arrow prints a traceback for a malformed row that is no text, before it raises for it."""
+    """Suppress the traceback that Arrow prints for a malformed row that cannot be decoded."""
     before = sys.unraisablehook
 
     def hook(fault: sys.UnraisableHookArgs) -> None:
@@ -320,9 +321,9 @@ def _undecodable_rows_unprinted() -> Iterator[None]:
 
 
 def _require_codec(encoding: str) -> None:
-    """Refuse what is no way to write text: rot13 and base64 are codecs of Python's, too."""
+    """Refuse codecs of Python that are no text encodings, such as rot13 and base64."""
     try:
-        # As the header is read: idna knows no way to pass over what it cannot read.
+        # As the header is read, which idna does not support.
         b"a".decode(encoding, errors="replace")
     except (LookupError, ValueError) as fault:
         raise InputError(
@@ -333,7 +334,7 @@ def _require_codec(encoding: str) -> None:
 def _require_closed_quotes(
     table: pa.Table, malformed: Malformed, text: TextFormat, path: str
 ) -> None:
-    """Refuse a quote that swallows the lines after its own: their rows would be lost unseen."""
+    """Refuse a quote that spans lines, because the rows in it would be lost unnoticed."""
     if text.quote is None:
         return
     running = malformed.running
@@ -358,7 +359,7 @@ def _text_fault(
     text: TextFormat,
     fault: Exception,
 ) -> InputError:
-    """The clearest thing to say of a text file that could not be read."""
+    """The error for a text file that could not be read: a missing column, or Arrow's message."""
     if isinstance(fault, pa.ArrowKeyError) or "include_columns" in str(fault):
         try:
             header = _header(filesystem, path, text)
@@ -403,7 +404,7 @@ def _require_once(found: Sequence[str], columns: Mapping[str, str], source: str)
 def _encode_ids(
     table: pa.Table, columns: Mapping[str, str], ids: Sequence[str], source: str
 ) -> pa.Table:
-    """Identifier columns as dictionary-encoded text with one dictionary each."""
+    """Encode identifier columns as text with one dictionary each."""
     for name in ids:
         if name not in table.column_names:
             continue
@@ -428,7 +429,7 @@ def _as_codes(column: pa.ChunkedArray) -> pa.ChunkedArray:
         column = column.cast(kind.value_type)
         kind = column.type
     if pa.types.is_floating(kind):
-        # Numbers with gaps arrive as floats from pandas: 7.0 is the id "7".
+        # pandas turns integers with gaps into floats: 7.0 is the id "7".
         column = pc.if_else(pc.is_nan(column), pa.scalar(None, kind), column)
         exact = pc.less(pc.abs(column), 2.0**53)
         whole = pc.all(pc.and_(exact, pc.equal(pc.floor(column), column))).as_py()

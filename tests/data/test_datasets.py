@@ -21,13 +21,13 @@ from recsys.data import datasets
 from recsys.data.datasets import (
     DATASETS,
     Dataset,
-    Source,
-    convert_movielens_100k,
+    SourceFile,
     find_dataset,
     list_datasets,
     locate,
 )
 from recsys.data.download import Digest, FetchPolicy
+from recsys.data.movielens import convert_movielens_100k
 from tests.fixtures.paths import ROOT
 
 QUICK = FetchPolicy(timeout=1, attempts=1)
@@ -91,9 +91,9 @@ def write_movielens(folder: Path, **changed: str) -> Path:
 def expecting(dataset: Dataset, folder: Path) -> Dataset:
     """The dataset with the digests of the files in `folder`."""
 
-    def of(source: Source) -> Source:
+    def of(source: SourceFile) -> SourceFile:
         content = (folder / source.path.name).read_bytes()
-        return Source(source.path, Digest("sha256", hashlib.sha256(content).hexdigest()))
+        return SourceFile(source.path, Digest("sha256", hashlib.sha256(content).hexdigest()))
 
     return replace(dataset, sources=tuple(map(of, dataset.sources)))
 
@@ -331,5 +331,5 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path: Path, content: str) -> N
     archive = tmp_path / "ml-100k.zip"
     archive.write_text(content)
 
-    with pytest.raises(DownloadError, match="isn't as it should be"):
+    with pytest.raises(DownloadError, match="is not the expected archive"):
         convert_movielens_100k([archive], tmp_path)

@@ -421,7 +421,7 @@ def test_an_address_that_is_none_is_an_error_at_once(target: Path, url: str) -> 
 def test_a_folder_that_cannot_be_made_is_an_error(server: Server, tmp_path: Path) -> None:
     (tmp_path / "raw").write_text("a file where the folder should be")
 
-    with pytest.raises(DownloadError, match=r"raw can't be written"):
+    with pytest.raises(DownloadError, match=r"raw cannot be written"):
         download_file(server.remote, tmp_path / "raw" / "file.psv", policy=QUICK)
 
 
