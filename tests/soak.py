@@ -1,13 +1,11 @@
-"""The soak: processes killed with -9 at random points, and what the next run makes of it.
+"""Soak test: kill processes at random points, and check that the next run repairs everything.
 
-`python -m tests.soak --runs 100 --minutes 30 --seed 1` kills runs until both are reached or the
-time is over. Every round starts from nothing in a folder of its own. Something is killed some
-times: the run (whose threads train the trials), the MLflow server, or the Prefect worker that
-started the run. Then a run is let through. It must
+`python -m tests.soak --runs 100 --minutes 30 --seed 1` kills at least 100 processes, for at most 30
+minutes. Each round begins in an empty folder. It kills the run (whose threads train trials), the
+MLflow server, or the Prefect worker that started the run. Then a run goes on to its end. It must
 
-- reuse every stage that a killed run had said was done, and make no trial again that one had said
-  had ended;
-- end with the winner, the figures and the stages of a run that nobody disturbed, bit for bit.
+- reuse every stage and every trial that a killed run had reported as finished;
+- end with the winner, the metrics and the stages of an undisturbed run, bit for bit.
 """
 
 from __future__ import annotations
@@ -23,51 +21,58 @@ from collections import Counter
 from itertools import count
 from pathlib import Path
 
-from tests.fixtures.killing import Point, Witness, kill_runs, kill_worker, through, undisturbed
+from tests.fixtures.killing import (
+    KillPoint,
+    RunChecker,
+    kill_runs,
+    kill_worker,
+    tracking_arguments,
+    undisturbed_run,
+)
 from tests.fixtures.processes import Run, planted_folder
-from tests.fixtures.tracking_server import Server, tracking_server
+from tests.fixtures.tracking_server import TrackingServer, tracking_server
 
 
 def kill_server(
-    folder: Path, generator: random.Random, server: Server, witness: Witness
-) -> list[Point]:
-    """Kill the MLflow server under a run, and start it again: the run rides it out."""
-    run = Run(folder, through(server.uri, folder.name)).start()
-    point = Point.draw(generator)
+    folder: Path, generator: random.Random, server: TrackingServer, checker: RunChecker
+) -> list[KillPoint]:
+    """Kill the MLflow server during a run, and start it again: the run has to end well."""
+    run = Run(folder, tracking_arguments(server.uri, folder.name)).start()
+    point = KillPoint.draw(generator)
     ended = point.wait(run)
     if ended is None:
         server.kill()
         time.sleep(generator.uniform(0, 3))
         server.start().ready()
-    witness.see_same(ended or run.ended())
+    checker.check_results(ended or run.finish())
     return [point] if ended is None else []
 
 
 def soak(folder: Path, runs: int, minutes: float, seed: int) -> int:
-    """Kill at least so many runs, or as many as the time allows; how many were killed."""
+    """Kill at least `runs` processes, or as many as the minutes allow; returns how many."""
     start, generator = time.monotonic(), random.Random(seed)
-    known = undisturbed(folder / "undisturbed")
+    known = undisturbed_run(folder / "undisturbed")
     killed: Counter[str] = Counter()
     with tracking_server(folder / "server") as server:
         for number in count():
             if killed.total() >= runs or time.monotonic() - start > 60 * minutes:
                 break
-            place, witness = planted_folder(folder / f"round-{number}"), Witness(known)
+            place, checker = planted_folder(folder / f"round-{number}"), RunChecker(known)
             what = "server" if number % 8 == 3 else "worker" if number % 8 == 7 else "run"
             if what == "server":
-                points = kill_server(place, generator, server, witness)
+                points = kill_server(place, generator, server, checker)
             elif what == "worker":
-                points = kill_worker(place, generator, witness)
+                points = kill_worker(place, generator, checker)
             else:
-                points = kill_runs(place, [Point.draw(generator) for _ in range(5)], witness)
+                points = kill_runs(place, [KillPoint.draw(generator) for _ in range(5)], checker)
             killed[what] += len(points)
-            told = ", ".join(map(str, points)) or "it ended before"
-            print(f"round {number:>3}  {what:<6}  killed {told}", flush=True)
+            where = ", ".join(map(str, points)) or "nothing: the run ended before"
+            print(f"round {number:>3}  {what:<6}  killed {where}", flush=True)
             shutil.rmtree(place)
     minutes = (time.monotonic() - start) / 60
-    told = ", ".join(f"{count} times the {what}" for what, count in killed.items())
-    print(f"{killed.total()} kills in {minutes:.1f} minutes with seed {seed}: {told}")
-    print("nothing finished was made again; winner and figures were those of an undisturbed run")
+    targets = ", ".join(f"{count} times the {what}" for what, count in killed.items())
+    print(f"{killed.total()} kills in {minutes:.1f} minutes with seed {seed}: {targets}")
+    print("no finished work was repeated; winner and metrics were those of an undisturbed run")
     return killed.total()
 
 
@@ -79,7 +84,7 @@ def main() -> None:
     given = options.parse_args()
     seed = random.randrange(2**31) if given.seed is None else given.seed
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
-        # Nothing of the person's own Prefect is touched.
+        # A Prefect home of its own: the user's is left alone.
         os.environ["PREFECT_HOME"] = f"{folder}/prefect"
         from flows.temporary_server import served
 

@@ -19,11 +19,18 @@ from prefect.settings import PREFECT_API_URL
 
 from recsys.base.errors import InputError
 from recsys.store.stages import Outcome, intact, load_stage
-from tests.fixtures.killing import Point, Witness, kill_runs, kill_worker, through, undisturbed
+from tests.fixtures.killing import (
+    KillPoint,
+    RunChecker,
+    kill_runs,
+    kill_worker,
+    tracking_arguments,
+    undisturbed_run,
+)
 from tests.fixtures.paths import ROOT
-from tests.fixtures.processes import ARGUMENTS, Ended, Run, planted_folder
-from tests.fixtures.tracking_server import Line, Server, tracking_server
-from tests.fixtures.worker import children
+from tests.fixtures.processes import ARGUMENTS, FinishedRun, Run, planted_folder
+from tests.fixtures.tracking_server import Proxy, TrackingServer, tracking_server
+from tests.fixtures.worker import descendants
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -35,19 +42,19 @@ def api(prefect_server: None) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def known(tmp_path_factory: pytest.TempPathFactory) -> Ended:
-    return undisturbed(tmp_path_factory.mktemp("undisturbed"))
+def known(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    return undisturbed_run(tmp_path_factory.mktemp("undisturbed"))
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrackingServer]:
     with tracking_server(tmp_path_factory.mktemp("server")) as found:
         yield found
 
 
 @pytest.fixture
-def line(server: Server) -> Iterator[Line]:
-    found = Line(server.port)
+def proxy(server: TrackingServer) -> Iterator[Proxy]:
+    found = Proxy(server.port)
     yield found
     found.close()
 
@@ -56,31 +63,33 @@ def line(server: Server) -> Iterator[Line]:
 
 
 def test_killed_runs_leave_a_next_one_that_ends_as_if_undisturbed(
-    known: Ended, tmp_path: Path
+    known: FinishedRun, tmp_path: Path
 ) -> None:
     trials, stages = "TrialDone", "StageStarted"  # of these so many, and milliseconds
     points = [
-        Point(trials, 3, 0),
-        Point(stages, 6, 50),
-        Point(stages, 9, 300),
-        Point(stages, 10, 9),
+        KillPoint(trials, 3, 0),
+        KillPoint(stages, 6, 50),
+        KillPoint(stages, 9, 300),
+        KillPoint(stages, 10, 9),
     ]
-    assert kill_runs(planted_folder(tmp_path), points, Witness(known))[:2] == points[:2]
+    assert kill_runs(planted_folder(tmp_path), points, RunChecker(known))[:2] == points[:2]
 
 
-def test_a_killed_worker_leaves_a_run_that_is_finished_once(known: Ended, tmp_path: Path) -> None:
-    assert kill_worker(planted_folder(tmp_path), random.Random(2), Witness(known))
+def test_a_killed_worker_leaves_a_run_that_is_finished_once(
+    known: FinishedRun, tmp_path: Path
+) -> None:
+    assert kill_worker(planted_folder(tmp_path), random.Random(2), RunChecker(known))
 
 
 def test_killed_trial_workers_are_replaced_and_too_many_end_the_run_clearly(
-    known: Ended, tmp_path: Path
+    known: FinishedRun, tmp_path: Path
 ) -> None:
     planted_folder(tmp_path)
-    witness, program = Witness(known), "from flows.cli import main; main()"
+    checker, program = RunChecker(known), "from flows.cli import main; main()"
     command = [sys.executable, "-c", program, *ARGUMENTS, "--set=search.runner=processes"]
     said, errors = tmp_path / "said", tmp_path / "errors"
 
-    def run(kills: int) -> Ended:
+    def run(kills: int) -> FinishedRun:
         """The workers of the first so many pools are killed, once a trial has paused or ended."""
         with said.open("w") as out, errors.open("w") as err:
             process = subprocess.Popen(
@@ -98,10 +107,10 @@ def test_killed_trial_workers_are_replaced_and_too_many_end_the_run_clearly(
                 for pid in workers:
                     os.kill(pid, signal.SIGKILL)
             process.wait()
-        return Ended.read(process.returncode, said, errors)
+        return FinishedRun.read(process.returncode, said, errors)
 
     gone = run(kills=3)
-    witness.see(gone)
+    checker.check(gone)
     assert gone.code == 1
     assert "processes that trained trials were killed 3 times" in gone.errors
     assert "Traceback" not in gone.errors
@@ -109,11 +118,11 @@ def test_killed_trial_workers_are_replaced_and_too_many_end_the_run_clearly(
     notes = [event["text"] for event in mended.events if event["event"] == "Note"]
     assert sum("was killed" in note for note in notes) == 1
     assert "Traceback" not in mended.errors
-    witness.see_last(mended)
+    checker.check_last(mended)
 
 
 def trial_workers(run: int) -> list[int]:
-    return [pid for pid in children(run) if b"spawn_main" in command_line(pid)]
+    return [pid for pid in descendants(run) if b"spawn_main" in command_line(pid)]
 
 
 def test_a_killed_run_takes_its_server_along_and_is_said_to_have_crashed(tmp_path: Path) -> None:
@@ -131,7 +140,7 @@ def test_a_killed_run_takes_its_server_along_and_is_said_to_have_crashed(tmp_pat
     assert killed.stdout is not None
     assert "StageStarted" in killed.stdout.readline()
     (server,) = [
-        pid for pid in children(killed.pid) if b"flows.temporary_server" in command_line(pid)
+        pid for pid in descendants(killed.pid) if b"flows.temporary_server" in command_line(pid)
     ]
     killed.kill()
     killed.wait()
@@ -176,10 +185,12 @@ def command_line(pid: int) -> bytes:
 # Two at once.
 
 
-def test_two_runs_at_once_on_the_same_data_make_one_version(known: Ended, tmp_path: Path) -> None:
+def test_two_runs_at_once_on_the_same_data_make_one_version(
+    known: FinishedRun, tmp_path: Path
+) -> None:
     folder = planted_folder(tmp_path)
-    both = [Run(folder, said=name).start() for name in ("one", "two")]
-    one, two = (run.ended() for run in both)
+    both = [Run(folder, output_name=name).start() for name in ("one", "two")]
+    one, two = (run.finish() for run in both)
     assert (one.code, two.code) == (0, 0), one.errors + two.errors
     assert one.outcome == two.outcome == known.outcome
     # Each stage was made by one of them.
@@ -195,7 +206,7 @@ def test_two_runs_at_once_on_one_registry_lose_no_alias(tmp_path: Path) -> None:
         Run(planted_folder(tmp_path / seed), [database, f"--seed={seed}"]).start()
         for seed in ("1", "2")
     ]
-    ended = [run.ended() for run in runs]
+    ended = [run.finish() for run in runs]
     registry = client(tmp_path)
     champion = registry.get_model_version_by_alias("likes", "champion")
     versions = {str(v.version): v for v in registry.search_model_versions("name = 'likes'")}
@@ -221,32 +232,32 @@ def client(folder: Path) -> MlflowClient:
 
 
 def test_a_slow_server_and_a_short_outage_are_ridden_out(
-    known: Ended, line: Line, tmp_path: Path
+    known: FinishedRun, proxy: Proxy, tmp_path: Path
 ) -> None:
     folder = planted_folder(tmp_path / "slow")
-    line.delay = 0.02
-    run = Run(folder, through(line.uri, "slow")).start()
+    proxy.delay = 0.02
+    run = Run(folder, tracking_arguments(proxy.uri, "slow")).start()
     wait_for(run, 3, "TrialDone")
-    line.cut()
+    proxy.cut()
     wait_for(run, 6, "TrialDone")  # the search went on without it
-    line.fix()
-    ended = run.ended()
-    Witness(known).see_same(ended)
+    proxy.fix()
+    ended = run.finish()
+    RunChecker(known).check_results(ended)
     assert "does not answer; going on" in str(ended.events)
-    assert told_of(line.uri, "slow") == trials_of(known)
+    assert told_of(proxy.uri, "slow") == trials_of(known)
     assert not list((folder / "data/interim").glob("trials-*"))
 
 
 def test_a_server_that_is_gone_ends_the_run_and_the_next_delivers(
-    known: Ended, line: Line, tmp_path: Path
+    known: FinishedRun, proxy: Proxy, tmp_path: Path
 ) -> None:
-    folder, witness = planted_folder(tmp_path / "gone"), Witness(known)
-    arguments = [*through(line.uri, "gone"), "--set=tracking.patience=0.5"]
+    folder, checker = planted_folder(tmp_path / "gone"), RunChecker(known)
+    arguments = [*tracking_arguments(proxy.uri, "gone"), "--set=tracking.patience=0.5"]
     run = Run(folder, arguments).start()
     wait_for(run, 3, "TrialDone")
-    line.cut()
-    ended = run.ended()
-    witness.see(ended)
+    proxy.cut()
+    ended = run.finish()
+    checker.check(ended)
     assert ended.code == 5
     assert ended.errors.count("\n") == 1, ended.errors
     assert "error: no tracking server" in ended.errors
@@ -254,15 +265,15 @@ def test_a_server_that_is_gone_ends_the_run_and_the_next_delivers(
     assert set(ended.stages()) >= {"tune", "evaluate", "fit"}
     (journal,) = (folder / "data/interim").glob("trials-*")
     assert "the next run delivers" in str(ended.events) or journal.read_text()
-    line.fix()
-    again = Run(folder, arguments).start().ended()
-    witness.see_same(again)
-    assert told_of(line.uri, "gone") == trials_of(known)
+    proxy.fix()
+    again = Run(folder, arguments).start().finish()
+    checker.check_results(again)
+    assert told_of(proxy.uri, "gone") == trials_of(known)
     assert not journal.exists()
 
 
 def wait_for(run: Run, count: int, event: str) -> None:
-    while not run.told(count, event):
+    while not run.has_reported(count, event):
         assert run.wait(0.01) is None, "it ended before"
 
 
@@ -282,7 +293,7 @@ def told_of(uri: str, experiment: str) -> dict[int, tuple[object, ...]]:
     return told
 
 
-def trials_of(run: Ended) -> dict[int, tuple[object, ...]]:
+def trials_of(run: FinishedRun) -> dict[int, tuple[object, ...]]:
     return {number: trial[:3] for number, trial in run.trials().items()}
 
 
@@ -307,16 +318,16 @@ def grow(folder: Path, kilobytes: int) -> None:
 
 
 def test_a_disk_that_is_full_fails_clearly_and_the_run_after_repair_ends_well(
-    known: Ended, tmp_path: Path
+    known: FinishedRun, tmp_path: Path
 ) -> None:
-    folder, witness = planted_folder(tmp_path), Witness(known)
+    folder, checker = planted_folder(tmp_path), RunChecker(known)
     with small_disk(folder / "data", 8) as data, small_disk(folder / "mlruns", 8) as runs:
         sizes = {data: 8, runs: 8}
         for _ in range(40):
-            ended = Run(folder).start().ended()
+            ended = Run(folder).start().finish()
             if ended.code == 0:
                 break
-            witness.see(ended)
+            checker.check(ended)
             assert ended.code == 8, ended.errors
             assert ended.errors.count("\n") == 1, ended.errors
             assert "run again" in ended.errors
@@ -324,26 +335,26 @@ def test_a_disk_that_is_full_fails_clearly_and_the_run_after_repair_ends_well(
             full = runs if "mlruns" in ended.errors else data
             sizes[full] *= 3
             grow(full, sizes[full])
-        witness.see_last(ended)
+        checker.check_last(ended)
         assert min(sizes.values()) > 8
 
 
 def test_places_that_may_not_be_written_to_are_named_and_the_champion_stays(tmp_path: Path) -> None:
     folder = planted_folder(tmp_path)
-    assert Run(folder).start().ended().code == 0
+    assert Run(folder).start().finish().code == 0
     before = aliases(folder)
     for place in ("data/interim", "mlruns/mlflow.db", "mlruns/artifacts/likes"):
         path = folder / place
         rights = path.stat().st_mode
         path.chmod(rights & ~0o222)
-        failed = Run(folder, ["--seed=3"], humble=True).start().ended()
+        failed = Run(folder, ["--seed=3"], unprivileged=True).start().finish()
         path.chmod(rights)
         assert failed.code == 8, failed.errors
         assert failed.errors.count("\n") == 1, failed.errors
         assert place.split("/")[0] in failed.errors
         assert "run again" in failed.errors
         assert aliases(folder) == before
-    after = Run(folder, ["--seed=3"], humble=True).start().ended()
+    after = Run(folder, ["--seed=3"], unprivileged=True).start().finish()
     assert after.code in (0, 7), after.errors
 
 
@@ -357,7 +368,7 @@ def aliases(folder: Path) -> dict[str, str]:
 
 def test_every_file_of_every_stage_is_checked_named_and_made_again(tmp_path: Path) -> None:
     folder = planted_folder(tmp_path)
-    first = Run(folder).start().ended()
+    first = Run(folder).start().finish()
     stages = sorted((folder / "data/interim").glob("[a-z]*-*"))
     assert [path.name.partition("-")[0] for path in stages] == sorted(MADE)
     files = {p: p.read_bytes() for stage in stages for p in stage.rglob("*") if p.is_file()}
@@ -374,7 +385,7 @@ def test_every_file_of_every_stage_is_checked_named_and_made_again(tmp_path: Pat
         assert intact(stage)
     for path, content in files.items():
         path.write_bytes(flipped(content, generator))
-    again = Run(folder).start().ended()
+    again = Run(folder).start().finish()
     assert {name for name, reused in again.stages().items() if not reused} == set(MADE)
     assert again.outcome == first.outcome
     # What is counted beside the files (seconds) may differ; the files are the same to the bit.

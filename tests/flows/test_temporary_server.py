@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.fixtures.paths import ROOT
-from tests.fixtures.worker import alive, children
+from tests.fixtures.worker import descendants, is_running
 
 PROGRAM = "from flows.temporary_server import served\nwith served(): print('served', flush=True)"
 
@@ -34,7 +34,7 @@ def until(condition: Callable[[], object], seconds: float) -> None:
 
 def server_of(process: subprocess.Popen[bytes]) -> int:
     found: list[int] = []
-    until(lambda: found.extend(children(process.pid)) or found, 60)
+    until(lambda: found.extend(descendants(process.pid)) or found, 60)
     return found[0]
 
 
@@ -46,7 +46,7 @@ def test_a_server_ends_with_a_run_that_is_killed_in_its_first_second(tmp_path: P
         time.sleep(seconds)
         run.kill()
         run.wait()
-    until(lambda: not any(map(alive, servers)), 60)
+    until(lambda: not any(map(is_running, servers)), 60)
 
 
 def test_a_server_ends_with_a_run_that_is_killed_while_its_database_is_made(
@@ -57,6 +57,6 @@ def test_a_server_ends_with_a_run_that_is_killed_while_its_database_is_made(
     until((tmp_path / "prefect.db").exists, 120)
     run.kill()
     run.wait()
-    until(lambda: not alive(server), 120)
+    until(lambda: not is_running(server), 120)
     # What it was making is whole: the next one finds it and serves.
     assert start(tmp_path).wait(180) == 0

@@ -12,7 +12,7 @@ from recsys.base.events import Event, Note, listening
 from recsys.pipeline.tracked import Tracked
 from recsys.tracking.runs import Tracker
 from tasks.recommend import recommend
-from tests.fixtures.tracking_server import Line, tracking_server
+from tests.fixtures.tracking_server import Proxy, tracking_server
 
 
 def test_a_registry_that_is_away_is_waited_for_as_long_as_the_patience_lasts(
@@ -20,22 +20,22 @@ def test_a_registry_that_is_away_is_waited_for_as_long_as_the_patience_lasts(
 ) -> None:
     with tracking_server(tmp_path) as server:
         Tracker.connect(server.uri, "fruit")
-        line = Line(server.port)
-        line.cut()
-        tracking = Tracking(uri=line.uri, patience=60)
+        proxy = Proxy(server.port)
+        proxy.cut()
+        tracking = Tracking(uri=proxy.uri, patience=60)
         notes: list[str] = []
 
         def listen(event: Event) -> None:
             if isinstance(event, Note):
                 notes.append(event.text)
-                line.fix()
+                proxy.fix()
 
         # The server says that there is no champion: it was asked again, after it was away.
         with listening(listen), pytest.raises(NotFoundError, match="pears has no champion"):
             recommend(Batch(), Tracked(tracking, "pears", "pears"))
         assert len(notes) == 1
-        line.cut()
-        tracking = Tracking(uri=line.uri, patience=0)
+        proxy.cut()
+        tracking = Tracking(uri=proxy.uri, patience=0)
         with pytest.raises(OutageError):
             recommend(Batch(), Tracked(tracking, "pears", "pears"))
-        line.close()
+        proxy.close()
