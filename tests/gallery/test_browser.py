@@ -323,7 +323,7 @@ def test_a_new_user_clicks_and_recommendations_follow(open_page: Callable[..., W
     watched.open(watched.path)
     again = page.locator("section[aria-labelledby=recommended] .card").all_inner_texts()
     assert again == texts
-    page.get_by_role("link", name=re.compile("Take back Item 2")).click()
+    page.get_by_role("link", name=re.compile("Remove Item 2")).click()
     page.get_by_role("heading", name="You like 1 item").wait_for()
     page.go_back()
     page.get_by_role("heading", name="You like 2 items").wait_for()
@@ -356,7 +356,7 @@ def test_two_versions_side_by_side(open_page: Callable[..., Watched]) -> None:
     page.get_by_label("Right").select_option("1")
     page.get_by_role("button", name="Compare").click()
     page.wait_for_url("**/compare?a=2&b=1&item=g1i03")
-    box = page.get_by_role("combobox", name=re.compile("Ask both"))
+    box = page.get_by_role("combobox", name=re.compile("Compare answers"))
     box.fill("g2u05")
     page.locator(".found [role=option]").first.click()
     page.wait_for_url("**/compare?a=2&b=1&user=g2u05")
