@@ -34,7 +34,7 @@ def compare(dataset: str, seed: int, folder: Path) -> dict[str, Any]:
     )
     ours, theirs = (
         precision_at_k(factors, parts.test, known=known, k=5)
-        for factors in (lightfm, als.fit(known, seed))
+        for factors in (lightfm, als.fit(known, seed=seed))
     )
     result = {
         "seconds": best.seconds,

@@ -27,12 +27,13 @@ import pyarrow as pa
 from recsys.bundle import Bundle, Seen, load_bundle, save_bundle
 from recsys.data.idmap import IdMap
 from recsys.pipeline import batch
+from recsys.pipeline.outcomes import Source
 from recsys.ranking import topk as ranking
 from recsys.ranking.factors import Factors
 
 N_USERS, N_ITEMS, N_COMPONENTS, N_KNOWN = 15_274, 25_655, 100, 25
 ROWS = 2_560  # of a product at once
-SOURCE = {"model": "founding", "version": "1", "bundle": "generated"}
+SOURCE = Source(model="founding", version="1", bundle="generated")
 
 
 def founding_bundle(folder: Path, n_users: int = N_USERS) -> Path:
@@ -94,7 +95,7 @@ def seconds(run: Callable[[], object]) -> float:
 
 
 def peak_megabytes(run: Callable[[], object]) -> float:
-    ranking._memory.clear()  # so that what is kept between calls is counted too
+    ranking._buffers.clear()  # so that what is kept between calls is counted too
     tracemalloc.start()
     try:
         run()

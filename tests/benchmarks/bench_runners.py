@@ -46,7 +46,7 @@ def measure(runner: str, workers: int, trials: int, epochs: int, interim: Path) 
     from tests.fixtures.stages import SAMPLE, prepare
 
     prepared = prepare(SAMPLE, interim)
-    search = Search(trials=trials, max_epochs=epochs, runner=runner, workers=workers)  # type: ignore[arg-type]
+    search = Search(trials=trials, max_epochs=epochs, runner=runner, workers=workers)
     found: dict[str, Any] = {}
     segments: list[TrialDone] = []
 

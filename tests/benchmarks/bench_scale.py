@@ -87,8 +87,8 @@ def pipeline(interim: Path, files: tuple[Path, Path]) -> Iterator[tuple[str, Sta
     yield run(tuning.tune, holdouts, features, search, SEED, (), search.workers)
     options = config.Evaluate(als_trials=1)
     yield run(evaluation.evaluate, holdouts, features, made["tune"], options, SEED, workers=2)
-    fit = made["threshold"], features, made["tune"], made["evaluate"], config.Fit(), SEED, {}
-    yield run(fitting.fit, *fit)
+    inputs = made["threshold"], features, made["tune"], made["evaluate"]
+    yield run(fitting.fit, *inputs, config.Fit(), SEED, {})
     judged = holdouts, features, made["evaluate"], made["fit"], None, config.Gate(), SEED
     yield run(gating.gate, *judged)
 

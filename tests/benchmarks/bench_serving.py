@@ -129,7 +129,8 @@ def load(address: str, connections: int, seconds: int, script: Path) -> Load:
         errors += sum(int(count) for count in re.findall(r"\d+", sockets[1]))
     rate = re.search(r"Requests/sec:\s+([\d.]+)", said)
     assert rate is not None
-    return Load(float(rate[1]), *(_milliseconds(said, share) for share in ("50", "99")), errors)
+    half, most = (_milliseconds(said, share) for share in ("50", "99"))
+    return Load(float(rate[1]), half, most, errors)
 
 
 def _milliseconds(said: str, share: str) -> float:
