@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
-import httpx
 import mlflow
 from mlflow.tracking import MlflowClient
 
@@ -72,6 +71,8 @@ def require_server(uri: str) -> None:
     """
     if not is_server(uri):
         return
+    import httpx  # the registered model imports this module, and is installed without it
+
     try:
         answer = httpx.get(f"{uri.rstrip('/')}/health", timeout=5, follow_redirects=True)
         fault = None if answer.status_code < 500 else f"it answers {answer.status_code}"

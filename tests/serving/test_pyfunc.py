@@ -25,6 +25,7 @@ from recsys.tracking.client import using_registry
 from recsys.tracking.registry import Registry
 from recsys.tracking.runs import StudyDescription, Tracker
 from tests.fixtures.bundles import write_bundle
+from tests.fixtures.paths import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,24 @@ def test_what_is_not_there_is_said(registry: str, tmp_path: Path) -> None:
         locate_bundle("models:/fruit@nobody", registry)
     with pytest.raises(RegistryError, match="no model registry at"):
         locate_bundle("models:/fruit@champion", f"sqlite:///{tmp_path}/none.db")
+
+
+def test_the_model_imports_nothing_that_its_requirements_do_not_bring() -> None:
+    program = f"""
+import sys, {", ".join(pyfunc.REQUIRED)}, mlflow.models, mlflow.pyfunc.model
+before = {{name.split(".")[0] for name in sys.modules}}
+import recsys.serving.pyfunc
+found = {{name.split(".")[0] for name in sys.modules}} - before
+print(sorted(found - sys.stdlib_module_names - {{"recsys"}}))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_the_requirements_of_the_model_are_named(registry: str) -> None:
+    folder = locate_bundle("models:/fruit@champion", registry).parents[1]
+    lines = (folder / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert {line.split("==")[0] for line in lines} == set(pyfunc.REQUIRED)
 
 
 def test_nothing_in_the_model_is_pickled(registry: str) -> None:
