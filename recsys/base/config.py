@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
+    AliasChoices,
     Field,
     field_validator,
     model_validator,
@@ -256,8 +257,11 @@ class Gate(Section):
     coverage: Share = Field(
         0.01, description="Smallest share of the recommendable items that appear in some list."
     )
-    alike: Share = Field(
-        0.8, description="Largest share of a list that two users have in common, on average."
+    list_overlap: Share = Field(
+        0.8,
+        # Its name in earlier releases is read as well.
+        validation_alias=AliasChoices("list_overlap", "alike"),
+        description="Largest share of a list that two users have in common, on average.",
     )
     shrink: Share = Field(
         0.2,

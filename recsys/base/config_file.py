@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +79,29 @@ def _explain(fault: ValidationError, source: str) -> ConfigError:
     parts = [str(part) for part in first["loc"] if "[" not in str(part)]
     where = ".".join(part for part in parts if part not in UNION_MEMBERS) or "the configuration"
     found = "" if isinstance(first["input"], dict) else f" (found {first['input']!r})"
+    if first["type"] == "extra_forbidden":
+        return _unknown(where, source)
     said = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     return ConfigError(
         f"{source}: {where}{found}",
         said[0].lower() + said[1:],
         "see `recsys settings`",
     )
+
+
+def _unknown(where: str, source: str) -> ConfigError:
+    """A setting that does not exist, with those of its section that are named most like it."""
+    *sections, name = where.split(".")
+    names = _names_in(sections)
+    near = [".".join([*sections, found]) for found in get_close_matches(name, names)]
+    expected = f"perhaps {', '.join(near)}" if near else "one of `recsys settings`"
+    return ConfigError(f"{source}: {where} is no setting", expected, "see `recsys settings`")
+
+
+def _names_in(sections: Sequence[str]) -> list[str]:
+    """The names of the settings in a section; none where there is no such section."""
+    section: Any = Config
+    for name in sections:
+        fields = getattr(section, "model_fields", {})
+        section = fields[name].annotation if name in fields else None
+    return list(getattr(section, "model_fields", {}))

@@ -151,9 +151,9 @@ def judge(evidence: Evidence, limits: Gate, seed: int) -> Verdict:
             ),
             Check(
                 Condition.VARIETY,
-                evidence.list_overlap <= limits.alike,
+                evidence.list_overlap <= limits.list_overlap,
                 f"two users share {evidence.list_overlap:.0%} of a list",
-                f"at most {limits.alike:.0%}",
+                f"at most {limits.list_overlap:.0%}",
             ),
             not_shrunken(evidence.counts, evidence.champion_counts, limits),
         )

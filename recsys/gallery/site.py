@@ -59,6 +59,7 @@ class Parameters:
     request: Request
 
     def text(self, name: str) -> str:
+        """The value of a parameter; empty where it is missing."""
         return self.request.query_params.get(name, "")
 
     def needed(self, name: str, what: str) -> str:
@@ -74,13 +75,16 @@ class Parameters:
         return found
 
     def texts(self, name: str) -> list[str]:
+        """All values of a parameter that are not empty."""
         return [value for value in self.request.query_params.getlist(name) if value]
 
     def flag(self, name: str) -> bool:
+        """Whether a parameter is "1"."""
         return self.text(name) == "1"
 
     @property
     def version(self) -> str | None:
+        """The version asked for; None for the champion."""
         return self.text("v") or None
 
 
@@ -148,6 +152,7 @@ class Site:
     # --- Pages --------------------------------------------------------------------------------
 
     def home(self, parameters: Parameters) -> Response:
+        """The start page: popular items, common tags, some users."""
         context = self._context(parameters)
         source, recommender = context.opened.source, context.opened.recommender
         popular = np.argsort(-source.likes, kind="stable")[:240]
@@ -169,6 +174,7 @@ class Site:
         )  # fmt: skip
 
     def find(self, parameters: Parameters) -> Response:
+        """Items, tags and users whose names contain the query."""
         context, query = self._context(parameters), parameters.text("q")
         found = context.opened.name_search.find(query, 24)
         items = context.items(np.array([hit.index for hit in found.get("item", [])], np.int64))
@@ -181,6 +187,7 @@ class Site:
         )  # fmt: skip
 
     def find_json(self, parameters: Parameters) -> Response:
+        """The same as JSON, for suggestions while typing."""
         context = self._context(parameters)
         wanted = parameters.texts("kind") or list(KINDS)
         kinds = [kind for kind in KINDS if kind in wanted]
@@ -193,6 +200,7 @@ class Site:
         return JSONResponse({"groups": groups})
 
     def item(self, parameters: Parameters) -> Response:
+        """The page of an item, as it is or as if it were new."""
         context = self._context(parameters)
         external = parameters.needed("id", "an item's id")
         add = parameters.text("add") or None
@@ -200,6 +208,7 @@ class Site:
         return self._page("item", context, page=page, subject={"item": external})
 
     def tag(self, parameters: Parameters) -> Response:
+        """Items ranked by one or several tags."""
         context = self._context(parameters)
         page = tag_page(
             context, parameters.texts("plus"), parameters.texts("minus"), parameters.flag("all")
@@ -208,6 +217,7 @@ class Site:
         return self._page("tag", context, page=page, subject={"tag": single} if single else {})
 
     def user(self, parameters: Parameters) -> Response:
+        """The page of a user."""
         context = self._context(parameters)
         external = parameters.needed("id", "a user's id")
         return self._page(
@@ -215,10 +225,12 @@ class Site:
         )
 
     def new(self, parameters: Parameters) -> Response:
+        """The page of a new user, from the items in the address."""
         context = self._context(parameters)
         return self._page("new", context, page=new_user_page(context, parameters.texts("like")))
 
     def compare(self, parameters: Parameters) -> Response:
+        """Two versions side by side."""
         versions = self.models.versions()
         numbers = [version.number for version, _ in versions]
         first, second = self._two(parameters, numbers)
@@ -238,6 +250,7 @@ class Site:
         )  # fmt: skip
 
     def map(self, parameters: Parameters) -> Response:
+        """The map of items and tags."""
         context = self._context(parameters)
         ready = self.maps.begin(context.opened)
         colours = context.opened.colours
@@ -248,6 +261,7 @@ class Site:
         )  # fmt: skip
 
     def map_json(self, parameters: Parameters) -> Response:
+        """The data of the map, compressed; 202 while they are computed."""
         content = self.maps.compressed(self._context(parameters).opened)
         if content is None:
             return JSONResponse({"making": True}, 202)
@@ -255,6 +269,7 @@ class Site:
         return Response(content, media_type="application/json", headers=headers)
 
     def run(self, parameters: Parameters) -> Response:
+        """The run that a version is from."""
         context = self._context(parameters)
         registry = self.models.registry
         version = registry.version(context.opened.number) if registry else None
@@ -267,6 +282,7 @@ class Site:
         return self._page("run", context, page=page, others=others)
 
     def picture(self, parameters: Parameters) -> Response:
+        """The picture of an item."""
         context, external = self._context(parameters), parameters.needed("id", "an item's id")
         index = context.opened.recommender.items.index(external)
         asks = self.pictures.sketchfab

@@ -132,3 +132,8 @@ def test_a_verdict_goes_through_json_and_is_a_table() -> None:
 def test_scores_of_different_users_are_refused() -> None:
     with pytest.raises(ValueError, match="differ in length"):
         no_worse(np.ones(3), np.ones(4), LIMITS, 0)
+
+
+def test_the_limit_of_list_overlap_is_read_under_its_old_name() -> None:
+    assert Gate.model_validate({"alike": 0.3}).list_overlap == 0.3
+    assert Gate.model_validate({"list_overlap": 0.4}).list_overlap == 0.4
