@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 import tests.fixtures.prefect_harness  # noqa: F401  before Prefect
+from tests.fixtures.killing import undisturbed_run
+from tests.fixtures.processes import FinishedRun
 
 
 @pytest.fixture(scope="session", autouse=True)
 def reporting(prefect_server: None) -> None:
     """Have the server running before the first flow."""
+
+
+@pytest.fixture(scope="package")
+def reporting_processes(prefect_server: None) -> Iterator[None]:
+    """Have processes that are started report to the same server."""
+    from prefect.settings import PREFECT_API_URL
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_API_URL", PREFECT_API_URL.value() or "")
+        yield
+
+
+@pytest.fixture(scope="package")
+def known(reporting_processes: None, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    """A run that nothing disturbed, which others are compared with."""
+    return undisturbed_run(tmp_path_factory.mktemp("undisturbed"))

@@ -23,6 +23,7 @@ import pytest
 from flows.deploy import automations
 from tests.fixtures.paths import ROOT
 from tests.fixtures.planted import write_planted
+from tests.fixtures.prefect_harness import migrated_home
 
 PROGRAM = [sys.executable, "-c", "from flows.cli import main; main()"]
 
@@ -95,6 +96,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "prefect.yaml", folder)
     write_planted(folder / "in")
+    migrated_home(folder.parent / "home")
     ports = free_port(), free_port()
     made = Site(
         folder,

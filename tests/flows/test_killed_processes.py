@@ -1,0 +1,158 @@
+"""Processes killed with -9, and the run after them; `make soak` does it a hundred times."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.killing import (
+    KillPoint,
+    RunChecker,
+    kill_runs,
+    kill_worker,
+)
+from tests.fixtures.paths import ROOT
+from tests.fixtures.prefect_harness import migrated_home
+from tests.fixtures.processes import ARGUMENTS, FinishedRun, planted_folder
+from tests.fixtures.worker import descendants
+
+pytestmark = pytest.mark.usefixtures("reporting_processes")
+
+
+def test_killed_runs_leave_a_next_one_that_ends_as_if_undisturbed(
+    known: FinishedRun, tmp_path: Path
+) -> None:
+    trials, stages = "TrialDone", "StageStarted"  # of these so many, and milliseconds
+    points = [
+        KillPoint(trials, 3, 0),
+        KillPoint(stages, 6, 50),
+        KillPoint(stages, 9, 300),
+        KillPoint(stages, 10, 9),
+    ]
+    assert kill_runs(planted_folder(tmp_path), points, RunChecker(known))[:2] == points[:2]
+
+
+def test_a_killed_worker_leaves_a_run_that_is_finished_once(
+    known: FinishedRun, tmp_path: Path
+) -> None:
+    assert kill_worker(planted_folder(tmp_path), random.Random(2), RunChecker(known))
+
+
+def test_killed_trial_workers_are_replaced_and_too_many_end_the_run_clearly(
+    known: FinishedRun, tmp_path: Path
+) -> None:
+    planted_folder(tmp_path)
+    checker, program = RunChecker(known), "from flows.cli import main; main()"
+    command = [
+        sys.executable,
+        "-c",
+        program,
+        *ARGUMENTS,
+        "--set=search.runner=processes",
+        "--set=search.workers=1",
+    ]
+    said, errors = tmp_path / "said", tmp_path / "errors"
+
+    def run(kills: int) -> FinishedRun:
+        """The workers of the first so many pools are killed, once a trial has paused or ended."""
+        with said.open("w") as out, errors.open("w") as err:
+            process = subprocess.Popen(
+                command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
+                stdout=out, stderr=err,
+            )  # fmt: skip
+            killed: set[int] = set()
+            for pool in range(kills):
+                while not (workers := set(trial_workers(process.pid)) - killed) or (
+                    pool == 0 and "TrialDone" not in said.read_text()
+                ):
+                    assert process.poll() is None, errors.read_text()
+                    time.sleep(0.01)
+                killed |= workers
+                for pid in workers:
+                    os.kill(pid, signal.SIGKILL)
+            process.wait()
+        return FinishedRun.read(process.returncode, said, errors)
+
+    gone = run(kills=3)
+    checker.check(gone)
+    assert gone.code == 1
+    assert "processes that trained trials were killed 3 times" in gone.errors
+    assert "Traceback" not in gone.errors
+    repeated = run(kills=1)
+    notes = [event["text"] for event in repeated.events if event["event"] == "Note"]
+    assert sum("was killed" in note for note in notes) == 1
+    assert "Traceback" not in repeated.errors
+    checker.check_last(repeated)
+
+
+def trial_workers(run: int) -> list[int]:
+    return [pid for pid in descendants(run) if b"spawn_main" in command_line(pid)]
+
+
+def test_a_killed_run_takes_its_server_along_and_is_said_to_have_crashed(tmp_path: Path) -> None:
+    variables = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    home = migrated_home(tmp_path / "prefect")
+    variables |= {"PREFECT_HOME": str(home), "PYTHONPATH": str(ROOT)}
+
+    def python(program: str, *arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", program, *arguments]
+        return subprocess.Popen(
+            command, cwd=tmp_path, env=variables, stdout=subprocess.PIPE, text=True
+        )
+
+    planted_folder(tmp_path)
+    killed = python("from flows.cli import main; main()", *ARGUMENTS)
+    assert killed.stdout is not None
+    assert "StageStarted" in killed.stdout.readline()
+    (server,) = [
+        pid for pid in descendants(killed.pid) if b"flows.temporary_server" in command_line(pid)
+    ]
+    killed.kill()
+    killed.wait()
+    while b"flows.temporary_server" in command_line(server):
+        time.sleep(0.05)
+    # The next run, of which the first stage is enough, and what Prefect knows of both then.
+    said = python(NEXT, *ARGUMENTS).communicate()[0]
+    assert said.splitlines()[-1] == "Completed Crashed"
+    with closing(sqlite3.connect(tmp_path / "prefect" / "prefect.db")) as database:
+        tasks = database.execute(TASKS_OF_COMPLETED_RUNS).fetchall()
+    # The server ends with the run, and has been told of every task before: the last ones as well.
+    assert {state for state, _ in tasks} == {"COMPLETED"}
+    assert {"ingest", "tune", "fit", "promote", "report"} <= {name for _, name in tasks}
+
+
+TASKS_OF_COMPLETED_RUNS = """
+SELECT state_type, name FROM task_run
+WHERE flow_run_id IN (SELECT id FROM flow_run WHERE state_type = 'COMPLETED')
+"""
+
+
+NEXT = """
+import json, sys
+from flows.cli import main
+from flows.temporary_server import served
+from prefect.client.orchestration import get_client
+
+with served(), get_client(sync_client=True) as client:
+    try:
+        main()
+    except SystemExit:
+        print(*sorted(run.state.name for run in client.read_flow_runs()))
+"""
+
+
+def command_line(pid: int) -> bytes:
+    """What a process was started with; nothing if it is no more."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
