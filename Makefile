@@ -55,7 +55,7 @@ $(READY): $(VENV)/.locked pyproject.toml
 	$(BIN)/python -m compileall -q -j 0 recsys tasks flows
 	touch $@
 
-$(READY_DEV): $(READY) requirements-dev.lock
+$(READY_DEV): $(VENV)/.locked requirements-dev.lock | $(READY)
 	$(call install,-r requirements.lock -r requirements-dev.lock)
 	-$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib tests
 	touch $@

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from recsys.base.errors import NotFoundError
 from recsys.base.redaction import redacted
 
-CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+PREVIOUS = "previous"
 BUNDLE_PATH = "artifacts/bundle"  # in the folder of a registered model
 BUNDLE, JUDGED_AGAINST = "bundle", "judged_against"
 PROMOTED, ROLLED_BACK, ROLLED_BACK_TO = "promoted", "rolled_back", "rolled_back_to"
