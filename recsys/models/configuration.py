@@ -12,6 +12,7 @@ from recsys.base.errors import ConfigError
 
 Strategy = Literal["none", "mapped", "joint"]
 Norm = Literal["l1", "l2"]
+NeighbourModel = Literal["none", "ease", "rp3beta"]
 
 Loss = Literal["warp", "bpr", "warp-kos", "logistic"]
 Schedule = Literal["adagrad", "adadelta"]
@@ -153,11 +154,21 @@ class HybridParameters:
         `joint`: factor on the features beside an identity of one.
     features_below : int or None
         `joint`: only items with fewer interactions have features; None for all.
+    neighbours : {"none", "ease", "rp3beta"}
+        The item-to-item model whose scores are added to those of the factors.
+    neighbours_weight : float
+        Of these scores, both parts brought to the same spread; see `recsys.models.blending`.
+    neighbours_regularization, neighbours_dropout : float
+        `ease`: see `recsys.models.ease`.
+    neighbours_alpha, neighbours_beta : float
+        `rp3beta`: see `recsys.models.rp3beta`.
+    neighbours_kept : int
+        Weights of each item that are kept.
 
     Raises
     ------
     ConfigError
-        If a strategy or a norm is unknown.
+        If a strategy, a norm or an item-to-item model is unknown.
     """
 
     strategy: Strategy = "none"
@@ -170,9 +181,17 @@ class HybridParameters:
     normalisation: Norm | None = None
     feature_weight: float = 1.0
     features_below: int | None = None
+    neighbours: NeighbourModel = "none"
+    neighbours_weight: float = 1.0
+    neighbours_regularization: float = 20.0
+    neighbours_dropout: float = 0.33
+    neighbours_alpha: float = 0.8
+    neighbours_beta: float = 0.3
+    neighbours_kept: int = 200
 
     def __post_init__(self) -> None:
-        for name, allowed in (("strategy", Strategy), ("normalisation", Norm)):
+        named = ("strategy", Strategy), ("normalisation", Norm), ("neighbours", NeighbourModel)
+        for name, allowed in named:
             value = getattr(self, name)
             if value is not None and value not in get_args(allowed):
                 raise ConfigError(

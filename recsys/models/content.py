@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 
 from recsys.base.arrays import AnyArray, BoolArray, Float32Array, Int32Array, Int64Array, IntArray
-from recsys.ranking.topk import Rows, flatten
+from recsys.ranking.rows import Rows, flatten
 
 NEIGHBOURS = 100
 SHARPNESS = 3  # a vote is this power of the similarity, so that near neighbours count for more

@@ -22,7 +22,7 @@ import numpy as np
 
 from recsys.base.arrays import Float32Array, Int64Array, IntArray
 from recsys.ranking.factors import Factors
-from recsys.ranking.topk import Rows, flatten
+from recsys.ranking.rows import Rows, flatten
 
 RIDGE = 1e-3
 """Penalty on the map, as a share of the mean variance of its inputs."""

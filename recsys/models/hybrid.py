@@ -14,6 +14,7 @@ from recsys.base.arrays import Float32Array, Int64Array, IntArray
 from recsys.base.errors import InputError
 from recsys.data.features import EncodedFeatures, with_identity
 from recsys.data.idmap import IdMap
+from recsys.models.blending import fit_neighbours
 from recsys.models.configuration import (
     HybridParameters,
     LightFMParameters,
@@ -28,6 +29,8 @@ from recsys.models.model import FactorModel
 from recsys.models.side import SideInformation, Vocabulary
 from recsys.models.spectral import Spectrum
 from recsys.ranking.factors import Factors
+from recsys.ranking.neighbours import Blended, Neighbours
+from recsys.ranking.rows import Rows
 
 SIDES = ("item", "user")
 
@@ -231,16 +234,30 @@ class HybridModel:
         The same before features are blended into the items; users are blended with their fold-in
         already.
     item, user : SideInformation or None
+    neighbours : Neighbours or None
+        Added to the scores of the factors, on their scale.
     """
 
     factors: Factors
     own: Factors
     item: SideInformation | None = None
     user: SideInformation | None = None
+    neighbours: Neighbours | None = None
+
+    def scorer(self, likes: Rows) -> Factors | Blended:
+        """What ranks the users of these likes, which it was trained on."""
+        return with_neighbours(self.factors, self.neighbours, likes)
 
     def catalogue(self) -> Factors:
         """Factors of the whole catalogue: after the trained items, those with features alone."""
         return with_catalogue(self.factors, self.item)
+
+
+def with_neighbours(
+    factors: Factors, neighbours: Neighbours | None, likes: Rows
+) -> Factors | Blended:
+    """Factors, and what neighbours add for users with these likes, if there are any."""
+    return factors if neighbours is None else Blended(factors, neighbours, likes)
 
 
 def start_training(
@@ -316,7 +333,10 @@ def fit_hybrid(
     training = start_training(interactions, configuration, seed, sides, threads)
     try:
         training.advance(epochs)
-        return finish_training(training, interactions, configuration, sides)
+        model = finish_training(training, interactions, configuration, sides)
+        parameters = parse_configuration(configuration)[1]
+        neighbours = fit_neighbours(model.factors, interactions, parameters)
+        return replace(model, neighbours=neighbours)
     except DivergedError as fault:
         raise InputError(
             f"the configuration diverged when fitted on other data ({fault})",
@@ -351,7 +371,7 @@ def finish_training(
         found[name] = SideInformation(
             side.vocabulary, profiles, mapping, share, parameters.cold_blending
         )
-    return HybridModel(own, own, **found)
+    return HybridModel(own, own, found.get("item"), found.get("user"))
 
 
 def map_features(
@@ -383,7 +403,7 @@ def map_features(
         found[name] = SideInformation(
             side.vocabulary, profiles, mapping, share, parameters.cold_blending
         )
-    return HybridModel(factors, own, **found)
+    return HybridModel(factors, own, found.get("item"), found.get("user"))
 
 
 def with_catalogue(factors: Factors, item: SideInformation | None) -> Factors:

@@ -32,7 +32,7 @@ from recsys.base.arrays import Float32Array, Int64Array, IntArray
 from recsys.models.content import Profiles
 from recsys.ranking.factors import Factors
 from recsys.ranking.metrics import precision_at_k
-from recsys.ranking.topk import Rows, flatten
+from recsys.ranking.rows import Rows, flatten
 
 # Wide, since data sets differ: see docs/experiments/feature-mapping.md.
 PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0)

@@ -17,8 +17,11 @@ from recsys.ranking.scorer import Scorer
 
 MODELS = {
     "als": "recsys.models.als:Als",
+    "ease": "recsys.models.ease:Ease",
+    "itemknn": "recsys.models.itemknn:ItemKnn",
     "lightfm": "recsys.models.hybrid:LightFM",
     "popularity": "recsys.models.popularity:Popularity",
+    "rp3beta": "recsys.models.rp3beta:Rp3Beta",
 }
 """Every model by name: the module it is in, which is imported when it is asked for, and class."""
 

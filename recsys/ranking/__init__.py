@@ -12,14 +12,18 @@ if TYPE_CHECKING:
     from recsys.ranking.metrics import evaluate as evaluate
     from recsys.ranking.metrics import paired_bootstrap as paired_bootstrap
     from recsys.ranking.metrics import precision_at_k as precision_at_k
+    from recsys.ranking.neighbours import Blended as Blended
+    from recsys.ranking.neighbours import Neighbours as Neighbours
     from recsys.ranking.scorer import Scorer as Scorer
     from recsys.ranking.topk import TopK as TopK
     from recsys.ranking.topk import top_k as top_k
 
 __all__ = [
+    "Blended",
     "Evaluation",
     "Factors",
     "Interval",
+    "Neighbours",
     "Scorer",
     "TopK",
     "bootstrap_interval",
@@ -41,6 +45,7 @@ __getattr__, __dir__ = lazily(
             "precision_at_k",
         ],
         ".scorer": ["Scorer"],
+        ".neighbours": ["Blended", "Neighbours"],
         ".topk": ["TopK", "top_k"],
     },
 )

@@ -31,14 +31,13 @@ from recsys.base.arrays import (
     Int64Array,
     IntArray,
 )
+from recsys.ranking.rows import Rows, flatten
 from recsys.ranking.scorer import Scorer
 from recsys.ranking.topk import (
     BLOCK_BYTES,
     UNRANKED,
     Block,
-    Rows,
     candidate_items,
-    flatten,
     score_blocks,
 )
 

@@ -23,7 +23,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -31,6 +30,8 @@ from recsys.base.arrays import BoolArray, Float32Array, Int32Array, Int64Array, 
 from recsys.ranking.blas import one_blas_thread
 from recsys.ranking.buffers import BufferPool
 from recsys.ranking.factors import Factors
+from recsys.ranking.neighbours import Blended
+from recsys.ranking.rows import Rows, flatten
 from recsys.ranking.scorer import Scorer
 
 BLOCK_BYTES = 128 * 2**20
@@ -44,20 +45,6 @@ _TILE = 1024  # items per product, at most
 _STEADY = 1_000_000  # multiply-adds above which OpenBLAS leaves its kernels for small matrices
 _GATHER_BYTES = 8 * 2**20
 _buffers = BufferPool(limit=BLOCK_BYTES * 3 // 2)
-
-
-class Rows(Protocol):
-    """The two arrays of a compressed sparse row matrix; ``scipy.sparse.csr_array`` has them."""
-
-    @property
-    def indptr(self) -> IntArray:
-        """Where each row begins in `indices`, and where the last ends: int (n_rows + 1,)."""
-        ...
-
-    @property
-    def indices(self) -> IntArray:
-        """Columns of the stored entries, row after row: int (m,)."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -323,23 +310,6 @@ def score_blocks(
             pass
 
 
-def flatten(rows: Rows, users: IntArray) -> tuple[Int64Array, Int64Array]:
-    """Where the entries of some rows are stored, row after row, and which row each is in.
-
-    Returns
-    -------
-    entries : int64 (m,)
-        Positions in ``rows.indices``.
-    owners : int64 (m,)
-        Positions in ``users``.
-    """
-    starts = np.asarray(rows.indptr[users], np.int64)
-    counts = np.asarray(rows.indptr[users + 1], np.int64) - starts
-    owners = np.repeat(np.arange(len(users)), counts)
-    firsts = np.cumsum(counts) - counts
-    return np.arange(len(owners)) + np.repeat(starts - firsts, counts), owners
-
-
 def _best(values: Float32Array, k: int) -> Int64Array:
     """Columns of the k largest values of each row, best first, equal values by column.
 
@@ -370,7 +340,7 @@ def candidate_items(n_items: int, candidates: IntArray | None) -> Int64Array | N
 
 def _check_users(users: IntArray, scorer: Scorer, known: Rows | None) -> None:
     limits = [] if known is None else [len(known.indptr) - 1]
-    if isinstance(scorer, Factors):
+    if isinstance(scorer, Factors | Blended):
         limits.append(scorer.n_users)
     if len(users) and (users.min() < 0 or any(users.max() >= limit for limit in limits)):
         raise ValueError(f"users must lie in 0..{min(limits, default=0) - 1}")
@@ -403,6 +373,8 @@ class _Shape:
         tile = min(range(group, _TILE + 1, group), key=lambda size: (-whole % size, -size))
         tile = whole if whole <= _TILE else max(tile, _TILE // 2)
         column = 4 * -(-whole // tile) * tile
+        if isinstance(scorer, Blended):  # what the neighbours add stands beside the buffer
+            return _Shape.of(n_items, depth, block_bytes // 2, scorer.factors)
         if not isinstance(scorer, Factors):  # the scorer's own scores need as much memory again
             columns = int(np.clip(block_bytes // (2 * column), 1, _USERS_PER_BLOCK))
             return _Shape(n_items, group, tile, columns, 1)
@@ -442,6 +414,8 @@ def _source(
 ) -> _Source:
     if isinstance(scorer, Factors):
         return _factor_source(scorer, ranked_items, shape, copy_bytes, stack)
+    if isinstance(scorer, Blended):
+        return _blended_source(scorer, ranked_items, shape, copy_bytes, stack)
     return _scorer_source(scorer, ranked_items)
 
 
@@ -497,6 +471,32 @@ def _factor_source(
             else:
                 tile = whole[start : start + len(out)]
             np.matmul(tile, columns, out=out)
+
+        return fill
+
+    return opened
+
+
+def _blended_source(
+    scorer: Blended,
+    ranked_items: Int64Array | None,
+    shape: _Shape,
+    copy_bytes: int,
+    stack: ExitStack,
+) -> _Source:
+    """The product of the factors, and what the neighbours add, tile by tile."""
+    factors = _factor_source(scorer.factors, ranked_items, shape, copy_bytes, stack)
+
+    def opened(users: IntArray, width: int) -> _Fill:
+        multiply = factors(users, width)
+        added = scorer.neighbour_scores(users)
+        if ranked_items is not None:
+            added = added[:, ranked_items[ranked_items < added.shape[1]]]
+
+        def fill(start: int, out: Float32Array) -> None:
+            multiply(start, out)
+            part = added[:, start : start + len(out)]
+            out[: part.shape[1], : len(part)] += part.T
 
         return fill
 

@@ -24,7 +24,10 @@ N_USERS, N_ITEMS, GROUPS = 60, 24, 3
 QUICK = {
     "als": {"factors": 8, "iterations": 4},
     "lightfm": {"no_components": 8, "epochs": 10},
+    "ease": {"regularization": 5.0},
+    "itemknn": {"shrinkage": 2.0},
     "popularity": {},
+    "rp3beta": {},
     "neighbours": {"shrinkage": 2.0},
     "blend": {"weight": 100.0},
 }

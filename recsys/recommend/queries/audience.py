@@ -8,7 +8,8 @@ import numpy as np
 
 from recsys.base.arrays import Float32Array, Int64Array, IntArray
 from recsys.ranking.factors import Factors
-from recsys.ranking.topk import flatten, top_k
+from recsys.ranking.rows import flatten
+from recsys.ranking.topk import top_k
 from recsys.recommend.queries.answers import Answer, Ranked
 from recsys.recommend.queries.filters import Allowed, Filters, allowed_users
 from recsys.recommend.queries.recommendation import FEW

@@ -8,7 +8,7 @@ import numpy as np
 
 from recsys.base.arrays import BoolArray, Float32Array, Int64Array, IntArray
 from recsys.bundle import Seen
-from recsys.ranking.topk import Rows
+from recsys.ranking.rows import Rows
 
 
 def products(matrix: Float32Array, vector: Float32Array) -> Float32Array:

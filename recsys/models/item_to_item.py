@@ -1,0 +1,135 @@
+"""Item-to-item models: what liking an item says of others, kept sparse; likes in, scores out."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from recsys.base.arrays import Float32Array, Int32Array, Int64Array, IntArray
+from recsys.models.model import Model
+from recsys.ranking.neighbours import Neighbours
+from recsys.ranking.rows import Rows, row_of
+
+_BLOCK = 2048  # rows of a product at a time
+
+Reweighted = Callable[[IntArray, IntArray, Float32Array], Float32Array]
+
+
+@dataclass(frozen=True)
+class NeighbourScorer:
+    """Neighbours and the likes of the users that they score; a `recsys.ranking.scorer.Scorer`."""
+
+    neighbours: Neighbours
+    likes: Rows
+
+    @property
+    def n_items(self) -> int:
+        """How many items are scored."""
+        return self.neighbours.n_items
+
+    def score(self, users: IntArray) -> Float32Array:
+        """Score all items for some users: int (b,) to float32 (b, n_items)."""
+        found = np.zeros((len(users), self.n_items), np.float32)
+        for place, user in enumerate(users):
+            self.neighbours.add_scores(row_of(self.likes, user), found[place])
+        return found
+
+
+class ItemToItemModel(Model):
+    """A model that learns a sparse matrix from items to items.
+
+    Interactions count alike, whatever their weights. Each row keeps its largest weights, `kept` of
+    them: what is cut there costs little, for what a liked item says of most others is noise, while
+    cutting columns would silence the items that many others speak of (docs/experiments).
+    """
+
+    def fit(
+        self, interactions: sp.csr_matrix, *, seed: int = 0, threads: int = 1
+    ) -> NeighbourScorer:
+        """As `Model.fit`."""
+        found = super().fit(interactions, seed=seed, threads=threads)
+        assert isinstance(found, NeighbourScorer)
+        return found
+
+    def _fit(self, interactions: sp.csr_matrix, seed: int, threads: int) -> NeighbourScorer:
+        likes = binary(interactions)
+        # Copies: what becomes of the caller's matrix must not reach the scorer.
+        rows = sp.csr_matrix((likes.data, likes.indices.copy(), likes.indptr.copy()), likes.shape)
+        return NeighbourScorer(self.neighbours(likes, threads), rows)
+
+    @abstractmethod
+    def neighbours(self, likes: sp.csr_matrix, threads: int = 1) -> Neighbours:
+        """The weights, from a matrix of ones."""
+
+
+def binary(interactions: sp.csr_matrix) -> sp.csr_matrix:
+    """The same matrix with ones in the place of its weights, float32."""
+    ones = np.ones(interactions.nnz, np.float32)
+    return sp.csr_matrix((ones, interactions.indices, interactions.indptr), interactions.shape)
+
+
+def largest_of_product(
+    first: sp.csr_matrix, second: sp.csr_matrix, kept: int, reweighted: Reweighted | None = None
+) -> Neighbours:
+    """The largest weights of each row of a sparse product, which is never held as a whole.
+
+    Parameters
+    ----------
+    first, second : csr_matrix (n_items, n_users) and (n_users, n_items)
+    kept : int
+        At most so many in a row, the diagonal left out; equal magnitudes go by index.
+    reweighted : callable or None
+        Takes the rows, columns and values of a block of the product; returns other values.
+    """
+    n_items = first.shape[0]
+    counts = np.zeros(n_items, np.int64)
+    indices, weights = [np.empty(0, np.int32)], [np.empty(0, np.float32)]
+    for start in range(0, n_items, _BLOCK):
+        block = sp.csr_matrix(first[start : start + _BLOCK] @ second)
+        block.sort_indices()
+        rows = start + np.repeat(np.arange(block.shape[0]), np.diff(block.indptr))
+        values = block.data
+        if reweighted is not None:
+            values = reweighted(rows, block.indices, values)
+        usable = (block.indices != rows) & (values != 0)
+        chosen, found = _largest(rows[usable], block.indices[usable], values[usable], kept)
+        counts += np.bincount(rows[usable][chosen], minlength=n_items)
+        indices.append(block.indices[usable][chosen].astype(np.int32))
+        weights.append(found.astype(np.float32))
+    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return Neighbours(indptr, np.concatenate(indices), np.concatenate(weights))
+
+
+def _largest(
+    rows: IntArray, columns: IntArray, values: Float32Array, kept: int
+) -> tuple[Int64Array, Float32Array]:
+    """Which entries, in their order, are among the largest of their row; and their values."""
+    order = np.lexsort((columns, -np.abs(values), rows))
+    sorted_rows = rows[order]
+    place = np.arange(len(rows)) - np.searchsorted(sorted_rows, sorted_rows)
+    chosen = np.sort(order[place < kept])
+    return chosen, values[chosen]
+
+
+def largest_of_dense_rows(block: Float32Array, kept: int) -> tuple[Int32Array, Float32Array]:
+    """Columns, ascending, and weights of largest magnitude in each row of a dense block.
+
+    Parameters
+    ----------
+    block : float32 (b, n_items)
+        Its diagonal is 0 already.
+    kept : int
+
+    Returns
+    -------
+    columns : int32 (b, min(kept, n_items))
+    weights : float32, same shape
+    """
+    kept = min(kept, block.shape[1])
+    chosen = np.argpartition(-np.abs(block), kept - 1, axis=1)[:, :kept]
+    chosen.sort(axis=1)
+    return chosen.astype(np.int32), np.take_along_axis(block, chosen, 1)

@@ -1,0 +1,136 @@
+"""Plain item-to-item weights: the form in which a neighbourhood model leaves training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from recsys.base.arrays import Float32Array, Int32Array, Int64Array, IntArray
+from recsys.ranking.factors import Factors
+from recsys.ranking.rows import Rows, row_of
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """What liking an item says of others; a user's score of an item is the sum over their likes.
+
+    The weights are the rows of a sparse matrix, a row for each liked item, so that a user with m
+    likes is scored by adding m rows: nothing of the user needs to be known but the likes.
+
+    Parameters
+    ----------
+    indptr : int (n_items + 1,)
+        Row i is ``indices[indptr[i] : indptr[i + 1]]``.
+    indices : int32 (n_weights,)
+        The items that a row says something of, ascending in each row.
+    weights : float32 (n_weights,)
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not belong together.
+    """
+
+    indptr: IntArray
+    indices: Int32Array
+    weights: Float32Array
+
+    def __post_init__(self) -> None:
+        if len(self.indptr) < 1 or self.indices.shape != self.weights.shape:
+            raise ValueError("one weight for every index is needed, and the bounds of all rows")
+        if int(self.indptr[-1]) != len(self.indices):
+            raise ValueError("the last row must end where the weights end")
+
+    @property
+    def n_items(self) -> int:
+        """How many items have a row, and are scored."""
+        return len(self.indptr) - 1
+
+    def scores(self, liked: IntArray) -> Float32Array:
+        """Score all items for somebody who likes these.
+
+        Parameters
+        ----------
+        liked : int (m,)
+            Item indices; those without a row say nothing.
+
+        Returns
+        -------
+        float32 (n_items,)
+        """
+        found = np.zeros(self.n_items, np.float32)
+        self.add_scores(liked, found)
+        return found
+
+    def add_scores(self, liked: IntArray, out: Float32Array) -> None:
+        """Add these scores to an array, float32 (n_items,)."""
+        bounds = self.indptr[self._known(liked)], self.indptr[self._known(liked) + 1]
+        rows = [slice(start, stop) for start, stop in zip(*bounds, strict=True)]
+        if rows:
+            columns = np.concatenate([self.indices[row] for row in rows])
+            np.add.at(out, columns, np.concatenate([self.weights[row] for row in rows]))
+
+    def contributions(self, liked: IntArray, item: int) -> Float32Array:
+        """What each liked item adds to the score of one item: float32 (m,)."""
+        found = np.zeros(len(liked), np.float32)
+        for place, index in enumerate(np.asarray(liked)):
+            if not 0 <= index < self.n_items:
+                continue
+            start, stop = self.indptr[index], self.indptr[index + 1]
+            at = start + np.searchsorted(self.indices[start:stop], item)
+            if at < stop and self.indices[at] == item:
+                found[place] = self.weights[at]
+        return found
+
+    def finite(self) -> bool:
+        """Whether every weight is finite."""
+        return bool(np.isfinite(self.weights.sum(dtype=np.float64)))
+
+    def _known(self, liked: IntArray) -> Int64Array:
+        indices: Int64Array = np.asarray(liked, np.int64)
+        return indices[(indices >= 0) & (indices < self.n_items)]
+
+
+@dataclass(frozen=True)
+class Blended:
+    """Factors and neighbours added up; a `recsys.ranking.scorer.Scorer`.
+
+    Parameters
+    ----------
+    factors : Factors
+        Of at least as many items as the neighbours have; to those behind, neighbours add nothing.
+    neighbours : Neighbours
+    likes : Rows
+        What each user likes, a row for each row of the factors.
+    """
+
+    factors: Factors
+    neighbours: Neighbours
+    likes: Rows
+
+    @property
+    def n_users(self) -> int:
+        """How many users are scored."""
+        return self.factors.n_users
+
+    @property
+    def n_items(self) -> int:
+        """How many items are scored."""
+        return self.factors.n_items
+
+    def score(self, users: IntArray) -> Float32Array:
+        """Score all items for some users: int (b,) to float32 (b, n_items).
+
+        Ranking does not call it: it adds the neighbours' part to each tile of the product.
+        """
+        found = self.factors.score(users)
+        found[:, : self.neighbours.n_items] += self.neighbour_scores(users)
+        return found
+
+    def neighbour_scores(self, users: IntArray) -> Float32Array:
+        """What the neighbours add to the scores of some users: float32 (b, neighbours.n_items)."""
+        found = np.zeros((len(users), self.neighbours.n_items), np.float32)
+        for row, user in enumerate(users):
+            self.neighbours.add_scores(row_of(self.likes, user), found[row])
+        return found

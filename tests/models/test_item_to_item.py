@@ -1,0 +1,128 @@
+"""Item-to-item models against their definitions, on matrices small enough to write down."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from recsys.base.arrays import Float32Array
+from recsys.base.errors import InputError
+from recsys.models import ease
+from recsys.models.blending import (
+    factor_spread,
+    fit_neighbours,
+    item_to_item_model,
+    neighbour_spread,
+    parameters_of,
+)
+from recsys.models.configuration import parse_configuration
+from recsys.models.ease import Ease
+from recsys.models.item_to_item import NeighbourScorer, largest_of_product
+from recsys.models.itemknn import ItemKnn
+from recsys.models.rp3beta import Rp3Beta
+from recsys.ranking.factors import Factors
+from recsys.ranking.neighbours import Neighbours
+
+
+def random_likes(n_users: int = 90, n_items: int = 31, seed: int = 1) -> sp.csr_matrix:
+    generator = np.random.default_rng(seed)
+    return sp.csr_matrix((generator.random((n_users, n_items)) < 0.2).astype(np.float32))
+
+
+def dense(neighbours: Neighbours) -> Float32Array:
+    parts = neighbours.weights, neighbours.indices, neighbours.indptr
+    found: Float32Array = sp.csr_matrix(parts, shape=(neighbours.n_items,) * 2).toarray()
+    return found
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.25])
+def test_ease_solves_the_regularised_least_squares_it_states(dropout: float) -> None:
+    """Each column by itself, as a ridge regression on the other items."""
+    likes = random_likes()
+    found = dense(Ease(3.0, dropout, kept=31).neighbours(likes))
+    x = likes.toarray().astype(np.float64)
+    penalty = 3.0 + dropout / (1 - dropout) * x.sum(axis=0)
+    for item in range(x.shape[1]):
+        rest = np.delete(np.arange(x.shape[1]), item)
+        normal = x[:, rest].T @ x[:, rest] + np.diag(penalty[rest])
+        expected = np.linalg.solve(normal, x[:, rest].T @ x[:, item])
+        np.testing.assert_allclose(found[rest, item], expected, rtol=2e-3, atol=2e-4)
+        assert found[item, item] == 0
+
+
+def test_ease_works_in_blocks_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    likes = random_likes()
+    whole = dense(Ease(3.0, kept=12).neighbours(likes))
+    monkeypatch.setattr(ease, "_BLOCK", 7)
+    np.testing.assert_array_equal(dense(Ease(3.0, kept=12).neighbours(likes)), whole)
+    # The largest of each row, whatever their sign.
+    every = dense(Ease(3.0, kept=31).neighbours(likes))
+    for row, kept in zip(every, whole, strict=True):
+        assert np.count_nonzero(kept) == 12
+        assert np.abs(kept[kept != 0]).min() >= np.sort(np.abs(row))[-13]
+
+
+def test_ease_refuses_what_it_cannot_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ease, "MOST_ITEMS", 30)
+    with pytest.raises(InputError, match=r"31 items for EASE.*at most 30"):
+        Ease().neighbours(random_likes())
+
+
+def test_rp3beta_is_the_walk_of_three_steps() -> None:
+    likes = random_likes()
+    x = likes.toarray().astype(np.float64)
+    users, items = np.maximum(x.sum(1), 1), np.maximum(x.sum(0), 1)
+    walk = (items[:, None] ** -0.7 * x.T) @ (users[:, None] ** -0.7 * x) * items**-0.4
+    np.fill_diagonal(walk, 0)
+    found = dense(Rp3Beta(0.7, 0.4, kept=31).neighbours(likes))
+    np.testing.assert_allclose(found, walk, rtol=1e-4, atol=1e-6)
+
+
+def test_itemknn_is_the_shrunk_cosine() -> None:
+    likes = random_likes()
+    x = likes.toarray().astype(np.float64)
+    together = x.T @ x
+    lengths = np.sqrt(np.diag(together))
+    cosine = together / (np.outer(lengths, lengths) + 4.0)
+    np.fill_diagonal(cosine, 0)
+    found = dense(ItemKnn(4.0, kept=31).neighbours(likes))
+    np.testing.assert_allclose(found, cosine, rtol=1e-4, atol=1e-6)
+
+
+def test_a_product_keeps_the_largest_of_each_row_equal_ones_by_index() -> None:
+    first = sp.csr_matrix(np.float32([[1, 0], [1, 1], [0, 1], [0, 0]]))
+    second = sp.csr_matrix(np.float32([[5, 2, 2, 0], [0, 1, 7, 3]]))
+    found = dense(largest_of_product(first, second, 2))
+    # Row 0 is (5, 2, 2, 0), its own 5 left out; row 1 (5, 3, 9, 3), its own 3 left out.
+    expected = [[0, 2, 2, 0], [5, 0, 9, 0], [0, 1, 0, 3], [0, 0, 0, 0]]
+    np.testing.assert_array_equal(found, np.float32(expected))
+
+
+def test_a_configuration_names_its_neighbours() -> None:
+    model = Ease(7.0, 0.1, kept=5)
+    flat = {"no_components": 3, **parameters_of(model, 2.0)}
+    assert item_to_item_model(parse_configuration(flat)[1]) == model
+    walk = Rp3Beta(0.9, 0.2, kept=6)
+    assert item_to_item_model(parse_configuration(parameters_of(walk, 1.0))[1]) == walk
+    assert item_to_item_model(parse_configuration({"no_components": 3})[1]) is None
+
+
+def test_neighbours_are_brought_to_the_spread_of_the_factors() -> None:
+    likes = random_likes()
+    draw = np.random.default_rng(2).standard_normal
+    factors = Factors(
+        draw((90, 4)).astype(np.float32), draw((31, 4)).astype(np.float32),
+        draw(90).astype(np.float32), draw(31).astype(np.float32),
+    )  # fmt: skip
+    by_hand = np.sqrt(factors.score(np.arange(90)).astype(np.float64).var(axis=1).mean())
+    assert factor_spread(factors) == pytest.approx(by_hand, rel=1e-5)
+    parameters = parse_configuration(parameters_of(Ease(3.0), 0.5))[1]
+    scaled = fit_neighbours(factors, likes, parameters)
+    assert scaled is not None
+    scores = NeighbourScorer(scaled, likes).score(np.arange(90)).astype(np.float64)
+    with_likes = np.diff(likes.indptr) > 0
+    assert np.sqrt(scores[with_likes].var(axis=1).mean()) == pytest.approx(0.5 * by_hand, rel=1e-4)
+    assert neighbour_spread(scaled, likes) == pytest.approx(0.5 * by_hand, rel=1e-4)
+    none = parse_configuration({**parameters_of(Ease(3.0), 0.0)})[1]
+    assert fit_neighbours(factors, likes, none) is None

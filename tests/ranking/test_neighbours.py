@@ -1,0 +1,93 @@
+"""Neighbours and blends: sums over likes by hand, and ranked the same tile by tile."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from recsys.models.item_to_item import NeighbourScorer
+from recsys.ranking.factors import Factors
+from recsys.ranking.neighbours import Blended, Neighbours
+from recsys.ranking.topk import top_k
+
+# Liking 0 speaks for 1 and against 2, liking 1 for 0, liking 2 says nothing.
+HAND = Neighbours(
+    np.array([0, 2, 3, 3]),
+    np.array([1, 2, 0], np.int32),
+    np.array([0.5, -0.25, 2.0], np.float32),
+)
+
+
+def test_a_score_is_the_sum_over_the_likes() -> None:
+    np.testing.assert_array_equal(HAND.scores(np.array([0, 1])), np.float32([2.0, 0.5, -0.25]))
+    np.testing.assert_array_equal(HAND.scores(np.array([2])), np.zeros(3, np.float32))
+    # Items that were not trained lie behind; they say nothing.
+    np.testing.assert_array_equal(HAND.scores(np.array([1, 7])), np.float32([2, 0, 0]))
+
+
+def test_contributions_add_up_to_the_score() -> None:
+    liked = np.array([0, 1, 2, 9])
+    for item in range(3):
+        parts = HAND.contributions(liked, item)
+        assert parts.sum() == HAND.scores(liked)[item]
+    np.testing.assert_array_equal(HAND.contributions(liked, 1), np.float32([0.5, 0, 0, 0]))
+
+
+@pytest.mark.parametrize("bad", [([0, 2], [1], [1.0]), ([0, 1], [1], [1.0, 2.0])])
+def test_arrays_that_do_not_belong_together_are_refused(bad: tuple[list, list, list]) -> None:
+    with pytest.raises(ValueError, match=r"row|weight"):
+        Neighbours(np.array(bad[0]), np.array(bad[1], np.int32), np.array(bad[2], np.float32))
+
+
+def blend(n_users: int, n_items: int, behind: int = 0, seed: int = 0) -> Blended:
+    """A blend of random parts, with items behind those that neighbours speak of."""
+    generator = np.random.default_rng(seed)
+    weights = sp.random(n_items, n_items, 0.05, format="csr", dtype=np.float32, rng=generator)
+    weights.sort_indices()
+    likes = sp.random(n_users, n_items + behind, 0.05, format="csr", rng=generator)
+    draw = generator.standard_normal
+    factors = Factors(
+        draw((n_users, 7)).astype(np.float32),
+        draw((n_items + behind, 7)).astype(np.float32),
+        draw(n_users).astype(np.float32),
+        draw(n_items + behind).astype(np.float32),
+    )
+    found = Neighbours(weights.indptr, weights.indices.astype(np.int32), weights.data)
+    return Blended(factors, found, likes)
+
+
+@pytest.mark.parametrize("n_items", [5, 300, 3000])
+@pytest.mark.parametrize("block_bytes", [1, 2**20, 2**27])
+def test_a_blend_is_ranked_as_its_scores_are(n_items: int, block_bytes: int) -> None:
+    scorer = blend(80, n_items, behind=3)
+    users = np.array([3, 79, 3, *range(40)])
+    dense = scorer.neighbours.scores
+    by_hand = scorer.factors.score(users)
+    for row, user in enumerate(users):
+        start, stop = scorer.likes.indptr[user : user + 2]
+        by_hand[row, :n_items] += dense(scorer.likes.indices[start:stop])
+    np.testing.assert_allclose(scorer.score(users), by_hand, rtol=1e-4, atol=1e-5)
+    found = top_k(scorer, users, 4, block_bytes=block_bytes)
+    expected = np.sort(by_hand, axis=1)[:, ::-1][:, :4]
+    np.testing.assert_allclose(found.scores, expected, rtol=1e-4, atol=1e-4)
+    at = np.take_along_axis(by_hand, found.items.astype(np.int64), 1)
+    np.testing.assert_allclose(at, found.scores, rtol=1e-4, atol=1e-4)
+
+
+def test_a_blend_ranks_candidates_only_and_leaves_known_items_out() -> None:
+    scorer = blend(30, 400)
+    users, candidates = np.arange(30), np.arange(1, 400, 3)
+    found = top_k(scorer, users, 5, known=scorer.likes, candidates=candidates, threads=2)
+    scores = scorer.score(users)
+    scores[scorer.likes.nonzero()] = -np.inf
+    kept = np.full_like(scores, -np.inf)
+    kept[:, candidates] = scores[:, candidates]
+    np.testing.assert_allclose(found.scores, np.sort(kept, axis=1)[:, :-6:-1], rtol=1e-4, atol=1e-4)
+
+
+def test_neighbours_alone_are_a_scorer() -> None:
+    likes = sp.csr_matrix(np.float32([[1, 1, 0], [0, 0, 1]]))
+    scorer = NeighbourScorer(HAND, likes)
+    expected = np.float32([[2.0, 0.5, -0.25], [0, 0, 0]])
+    np.testing.assert_array_equal(scorer.score(np.array([0, 1])), expected)
