@@ -26,17 +26,19 @@ from recsys.models.foldin import FoldIn, learn_foldin, learn_item_foldin
 from recsys.models.mapping import Mapping as FeatureMapping
 from recsys.models.side import SideInformation, Vocabulary
 from recsys.ranking.factors import Factors
+from recsys.ranking.neighbours import Blended, Neighbours, blended
 from recsys.store.checksums import file_checksums, find_damage, seal
 
 if TYPE_CHECKING:  # opening a bundle needs neither SciPy nor LightFM
     from recsys.data.interactions import Interactions
     from recsys.models.hybrid import HybridModel
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4  # with neighbours, which an older reader would leave out unseen
 SEALED = 3  # from this version on, a manifest has a checksum of itself
 MANIFEST = "manifest.json"
 FACTORS = ("user_factors", "item_factors", "user_biases", "item_biases")
 SIDES = ("user", "item")
+NEIGHBOURS = ("indptr", "indices", "weights")
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,8 @@ class Bundle:
         From the vectors of a user's items to the user's.
     item_foldin : FoldIn or None
         From the vectors of an item's users to the item's.
+    neighbours : Neighbours or None
+        Of the trained items: what the likes of a user add to the scores of the factors.
     """
 
     factors: Factors
@@ -94,6 +98,17 @@ class Bundle:
     user_features: SideInformation | None = None
     user_foldin: FoldIn | None = None
     item_foldin: FoldIn | None = None
+    neighbours: Neighbours | None = None
+
+    @property
+    def scorer(self) -> Factors | Blended:
+        """What ranks the catalogue for the users that were trained."""
+        return blended(self.factors, self.neighbours, self.seen)
+
+    def finite(self) -> bool:
+        """Whether every number that scores are made of is finite."""
+        neighbours = self.neighbours is None or self.neighbours.finite()
+        return neighbours and self.factors.finite()
 
 
 def assemble(
@@ -131,6 +146,7 @@ def assemble(
         user_features=model.user,
         user_foldin=learn_foldin(model.factors, matrix),
         item_foldin=learn_item_foldin(model.own, matrix),
+        neighbours=model.neighbours,
     )
 
 
@@ -140,9 +156,9 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
     Raises
     ------
     InputError
-        If the factors are not finite, so that such a model is never registered.
+        If the factors or weights are not finite, so that such a model is never registered.
     """
-    if not bundle.factors.finite():
+    if not bundle.finite():
         raise InputError(
             "the model has numbers that are not finite",
             "finite factors and biases",
@@ -207,6 +223,8 @@ def _arrays(bundle: Bundle) -> dict[str, AnyArray]:
         foldin: FoldIn | None = getattr(bundle, f"{side}_foldin")
         if foldin is not None:
             found[f"{side}_foldin"] = foldin.matrix
+    if bundle.neighbours is not None:
+        found |= {f"neighbours_{part}": getattr(bundle.neighbours, part) for part in NEIGHBOURS}
     return found
 
 
@@ -301,6 +319,7 @@ def _open(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
         user_features=_side(folder, "user", manifest),
         user_foldin=_foldin(folder, "user", manifest),
         item_foldin=_foldin(folder, "item", manifest),
+        neighbours=_neighbours(folder, manifest),
     )
 
 
@@ -342,6 +361,12 @@ def _foldin(folder: Path, side: str, manifest: Mapping[str, Any]) -> FoldIn | No
     if f"{side}_foldin.npy" not in manifest["files"]:
         return None
     return FoldIn(_array(folder, f"{side}_foldin"))
+
+
+def _neighbours(folder: Path, manifest: Mapping[str, Any]) -> Neighbours | None:
+    if "neighbours_weights.npy" not in manifest["files"]:
+        return None
+    return Neighbours(*(_array(folder, f"neighbours_{part}") for part in NEIGHBOURS))
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

@@ -91,9 +91,10 @@ class Progress:
             best = f"searching, best {event.best:.4f}"
             self._bar.update(self._task, advance=int(ended), description=best)
         if ended:
+            how = str(event.configuration.get("model", f"{event.epochs} epochs"))
             outcome = "diverged" if event.status == "diverged" else f"{event.precision:.4f}"
             self._console.print(
-                f"    trial {event.number:>3} {outcome:>9}  {event.epochs:>3} epochs "
+                f"    trial {event.number:>3} {outcome:>9}  {how:>10} "
                 f"{event.seconds:>6.1f} s  [dim]{escape(event.reason)}[/dim]",
                 highlight=False,
                 no_wrap=True,

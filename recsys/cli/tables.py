@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from recsys.evaluation.metric_names import HEADLINE, METRICS, UNMASKED
+from recsys.evaluation.metric_names import HEADLINE, METRICS, MODEL_LABELS, winner_of
 
 if TYPE_CHECKING:
     from recsys.recommend.queries.answers import Answer
@@ -21,18 +21,22 @@ if TYPE_CHECKING:
 def leaderboard(board: Sequence[Mapping[str, Any]], holdout: str) -> Table:
     """Compare models on the holdout, best first, with 95 % bootstrap intervals over users."""
     title = f"{holdout} holdout, known likes left out of the ranking"
+    winner = winner_of(board)
     table = Table(title=title, title_justify="left", box=SIMPLE)
-    table.add_column("")
+    table.add_column("", no_wrap=True)
+    table.add_column(f"{METRICS[0].label}, 95 % interval", justify="right", no_wrap=True)
+    table.add_column(f"{MODEL_LABELS[winner]} ahead by", justify="right", no_wrap=True)
+    others = [metric for metric in METRICS if metric.short and metric.name in board[0]["metrics"]]
+    for metric in others:
+        table.add_column(metric.short, justify="right", no_wrap=True)
     for entry in board:
-        table.add_column(entry["model"], justify="right")
-    for metric in (*METRICS, UNMASKED):
-        name = metric.name
-        if name in board[0]["metrics"]:
-            means = (f"{entry['metrics'][name]['mean']:.4f}" for entry in board)
-            table.add_row(metric.label, *means)
-        if name == HEADLINE:
-            table.add_row("  95 % interval", *(_span(entry["metrics"][name]) for entry in board))
-            table.add_row("  LightFM ahead by", *(_ahead(entry["behind_by"]) for entry in board))
+        metrics = entry["metrics"]
+        table.add_row(
+            MODEL_LABELS.get(entry["model"], entry["model"]),
+            f"{metrics[HEADLINE]['mean']:.4f}  {_span(metrics[HEADLINE])}",
+            _ahead(entry["behind_by"]),
+            *(f"{metrics[metric.name]['mean']:.4f}" for metric in others),
+        )
     return table
 
 
@@ -108,7 +112,8 @@ def explanation(found: Explanation) -> Table:
     labels = {"user": "the user", "item": "the item itself"}
     for part in found.parts:
         numbers = (f"{number:+.3f}" for number in (part.vector, part.bias, part.value))
-        table.add_row(plain(labels.get(part.kind, part.id)), *numbers)
+        label = f"because of {part.name}" if part.kind == "like" else part.id
+        table.add_row(plain(labels.get(part.kind, label)), *numbers)
     table.add_section()
     table.add_row("score", "", "", f"{found.score:+.3f}")
     near = ", ".join(f"{row.name} ({row.score:.2f})" for row in found.nearest)

@@ -30,10 +30,10 @@ def top_lists(
     TopK
         Items and scores, (m, n) each, padded with -1 where fewer items are left.
     """
-    factors = bundle.factors
-    everything = bundle.trained == factors.n_items
+    scorer = bundle.scorer
+    everything = bundle.trained == scorer.n_items
     return top_k(
-        factors,
+        scorer,
         users,
         n,
         known=bundle.seen if masked else None,

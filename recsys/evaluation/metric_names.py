@@ -12,8 +12,18 @@ from typing import Any
 
 # The metric that is optimised, and by which models are compared.
 HEADLINE = "precision_at_5"
-# The pipeline's own model among those on a leaderboard.
-LIGHTFM = "lightfm"
+# What the pipeline trains, on a leaderboard: LightFM, and its scores with neighbours' added.
+LIGHTFM, BLEND = "lightfm", "blend"
+# How a person reads the models of a leaderboard, in the order in which pages show them.
+MODEL_LABELS = {
+    BLEND: "blend",
+    LIGHTFM: "LightFM",
+    "ease": "EASE",
+    "rp3beta": "RP3beta",
+    "itemknn": "ItemKNN",
+    "als": "ALS",
+    "popularity": "popularity",
+}
 
 # Metrics of a trial in MLflow: what the search optimises, its learning curve, the CPU seconds.
 OBJECTIVE = f"val/{HEADLINE}"
@@ -24,17 +34,21 @@ CURVE_SECONDS = "curve/seconds"
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric's name in figures and files, and how a person reads it."""
+    """A metric's name in figures and files, how a person reads it, and its head in a terminal.
+
+    Those without a `short` head are left to wider pages.
+    """
 
     name: str
     label: str
+    short: str = ""
 
 
 # Of every model and version, in the order in which they are shown.
 METRICS = (
     Metric(HEADLINE, "precision at 5"),
-    Metric("recall_at_10", "recall at 10"),
-    Metric("ndcg_at_10", "ndcg at 10"),
+    Metric("recall_at_10", "recall at 10", "recall@10"),
+    Metric("ndcg_at_10", "ndcg at 10", "ndcg@10"),
     Metric("map_at_10", "map at 10"),
     Metric("auc", "auc"),
     Metric("coverage_at_10", "coverage at 10"),
@@ -61,6 +75,11 @@ def set_name(holdout: str) -> str:
     return "holdout" if holdout == "validation" else "test"
 
 
+def winner_of(board: Sequence[Mapping[str, Any]]) -> str:
+    """The model of a leaderboard that is registered: the blend where there is one."""
+    return BLEND if any(entry["model"] == BLEND for entry in board) else LIGHTFM
+
+
 def leaderboard_metrics(board: Sequence[Mapping[str, Any]], holdout: str) -> dict[str, float]:
     """A leaderboard's figures under MLflow's names.
 
@@ -80,7 +99,7 @@ def leaderboard_metrics(board: Sequence[Mapping[str, Any]], holdout: str) -> dic
     found: dict[str, float] = {}
     for entry in board:
         measured_on = set_name(holdout)
-        if entry["model"] != LIGHTFM:
+        if entry["model"] != winner_of(board):
             measured_on += f"_{entry['model']}"
         for name, estimate in entry["metrics"].items():
             found[f"{measured_on}/{name}"] = estimate["mean"]

@@ -13,15 +13,16 @@ from recsys.evaluation.metric_names import (
     COLD,
     FOLD_IN,
     HEADLINE,
-    LIGHTFM,
     METRICS,
+    MODEL_LABELS,
     TAG_SUGGESTION,
 )
 from recsys.gallery.opened_models import OpenedModel
 from recsys.tracking.studies import StudyRun
 from recsys.tracking.versions import PROMOTED, Version
 
-MODELS = ((LIGHTFM, "this model"), ("als", "ALS"), ("popularity", "popularity"))
+OWN = "this model"
+MODELS = ((OWN, OWN), *MODEL_LABELS.items())
 UNSEEN = (COLD, FOLD_IN, TAG_SUGGESTION)
 WIDTH, HEIGHT = 640, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 12, 34
@@ -152,8 +153,8 @@ def _measured(
     """Estimates by model and metric: this model's from its bundle, the others' from the run."""
     found: dict[str, dict[str, dict[str, float | None]]] = {}
     if manifest.get("metrics"):
-        found["lightfm"] = dict(manifest["metrics"])
-    for model in ("als", "popularity"):
+        found[OWN] = dict(manifest["metrics"])
+    for model in MODEL_LABELS:
         prefix = f"{holdout}_{model}/"
         names = [name.removeprefix(prefix) for name in metrics if name.startswith(prefix)]
         if names:
@@ -176,7 +177,7 @@ def _cells(measured: Mapping[str, Any], metric: str) -> list[str]:
 
 def _bars(measured: Mapping[str, Any]) -> list[Bar]:
     found = [
-        (title, measured[name][HEADLINE], name == LIGHTFM)
+        (title, measured[name][HEADLINE], name == OWN)
         for name, title in MODELS
         if name in measured and HEADLINE in measured[name]
     ]

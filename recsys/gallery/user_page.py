@@ -17,8 +17,9 @@ class Bar:
 
     Parameters
     ----------
-    kind : {"taste", "item", "tags", "user"}
-        User vector times the item's own vector; item bias; tags of the item; user bias.
+    kind : {"taste", "likes", "item", "tags", "user"}
+        User vector times the item's own vector; likes whose neighbour the item is; item bias;
+        tags of the item; user bias.
     value : float
     start, width : float
     """
@@ -98,10 +99,12 @@ def user_page(context: PageContext, user: str) -> UserPage:
 
 
 def parts_of(reason: Explanation) -> dict[str, float]:
-    """Split a score into four parts that add up to it."""
-    parts = {"taste": 0.0, "item": 0.0, "tags": 0.0, "user": 0.0}
+    """Split a score into parts that add up to it."""
+    parts = {"taste": 0.0, "likes": 0.0, "item": 0.0, "tags": 0.0, "user": 0.0}
     for part in reason.parts:
-        if part.kind == "user":
+        if part.kind == "like":
+            parts["likes"] += part.value
+        elif part.kind == "user":
             parts["user"] += part.value
         elif part.kind == "item":
             parts["taste"] += part.vector

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -38,6 +40,11 @@ def parameters_of(model: ItemToItemModel, weight: float) -> dict[str, float | in
     """A model as the names of a configuration; `item_to_item_model` turned round."""
     values = {f"neighbours_{name}": value for name, value in model.hyperparameters().items()}
     return {"neighbours": model.name, "neighbours_weight": weight, **values}
+
+
+def without_neighbours(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration of the factors alone."""
+    return {n: v for n, v in configuration.items() if not n.startswith("neighbours")}
 
 
 def fit_neighbours(

@@ -29,7 +29,7 @@ from recsys.models.model import FactorModel
 from recsys.models.side import SideInformation, Vocabulary
 from recsys.models.spectral import Spectrum
 from recsys.ranking.factors import Factors
-from recsys.ranking.neighbours import Blended, Neighbours
+from recsys.ranking.neighbours import Blended, Neighbours, blended
 from recsys.ranking.rows import Rows
 
 SIDES = ("item", "user")
@@ -246,18 +246,11 @@ class HybridModel:
 
     def scorer(self, likes: Rows) -> Factors | Blended:
         """What ranks the users of these likes, which it was trained on."""
-        return with_neighbours(self.factors, self.neighbours, likes)
+        return blended(self.factors, self.neighbours, likes)
 
     def catalogue(self) -> Factors:
         """Factors of the whole catalogue: after the trained items, those with features alone."""
         return with_catalogue(self.factors, self.item)
-
-
-def with_neighbours(
-    factors: Factors, neighbours: Neighbours | None, likes: Rows
-) -> Factors | Blended:
-    """Factors, and what neighbours add for users with these likes, if there are any."""
-    return factors if neighbours is None else Blended(factors, neighbours, likes)
 
 
 def start_training(

@@ -10,6 +10,7 @@ from recsys.base.errors import NotFoundError
 from recsys.base.redaction import redacted
 from recsys.data.outcomes import Encoded, HeldOut
 from recsys.evaluation.comparison import TriedStrategy
+from recsys.models.blending import item_to_item_model, without_neighbours
 from recsys.models.configuration import HYBRID_NAMES, parse_configuration
 from recsys.pipeline.outcomes import Adopted
 from recsys.store.stages import Stage, stage, write_json
@@ -55,7 +56,7 @@ def adopted_configuration(manifest: Mapping[str, Any]) -> dict[str, Any]:
     return {name: v for name, v in manifest["configuration"].items() if name != "cold_blending"}
 
 
-@stage(Adopted, version=3)
+@stage(Adopted, version=4)
 def adopt(
     folder: Path,
     holdouts: Stage[HeldOut],
@@ -78,16 +79,20 @@ def adopt(
     """
     configuration = {name: value for name, value in adopted.items() if name != "epochs"}
     epochs = adopted["epochs"]
-    strategy = parse_configuration(configuration)[1].strategy
-    tried: dict[str, TriedStrategy] = {strategy: TriedStrategy(configuration, epochs)}
+    parameters = parse_configuration(configuration)[1]
+    strategy = parameters.strategy
+    alone = without_neighbours(configuration)
+    tried: dict[str, TriedStrategy] = {strategy: TriedStrategy(alone, epochs)}
     if strategy == "mapped":
         plain = {name: v for name, v in configuration.items() if name not in HYBRID_NAMES}
         tried = {"none": TriedStrategy({"strategy": "none", **plain}, epochs), **tried}
+    neighbours = item_to_item_model(parameters)
     write_json(folder / "study.json", {"configuration": configuration, "epochs": epochs})
     return Adopted(
         configuration=configuration,
         epochs=epochs,
         strategies=tried,
+        closed_forms={} if neighbours is None else {neighbours.name: neighbours.to_dict()},
         started_from=tuple(started_from),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,18 +18,22 @@ from recsys.data.splits import Split
 from recsys.evaluation.cold_start import ColdStartHoldout, withhold
 from recsys.evaluation.comparison import FittedStrategy, StrategyFits, TriedStrategy, compare
 from recsys.evaluation.holdouts import Measured, as_leaderboard, differences, measure
-from recsys.evaluation.metric_names import HEADLINE, LIGHTFM
-from recsys.models.configuration import parse_configuration
-from recsys.models.model import Model
+from recsys.evaluation.metric_names import BLEND, HEADLINE, LIGHTFM
+from recsys.models.blending import fit_neighbours, scaled, without_neighbours
+from recsys.models.configuration import HybridParameters, parse_configuration
+from recsys.models.item_to_item import NeighbourScorer, binary
+from recsys.models.model import Model, model_from_dict
 from recsys.models.popularity import Popularity
 from recsys.pipeline.outcomes import Chosen, Evaluated
+from recsys.ranking.factors import Factors
+from recsys.ranking.neighbours import Blended, Neighbours
 from recsys.ranking.scorer import Scorer
 from recsys.store.stages import Stage, Timed, stage, write_json
 from recsys.tuning.als import tune_als
 from recsys.tuning.problems import load_sides
 
 
-@stage(Evaluated, version=4, unkeyed=("workers",))
+@stage(Evaluated, version=5, unkeyed=("workers",))
 def evaluate(
     folder: Path,
     holdouts: Stage[HeldOut],
@@ -49,18 +53,24 @@ def evaluate(
     known, heldout = parts.final()
     tried = chosen.outcome.strategies
     withheld = withhold(known, heldout, parts.cold_items, seed) if options.withheld else None
-    baselines, fits = _fit_all(parts, tried, features, withheld, options, seed, workers)
-    winner = parse_configuration(chosen.outcome.configuration)[1].strategy
-    scorers = {model.name: scorer for model, scorer in baselines}
-    scorers[LIGHTFM] = fits.fitted[winner].model.factors
+    closed = [model_from_dict(values) for values in chosen.outcome.closed_forms.values()]
+    baselines, fits = _fit_all(parts, tried, closed, features, withheld, options, seed, workers)
+    parameters = parse_configuration(chosen.outcome.configuration)[1]
+    own = fits.fitted[parameters.strategy].model.factors
+    scorers: dict[str, Scorer] = {model.name: scorer for model, scorer in baselines}
+    scorers[LIGHTFM] = own
+    with threadpool_limits(1):
+        if (neighbours := _neighbours(own, known, parameters, scorers)) is not None:
+            scorers[BLEND] = Blended(own, neighbours, known)
+    winner = BLEND if BLEND in scorers else LIGHTFM
     measured = _measure_all(scorers, known, heldout, options, seed)
     configurations = {model.name: model.hyperparameters() for model, _ in baselines}
-    board = _leaderboard(
-        measured, configurations | {LIGHTFM: chosen.outcome.trained}, options, seed
-    )
+    configurations[LIGHTFM] = without_neighbours(chosen.outcome.trained)
+    configurations[winner] = chosen.outcome.trained
+    board = _leaderboard(measured, winner, configurations, options, seed)
     write_json(folder / "leaderboard.json", board)
     _save_per_user(folder, measured)
-    compared: dict[str, Any] = {"winner": winner}
+    compared: dict[str, Any] = {"winner": parameters.strategy}
     if withheld is not None and fits.withheld is not None:
         compared |= compare(
             fits.fitted, fits.withheld, tried, withheld, heldout, known,
@@ -85,6 +95,7 @@ class _Fits:
 def _fit_all(
     parts: Split,
     tried: Mapping[str, TriedStrategy],
+    closed: Sequence[Model],
     features: Stage[Encoded],
     withheld: ColdStartHoldout | None,
     options: config.Evaluate,
@@ -97,7 +108,7 @@ def _fit_all(
     """
     known = parts.final()[0]
     sides = load_sides(features, known.shape)
-    models: list[Model] = [Popularity()]
+    models: list[Model] = [Popularity(), *closed]
     with ThreadPoolExecutor(workers) as pool, threadpool_limits(1):
         fits = StrategyFits(tried, known, sides, seed, pool.submit)
         without = (
@@ -129,14 +140,29 @@ def _measure_all(
 
 def _leaderboard(
     measured: Mapping[str, Measured],
+    winner: str,
     configurations: Mapping[str, Mapping[str, Any]],
     options: config.Evaluate,
     seed: int,
 ) -> list[dict[str, Any]]:
     """The models, best first, each with what it was measured at and how it was configured."""
-    compared = differences(measured, LIGHTFM, samples=options.bootstrap_samples, seed=seed)
+    compared = differences(measured, winner, samples=options.bootstrap_samples, seed=seed)
     board = as_leaderboard(measured, compared)
     return [entry | {"configuration": configurations[entry["model"]]} for entry in board]
+
+
+def _neighbours(
+    factors: Factors,
+    known: sp.csr_matrix,
+    parameters: HybridParameters,
+    scorers: Mapping[str, Scorer],
+) -> Neighbours | None:
+    """The winner's neighbours, taken from the leaderboard where the same model stands on it."""
+    fitted = scorers.get(parameters.neighbours)
+    if isinstance(fitted, NeighbourScorer):
+        likes = binary(known)
+        return scaled(fitted.neighbours, factors, likes, parameters.neighbours_weight)
+    return fit_neighbours(factors, known, parameters)
 
 
 def _save_per_user(folder: Path, measured: Mapping[str, Measured]) -> None:

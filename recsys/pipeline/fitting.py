@@ -13,7 +13,7 @@ from recsys.base import config
 from recsys.bundle import assemble, save_bundle
 from recsys.data import persistence
 from recsys.data.outcomes import Encoded, Thresholded
-from recsys.evaluation.metric_names import LIGHTFM
+from recsys.evaluation.metric_names import winner_of
 from recsys.models.hybrid import HybridModel, fit_hybrid
 from recsys.pipeline.outcomes import Chosen, Evaluated, Fitted
 from recsys.pipeline.preparation import load_core
@@ -50,7 +50,7 @@ def refit(
     return fit_hybrid(interactions, values, configuration["epochs"], seed, sides, threads)
 
 
-@stage(Fitted, version=7, unkeyed=("versions",))
+@stage(Fitted, version=8, unkeyed=("versions",))
 def fit(
     folder: Path,
     core: Stage[Thresholded],
@@ -73,8 +73,9 @@ def fit(
     with threadpool_limits(1, user_api="blas"):
         model = refit(matrix, configuration, features, seed, options.threads)
     board = measured.read_json("leaderboard.json")
-    winner = next(entry for entry in board if entry["model"] == LIGHTFM)
+    winner = next(entry for entry in board if entry["model"] == winner_of(board))
     about = {
+        "model": winner["model"],
         "data_fingerprint": core.digest,
         "configuration": configuration,
         "started_from": list(chosen.outcome.started_from),

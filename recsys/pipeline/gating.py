@@ -24,7 +24,7 @@ from recsys.evaluation.lists import (
     mean_list_overlap,
     top_lists,
 )
-from recsys.evaluation.metric_names import LIGHTFM
+from recsys.evaluation.metric_names import BLEND, LIGHTFM
 from recsys.pipeline.fitting import refit
 from recsys.pipeline.outcomes import Evaluated, Fitted, Judged, Reason, Rival
 from recsys.ranking.metrics import precision_at_k
@@ -35,7 +35,7 @@ from recsys.tracking.versions import BUNDLE
 SAMPLED_USERS = 5_000  # users whose lists are made to measure coverage and variety
 
 
-@stage(Judged, version=2, unkeyed=("champion_bundle",))
+@stage(Judged, version=3, unkeyed=("champion_bundle",))
 def gate(
     folder: Path,
     holdouts: Stage[HeldOut],
@@ -108,8 +108,9 @@ class _Scores:
     @staticmethod
     def read(path: Path) -> _Scores:
         table = pq.read_table(path)
+        winner = BLEND if BLEND in table.column_names else LIGHTFM
         users, own, popularity = (
-            table.column(name).to_numpy() for name in ("user", LIGHTFM, "popularity")
+            table.column(name).to_numpy() for name in ("user", winner, "popularity")
         )
         return _Scores(users, own, popularity)
 
@@ -129,10 +130,10 @@ def _compared(
         return scores.own, ""
     known, heldout = persistence.load_split(Path(holdouts.path)).final()
     try:
-        factors = refit(known, configuration, features, seed).factors
+        scorer = refit(known, configuration, features, seed).scorer(known)
     except RecsysError as fault:
         return None, f"its configuration cannot be trained on today's data ({fault.found})"
-    found = precision_at_k(factors, heldout, known, 5)
+    found = precision_at_k(scorer, heldout, known, 5)
     assert len(found) == len(scores.users), "both were measured on the same holdout"
     return found, ""
 
@@ -155,7 +156,7 @@ def _evidence(
         scores.popularity,
         against,
         missing,
-        challenger.factors.finite(),
+        challenger.finite(),
         attainable_coverage(shown, challenger.trained),
         mean_list_overlap(unmasked, challenger.trained),
         challenger.manifest["counts"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
 from recsys.data.outcomes import Encoded, HeldOut, Ingested, Thresholded
@@ -23,7 +23,9 @@ class Chosen(Outcome):
         Hyper-parameters of LightFM and of features, without the epochs.
     epochs : int
     strategies : mapping of str to TriedStrategy
-        The best trial of each strategy.
+        The best trial of each strategy, without neighbours.
+    closed_forms : mapping of str to mapping
+        The best hyper-parameters of each item-to-item model that was tried.
     started_from : tuple of configurations
         Those that the search began with, or the next one is to begin with.
     """
@@ -33,6 +35,7 @@ class Chosen(Outcome):
     configuration: Configuration
     epochs: int
     strategies: Mapping[str, TriedStrategy]
+    closed_forms: Mapping[str, Configuration] = field(default_factory=dict)
     started_from: tuple[Configuration, ...] = ()
 
     @property
@@ -178,5 +181,5 @@ class TrainingStages:
 
     def counts(self) -> dict[str, dict[str, Any]]:
         """The outcome of each stage as plain values, by the stage's name."""
-        stages: list[Stage[Outcome]] = [getattr(self, field.name) for field in fields(self)]
+        stages: list[Stage[Outcome]] = [getattr(self, entry.name) for entry in fields(self)]
         return {stage.name: stage.counts() for stage in stages}

@@ -7,7 +7,7 @@ from typing import Any
 
 from recsys.data.outcomes import Size
 from recsys.evaluation.churn import summary
-from recsys.evaluation.metric_names import HEADLINE, METRICS, UNMASKED
+from recsys.evaluation.metric_names import HEADLINE, METRICS, MODEL_LABELS, UNMASKED, winner_of
 from recsys.pipeline.outcomes import Adopted, Chosen, Evaluated, Judged, TrainingStages
 from recsys.pipeline.report import Link, Report, Section, Table
 from recsys.recommend.queries.answers import Answer
@@ -55,21 +55,25 @@ def build(
 
 def _result(measured: Stage[Evaluated]) -> Section:
     board = measured.read_json("leaderboard.json")
-    rows: list[tuple[str, ...]] = []
-    for metric in (*METRICS, UNMASKED):
-        entries = [entry["metrics"].get(metric.name) for entry in board]
-        if any(entries):
-            rows.append((metric.label, *(_estimate(entry) for entry in entries)))
-    ahead = [entry.get("behind_by") for entry in board]
-    if any(ahead):
-        rows.insert(1, ("LightFM ahead by", *(_estimate(entry, "+.4f") for entry in ahead)))
-    columns = ("", *(entry["model"] for entry in board))
+    winner = winner_of(board)
+    shown = [m for m in (*METRICS, UNMASKED) if m.name in board[0]["metrics"]]
+    rows = tuple(
+        (
+            MODEL_LABELS.get(entry["model"], entry["model"]),
+            _estimate(entry["metrics"][HEADLINE]),
+            _estimate(entry.get("behind_by"), "+.4f"),
+            *(_estimate(entry["metrics"].get(metric.name)) for metric in shown[1:]),
+        )
+        for entry in board
+    )
+    ahead = f"{MODEL_LABELS[winner]} ahead by"
+    columns = ("", shown[0].label, ahead, *(metric.label for metric in shown[1:]))
     held_out = measured.outcome.holdout
     text = (
         f"Measured once on the {held_out} holdout, known likes left out of the ranking; "
         "in brackets the 95 % bootstrap interval over users."
     )
-    return Section("How good it is", (text,), (("", Table(columns, tuple(rows))),))
+    return Section("How good it is", (text,), (("", Table(columns, rows)),))
 
 
 def _estimate(entry: Mapping[str, float] | None, style: str = ".4f") -> str:

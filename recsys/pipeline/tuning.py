@@ -15,6 +15,7 @@ from recsys.base.errors import InputError
 from recsys.data import persistence
 from recsys.data.outcomes import Encoded, HeldOut, Thresholded
 from recsys.evaluation.comparison import TriedStrategy
+from recsys.models.blending import without_neighbours
 from recsys.pipeline.adoption import warm_start
 from recsys.pipeline.outcomes import Tuned
 from recsys.pipeline.tracked import RunDetails, Tracked
@@ -24,6 +25,7 @@ from recsys.store.stages import Stage, stage, write_json
 from recsys.tracking.recorder import StudyRecorder
 from recsys.tuning.article import article_study
 from recsys.tuning.checkpoints import FileCheckpoints, MemoryCheckpoints
+from recsys.tuning.closed_forms import best_closed_forms
 from recsys.tuning.problems import Problem, load_problem
 from recsys.tuning.recorders import NullRecorder, Recorder
 from recsys.tuning.space import Configuration
@@ -74,7 +76,7 @@ def open_study(
     return Study(started_from, recorder)
 
 
-@stage(Tuned, version=9, unkeyed=("recorder", "workers", "pool", "exchange"))
+@stage(Tuned, version=10, unkeyed=("recorder", "workers", "pool", "exchange"))
 def tune(
     folder: Path,
     holdouts: Stage[HeldOut],
@@ -130,9 +132,12 @@ def tune(
         epochs=best.best.epoch,
         configuration=best.configuration,
         strategies={
-            name: TriedStrategy(trial.configuration, trial.best.epoch)
+            name: TriedStrategy(without_neighbours(trial.configuration), trial.best.epoch)
             for name, trial in best_by_strategy(study.trials).items()
             if trial.best is not None
+        },
+        closed_forms={
+            name: trial.configuration for name, trial in best_closed_forms(study.trials).items()
         },
         ended=study.ended,
         started_from=tuple(started_from),

@@ -134,3 +134,8 @@ class Blended:
         for row, user in enumerate(users):
             self.neighbours.add_scores(row_of(self.likes, user), found[row])
         return found
+
+
+def blended(factors: Factors, neighbours: Neighbours | None, likes: Rows) -> Factors | Blended:
+    """Factors, and what neighbours add for users with these likes, if there are any."""
+    return factors if neighbours is None else Blended(factors, neighbours, likes)

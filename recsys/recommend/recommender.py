@@ -438,6 +438,8 @@ class Recommender:
         items = self.seen.of(index)
         scores = factors.item_factors[items] @ factors.user_factors[index]
         scores = scores + factors.item_biases[items] + factors.user_biases[index]
+        if (added := self.view.neighbour_scores(items)) is not None:
+            scores += added[items]
         order = np.argsort(-scores, kind="stable")
         reasons = [""] * len(items)
         return Answer(rows(self.view, items[order], scores[order], reasons))

@@ -12,12 +12,16 @@ from dataclasses import replace
 import numpy as np
 
 from recsys.base.arrays import IntArray
-from recsys.models.configuration import HybridParameters
+from recsys.models.blending import parameters_of, scaled
+from recsys.models.configuration import HybridParameters, parse_configuration
 from recsys.models.content import Profiles
 from recsys.models.foldin import blend_users
-from recsys.models.hybrid import map_features
+from recsys.models.hybrid import FeaturesBySide, map_features
+from recsys.models.item_to_item import binary
 from recsys.models.mapping import choose_mapping
 from recsys.ranking.factors import Factors
+from recsys.ranking.neighbours import Blended
+from recsys.tuning.closed_forms import model_of
 from recsys.tuning.problems import Problem
 from recsys.tuning.trials import TrialResult
 
@@ -110,6 +114,61 @@ def with_blended_users(problem: Problem, plain: TrialResult, number: int) -> Tri
         "complete",
         f"trial {plain.number}, users blended with their fold-in",
     )
+
+
+# Weights of the neighbours beside the factors, both brought to one spread.
+NEIGHBOUR_WEIGHTS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+
+
+def with_neighbours(
+    problem: Problem, finished: TrialResult, neighbours: TrialResult, number: int
+) -> TrialResult:
+    """A finished trial whose scores are blended with those of an item-to-item model.
+
+    The weight is where the mean of three neighbouring weights' precision is highest: one holdout
+    of a few hundred users says too little of a single weight (docs/experiments/neighbours.md).
+
+    Parameters
+    ----------
+    problem : Problem
+    finished : TrialResult
+        Trained again if its factors were not kept.
+    neighbours : TrialResult
+        Of an item-to-item model.
+    number : int
+        Of the trial returned.
+    """
+    assert finished.best is not None
+    factors = _finished_factors(problem, finished)
+    likes = binary(problem.train)
+    fitted = model_of(neighbours).neighbours(likes)
+    values = [finished.precision]
+    for weight in NEIGHBOUR_WEIGHTS:
+        added = scaled(fitted, factors, likes, weight)
+        values.append(problem.precision(Blended(factors, added, likes)))
+    place = smoothed_best(values[1:])
+    weight, value = NEIGHBOUR_WEIGHTS[place], values[1 + place]
+    configuration = {
+        **finished.configuration,
+        **parameters_of(model_of(neighbours), weight),
+    }
+    rung = replace(finished.best, precision=value)
+    reason = f"trial {finished.number} blended with trial {neighbours.number}"
+    return TrialResult(number, configuration, (rung,), "complete", reason)
+
+
+def smoothed_best(values: Sequence[float]) -> int:
+    """Where the mean of a value and its neighbours is highest; at the ends, of two."""
+    means = [np.mean(values[max(0, i - 1) : i + 2]) for i in range(len(values))]
+    return int(np.argmax(means))
+
+
+def _finished_factors(problem: Problem, finished: TrialResult) -> Factors:
+    """The factors of a finished trial: trained, mapped and blended as its configuration says."""
+    own = _factors(problem, finished)
+    parameters = parse_configuration(finished.configuration)[1]
+    sides = problem.sides if parameters.strategy == "mapped" else None
+    return map_features(own, problem.train, parameters, sides or FeaturesBySide()).factors
 
 
 def without_items(profiles: Profiles, items: Sequence[int] | IntArray) -> Profiles:

@@ -15,8 +15,8 @@ from recsys.data.outcomes import Encoded, HeldOut
 from recsys.models.hybrid import FeaturesBySide, SideFeatures, start_training
 from recsys.models.lightfm import Training
 from recsys.models.spectral import Spectrum
-from recsys.ranking.factors import Factors
 from recsys.ranking.metrics import precision_at_k
+from recsys.ranking.scorer import Scorer
 from recsys.store.stages import Stage
 
 
@@ -44,10 +44,10 @@ class Problem:
     masked: bool = True
     sides: FeaturesBySide | None = None
 
-    def precision(self, factors: Factors) -> float:
+    def precision(self, scorer: Scorer) -> float:
         """The objective: mean precision_at_k over users with validation interactions."""
         known = self.train if self.masked else None
-        return float(precision_at_k(factors, self.validation, known=known, k=self.k).mean())
+        return float(precision_at_k(scorer, self.validation, known=known, k=self.k).mean())
 
     def training(self, configuration: Mapping[str, Any]) -> Training:
         """An untrained model of a configuration."""

@@ -47,6 +47,7 @@ def run_study(
     workers: Workers | None = None,
     seed: int = 0,
     first: Sequence[Configuration] = (),
+    first_number: int = 0,
     recorder: Recorder | None = None,
 ) -> Study:
     """Search for the configuration with the best validation precision.
@@ -70,6 +71,8 @@ def run_study(
     seed : int
     first : sequence of configurations
         Tried before any other.
+    first_number : int
+        What is added to a trial's number where it is shown, if the search is part of a study.
     recorder : Recorder or None
 
     Returns
@@ -88,7 +91,7 @@ def run_study(
             pool = stack.enter_context(ThreadPoolExecutor(threads))
             workers = ThreadWorkers(problem, pool.submit)
         proposer = Proposer(space, seed, first, policy.initial)
-        search = _Search(workers, proposer, space, budget, policy, batch, recorder)
+        search = _Search(workers, proposer, space, budget, policy, batch, recorder, first_number)
         ended = search.run()
         study = Study(tuple(search.trials), ended)
         best = replace(study.best, factors=workers.factors(study.best))
@@ -122,6 +125,7 @@ class _Search:
     policy: Policy
     batch: int
     recorder: Recorder
+    first_number: int = 0
     trials: list[TrialResult] = field(default_factory=list)
     running: deque[_Running] = field(default_factory=deque)
     # The best precision after each trial that passed its screen: one that failed it is no sign of
@@ -247,7 +251,8 @@ class _Search:
     def _record(self, result: TrialResult, new: Sequence[Rung] = ()) -> None:
         self.trials[result.number] = result
         self.recorder.measured(result, new)
-        emit_trial(result, max(self.best, result.precision))
+        shown = replace(result, number=result.number + self.first_number)
+        emit_trial(shown, max(self.best, result.precision))
 
     def _paused(self) -> list[TrialResult]:
         """The trials that may be resumed."""

@@ -15,7 +15,13 @@ from threadpoolctl import threadpool_limits
 from recsys.base.arrays import IntArray
 from recsys.base.config import Search
 from recsys.models.configuration import parse_configuration
-from recsys.tuning.finishing import can_map, with_blended_users, with_mapped_features
+from recsys.tuning.closed_forms import best_closed_forms, is_closed_form, tune_closed_forms
+from recsys.tuning.finishing import (
+    can_map,
+    with_blended_users,
+    with_mapped_features,
+    with_neighbours,
+)
 from recsys.tuning.policy import Budget, Policy
 from recsys.tuning.portfolio import PORTFOLIO
 from recsys.tuning.problems import Problem
@@ -25,8 +31,11 @@ from recsys.tuning.space import Configuration, SearchSpace
 from recsys.tuning.trials import Study, TrialResult
 from recsys.tuning.workers import Workers
 
+BLENDABLE = ("ease", "rp3beta")
+"""The item-to-item models that the winner may be blended with."""
+
 # Searches a space within a budget, beginning with some configurations.
-RunSearch = Callable[[SearchSpace, Budget, Sequence[Configuration], Recorder], Study]
+RunSearch = Callable[[SearchSpace, Budget, Sequence[Configuration], PartRecorder], Study]
 
 
 def study_strategies(
@@ -68,9 +77,13 @@ def study_strategies(
     space = SearchSpace.from_config({"strategy": "none", **search.space})
     first = _known(space, (*started_from, *PORTFOLIO.values()))
     run = partial(_run, problem, search, seed, threads, workers)
-    study = run(space, Budget(search.trials, search.seconds), first, PartRecorder(recorder, 0))
-    trials = list(study.trials)
+    with threadpool_limits(1, user_api="blas"):
+        trials = tune_closed_forms(problem, search.item_to_item_trials, recorder, seed)
+    offset = len(trials)
+    study = run(space, Budget(search.trials, search.seconds), first, PartRecorder(recorder, offset))
+    trials += [replace(trial, number=trial.number + offset) for trial in study.trials]
     plain = best_of(trials)
+    finished = plain
     if plain is not None and plain.precision > 0:
         mappable = can_map(problem, cold_items)
         with threadpool_limits(1, user_api="blas"):  # the same choice on any machine
@@ -81,11 +94,28 @@ def study_strategies(
         if mappable or finished.precision > plain.precision:
             trials.append(finished)
             _record(finished, recorder, max(finished.precision, plain.precision))
+        else:
+            finished = plain
+        with threadpool_limits(1, user_api="blas"):
+            trials += _blended(problem, replace(finished, factors=plain.factors), trials, recorder)
         if mappable and search.joint_trials:
             trials += _joint(run, search, plain, len(trials), recorder)
     found = Study(tuple(trials), study.ended)
     recorder.end(found)
     return found
+
+
+def _blended(
+    problem: Problem, finished: TrialResult, trials: Sequence[TrialResult], recorder: Recorder
+) -> list[TrialResult]:
+    """The finished trial blended with the best item-to-item model; none where there is none."""
+    candidates = [trial for name, trial in best_closed_forms(trials).items() if name in BLENDABLE]
+    if not candidates:
+        return []
+    neighbours = max(candidates, key=lambda trial: trial.precision)
+    blended = with_neighbours(problem, finished, neighbours, len(trials))
+    _record(blended, recorder, max(trial.precision for trial in (*trials, blended)))
+    return [blended]
 
 
 def _known(space: SearchSpace, configurations: Sequence[Configuration]) -> list[Configuration]:
@@ -107,7 +137,7 @@ def _run(
     space: SearchSpace,
     budget: Budget,
     first: Sequence[Configuration],
-    recorder: Recorder,
+    recorder: PartRecorder,
 ) -> Study:
     return run_study(
         problem,
@@ -119,6 +149,7 @@ def _run(
         workers=workers,
         seed=seed,
         first=first,
+        first_number=recorder.offset,
         recorder=recorder,
     )
 
@@ -155,7 +186,7 @@ def best_of(trials: Sequence[TrialResult]) -> TrialResult | None:
     answers for items never seen as well.
     """
     return max(
-        (trial for trial in trials if trial.best is not None),
+        (trial for trial in trials if trial.best is not None and not is_closed_form(trial)),
         key=lambda trial: (trial.precision, _strategy(trial) == "mapped", -trial.number),
         default=None,
     )
@@ -165,7 +196,7 @@ def best_by_strategy(trials: Sequence[TrialResult]) -> dict[str, TrialResult]:
     """The best trial of each strategy that was tried."""
     found: dict[str, TrialResult] = {}
     for strategy in ("none", "mapped", "joint"):
-        best = best_of([trial for trial in trials if _strategy(trial) == strategy])
+        best = best_of([t for t in trials if not is_closed_form(t) and _strategy(t) == strategy])
         if best is not None:
             found[strategy] = best
     return found

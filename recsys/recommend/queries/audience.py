@@ -31,7 +31,7 @@ def audience_many(
 ) -> list[Answer]:
     """The same for many items at once, in blocks."""
     allowed = allowed_users(view, filters)
-    if len(query_items) <= FEW:
+    if len(query_items) <= FEW or view.bundle.neighbours is not None:
         return [_one(view, query_item, n, filters, allowed) for query_item in query_items]
     factors = view.factors
     turned = Factors(
@@ -62,6 +62,8 @@ def _one(
     factors = view.factors
     scores = products(factors.user_factors, query_item.vector)
     scores += factors.user_biases + np.float32(query_item.bias)
+    if query_item.index is not None:
+        view.add_neighbour_scores_of_users(query_item.index, scores)
     if allowed.mask is not None:
         scores[~allowed.mask] = -np.inf
     if not filters.include_seen:

@@ -24,8 +24,9 @@ class Part:
 
     Parameters
     ----------
-    kind : {"user", "item", "feature"}
-        The user as such; the item beyond its features; one feature of the item.
+    kind : {"user", "item", "feature", "like"}
+        The user as such; the item beyond its features; one feature of the item; one item that the
+        user likes, whose neighbour the item is.
     id, name : str
     vector : float
         From the user's vector and the part's.
@@ -55,7 +56,8 @@ class Explanation:
     score : float
         The sum of the parts.
     parts : tuple of Part
-        The user, the item itself, then its features, those that matter most first.
+        The user, the item itself, then its features, then the user's likes, those that matter
+        most first.
     nearest : tuple of Ranked
         Items the user likes, by cosine to the item; none that points away from it.
     """
@@ -101,8 +103,26 @@ def explain(view: BundleView, user: object, item: object, n: int) -> Explanation
         item_bias - shared_bias,
     )
     person = Part("user", bundle.users.id(u), bundle.users.id(u), 0.0, user_bias)
-    parts = (person, own, *features)
+    likes = _likes(view, u, i)
+    score += sum(part.vector for part in likes)
+    parts = (person, own, *features, *likes)
     return Explanation(person.id, own.id, name, score, parts, _nearest(view, u, i, n))
+
+
+def _likes(view: BundleView, user: int, item: int) -> tuple[Part, ...]:
+    """What each of the user's likes adds to the score, those that add nothing left out."""
+    if view.bundle.neighbours is None:
+        return ()
+    liked = view.bundle.seen.of(user)
+    added = view.bundle.neighbours.contributions(liked, item)
+    order = np.argsort(-np.abs(added), kind="stable")
+    order = order[added[order] != 0]
+    ids, names = view.ids_and_names(liked[order])
+    values = added[order].tolist()
+    return tuple(
+        Part("like", external, name, value, 0.0)
+        for external, name, value in zip(ids, names, values, strict=True)
+    )
 
 
 def _features(

@@ -8,6 +8,7 @@ import numpy as np
 
 from recsys.base.arrays import Float32Array, Int64Array
 from recsys.ranking.factors import Factors
+from recsys.ranking.neighbours import blended
 from recsys.ranking.topk import top_k
 from recsys.recommend.index import Index, search_depth
 from recsys.recommend.queries.answers import Answer
@@ -32,7 +33,10 @@ def recommend(
     if filters.include_untrained:
         # The index holds what is recommended by default.
         return _one(view, user, n, filters, allowed).with_note("exact: untrained items asked for")
-    pool = index.for_user(user.vector, search_depth(n, len(user.liked), allowed.mask))
+    depth = search_depth(n, len(user.liked), allowed.mask)
+    pool = index.for_user(user.vector, depth)
+    if (added := view.neighbour_scores(user.liked)) is not None:
+        pool = np.union1d(pool, best(np.where(added > 0, added, -np.inf), depth))
     found = _of_pool(view, user, n, filters, allowed, pool)
     if len(found) < n:
         return _one(view, user, n, filters, allowed).with_note("exact: the index found too few")
@@ -50,6 +54,9 @@ def _of_pool(
         pool = pool[~np.isin(pool, user.liked)]
     scores = products(view.vectors[pool], user.vector)
     scores = scores + (view.factors.item_biases[pool] + np.float32(user.bias))
+    if (added := view.neighbour_scores(user.liked)) is not None:
+        inside = pool < len(added)
+        scores[inside] += added[pool[inside]]
     chosen = best(scores, n)
     reasons = Reasons(view, user).of(pool[chosen])
     found = rows(view, pool[chosen], scores[chosen], reasons)
@@ -92,7 +99,10 @@ def _scores(view: BundleView, user: QueryUser, filters: Filters) -> Float32Array
     factors = view.factors if filters.include_untrained else view.trained
     scores = products(factors.item_factors, user.vector)
     if not user.cosine:
-        return scores + (factors.item_biases + np.float32(user.bias))
+        scores = scores + (factors.item_biases + np.float32(user.bias))
+        if (added := view.neighbour_scores(user.liked)) is not None:
+            scores[: len(added)] += added
+        return scores
     inverse = view.inverse_lengths[: factors.n_items]
     scores *= inverse * inverse_lengths(user.vector[None])[0]
     scores[inverse == 0] = -np.inf
@@ -106,11 +116,12 @@ def _block(
     vectors = np.stack([user.vector for user in users if user.vector is not None])
     biases = np.array([user.bias for user in users], np.float32)
     factors = Factors(vectors, items.item_factors, biases, items.item_biases)
+    liked = compressed([user.liked for user in users], items.n_items)
     top = top_k(
-        factors,
+        blended(factors, view.bundle.neighbours, liked),
         np.arange(len(users)),
         n,
-        known=None if filters.include_seen else compressed([t.liked for t in users], items.n_items),
+        known=None if filters.include_seen else liked,
         candidates=candidates(allowed.mask, items.n_items),
     )
     notes = [(*user.notes, *allowed.notes) for user in users]

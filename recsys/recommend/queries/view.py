@@ -13,6 +13,7 @@ from recsys.bundle import Bundle, Seen
 from recsys.models.content import Profiles
 from recsys.models.side import SideInformation
 from recsys.ranking.factors import Factors
+from recsys.ranking.neighbours import Neighbours
 from recsys.recommend.queries.feature_lookup import FeatureLookup
 from recsys.recommend.queries.scoring import inverse_lengths
 
@@ -47,6 +48,11 @@ class BundleView:
             factors.user_biases, factors.item_biases[:n],
         )  # fmt: skip
 
+    def neighbour_scores(self, liked: IntArray) -> Float32Array | None:
+        """What the neighbours add to the trained items' scores for these likes; None without."""
+        neighbours = self.bundle.neighbours
+        return None if neighbours is None or not len(liked) else neighbours.scores(liked)
+
     @cached_property
     def inverse_lengths(self) -> Float32Array:
         """One over the length of every item's vector, 0 for none: float32 (n_items,).
@@ -76,6 +82,29 @@ class BundleView:
         indptr = np.concatenate([[0], np.cumsum(self.likes)])
         order = np.argsort(self.bundle.seen.indices, kind="stable")
         return Seen(indptr, self._users_at(order).astype(np.int32))
+
+    @cached_property
+    def _speakers(self) -> Neighbours | None:
+        """The neighbours turned round: for each item, those that speak of it, and their weights."""
+        neighbours = self.bundle.neighbours
+        if neighbours is None:
+            return None
+        order = np.argsort(neighbours.indices, kind="stable")
+        counts = np.bincount(neighbours.indices, minlength=neighbours.n_items)
+        indptr = np.concatenate([[0], np.cumsum(counts)])
+        speakers = np.searchsorted(neighbours.indptr, order, side="right") - 1
+        return Neighbours(indptr, speakers.astype(np.int32), neighbours.weights[order])
+
+    def add_neighbour_scores_of_users(self, item: int, scores: Float32Array) -> None:
+        """Add what all users' likes say of one item to their scores, float32 (n_users,)."""
+        if self._speakers is None or item >= self._speakers.n_items:
+            return
+        weights = np.zeros(len(self.bundle.items), np.float32)
+        part = slice(*self._speakers.indptr[item : item + 2].tolist())
+        weights[self._speakers.indices[part]] = self._speakers.weights[part]
+        seen = self.bundle.seen
+        entries = np.flatnonzero(weights[seen.indices])
+        np.add.at(scores, self._users_at(entries), weights[seen.indices[entries]])
 
     def likers_of(self, item: int) -> Int64Array:
         """Who likes one item, found without the rows of all the others: int64 (n,)."""

@@ -1,0 +1,158 @@
+"""Closed forms: item-to-item models tuned before anything is trained, a floor for the study."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from skopt import Optimizer
+
+from recsys.base.dimensions import Range
+from recsys.models.item_to_item import ItemToItemModel
+from recsys.models.model import model_from_dict
+from recsys.tuning.problems import Problem
+from recsys.tuning.recorders import Recorder, emit_trial
+from recsys.tuning.space import Configuration, SearchSpace
+from recsys.tuning.trials import Rung, TrialResult
+
+SPACES: dict[str, dict[str, Range]] = {
+    "ease": {
+        "regularization": Range(low=1.0, high=1000.0, scale="log"),
+        "dropout": Range(low=0.0, high=0.8),
+    },
+    "itemknn": {"shrinkage": Range(low=0.5, high=500.0, scale="log")},
+    "rp3beta": {"alpha": Range(low=0.3, high=1.5), "beta": Range(low=0.0, high=0.9)},
+}
+"""What is searched of each model. What is kept of a row is a matter of memory, see `KEPT`."""
+
+KEPT = 200
+
+# What is tried first: the models' defaults, then what was best on data unlike those.
+FIRST: dict[str, tuple[Configuration, ...]] = {
+    "ease": (
+        {"regularization": 20.0, "dropout": 0.33},
+        {"regularization": 100.0, "dropout": 0.33},
+        {"regularization": 200.0, "dropout": 0.0},
+    ),
+    "itemknn": ({"shrinkage": 10.0},),
+    "rp3beta": ({"alpha": 0.8, "beta": 0.3}, {"alpha": 0.6, "beta": 0.4}),
+}
+
+# A fit of EASE takes the cube of the items: so many trials up to so many items, none beyond.
+EASE_TRIALS = ((6_000, 1.0), (12_000, 0.5), (20_000, 0.3))
+
+
+def affordable_trials(model: str, n_items: int, trials: int) -> int:
+    """How many trials a model gets on a catalogue of this size.
+
+    It goes by the number of items and not by the clock, so that a study repeats.
+
+    Parameters
+    ----------
+    model : str
+        As in `SPACES`.
+    n_items : int
+    trials : int
+        Asked for.
+    """
+    if model != "ease":
+        return trials
+    for limit, share in EASE_TRIALS:
+        if n_items <= limit:
+            return min(trials, max(1, round(share * trials)))
+    return 0
+
+
+def tune_closed_forms(
+    problem: Problem, trials: int, recorder: Recorder, seed: int
+) -> list[TrialResult]:
+    """Tune every item-to-item model on the validation holdout.
+
+    Parameters
+    ----------
+    problem : Problem
+    trials : int
+        Of each model, at most.
+    recorder : Recorder
+        Knows what an earlier process measured in the same study; that is not measured again.
+    seed : int
+
+    Returns
+    -------
+    list of TrialResult
+        Numbered from 0; each has one rung.
+    """
+    found: list[TrialResult] = []
+    for model in SPACES:
+        for_model = affordable_trials(model, problem.train.shape[1], trials)
+        found += _tune(problem, model, for_model, recorder, seed, found)
+    return found
+
+
+def _tune(
+    problem: Problem,
+    model: str,
+    trials: int,
+    recorder: Recorder,
+    seed: int,
+    before: Sequence[TrialResult],
+) -> list[TrialResult]:
+    space = SearchSpace(dict(sorted(SPACES[model].items())), {})
+    first = FIRST[model]
+    optimizer = Optimizer(
+        space.dimensions(), base_estimator="GP", random_state=seed, n_initial_points=len(first)
+    )
+    found: list[TrialResult] = []
+    for place in range(trials):
+        point = space.point(first[place]) if place < len(first) else optimizer.ask()
+        configuration = {"model": model, **space.configuration(point), "kept": KEPT}
+        trial = _measured(problem, len(before) + place, configuration, recorder)
+        optimizer.tell(point, -trial.precision)
+        found.append(trial)
+        best = max(entry.precision for entry in (*before, *found))
+        emit_trial(trial, best)
+    return found
+
+
+def _measured(
+    problem: Problem, number: int, configuration: dict[str, Any], recorder: Recorder
+) -> TrialResult:
+    """The trial of one model, taken over if it was measured before."""
+    recorded = recorder.recall(number, configuration).curve
+    if recorded:
+        return _complete(number, configuration, recorded)
+    recorder.started(TrialResult(number, configuration))
+    start = time.thread_time()
+    scorer = model_from_dict(configuration).fit(problem.train, seed=problem.seed)
+    precision = problem.precision(scorer)
+    rung = Rung(1, precision, time.thread_time() - start)
+    trial = _complete(number, configuration, (rung,))
+    recorder.measured(trial, (rung,))
+    return trial
+
+
+def _complete(number: int, configuration: dict[str, Any], curve: tuple[Rung, ...]) -> TrialResult:
+    return TrialResult(number, configuration, curve, "complete", "in closed form")
+
+
+def is_closed_form(trial: TrialResult) -> bool:
+    """Whether a trial is that of an item-to-item model, which no epochs train."""
+    return "model" in trial.configuration
+
+
+def model_of(trial: TrialResult) -> ItemToItemModel:
+    """The model of such a trial."""
+    model = model_from_dict(trial.configuration)
+    assert isinstance(model, ItemToItemModel)
+    return model
+
+
+def best_closed_forms(trials: Sequence[TrialResult]) -> dict[str, TrialResult]:
+    """The best trial of each item-to-item model, by the model's name."""
+    found: dict[str, TrialResult] = {}
+    for trial in filter(is_closed_form, trials):
+        name = str(trial.configuration["model"])
+        if name not in found or trial.precision > found[name].precision:
+            found[name] = trial
+    return found
