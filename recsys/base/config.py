@@ -173,7 +173,9 @@ class Search(Section):
         description="Memory for the models of paused trials on threads; others go to files.",
     )
     item_to_item_trials: Annotated[int, Field(ge=0)] = Field(
-        10, description="of each item-to-item model, before LightFM's; 0: no such models, no blend"
+        10,
+        description="Trials of each item-to-item model before LightFM's; 0: no such models, "
+        "and no blend.",
     )
     space: Space = Field(
         default_factory=lambda: dict(DEFAULT_SPACE),

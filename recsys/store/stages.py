@@ -127,7 +127,8 @@ class StageFunction(Generic[P, O_co]):
         self.version = version
         self._unkeyed = unkeyed
         self.name = write.__name__
-        self.__doc__, self.__module__ = write.__doc__, write.__module__
+        self.__doc__ = write.__doc__
+        self.__module__ = write.__module__  # where the reference finds it, as it does functions
 
     def key(self, *args: P.args, **kwargs: P.kwargs) -> str:
         """The hash (16 hex digits) that names the product of these arguments."""

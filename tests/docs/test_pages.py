@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import re
@@ -120,6 +121,8 @@ def test_the_reference_has_every_public_name(package: str) -> None:
     text = hooks.reference(package)
     for name in hooks.public(package):
         assert re.search(rf"^::: recsys[\w.]*\.{name}$", text, re.M), name
+        module, _, last = hooks.home(package, name).rpartition(".")
+        assert last in vars(importlib.import_module(module)), f"{name} is not defined in {module}"
 
 
 def test_the_reference_has_every_package() -> None:

@@ -72,6 +72,7 @@ class Site:
             "config.tracking.model": '"sample"',
             "config.evaluate.bootstrap_samples": 50,
             "config.evaluate.als_trials": 0,
+            "config.search.item_to_item_trials": 2,
             **parameters,
         }
         options = [f"--param={name}={value}" for name, value in given.items()]

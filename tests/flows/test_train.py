@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,12 +71,20 @@ def test_the_bundle_knows_the_groups(trained: Run) -> None:
 
 def test_the_leaderboard_has_winner_and_baselines_with_intervals(trained: Run) -> None:
     board = {entry["model"]: entry for entry in trained.outcome.leaderboard}
-    assert set(board) == {"lightfm", "als", "popularity"}
-    head = board["lightfm"]["metrics"]["precision_at_5"]
+    closed_forms = {"ease", "rp3beta", "itemknn"}
+    assert set(board) == {"blend", "lightfm", *closed_forms, "als", "popularity"}
+    head = board["blend"]["metrics"]["precision_at_5"]
     assert head["low"] <= head["mean"] <= head["high"]
+    # The rows go by the headline figure, and the winner is behind by nothing.
+    means = [e["metrics"]["precision_at_5"]["mean"] for e in trained.outcome.leaderboard]
+    assert means == sorted(means, reverse=True)
+    assert {name for name, entry in board.items() if entry["behind_by"] is None} == {"blend"}
+    assert board["blend"]["configuration"]["neighbours"] in ("ease", "rp3beta")
+    assert not {name for name in board["lightfm"]["configuration"] if "neighbours" in name}
     assert board["popularity"]["behind_by"]["low"] > 0
     for metric in ("recall_at_10", "ndcg_at_20", "map_at_5", "auc", "coverage_at_10"):
-        assert 0 <= board["lightfm"]["metrics"][metric]["mean"] <= 1
+        for model in ("blend", "lightfm"):
+            assert 0 <= board[model]["metrics"][metric]["mean"] <= 1
     assert "precision_at_5_unmasked" in board["als"]["metrics"]
 
 
@@ -85,12 +94,20 @@ def test_trials_are_child_runs_with_curves(trained: Run) -> None:
     runs = client.search_runs([experiment.experiment_id])
     (parent,) = [run for run in runs if run.data.tags["kind"] == "study"]
     trials = [run for run in runs if run.data.tags["kind"] == "trial"]
-    # Three that were searched, and the best of them with its features mapped.
-    assert [run.data.params["strategy"] for run in trials].count("none") == 3
-    assert [run.data.params["strategy"] for run in trials].count("mapped") == 1
+    # Two of each item-to-item model; three that were searched, the best of them with its features
+    # mapped, and that one blended.
+    assert Counter(run.data.params.get("model", "lightfm") for run in trials) == {
+        "ease": 2, "itemknn": 2, "rp3beta": 2, "lightfm": 5,
+    }  # fmt: skip
+    strategies = Counter(run.data.params.get("strategy", "") for run in trials)
+    assert strategies == {"": 6, "none": 3, "mapped": 2}
+    (blended,) = [run for run in trials if "neighbours" in run.data.params]
+    assert blended.data.params["strategy"] == "mapped"
+    assert float(blended.data.params["neighbours_weight"]) > 0
     for trial in trials:
         assert trial.data.tags["mlflow.parentRunId"] == parent.info.run_id
-        assert float(trial.data.params["learning_rate"]) > 0
+        if "model" not in trial.data.params:
+            assert float(trial.data.params["learning_rate"]) > 0
         curve = client.get_metric_history(trial.info.run_id, "curve/precision_at_5")
         best = max(point.value for point in curve)
         assert trial.data.metrics["val/precision_at_5"] == pytest.approx(best)
@@ -157,10 +174,13 @@ def test_new_data_start_from_the_champion(trained: Run, tmp_path: Path) -> None:
     champion = Recommender.load(locate_bundle(f"models:/planted/{before.version}", uri)).manifest
     later = run(trained.config.model_copy(update={"data": data}))
     trials = {event.number: event for event in later.events if isinstance(event, TrialDone)}
-    # The model, not what was done with its features.
+    # The model, not what was done with its features; after the trials of item-to-item models.
+    assert [trials[number].configuration.get("model") for number in range(7)] == [
+        "ease", "ease", "itemknn", "itemknn", "rp3beta", "rp3beta", None,
+    ]  # fmt: skip
     assert champion["configuration"]["strategy"] == "mapped"
     for name in ("no_components", "learning_rate", "user_alpha", "item_alpha", "max_sampled"):
-        assert trials[0].configuration[name] == pytest.approx(champion["configuration"][name])
+        assert trials[6].configuration[name] == pytest.approx(champion["configuration"][name])
     # The same night again: the search is the one that was made, not one from its own winner.
     assert run(later.config).stages() == AGAIN
 

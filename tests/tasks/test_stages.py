@@ -28,7 +28,7 @@ from tests.fixtures.bundles import write_bundle
 from tests.fixtures.planted import write_planted
 from tests.fixtures.stages import Prepared, prepare
 
-SEARCH = Search(trials=2, max_epochs=4, batch=2)
+SEARCH = Search(trials=2, max_epochs=4, batch=2, item_to_item_trials=2)
 DETAILS = RunDetails("planted", "in/likes.psv", 3, {"search.trials": 2})
 
 
