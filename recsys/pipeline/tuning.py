@@ -30,7 +30,7 @@ from recsys.tuning.problems import Problem, load_problem
 from recsys.tuning.recorders import NullRecorder, Recorder
 from recsys.tuning.space import Configuration
 from recsys.tuning.study import best_by_strategy, best_of, study_strategies
-from recsys.tuning.trials import TrialResult
+from recsys.tuning.trials import TrialResult, is_closed_form
 from recsys.tuning.workers import Pool, RemoteProblem, RemoteWorkers, ThreadWorkers, Workers
 
 
@@ -145,6 +145,7 @@ def tune(
 
 
 def _nothing_learned(trials: Sequence[TrialResult]) -> InputError:
+    trials = [trial for trial in trials if not is_closed_form(trial)]
     diverged = sum(trial.status == "diverged" for trial in trials)
     if diverged == len(trials):
         return InputError(

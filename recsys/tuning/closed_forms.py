@@ -9,12 +9,13 @@ from typing import Any
 from skopt import Optimizer
 
 from recsys.base.dimensions import Range
+from recsys.base.errors import InputError
 from recsys.models.item_to_item import ItemToItemModel
 from recsys.models.model import model_from_dict
 from recsys.tuning.problems import Problem
 from recsys.tuning.recorders import Recorder, emit_trial
 from recsys.tuning.space import Configuration, SearchSpace
-from recsys.tuning.trials import Rung, TrialResult
+from recsys.tuning.trials import Rung, TrialResult, is_closed_form
 
 SPACES: dict[str, dict[str, Range]] = {
     "ease": {
@@ -81,7 +82,7 @@ def tune_closed_forms(
     Returns
     -------
     list of TrialResult
-        Numbered from 0; each has one rung.
+        Numbered from 0; each has one rung, or none if it could not be solved.
     """
     found: list[TrialResult] = []
     for model in SPACES:
@@ -119,12 +120,18 @@ def _measured(
     problem: Problem, number: int, configuration: dict[str, Any], recorder: Recorder
 ) -> TrialResult:
     """The trial of one model, taken over if it was measured before."""
-    recorded = recorder.recall(number, configuration).curve
-    if recorded:
-        return _complete(number, configuration, recorded)
+    recorded = recorder.recall(number, configuration)
+    if recorded.curve:
+        return _complete(number, configuration, recorded.curve)
     recorder.started(TrialResult(number, configuration))
     start = time.thread_time()
-    scorer = model_from_dict(configuration).fit(problem.train, seed=problem.seed)
+    try:
+        scorer = model_from_dict(configuration).fit(problem.train, seed=problem.seed)
+    except InputError as fault:
+        # Weakly regularised, a large Gram matrix is singular in float32: one trial less.
+        failed = TrialResult(number, configuration, (), "diverged", fault.found)
+        recorder.measured(failed, ())
+        return failed
     precision = problem.precision(scorer)
     rung = Rung(1, precision, time.thread_time() - start)
     trial = _complete(number, configuration, (rung,))
@@ -134,11 +141,6 @@ def _measured(
 
 def _complete(number: int, configuration: dict[str, Any], curve: tuple[Rung, ...]) -> TrialResult:
     return TrialResult(number, configuration, curve, "complete", "in closed form")
-
-
-def is_closed_form(trial: TrialResult) -> bool:
-    """Whether a trial is that of an item-to-item model, which no epochs train."""
-    return "model" in trial.configuration
 
 
 def model_of(trial: TrialResult) -> ItemToItemModel:
@@ -153,6 +155,6 @@ def best_closed_forms(trials: Sequence[TrialResult]) -> dict[str, TrialResult]:
     found: dict[str, TrialResult] = {}
     for trial in filter(is_closed_form, trials):
         name = str(trial.configuration["model"])
-        if name not in found or trial.precision > found[name].precision:
+        if trial.curve and (name not in found or trial.precision > found[name].precision):
             found[name] = trial
     return found

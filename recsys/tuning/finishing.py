@@ -158,8 +158,11 @@ def with_neighbours(
 
 
 def smoothed_best(values: Sequence[float]) -> int:
-    """Where the mean of a value and its neighbours is highest; at the ends, of two."""
-    means = [np.mean(values[max(0, i - 1) : i + 2]) for i in range(len(values))]
+    """Where the mean of a value and its neighbours is highest; at the ends, of two.
+
+    Of equals the first; rounded, so that means of equal values are equal.
+    """
+    means = [round(float(np.mean(values[max(0, i - 1) : i + 2])), 12) for i in range(len(values))]
     return int(np.argmax(means))
 
 

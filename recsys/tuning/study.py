@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from recsys.base.arrays import IntArray
 from recsys.base.config import Search
 from recsys.models.configuration import parse_configuration
-from recsys.tuning.closed_forms import best_closed_forms, is_closed_form, tune_closed_forms
+from recsys.tuning.closed_forms import best_closed_forms, tune_closed_forms
 from recsys.tuning.finishing import (
     can_map,
     with_blended_users,
@@ -28,7 +28,7 @@ from recsys.tuning.problems import Problem
 from recsys.tuning.recorders import NullRecorder, PartRecorder, Recorder, emit_trial
 from recsys.tuning.search import run_study
 from recsys.tuning.space import Configuration, SearchSpace
-from recsys.tuning.trials import Study, TrialResult
+from recsys.tuning.trials import Study, TrialResult, is_closed_form
 from recsys.tuning.workers import Workers
 
 BLENDABLE = ("ease", "rp3beta")

@@ -98,8 +98,17 @@ class Study:
 
     @property
     def best(self) -> TrialResult:
-        """The trial with the highest precision, the first of equals."""
-        return max(self.trials, key=order_of_merit)
+        """The trial with the highest precision, the first of equals.
+
+        Item-to-item models alone are no candidates: they win as a part of a blended trial.
+        """
+        candidates = [trial for trial in self.trials if not is_closed_form(trial)]
+        return max(candidates or self.trials, key=order_of_merit)
+
+
+def is_closed_form(trial: TrialResult) -> bool:
+    """Whether a trial is that of an item-to-item model, which no epochs train."""
+    return "model" in trial.configuration
 
 
 def order_of_merit(trial: TrialResult) -> tuple[float, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,7 @@ from recsys.bundle import Bundle, Seen
 from recsys.data.idmap import IdMap
 from recsys.evaluation.churn import markdown, measure_churn, summary
 from recsys.ranking.factors import Factors
+from recsys.ranking.neighbours import Neighbours
 
 
 def model(scores: dict[str, dict[str, float]], likes: dict[str, str], trained: int) -> Bundle:
@@ -82,6 +84,19 @@ def test_the_same_model_changes_nothing() -> None:
     assert found.coverage[0] == found.coverage[1]
     assert found.popularity[0] == found.popularity[1]
     assert (found.new_users, found.gone_users, found.new_items, found.gone_items) == (0, 0, 0, 0)
+
+
+def test_lists_are_those_with_neighbours() -> None:
+    """A like of d brings c to ann, who would see a and b without."""
+    neighbours = Neighbours(
+        np.array([0, 0, 0, 0, 1]), np.array([2], np.int32), np.array([9], np.float32)
+    )
+    blended = replace(BEFORE, neighbours=neighbours)
+    found = measure_churn(BEFORE, blended, n=2)
+    first = found.most_changed[0]
+    assert (first.user, first.went, first.came) == ("ann", ("B",), ("C",))
+    assert found.overlap == pytest.approx((1 / 3 + 1 + 1) / 3)
+    assert measure_churn(blended, blended, n=2).overlap == 1
 
 
 def test_users_may_be_sampled_and_have_nobody_in_common() -> None:

@@ -16,9 +16,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import scipy.sparse as sp
 
 from recsys.bundle import Bundle, Seen, load_bundle, save_bundle
 from recsys.data.idmap import IdMap
+from recsys.models.ease import Ease
 from recsys.pipeline import batch
 from recsys.pipeline.outcomes import Source
 from recsys.ranking.factors import Factors
@@ -77,6 +79,27 @@ def test_lists_are_those_of_single_questions(tmp_path: Path) -> None:
         expected = recommender.similar_items(item, 6)
         assert rows["similar"].tolist() == [row.id for row in expected]
         assert rows["score"].tolist() == pytest.approx([row.score for row in expected], abs=1e-6)
+
+
+def test_lists_of_a_bundle_with_neighbours_are_those_of_single_questions(tmp_path: Path) -> None:
+    plain = load_bundle(random_bundle(tmp_path / "plain", users=50, items=40, trained=36))
+    ones = np.ones(len(plain.seen.indices), np.float32)
+    likes = sp.csr_matrix((ones, plain.seen.indices, plain.seen.indptr), (50, 36))
+    weights = Ease(1.0, 0.0).neighbours(likes)
+    weights = replace(weights, weights=weights.weights * np.float32(20))
+    (tmp_path / "bundle").mkdir()
+    save_bundle(tmp_path / "bundle", replace(plain, neighbours=weights))
+    made = batch.recommend(tmp_path, SOURCE, 6, tmp_path / "bundle")
+    blended, alone = Recommender.load(tmp_path / "bundle"), Recommender(plain)
+    lists = read(made.file("users"), "user")
+    assert len(lists) == 50
+    changed = 0
+    for user, rows in lists.items():
+        expected = blended.recommend(user, 6)
+        assert rows["item"].tolist() == [row.id for row in expected]
+        assert rows["score"].tolist() == pytest.approx([row.score for row in expected], abs=1e-5)
+        changed += rows["item"].tolist() != [row.id for row in alone.recommend(user, 6)]
+    assert changed > 25
 
 
 def test_only_trained_items_are_on_lists_and_all_items_have_one(tmp_path: Path) -> None:

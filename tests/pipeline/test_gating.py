@@ -56,6 +56,20 @@ def night(prepared: Prepared, folder: Path, configuration: dict[str, Any], epoch
     return Night(prepared, measured, fitted)
 
 
+def refreshed(prepared: Prepared, folder: Path, configuration: dict[str, Any]) -> Night:
+    """A night that takes over a configuration with its number of epochs, as a refresh does."""
+    adopted = adoption.adopt(
+        folder, prepared.holdouts, prepared.features, configuration, [], SEED
+    )  # fmt: skip
+    measured = evaluation.evaluate(
+        folder, prepared.holdouts, prepared.features, adopted, OPTIONS, SEED
+    )
+    fitted = fitting.fit(
+        folder, prepared.core, prepared.features, adopted, measured, Fit(), SEED, {}
+    )
+    return Night(prepared, measured, fitted)
+
+
 def judged(
     folder: Path, tonight: Night, champion: Path | None, version: str = "7"
 ) -> Stage[Judged]:
@@ -204,6 +218,85 @@ def test_a_champion_of_an_earlier_release_is_adopted_started_from_and_judged(
     known = parts.train + parts.validation
     again = fitting.refit(known, new, good.prepared.features, SEED).factors
     assert found.tolist() == precision_at_k(again, parts.test, known, 5).tolist()
+
+
+BLENDED = {
+    **WEAK, "epochs": 2, "neighbours": "ease", "neighbours_weight": 4.0,
+    "neighbours_regularization": 20.0, "neighbours_dropout": 0.33, "neighbours_kept": 200,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def blended(world: tuple[Path, Night, Night]) -> Night:
+    """The weak factors, and neighbours beside them."""
+    folder, good, _ = world
+    return refreshed(good.prepared, folder, BLENDED)
+
+
+def test_a_blended_nights_bundle_has_neighbours_and_its_board_all_its_parts(
+    blended: Night,
+) -> None:
+    board = {entry["model"]: entry for entry in blended.measured.read_json("leaderboard.json")}
+    assert {"blend", "lightfm", "ease", "popularity"} <= set(board)
+    values = {name: entry["metrics"]["precision_at_5"]["mean"] for name, entry in board.items()}
+    assert values["blend"] > values["lightfm"]
+    assert {**board["blend"]["configuration"]} == BLENDED
+    assert "neighbours" not in board["lightfm"]["configuration"]
+    bundle = load_bundle(blended.bundle)
+    assert bundle.neighbours is not None
+    assert bundle.manifest["model"] == "blend"
+    assert bundle.manifest["metrics"] == board["blend"]["metrics"]
+    matrix = load_core(blended.prepared.core).matrix()
+    again = fitting.refit(matrix, BLENDED, blended.prepared.features, SEED)
+    assert again.neighbours is not None
+    for part in ("indptr", "indices", "weights"):
+        np.testing.assert_array_equal(
+            getattr(again.neighbours, part), getattr(bundle.neighbours, part)
+        )
+
+
+def test_a_champion_with_neighbours_is_refit_with_them(
+    world: tuple[Path, Night, Night], blended: Night
+) -> None:
+    folder, good, _ = world
+    verdict = judged(folder, good, blended.bundle, "12")
+    found = pq.read_table(verdict.file("per_user.parquet")).column("champion").to_numpy()
+    parts = persistence.load_split(Path(good.prepared.holdouts.path))
+    known = parts.train + parts.validation
+    again = fitting.refit(known, BLENDED, good.prepared.features, SEED)
+    expected = precision_at_k(again.scorer(known), parts.test, known, 5)
+    assert found.tolist() == expected.tolist()
+    # Its factors alone would have been an easier rival.
+    assert expected.mean() > precision_at_k(again.factors, parts.test, known, 5).mean()
+
+
+def test_a_challenger_with_neighbours_is_judged_by_the_blends_scores(
+    world: tuple[Path, Night, Night], blended: Night
+) -> None:
+    folder, _, weak = world
+    verdict = judged(folder, blended, weak.bundle, "13")
+    own = pq.read_table(verdict.file("per_user.parquet")).column("challenger").to_numpy()
+    board = {entry["model"]: entry for entry in blended.measured.read_json("leaderboard.json")}
+    assert own.mean() == pytest.approx(board["blend"]["metrics"]["precision_at_5"]["mean"])
+    assert checks(verdict)["no worse than the champion"]
+    # The factors of both are the same: what differs between their lists is what neighbours add.
+    churn = verdict.read_json("churn.json")
+    assert 0 <= churn["overlap"] < 1
+    assert load_bundle(blended.bundle).factors.item_factors.tolist() == (
+        load_bundle(weak.bundle).factors.item_factors.tolist()
+    )
+    itself = judged(folder, blended, blended.bundle, "14")
+    assert itself.outcome.passed
+    assert itself.outcome.overlap == 1
+
+
+def test_a_blended_champion_is_adopted_with_its_neighbours_and_started_from_without(
+    blended: Night,
+) -> None:
+    manifest = read_bundle_manifest(blended.bundle)
+    assert adoption.adopted_configuration(manifest) == BLENDED
+    other = {**manifest, "data_fingerprint": "another"}
+    assert adoption.warm_start(other, blended.prepared.core.digest) == [WEAK]
 
 
 def _stage(folder: Path, like: Night, factors: Any, **manifest: Any) -> Stage[Fitted]:

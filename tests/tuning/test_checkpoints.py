@@ -156,7 +156,7 @@ def test_the_setting_changes_neither_the_key_nor_the_product(tmp_path: Path) -> 
     prepared = prepare(Data(likes=str(likes), features=str(features)), tmp_path / "interim")
     # Slow learners, which pause before they stop to rise.
     space = {"initialisation": "random", "learning_rate": 0.01}
-    search = Search(trials=3, max_epochs=60, batch=2, space=space)
+    search = Search(item_to_item_trials=0, trials=3, max_epochs=60, batch=2, space=space)
     tight = search.model_copy(update={"checkpoint_bytes": 0})
     arguments = prepared.holdouts, prepared.features
     assert tuning.tune.key(*arguments, tight, 3) == tuning.tune.key(*arguments, search, 3)

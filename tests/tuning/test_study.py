@@ -11,13 +11,20 @@ import pytest
 import scipy.sparse as sp
 
 from recsys.base.config import Search
+from recsys.models.blending import item_to_item_model, without_neighbours
+from recsys.models.configuration import parse_configuration
 from recsys.models.hybrid import FeaturesBySide, fit_hybrid
-from recsys.tuning.finishing import USER_BLENDINGS, without_items
+from recsys.tuning.finishing import (
+    NEIGHBOUR_WEIGHTS,
+    USER_BLENDINGS,
+    smoothed_best,
+    without_items,
+)
 from recsys.tuning.portfolio import PORTFOLIO
 from recsys.tuning.problems import Problem
 from recsys.tuning.recorders import NullRecorder
-from recsys.tuning.study import best_by_strategy, best_of, study_strategies
-from recsys.tuning.trials import Rung, TrialResult
+from recsys.tuning.study import BLENDABLE, best_by_strategy, best_of, study_strategies
+from recsys.tuning.trials import Rung, Study, TrialResult
 from tests.fixtures.matrices import group_tags, grouped
 
 
@@ -48,7 +55,7 @@ def problem() -> Problem:
 
 
 GOOD = {"no_components": 24, "learning_rate": 0.06, "user_alpha": 1e-5, "item_alpha": 2e-5}
-SEARCH = Search(trials=3, max_epochs=9, batch=2, joint_trials=2)
+SEARCH = Search(item_to_item_trials=0, trials=3, max_epochs=9, batch=2, joint_trials=2)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +87,12 @@ def test_the_mapped_trial_is_the_best_plain_one_and_no_worse(study: Any) -> None
 def test_users_are_blended_as_far_as_it_pays_on_validation(featured: bool) -> None:
     """The planted groups are told by likes alone: a little training leaves room for them."""
     asked = problem() if featured else replace(problem(), sides=None)
-    search = Search(trials=1, max_epochs=3, space={"no_components": 24, "learning_rate": 0.02})
+    search = Search(
+        item_to_item_trials=0,
+        trials=1,
+        max_epochs=3,
+        space={"no_components": 24, "learning_rate": 0.02},
+    )
     trials = study_strategies(asked, search, 1).trials
     chosen = best_of(trials)
     assert chosen is not None
@@ -101,7 +113,12 @@ def test_users_who_have_nothing_to_gain_are_not_blended() -> None:
     """Everybody likes one of six items, and the five others are held out: any ranking is right."""
     likes = sp.csr_matrix(np.eye(6, dtype=np.float32))
     asked = Problem(likes, sp.csr_matrix(1 - np.eye(6, dtype=np.float32)), seed=1)
-    search = Search(trials=2, max_epochs=3, space={"no_components": 4, "initialisation": "random"})
+    search = Search(
+        item_to_item_trials=0,
+        trials=2,
+        max_epochs=3,
+        space={"no_components": 4, "initialisation": "random"},
+    )
     found = study_strategies(asked, search, 1)
     assert [trial.precision for trial in found.trials] == [1.0, 1.0]
 
@@ -165,10 +182,118 @@ def test_some_items_are_said_nothing_of() -> None:
 def test_a_study_begins_with_the_champion_and_what_did_well_elsewhere_each_once() -> None:
     known = dict(PORTFOLIO["citeulike-a"])
     tried = study_strategies(
-        problem(), Search(trials=5, max_epochs=4), 1, started_from=[GOOD, known]
+        problem(),
+        Search(item_to_item_trials=0, trials=5, max_epochs=4),
+        1,
+        started_from=[GOOD, known],
     ).trials[:5]
     wanted = [GOOD, known, PORTFOLIO["sketchfab"], PORTFOLIO["sample"]]
     for trial, configuration in zip(tried, wanted, strict=False):
         for name in ("no_components", "learning_rate", "user_alpha", "item_alpha"):
             assert trial.configuration[name] == pytest.approx(configuration[name])
     assert tried[4].configuration["learning_rate"] not in [one["learning_rate"] for one in wanted]
+
+
+BLENDING = Search(item_to_item_trials=2, trials=2, max_epochs=9, batch=2)
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["featured", "plain"])
+def blending(request: pytest.FixtureRequest) -> tuple[Problem, Study, CallRecorder]:
+    """A study with item-to-item trials, on data with features and without."""
+    asked = problem() if request.param else replace(problem(), sides=None)
+    calls = CallRecorder()
+    return asked, study_strategies(asked, BLENDING, 1, recorder=calls), calls
+
+
+def test_a_study_begins_with_item_to_item_trials_and_ends_with_a_blended_one(
+    blending: tuple[Problem, Study, CallRecorder],
+) -> None:
+    _, study, calls = blending
+    numbers = list(range(len(study.trials)))
+    assert [trial.number for trial in study.trials] == calls.numbers == numbers
+    assert (calls.begun, calls.ended) == (1, 1)
+    models = [trial.configuration.get("model") for trial in study.trials]
+    assert models[:6] == ["ease", "ease", "itemknn", "itemknn", "rp3beta", "rp3beta"]
+    assert set(models[6:]) == {None}
+    with_neighbours = [t for t in study.trials if "neighbours" in t.configuration]
+    assert with_neighbours == [study.trials[-1]]
+    assert with_neighbours[0].status == "complete"
+
+
+def test_the_blended_trial_is_the_finished_one_and_the_best_item_to_item_model(
+    blending: tuple[Problem, Study, CallRecorder],
+) -> None:
+    _, study, _ = blending
+    blended = study.trials[-1]
+    parameters = parse_configuration(blended.configuration)[1]
+    finished = best_of(study.trials[:-1])
+    assert finished is not None
+    assert without_neighbours(blended.configuration) == finished.configuration
+    candidates = [t for t in study.trials if t.configuration.get("model") in BLENDABLE]
+    best = max(candidates, key=lambda trial: (trial.precision, -trial.number))
+    model = item_to_item_model(parameters)
+    assert model is not None
+    assert model.to_dict() == best.configuration
+    assert parameters.neighbours_weight in NEIGHBOUR_WEIGHTS
+    assert blended.reason == f"trial {finished.number} blended with trial {best.number}"
+    assert blended.epochs == [finished.best.epoch if finished.best else None]
+
+
+def test_a_blended_trials_precision_is_that_of_its_configuration_refit(
+    blending: tuple[Problem, Study, CallRecorder],
+) -> None:
+    asked, study, _ = blending
+    blended = study.trials[-1]
+    model = fit_hybrid(asked.train, blended.configuration, blended.epochs[0], 1, asked.sides)
+    assert model.neighbours is not None
+    assert asked.precision(model.scorer(asked.train)) == blended.precision
+    assert asked.precision(model.factors) != blended.precision
+
+
+def test_the_weight_is_where_its_neighbours_are_good_too(
+    blending: tuple[Problem, Study, CallRecorder],
+) -> None:
+    asked, study, _ = blending
+    blended = study.trials[-1]
+    values = []
+    for weight in NEIGHBOUR_WEIGHTS:
+        configuration = {**blended.configuration, "neighbours_weight": weight}
+        model = fit_hybrid(asked.train, configuration, blended.epochs[0], 1, asked.sides)
+        values.append(asked.precision(model.scorer(asked.train)))
+    chosen = NEIGHBOUR_WEIGHTS.index(blended.configuration["neighbours_weight"])
+    assert smoothed_best(values) == chosen
+    assert values[chosen] == blended.precision
+
+
+def test_the_winner_is_the_best_that_can_be_served(
+    blending: tuple[Problem, Study, CallRecorder],
+) -> None:
+    _, study, _ = blending
+    winner = best_of(study.trials)
+    assert winner is not None
+    assert "model" not in winner.configuration
+    assert winner.precision == study.best.precision
+    # Groups are told by likes alone, so few epochs leave much for neighbours to add.
+    assert winner is study.trials[-1]
+    assert winner.precision > max(t.precision for t in study.trials[6:-1])
+
+
+def test_without_item_to_item_trials_nothing_is_blended(study: Any) -> None:
+    assert not any("model" in trial.configuration for trial in study.trials)
+    assert not any("neighbours" in trial.configuration for trial in study.trials)
+
+
+@pytest.mark.parametrize(
+    ("values", "place"),
+    [
+        ([0.1, 0.2, 0.9, 0.1, 0.5, 0.6], 5),  # means .15 .4 .4 .5 .4 .55
+        ([0.0, 0.0, 0.9, 0.0, 0.0, 0.0], 1),  # means 0 .3 .3 .3 0 0: of equals the first
+        ([0.5, 0.5, 0.1, 0.1, 0.1, 0.1], 0),
+        ([0.1, 0.1, 0.1, 0.1, 0.3, 0.4], 5),
+        ([0.3, 0.5, 0.55, 0.5, 0.3, 0.2], 2),
+        ([0.2] * 6, 0),
+        ([0.7], 0),
+    ],
+)
+def test_a_smoothed_best_by_hand(values: list[float], place: int) -> None:
+    assert smoothed_best(values) == place

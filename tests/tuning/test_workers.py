@@ -27,7 +27,7 @@ from tests.fixtures.searches import problem
 from tests.fixtures.servers import s3
 from tests.fixtures.stages import Prepared, prepare
 
-SEARCH = Search(trials=4, max_epochs=24, batch=3)
+SEARCH = Search(item_to_item_trials=0, trials=4, max_epochs=24, batch=3)
 
 
 @pytest.fixture(scope="module")
