@@ -17,6 +17,7 @@ from recsys.tracking.params import flat
 from recsys.tracking.provenance import TrackedDataset
 from recsys.tracking.recorder import StudyRecorder
 from recsys.tracking.runs import StudyDescription, Tracker
+from recsys.tuning.closed_forms import tune_closed_forms
 from recsys.tuning.policy import Budget, Policy
 from recsys.tuning.search import run_study
 from recsys.tuning.space import SearchSpace
@@ -68,6 +69,30 @@ def test_a_study_is_a_parent_run_with_children_curves_and_figures(tmp_path: Path
     }  # fmt: skip
     artifacts = (tmp_path / "mlruns" / "artifacts").rglob("*.png")
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in artifacts)
+
+
+def test_item_to_item_trials_are_recorded_and_taken_over_and_none_is_the_best(
+    tmp_path: Path,
+) -> None:
+    first = recorder(tmp_path)
+    first.begin()
+    trials = tune_closed_forms(problem(), 2, first, 1)
+    plain = TrialResult(6, {"no_components": 4}, (Rung(3, 0.01, 0.1),), "complete")
+    first.started(plain)
+    first.measured(plain, plain.curve)
+    first.end(Study((*trials, plain), "all 7 trials made"))
+    tracker = Tracker.connect(f"sqlite:///{tmp_path}/mlruns/mlflow.db", "planted")
+    parent = tracker.find_study("key")
+    assert parent is not None
+    assert parent.data.tags["best_trial"] == "6"
+    assert parent.data.metrics["val/precision_at_5"] == 0.01
+    recorded = tracker.recorded_trials("key")
+    assert [recorded[trial.number][1].curve for trial in trials] == [t.curve for t in trials]
+    assert recorded[0][0].data.params["model"] == "ease"
+    again = recorder(tmp_path)
+    again.begin()
+    # The seconds were measured once: a trial fitted again would have others.
+    assert tune_closed_forms(problem(), 2, again, 1) == trials
 
 
 def test_a_finished_study_is_taken_over_without_training(tmp_path: Path) -> None:
