@@ -180,16 +180,20 @@ def _strategy(trial: TrialResult) -> str:
 
 
 def best_of(trials: Sequence[TrialResult]) -> TrialResult | None:
-    """The trial with the highest precision, of equals one with mapped features, then the first.
+    """The LightFM trial with the highest precision, blended or not.
 
-    A mapped model ranks warm users as the one it was mapped from, unless blending helps, and
-    answers for items never seen as well.
+    Of equals one with neighbours, for two models err less than one where validation cannot tell;
+    then one with mapped features, which ranks warm users as the one it was mapped from and
+    answers for items never seen as well; then the first.
     """
-    return max(
-        (trial for trial in trials if trial.best is not None and not is_closed_form(trial)),
-        key=lambda trial: (trial.precision, _strategy(trial) == "mapped", -trial.number),
-        default=None,
-    )
+
+    def merit(trial: TrialResult) -> tuple[float, bool, bool, int]:
+        parameters = parse_configuration(trial.configuration)[1]
+        blended, mapped = parameters.neighbours != "none", parameters.strategy == "mapped"
+        return trial.precision, blended, mapped, -trial.number
+
+    candidates = (t for t in trials if t.best is not None and not is_closed_form(t))
+    return max(candidates, key=merit, default=None)
 
 
 def best_by_strategy(trials: Sequence[TrialResult]) -> dict[str, TrialResult]:
