@@ -12,10 +12,12 @@ from recsys.tuning.space import Configuration
 def grouped(configuration: Configuration) -> dict[str, Any]:
     """A configuration as parameters: what is done with features under `features/`.
 
+    Neighbours keep their names, which stand together anyway.
+
     MLflow's parallel coordinates begin with the first names of the alphabet, and what only some
     trials have says nothing there.
     """
-    apart = HYBRID_NAMES - {"strategy"}
+    apart = {n for n in HYBRID_NAMES if n != "strategy" and not n.startswith("neighbours")}
     return {(f"features/{n}" if n in apart else n): v for n, v in configuration.items()}
 
 

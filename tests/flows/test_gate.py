@@ -34,6 +34,8 @@ from tests.fixtures.planted import write_planted
 # A search that cannot find anything, and the same nothing whatever it starts from: two components,
 # steps too small to go anywhere.
 HOPELESS: dict[str, Any] = {
+    # A closed form would be good with whatever LightFM is given.
+    "search.item_to_item_trials": 0,
     "search.trials": 1,
     "search.max_epochs": 2,
     "search.space.no_components": 2,

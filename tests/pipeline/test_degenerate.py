@@ -162,10 +162,10 @@ def test_trials_that_all_measure_the_same_end_in_a_winner(tmp_path: Path) -> Non
     trained = train(tmp_path, everybody(60, 12), learning_rate=Range(low=1e-12, high=2e-12))
     study = trained.tuned.read_json("study.json")
     assert {trial["precision_at_5"] for trial in study["trials"]} == {1.0}
-    # The first that can be served: of item-to-item models the blended trial has a part at most.
+    # The blended one: where validation cannot tell, two models err less than one.
     served = [trial["number"] for trial in study["trials"] if "model" not in trial["configuration"]]
     assert len(served) < len(study["trials"])
-    assert study["trial"] == served[0]
+    assert study["trial"] == served[-1]
     assert metric(trained, "precision_at_5") == 1.0
 
 
