@@ -100,10 +100,10 @@ def user_page(context: PageContext, user: str) -> UserPage:
 
 def parts_of(reason: Explanation) -> dict[str, float]:
     """Split a score into parts that add up to it."""
-    parts = {"taste": 0.0, "likes": 0.0, "item": 0.0, "tags": 0.0, "user": 0.0}
+    parts = {"taste": 0.0, "item": 0.0, "tags": 0.0, "user": 0.0}
     for part in reason.parts:
         if part.kind == "like":
-            parts["likes"] += part.value
+            parts["likes"] = parts.get("likes", 0.0) + part.value
         elif part.kind == "user":
             parts["user"] += part.value
         elif part.kind == "item":
