@@ -249,7 +249,10 @@ def test_the_run_left_report_progress_and_logs(site: Site, promoted: Any) -> Non
 def test_a_held_run_says_so_to_whoever_waits(site: Site, promoted: Any) -> None:
     assert promoted["code"] == 0
     values = {"learning_rate": 1e-4, "no_components": 2, "initialisation": "random"}
-    hopeless = {f"config.search.space.{name}": value for name, value in values.items()}
+    hopeless: dict[str, Any] = {
+        f"config.search.space.{name}": value for name, value in values.items()
+    }
+    hopeless["config.search.item_to_item_trials"] = 0
     held = site.trigger("smoke", **{"config.search.max_epochs": 2, "config.seed": 5, **hopeless})
     assert (held["code"], held["state"]) == (7, "Held")
     assert "no worse than the champion" in held["message"]
