@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from recsys.base.arrays import Float32Array, Int32Array, Int64Array, IntArray
 from recsys.models.model import Model
 from recsys.ranking.neighbours import Neighbours
-from recsys.ranking.rows import Rows, row_of
+from recsys.ranking.rows import Rows
 
 _BLOCK = 2048  # rows of a product at a time
 
@@ -33,10 +33,7 @@ class NeighbourScorer:
 
     def score(self, users: IntArray) -> Float32Array:
         """Score all items for some users: int (b,) to float32 (b, n_items)."""
-        found = np.zeros((len(users), self.n_items), np.float32)
-        for place, user in enumerate(users):
-            self.neighbours.add_scores(row_of(self.likes, user), found[place])
-        return found
+        return self.neighbours.scores_of_users(self.likes, users)
 
 
 class ItemToItemModel(Model):

@@ -65,11 +65,19 @@ class Neighbours:
 
     def add_scores(self, liked: IntArray, out: Float32Array) -> None:
         """Add these scores to an array, float32 (n_items,)."""
-        bounds = self.indptr[self._known(liked)], self.indptr[self._known(liked) + 1]
+        known = self._known(liked)
+        bounds = self.indptr[known], self.indptr[known + 1]
         rows = [slice(start, stop) for start, stop in zip(*bounds, strict=True)]
         if rows:
             columns = np.concatenate([self.indices[row] for row in rows])
             np.add.at(out, columns, np.concatenate([self.weights[row] for row in rows]))
+
+    def scores_of_users(self, likes: Rows, users: IntArray) -> Float32Array:
+        """Score all items for users with these likes: int (b,) to float32 (b, n_items)."""
+        found = np.zeros((len(users), self.n_items), np.float32)
+        for place, user in enumerate(users):
+            self.add_scores(row_of(likes, user), found[place])
+        return found
 
     def contributions(self, liked: IntArray, item: int) -> Float32Array:
         """What each liked item adds to the score of one item: float32 (m,)."""
@@ -130,10 +138,7 @@ class Blended:
 
     def neighbour_scores(self, users: IntArray) -> Float32Array:
         """What the neighbours add to the scores of some users: float32 (b, neighbours.n_items)."""
-        found = np.zeros((len(users), self.neighbours.n_items), np.float32)
-        for row, user in enumerate(users):
-            self.neighbours.add_scores(row_of(self.likes, user), found[row])
-        return found
+        return self.neighbours.scores_of_users(self.likes, users)
 
 
 def blended(factors: Factors, neighbours: Neighbours | None, likes: Rows) -> Factors | Blended:

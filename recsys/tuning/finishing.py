@@ -141,10 +141,11 @@ def with_neighbours(
     assert finished.best is not None
     factors = _finished_factors(problem, finished)
     likes = binary(problem.train)
-    fitted = model_of(neighbours).neighbours(likes)
+    fitted = scaled(model_of(neighbours).neighbours(likes), factors, likes, 1.0)
     values = [finished.precision]
     for weight in NEIGHBOUR_WEIGHTS:
-        added = scaled(fitted, factors, likes, weight)
+        # Powers of two: the bits are those of a fit with this weight.
+        added = replace(fitted, weights=fitted.weights * np.float32(weight))
         values.append(problem.precision(Blended(factors, added, likes)))
     place = smoothed_best(values[1:])
     weight, value = NEIGHBOUR_WEIGHTS[place], values[1 + place]
