@@ -17,6 +17,18 @@ from tests.fixtures.terminal import Terminal
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
+@pytest.fixture(autouse=True)
+def same_addresses() -> Iterator[None]:
+    """A test leaves MLflow's addresses in the environment as they were.
+
+    MLflow writes them there, and every process that is started later would report to them.
+    """
+    names = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+    before = [os.environ.get(name) for name in names]
+    yield
+    assert [os.environ.get(name) for name in names] == before
+
+
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     """The bundled sample's stages up to the learning."""

@@ -62,11 +62,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def inside(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The project's folder as the current one."""
-    before = mlflow.get_tracking_uri()
     monkeypatch.chdir(project)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     yield project
-    mlflow.set_tracking_uri(before)
+    # None unsets it, here and in the environment; MLflow's types do not know that.
+    mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
 
 
 def assert_printed(found: str, shown: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,14 +29,15 @@ class Counting:
 
     faults: list[Exception] = field(default_factory=list)
     made: int = 0
-    seconds: float = 0.0
+    until: threading.Event | None = None
 
     def stage(self) -> StageFunction[..., Counted]:
         def count(folder: Path, text: str, options: Threshold, workers: int = 1) -> Counted:
             self.made += 1
             if self.faults:
                 raise self.faults.pop(0)
-            time.sleep(self.seconds)
+            if self.until is not None:
+                self.until.wait(60)
             (folder / "text").write_text(text * options.user_min)
             return Counted(len(text))
 
@@ -143,10 +143,18 @@ def test_a_failed_stage_is_made_by_the_next_run(tmp_path: Path) -> None:
 
 
 def test_of_two_at_once_one_makes_it_and_the_other_waits(tmp_path: Path) -> None:
-    counting, events = Counting(seconds=1.0), []
+    waiting = threading.Event()
+    counting = Counting(until=waiting)
     task = cached_task(counting.stage())
     made: list[Stage[Counted]] = []
-    with listening(events.append):
+    notes: list[str] = []
+
+    def heard(event: Event) -> None:
+        if isinstance(event, Note):
+            notes.append(event.text)
+            waiting.set()
+
+    with listening(heard):
         both = [
             threading.Thread(
                 target=lambda: made.append(run(lambda: task(str(tmp_path), "abc", OPTIONS)))
@@ -159,5 +167,4 @@ def test_of_two_at_once_one_makes_it_and_the_other_waits(tmp_path: Path) -> None
             thread.join()
     assert counting.made == 1
     assert made[0] == made[1]
-    notes = [event.text for event in events if isinstance(event, Note)]
     assert notes == ["another run is making count on the same data; waiting for it"]
