@@ -63,12 +63,19 @@ def served(meanwhile: Callable[[], object] = lambda: None) -> Iterator[None]:
         if port is None:
             yield
             return
-        from prefect.settings import PREFECT_API_URL, temporary_settings
+        from prefect.settings import (
+            PREFECT_API_URL,
+            PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+            temporary_settings,
+        )
 
         address = f"http://127.0.0.1:{port}/api"
         os.environ["PREFECT_API_URL"] = address
+        # Nobody waits for heartbeats there, and a flow run that sends them ends up to a second
+        # late, as their thread sleeps for that long.
+        settings = {PREFECT_API_URL: address, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
         try:
-            with temporary_settings({PREFECT_API_URL: address}):
+            with temporary_settings(settings):
                 yield
         finally:
             os.environ.pop("PREFECT_API_URL", None)

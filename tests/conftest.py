@@ -6,15 +6,26 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from recsys.base.config import Data
 from tests.fixtures.bundles import write_bundle
+from tests.fixtures.shared import shared_folder
 from tests.fixtures.stages import SAMPLE, Prepared, prepare
 from tests.fixtures.terminal import Terminal
 
 # What tests start reads and keeps bytecode: importing everything anew takes ten seconds a process.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# How long an example takes says more of the machine than of the code.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
+
+
+def pytest_configure() -> None:
+    """Make the folder that workers share before there are workers."""
+    shared_folder()
 
 
 @pytest.fixture(autouse=True)

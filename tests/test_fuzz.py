@@ -62,7 +62,7 @@ def test_seeds_and_what_is_near_them(name: str) -> None:
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_any_bytes(name: str) -> None:
-    @settings(max_examples=60, deadline=None, database=None)
+    @settings(max_examples=60, database=None)
     @given(st.binary(max_size=200))
     def run(data: bytes) -> None:
         BY_NAME[name](data)

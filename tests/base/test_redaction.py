@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import URL
 
@@ -73,7 +73,6 @@ def test_addresses_lose_user_password_and_query(text: str) -> None:
     assert redacted(text) == HIDDEN[text]
 
 
-@settings(deadline=None)
 @given(
     scheme=st.sampled_from(SCHEMES), user=st.sampled_from(["ann", "", "ann@corp", "a.b-c"]),
     password=passwords, host=hosts, frame=st.sampled_from(FRAMES),
@@ -88,7 +87,6 @@ def test_no_message_has_the_password_whatever_it_is(
     assert redacted(redacted(message)) == redacted(message)
 
 
-@settings(deadline=None)
 @given(password=st.text(min_size=1), frame=st.sampled_from(FRAMES))
 def test_no_message_has_the_password_of_an_address_as_sqlalchemy_writes_it(
     password: str, frame: str
@@ -100,7 +98,6 @@ def test_no_message_has_the_password_of_an_address_as_sqlalchemy_writes_it(
     assert redacted(message).count("db:5432/mlflow") == frame.count("{}")
 
 
-@settings(deadline=None)
 @given(
     scheme=st.sampled_from(SCHEMES), frame=st.sampled_from(FRAMES), port=st.integers(1, 65_535),
     host=st.sampled_from(["host", "db.example.org", "127.0.0.1", "[::1]", "bucket"]),
@@ -114,7 +111,6 @@ def test_a_message_without_credentials_is_left_as_it_is(
         assert redacted(message) == message
 
 
-@settings(deadline=None)
 @given(st.text(st.sampled_from("ab1:/@?#'\" ,\n.[]")))
 def test_redacting_twice_changes_nothing_in_what_looks_like_addresses(text: str) -> None:
     for scheme in ("http://", "redis://"):
@@ -128,7 +124,6 @@ def test_a_megabyte_of_addresses_is_read_in_a_moment() -> None:
     assert time.monotonic() - started < 5
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_redacting_twice_changes_nothing_and_one_line_is_one(text: str) -> None:
     assert redacted(redacted(text)) == redacted(text)
@@ -136,7 +131,6 @@ def test_redacting_twice_changes_nothing_and_one_line_is_one(text: str) -> None:
     assert len(one_line(text)) <= 12 * (LONGEST + 40)
 
 
-@settings(deadline=None)
 @given(user=st.from_regex(r"[a-z]{1,5}", fullmatch=True), host=st.sampled_from(["h", "h:1/p?q=1"]))
 def test_no_password_survives(user: str, host: str) -> None:
     text = f"failed: http://{user}:PASSWORD@{host} and s3://PASSWORD@{host}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.base.spelling import CUTOFF, _similarity_bounds, closest
@@ -13,7 +13,6 @@ from recsys.base.spelling import CUTOFF, _similarity_bounds, closest
 words = st.text(st.sampled_from("abcé-"), max_size=8)
 
 
-@settings(deadline=None)
 @given(word=words.filter(bool), names=st.lists(words, min_size=1, max_size=30))
 def test_what_is_not_compared_could_not_be_closer(word: str, names: list[str]) -> None:
     bounds = _similarity_bounds(word, pa.array(names, pa.string()))

@@ -15,6 +15,7 @@ from recsys.tracking.registry import Registry
 from recsys.tracking.runs import StudyDescription, Tracker
 from tests.fixtures.bundles import write_bundle
 from tests.fixtures.paths import ROOT
+from tests.fixtures.tracking_database import tracking_database
 
 # Each takes between a tenth of a second and several seconds to import.
 SLOW = {
@@ -72,7 +73,7 @@ def test_a_question_to_a_bundle_imports_numpy_and_arrow(tmp_path: Path) -> None:
 
 
 def test_a_question_to_the_champion_of_a_local_registry_imports_no_more(tmp_path: Path) -> None:
-    uri = f"sqlite:///{tmp_path}/mlruns/mlflow.db"
+    uri = tracking_database(tmp_path / "mlruns")
     bundle = write_bundle(tmp_path / "bundle", features=True)
     run_id = Tracker.connect(uri, "fruit").open_study(StudyDescription("k", "fruit", {}))
     pyfunc.register(uri, run_id, "fruit", bundle, {})

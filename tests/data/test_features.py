@@ -38,7 +38,7 @@ def hand() -> pd.DataFrame:
     )  # fmt: skip
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(ROWS)
 def test_it_is_the_articles_one_hot_encoding(rows: list[tuple[str, str, str]]) -> None:
     inside = [row for row in rows if row[0] != "elsewhere"]

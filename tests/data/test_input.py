@@ -142,7 +142,7 @@ def test_a_weight_is_a_positive_number_or_its_row_is_left_out(tmp_path: Path) ->
     assert rejected == {"weight not a positive number": len(WEIGHTS) - len(wanted)}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.one_of(st.floats(), st.integers(), st.text(max_size=5), st.booleans(), st.none()))
 def test_whatever_a_weight_is_it_ends_positive_and_finite_or_left_out(value: object) -> None:
     frame = pd.DataFrame(

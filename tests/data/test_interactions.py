@@ -137,7 +137,7 @@ def test_another_delimiter_is_a_setting(tmp_path: Path) -> None:
     assert len(found) == 5
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=60))
 def test_duplicates_count_once_and_rows_may_come_in_any_order(rows: list[tuple[int, int]]) -> None:
     frame = pd.DataFrame(rows, columns=["uid", "mid"])
@@ -222,7 +222,7 @@ def test_the_fingerprint_is_of_the_content(tmp_path: Path) -> None:
     assert first == same != other
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=40))
 def test_of_duplicates_the_first_row_gives_weight_and_timestamp(
     rows: list[tuple[int, int]],

@@ -35,7 +35,7 @@ def named(interactions: Interactions) -> set[tuple[str, str]]:
     return {(users.id(u), items.id(i)) for u, i in pairs}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(PAIRS, st.integers(1, 4), st.integers(1, 4))
 def test_it_is_what_the_naive_loop_leaves(
     pairs: list[tuple[int, int]], user_min: int, item_min: int

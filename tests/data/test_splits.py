@@ -24,7 +24,7 @@ def held_users(parts: Split, part: str) -> set[int]:
     return set(np.flatnonzero(np.diff(getattr(parts, part).indptr)))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 5), st.floats(0.05, 0.6), st.integers(0, 10**6))
 def test_parts_are_disjoint_and_sum_to_the_whole(n: int, share: float, seed: int) -> None:
     interactions = world()

@@ -39,7 +39,7 @@ def parquet(folder: Path, user: object, item: Sequence[object] = ("a", "b")) -> 
     return path
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows=st.lists(st.tuples(FIELD, FIELD), min_size=1, max_size=20),
     delimiter=st.sampled_from("|,;\t"),

@@ -20,6 +20,7 @@ from recsys.tracking.registry import Registry
 from recsys.tracking.runs import StudyDescription, Tracker
 from tests.fixtures.pages import blocks, commands, pages, words
 from tests.fixtures.paths import ROOT
+from tests.fixtures.tracking_database import tracking_database
 
 QUESTIONS = (
     "recommend", "similar", "tag", "suggest-tags", "similar-tags", "audience", "explain",
@@ -51,8 +52,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = recsys.fit(
         data.interactions.kcore(), features=data.features, no_components=16, epochs=2, seed=1
     )
-    (folder / "mlruns").mkdir()
-    uri = f"sqlite:///{folder}/mlruns/mlflow.db"
+    uri = tracking_database(folder / "mlruns")
     run_id = Tracker.connect(uri, "sample").open_study(StudyDescription("key", "sample", {}))
     number = pyfunc.register(uri, run_id, "sample", model.save(folder / "bundle"), {})
     Registry(uri, "sample").promote(number, by="ann", why="the first")

@@ -30,6 +30,7 @@ from recsys.base.events import StageDone, listening
 from recsys.tracking.registry import Registry
 from tests.fixtures.configurations import small_config
 from tests.fixtures.planted import write_planted
+from tests.fixtures.tracking_database import tracking_database
 
 # A search that cannot find anything, and the same nothing whatever it starts from: two components,
 # steps too small to go anywhere.
@@ -136,6 +137,7 @@ class Nights:
 def nights(tmp_path_factory: pytest.TempPathFactory) -> Nights:
     folder = tmp_path_factory.mktemp("nights")
     first = small_config(folder)
+    tracking_database(folder / "mlruns")
     second = later(first, folder / "second", 8, **HOPELESS)
     third = later(first, folder / "third", 9)
     done, seen = [], []

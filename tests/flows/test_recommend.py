@@ -15,6 +15,7 @@ from recsys.serving import pyfunc
 from recsys.tracking.registry import Registry
 from recsys.tracking.runs import StudyDescription, Tracker
 from tests.fixtures.bundles import write_bundle
+from tests.fixtures.tracking_database import tracking_database
 
 
 def test_lists_follow_the_champion(tmp_path: Path) -> None:
@@ -30,6 +31,7 @@ def test_lists_follow_the_champion(tmp_path: Path) -> None:
     )
     with pytest.raises(RegistryError, match="no model registry"):
         recommend(config)
+    assert tracking_database(tmp_path) == uri
     run_id = Tracker.connect(uri, "fruit").open_study(StudyDescription("k", "fruit", {}))
     with pytest.raises(NotFoundError, match="fruit has no champion"):
         recommend(config)

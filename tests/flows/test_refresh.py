@@ -18,12 +18,15 @@ from recsys.base.events import StageDone, TrialDone, listening
 from recsys.bundle import load_bundle
 from tests.fixtures.configurations import small_config
 from tests.fixtures.planted import write_planted
+from tests.fixtures.tracking_database import tracking_database
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     """Of a registry that has a champion."""
-    config = small_config(tmp_path_factory.mktemp("refresh"))
+    folder = tmp_path_factory.mktemp("refresh")
+    config = small_config(folder)
+    tracking_database(folder / "mlruns")
     assert not train(config).held
     return config
 

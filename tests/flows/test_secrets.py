@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import http.server
-import os
 import re
-import socket
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import httpx
 import pytest
 from prefect.client.orchestration import get_client
 
 from flows.train import train
 from recsys.recommend.recommender import Recommender
 from tests.fixtures.configurations import small_config
+from tests.fixtures.tracking_server import tracking_server
 
 SECRET = "hunter2hunter2"  # noqa: S105
 
@@ -56,33 +51,8 @@ def files(tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def tracking(tmp_path: Path) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    (tmp_path / "server").mkdir()
-    command = [
-        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
-        "--workers", "1", "--backend-store-uri", "sqlite:///mlflow.db",
-        "--artifacts-destination", "artifacts",
-    ]  # fmt: skip
-    variables = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with (tmp_path / "server/log.txt").open("w") as log:
-        process = subprocess.Popen(
-            command, cwd=tmp_path / "server", env=variables, stdout=log, stderr=log,
-            start_new_session=True,
-        )  # fmt: skip
-    try:
-        deadline = time.monotonic() + 90
-        while time.monotonic() < deadline:
-            try:
-                httpx.get(f"http://127.0.0.1:{port}/health", timeout=2).raise_for_status()
-                break
-            except httpx.HTTPError:
-                time.sleep(0.2)
-        yield f"127.0.0.1:{port}"
-    finally:
-        os.killpg(process.pid, 15)
-        process.wait(30)
+    with tracking_server(tmp_path / "server") as server:
+        yield server.uri.removeprefix("http://")
 
 
 def holding(folder: Path) -> list[str]:

@@ -12,16 +12,21 @@ from pathlib import Path
 from tests.fixtures.paths import ROOT
 from tests.fixtures.worker import descendants, is_running
 
-PROGRAM = "from flows.temporary_server import served\nwith served(): print('served', flush=True)"
+PROGRAM = """
+from flows.temporary_server import served
+with served():
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY
+    print('heartbeats', PREFECT_FLOWS_HEARTBEAT_FREQUENCY.value(), flush=True)
+"""
 
 
-def start(home: Path) -> subprocess.Popen[bytes]:
+def start(home: Path, output: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     """A process that starts a server for itself."""
     kept = {n: value for n, value in os.environ.items() if not n.startswith("PREFECT_")}
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM],
         env=kept | {"PREFECT_HOME": str(home), "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL,
+        stdout=output,
     )
 
 
@@ -59,4 +64,7 @@ def test_a_server_ends_with_a_run_that_is_killed_while_its_database_is_made(
     run.wait()
     until(lambda: not is_running(server), 120)
     # What it was making is whole: the next one finds it and serves.
-    assert start(tmp_path).wait(180) == 0
+    again = start(tmp_path, subprocess.PIPE)
+    # No heartbeats: the thread that sends them would keep each flow run for a second at its end.
+    assert again.communicate(timeout=180)[0] == b"heartbeats None\n"
+    assert again.returncode == 0

@@ -38,6 +38,7 @@ from recsys.ranking.factors import Factors
 from recsys.serving import pyfunc
 from recsys.tracking.registry import Registry
 from recsys.tracking.runs import StudyDescription, Tracker
+from tests.fixtures.tracking_database import tracking_database
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -137,7 +138,7 @@ def world(folder: Path, turned: bool = False) -> Path:
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
     """Two versions, the first champion, each with a study behind it."""
     folder = tmp_path_factory.mktemp("gallery")
-    uri = f"sqlite:///{folder}/mlflow.db"
+    uri = tracking_database(folder)
     tracker = Tracker.connect(uri, "planted")
     for number in (1, 2):
         run_id = tracker.open_study(StudyDescription(f"k{number}", f"planted, seed {number}", {}))

@@ -23,6 +23,7 @@ from recsys.tracking.runs import StudyDescription, Tracker
 from recsys.tracking.studies import read_study
 from tests.fixtures.bundles import write_bundle
 from tests.fixtures.gallery_pages import page
+from tests.fixtures.tracking_database import tracking_database
 
 
 def estimate(mean: float) -> dict[str, float]:
@@ -33,7 +34,7 @@ def estimate(mean: float) -> dict[str, float]:
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
     """Two versions: in the second, c lies along a as b does, and ann likes it too."""
     folder = tmp_path_factory.mktemp("versions")
-    uri = f"sqlite:///{folder}/mlflow.db"
+    uri = tracking_database(folder)
     first = load_bundle(write_bundle(folder / "first", features=True))
     vectors = np.array(first.factors.item_factors)
     vectors[2] = [3, 0]

@@ -67,7 +67,7 @@ def test_more_likes_go_first_among_equals(tmp_path: Path) -> None:
     assert finder.near("swet") == ["sweet"]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.text(max_size=12), min_size=1, max_size=8), st.text(max_size=6))
 def test_whatever_is_typed(names: list[str], query: str) -> None:
     """Nothing breaks; what is found has every word of what was typed, and nothing else has."""

@@ -53,7 +53,7 @@ def matrix(profiles: Profiles) -> sp.csr_matrix:
     return sp.csr_matrix(parts, shape=(profiles.n_items, profiles.n_features))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.integers(1, 30),
     st.integers(1, 20),

@@ -15,6 +15,7 @@ from recsys.serving import pyfunc
 from recsys.tracking.runs import StudyDescription
 from recsys.tracking.versions import Version
 from tests.fixtures.bundles import write_bundle
+from tests.fixtures.tracking_database import tracking_database
 
 PASSED = Judged(True, (), None, None)
 WORSE = Reason(Condition.CHAMPION, "no worse than the champion: ahead by -0.1, wanted more")
@@ -88,7 +89,7 @@ def test_an_address_with_a_password_is_not_announced() -> None:
 @pytest.fixture
 def tracked(tmp_path: Path) -> Tracked:
     """A registry with two versions of a model."""
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri = tracking_database(tmp_path)
     found = Tracked(Tracking(uri=uri), "shop", "shop")
     run_id = found.tracker().open_study(StudyDescription("k", "shop", {}))
     for number in ("1", "2"):

@@ -268,7 +268,7 @@ def problems(draw):
 
 
 class TestAgainstTheSlowWay:
-    @settings(max_examples=120, deadline=None)
+    @settings(max_examples=120)
     @given(problems())
     def test_awkward_scores(self, problem):
         scores, heldout, known, k = problem

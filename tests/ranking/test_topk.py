@@ -156,14 +156,14 @@ def problems(draw):
 
 
 class TestAgainstSorting:
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(problems())
     def test_lists(self, problem):
         scores, known, candidates, k = problem
         found = top_k(Table(scores), np.arange(len(scores)), k, known=known, candidates=candidates)
         assert_same(found, sorted_top(masked(scores, known, candidates), k))
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(problems())
     def test_ranks_and_hits(self, problem):
         scores, known, _, k = problem

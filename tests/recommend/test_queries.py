@@ -84,7 +84,7 @@ def ids(found: Answer) -> list[str]:
 seeds = st.integers(0, 10_000)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seeds)
 def test_an_explanation_adds_up_to_the_recommended_score(seed: int) -> None:
     model = world(seed)
@@ -98,7 +98,7 @@ def test_an_explanation_adds_up_to_the_recommended_score(seed: int) -> None:
         assert tags == {f"tag_{'abcdefgh'[f]}" for f in model.view.features_of(index)}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seeds, st.integers(1, 40))
 def test_a_batch_answers_as_single_questions_do(seed: int, n: int) -> None:
     model = world(seed, whole=True)
@@ -132,7 +132,7 @@ def test_new_users_in_a_batch_are_answered_as_alone() -> None:
         assert [r.score for r in found] == pytest.approx([r.score for r in alone], abs=1e-5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seeds,
     st.lists(st.sampled_from("abcdefgh"), max_size=2),

@@ -31,6 +31,7 @@ from recsys.tracking.registry import Registry
 from recsys.tracking.runs import StudyDescription, Tracker
 from tests.fixtures.bundles import write_bundle
 from tests.fixtures.paths import ROOT
+from tests.fixtures.tracking_database import tracking_database
 
 BODY, SECONDS = 20_000, 1.5
 
@@ -66,7 +67,7 @@ def serve(uri: str, *options: str, log: Any = subprocess.PIPE) -> subprocess.Pop
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("server")
-    uri = f"sqlite:///{folder}/mlflow.db"
+    uri = tracking_database(folder)
     tracker = Tracker.connect(uri, "fruit")
     run_id = tracker.open_study(StudyDescription("k", "fruit", {}))
     made = write_bundle(folder / "bundle", features=True)
@@ -305,7 +306,7 @@ plausible = st.fixed_dictionaries(
 wild = st.dictionaries(st.one_of(st.sampled_from(sorted(NAMES)), texts), values, max_size=5)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.one_of(plausible, wild), min_size=1, max_size=3))
 def test_fuzzed_questions_are_answered_or_refused(
     served: Served, questions: list[dict[str, Any]]

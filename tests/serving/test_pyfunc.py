@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import random
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,12 +24,14 @@ from recsys.tracking.registry import Registry
 from recsys.tracking.runs import StudyDescription, Tracker
 from tests.fixtures.bundles import write_bundle
 from tests.fixtures.paths import ROOT
+from tests.fixtures.ports import free_port, wait_until_healthy
+from tests.fixtures.tracking_database import tracking_database
 
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("registry")
-    uri = f"sqlite:///{folder}/mlflow.db"
+    uri = tracking_database(folder)
     tracker = Tracker.connect(uri, "fruit")
     run_id = tracker.open_study(StudyDescription("k", "fruit", {}))
     number = pyfunc.register(
@@ -101,9 +101,7 @@ def test_the_pyfunc_answers_tables(registry: str) -> None:
 
 @pytest.fixture(scope="module")
 def server(registry: str) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     command = [
         sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/fruit@champion",
         "--env-manager", "local", "--host", "127.0.0.1", "--port", port,
@@ -115,13 +113,7 @@ def server(registry: str) -> Iterator[str]:
     process = subprocess.Popen(command, env=variables, start_new_session=True)
     address = f"http://127.0.0.1:{port}"
     try:
-        deadline = time.monotonic() + 90
-        while time.monotonic() < deadline:
-            try:
-                httpx.get(f"{address}/ping", timeout=2).raise_for_status()
-                break
-            except httpx.HTTPError:
-                time.sleep(0.3)
+        wait_until_healthy(f"{address}/ping", process)
         yield address
     finally:
         os.killpg(process.pid, 15)

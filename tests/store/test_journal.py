@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.base.errors import StorageError
@@ -30,7 +30,6 @@ def test_entries_come_back_to_the_last_bit_and_in_order(tmp_path: Path) -> None:
 
 
 # What takes its time is the disk.
-@settings(deadline=None)
 @given(cut=st.integers(0, 10_000), bit=st.integers(0, 7), flip=st.booleans())
 def test_what_is_damaged_ends_it_and_new_entries_follow_the_sound_ones(
     tmp_path_factory: pytest.TempPathFactory, cut: int, bit: int, flip: bool

@@ -27,6 +27,7 @@ from tasks.tune import tune
 from tests.fixtures.bundles import write_bundle
 from tests.fixtures.planted import write_planted
 from tests.fixtures.stages import Prepared, prepare
+from tests.fixtures.tracking_database import tracking_database
 
 SEARCH = Search(trials=2, max_epochs=4, batch=2, item_to_item_trials=2)
 DETAILS = RunDetails("planted", "in/likes.psv", 3, {"search.trials": 2})
@@ -46,6 +47,7 @@ def tracked(folder: Path, model: str = "fruit") -> Tracked:
 def with_champion(folder: Path) -> Tracked:
     """A registry with two versions, of which the first is champion."""
     found = tracked(folder)
+    tracking_database(folder)
     run_id = found.tracker().open_study(StudyDescription("k", "fruit", {}))
     for number in ("1", "2"):
         (folder / number).mkdir()
@@ -85,6 +87,7 @@ def test_a_search_is_found_again_by_its_settings_and_its_trials_are_recorded(
 ) -> None:
     stages = prepared.core, prepared.holdouts, prepared.features
     place = tracked(tmp_path)
+    tracking_database(tmp_path)
 
     def search(settings: Search = SEARCH, details: RunDetails = DETAILS) -> Any:
         return run(lambda: tune(str(tmp_path), *stages, settings, None, place, details))
@@ -115,7 +118,7 @@ def test_adopting_needs_a_champion(prepared: Prepared, tmp_path: Path) -> None:
     stages = prepared.core, prepared.holdouts, prepared.features
     with pytest.raises(RegistryError, match="no model registry"):
         run(lambda: adopt(str(tmp_path), *stages, 3, tracked(tmp_path)))
-    tracked(tmp_path).tracker()
+    tracking_database(tmp_path)
     with pytest.raises(NotFoundError, match="fruit has no champion"):
         run(lambda: adopt(str(tmp_path), *stages, 3, tracked(tmp_path)))
 

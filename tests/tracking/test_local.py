@@ -20,12 +20,13 @@ from recsys.tracking.registry import Registry
 from recsys.tracking.runs import StudyDescription, Tracker
 from recsys.tracking.versions import ModelAddress
 from tests.fixtures.bundles import write_bundle
+from tests.fixtures.tracking_database import tracking_database
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("registry")
-    uri = f"sqlite:///{folder}/mlflow.db"
+    uri = tracking_database(folder)
     run_id = Tracker.connect(uri, "fruit").open_study(StudyDescription("k", "fruit", {}))
     number = pyfunc.register(uri, run_id, "fruit", write_bundle(folder / "bundle"), {"a": "b"})
     Registry(uri, "fruit").promote(number, by="ann", why="the first")

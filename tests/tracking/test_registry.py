@@ -17,13 +17,14 @@ from recsys.serving.champion import Champion
 from recsys.tracking.registry import Registry, whoami
 from recsys.tracking.runs import StudyDescription, Tracker
 from tests.fixtures.bundles import write_bundle
+from tests.fixtures.tracking_database import tracking_database
 
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with a logged model, which every test registers under a name of its own."""
     folder = tmp_path_factory.mktemp("registry")
-    uri = f"sqlite:///{folder}/mlflow.db"
+    uri = tracking_database(folder)
     run_id = Tracker.connect(uri, "fruit").open_study(StudyDescription("k", "fruit", {}))
     pyfunc.register(uri, run_id, "fruit", write_bundle(folder / "bundle"), {"bundle": "digest1"})
     return folder / "mlflow.db"

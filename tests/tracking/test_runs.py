@@ -24,11 +24,14 @@ from recsys.tuning.space import SearchSpace
 from recsys.tuning.trials import Rung, Study, TrialResult
 from tests.fixtures.paths import ROOT
 from tests.fixtures.searches import SPACE, outcome, problem
+from tests.fixtures.tracking_database import tracking_database
 
 POLICY = Policy(max_epochs=24, screen=5, initial=3)
 
 
 def recorder(folder: Path, journal: Journal | None = None) -> StudyRecorder:
+    if not (folder / "mlruns").exists():
+        tracking_database(folder / "mlruns")
     tracker = Tracker.connect(f"sqlite:///{folder}/mlruns/mlflow.db", "planted")
     data = TrackedDataset("planted", "f00d", "in/likes.psv", {"users": 240, "interactions": 2_600})
     opened = StudyDescription("key", "planted, seed 4", {"search.trials": 9}, data=data)

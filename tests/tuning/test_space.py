@@ -20,7 +20,7 @@ MIXED: Space = {
 }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from([MIXED, DEFAULT_SPACE, ARTICLE_SPACE]), st.integers(0, 10**6))
 def test_a_point_is_a_configuration_and_back(space: Space, seed: int) -> None:
     searched = SearchSpace.from_config(space)
