@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from recsys.pipeline.model_seconds import timed_leaderboard
 from recsys.pipeline.outcomes import TrainingStages
 from recsys.pipeline.promotion import Decision, Ending
 
@@ -45,7 +46,7 @@ class TrainingResult(BaseModel):
             bundle=str(stages.fitted.file("bundle")),
             verdict=stages.verdict.path,
             report=report,
-            leaderboard=stages.measured.read_json("leaderboard.json"),
+            leaderboard=timed_leaderboard(stages.chosen, stages.measured),
             strategies=stages.measured.read_json("strategies.json"),
             counts=stages.counts(),
         )

@@ -58,7 +58,7 @@ def retrain(config: Config, choose: Choose) -> TrainingResult:
     fitted = fit(interim, core, features, chosen, measured, config.fit, seed, versions)
     verdict = gate(interim, holdouts, features, measured, fitted, config.gate, seed, tracked)
     study = details.describe(chosen.key, chosen.outcome.kind, core)
-    version = register(tracked, Path(interim), study, measured, fitted, verdict).version
+    version = register(tracked, Path(interim), study, chosen, measured, fitted, verdict).version
     decision = promote(
         tracked, Path(interim), version, verdict.outcome, config.batch, announce
     ).decision

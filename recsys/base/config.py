@@ -177,6 +177,11 @@ class Search(Section):
         description="Trials of each item-to-item model before LightFM's; 0: no such models, "
         "and no blend.",
     )
+    item_to_item_bytes: Annotated[int, Field(ge=1)] = Field(
+        128_000_000,
+        description="Bytes that the weights of an item-to-item model may take in the bundle; fewer "
+        "are kept where that costs no precision.",
+    )
     space: Space = Field(
         default_factory=lambda: dict(DEFAULT_SPACE),
         description="Dimensions searched; names left out keep their default.",
@@ -232,8 +237,11 @@ class Evaluate(Section):
 
     ks: list[Positive] = Field([5, 10, 20], description="Lengths of the lists that are measured.")
     bootstrap_samples: Samples = Field(1000, description="Bootstrap samples of an interval.")
-    als_trials: Annotated[int, Field(ge=0)] = Field(
-        4, description="Trials of the baseline ALS; 0 leaves it out."
+    baseline_trials: Annotated[int, Field(ge=0)] = Field(
+        16,
+        # Its name in earlier releases is read as well.
+        validation_alias=AliasChoices("baseline_trials", "als_trials"),
+        description="Trials of each baseline that is tuned, ALS and BPR; 0 leaves them out.",
     )
     withheld: bool = Field(
         True, description="Whether cold items and new users are measured, which takes one more fit."

@@ -29,6 +29,7 @@ def leaderboard(board: Sequence[Mapping[str, Any]], holdout: str) -> Table:
     others = [metric for metric in METRICS if metric.short and metric.name in board[0]["metrics"]]
     for metric in others:
         table.add_column(metric.short, justify="right", no_wrap=True)
+    table.add_column("CPU s", justify="right", no_wrap=True)
     for entry in board:
         metrics = entry["metrics"]
         table.add_row(
@@ -36,6 +37,7 @@ def leaderboard(board: Sequence[Mapping[str, Any]], holdout: str) -> Table:
             f"{metrics[HEADLINE]['mean']:.4f}  {_span(metrics[HEADLINE])}",
             _ahead(entry["behind_by"]),
             *(f"{metrics[metric.name]['mean']:.4f}" for metric in others),
+            f"{entry['seconds']:,.0f}" if "seconds" in entry else "",
         )
     return table
 

@@ -22,6 +22,7 @@ MODEL_LABELS = {
     "rp3beta": "RP3beta",
     "itemknn": "ItemKNN",
     "als": "ALS",
+    "bpr": "BPR",
     "popularity": "popularity",
 }
 
@@ -55,6 +56,8 @@ METRICS = (
 )
 # As the founding article measures: known likes stay in the ranking. Reported, never optimised.
 UNMASKED = Metric(f"{HEADLINE}_unmasked", "precision at 5, likes left in")
+# What a model cost, beside its metrics.
+SECONDS = "CPU seconds of search and fit"
 # Of rankings of cold items.
 COLD_METRICS = (HEADLINE, "recall_at_20", "ndcg_at_10")
 
@@ -106,6 +109,8 @@ def leaderboard_metrics(board: Sequence[Mapping[str, Any]], holdout: str) -> dic
             if name == HEADLINE:
                 for end in ("low", "high"):
                     found[f"{measured_on}/{name}_{end}"] = estimate[end]
+        if "seconds" in entry:
+            found[f"{measured_on}/cpu_seconds"] = entry["seconds"]
     return found
 
 
@@ -132,8 +137,8 @@ def strategy_metrics(compared: Mapping[str, Any], seconds: Mapping[str, float]) 
             found[f"{measured_on}/{metric}"] = estimate["mean"]
     for name, entry in compared.get("warm", {}).items():
         found[f"strategy_{name}/{HEADLINE}"] = entry[HEADLINE]["mean"]
-    for name, value in seconds.items():
-        found[f"strategy_{name}/cpu_seconds"] = value
+        if name in seconds:
+            found[f"strategy_{name}/cpu_seconds"] = seconds[name]
     if foldin := compared.get("foldin"):
         found[FOLD_IN.name] = foldin["share"]
     for name, value in compared.get("suggestion", {}).items():

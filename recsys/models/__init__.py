@@ -9,6 +9,7 @@ from recsys._lazy import lazily
 
 if TYPE_CHECKING:
     from recsys.models.als import Als as Als
+    from recsys.models.bpr import Bpr as Bpr
     from recsys.models.configuration import HybridParameters as HybridParameters
     from recsys.models.configuration import LightFMParameters as LightFMParameters
     from recsys.models.configuration import parse_configuration as parse_configuration
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MODELS",
     "Als",
+    "Bpr",
     "DivergedError",
     "FactorModel",
     "FeaturesBySide",
@@ -67,6 +69,7 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         ".als": ["Als"],
+        ".bpr": ["Bpr"],
         ".configuration": ["HybridParameters", "LightFMParameters", "parse_configuration"],
         ".content": ["Profiles", "tf_idf"],
         ".foldin": ["FoldIn", "blend_users", "learn_foldin"],

@@ -28,6 +28,7 @@ def item_to_item_model(parameters: HybridParameters) -> ItemToItemModel | None:
             parameters.neighbours_regularization,
             parameters.neighbours_dropout,
             parameters.neighbours_kept,
+            parameters.neighbours_nearest,
         )
     if parameters.neighbours == "rp3beta":
         return Rp3Beta(

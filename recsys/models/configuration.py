@@ -164,11 +164,14 @@ class HybridParameters:
         `rp3beta`: see `recsys.models.rp3beta`.
     neighbours_kept : int
         Weights of each item that are kept.
+    neighbours_nearest : int
+        `ease`, on large catalogues: how many others an item is regressed on.
 
     Raises
     ------
     ConfigError
-        If a strategy, a norm or an item-to-item model is unknown.
+        If a strategy, a norm or an item-to-item model is unknown, or the weight is not a number
+        from 0 on.
     """
 
     strategy: Strategy = "none"
@@ -188,6 +191,7 @@ class HybridParameters:
     neighbours_alpha: float = 0.8
     neighbours_beta: float = 0.3
     neighbours_kept: int = 200
+    neighbours_nearest: int = 100
 
     def __post_init__(self) -> None:
         named = ("strategy", Strategy), ("normalisation", Norm), ("neighbours", NeighbourModel)
@@ -199,6 +203,7 @@ class HybridParameters:
                     f"one of {', '.join(get_args(allowed))}",
                     "change it in search.space",
                 )
+        require_number("neighbours_weight", self.neighbours_weight, 0.0, 1e6)
 
 
 HYBRID_NAMES = frozenset(entry.name for entry in fields(HybridParameters))

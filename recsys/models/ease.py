@@ -1,7 +1,8 @@
-"""EASE: item-to-item weights in closed form, by ridge regression of every item on all others."""
+"""EASE: item-to-item weights in closed form, by ridge regression of every item on others."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,14 +11,23 @@ import scipy.sparse as sp
 from scipy.linalg import lapack
 from threadpoolctl import threadpool_limits
 
-from recsys.base.arrays import Float32Array
+from recsys.base.arrays import Float32Array, Float64Array, IntArray
 from recsys.base.errors import InputError
 from recsys.models.configuration import require_number
-from recsys.models.item_to_item import ItemToItemModel, largest_of_dense_rows
+from recsys.models.item_to_item import (
+    ItemToItemModel,
+    largest_of_dense_rows,
+    largest_of_entries,
+    largest_of_product,
+)
 from recsys.ranking.neighbours import Neighbours
 
-MOST_ITEMS = 40_000
-"""Beyond this many items the Gram matrix (float32, squared) and the cube of time are too much."""
+MOST_EXACT = 20_000
+"""Catalogues up to this size are solved exactly; time grows with the cube of the items, memory with
+the square: 4.8 GB here."""
+
+POPULAR = 12_000
+"""Of larger catalogues, the items with most likes that are still solved together."""
 
 _BLOCK = 1024  # rows sorted at a time
 
@@ -31,6 +41,11 @@ class Ease(ItemToItemModel):
     with dropout p, the expected loss where each like is hidden with probability p. Memory: three
     float32 matrices of items by items at the peak, one Cholesky factorisation in place.
 
+    Catalogues of more than `MOST_EXACT` items are solved in parts: exactly among the `POPULAR`
+    items with most likes, and all other weights by regressing each item on the `nearest` others,
+    those with the highest correlation, as fsSLIM does [3]_. What that keeps of the precision, and
+    what it costs: docs/experiments/neighbours.md.
+
     Parameters
     ----------
     regularization : float
@@ -39,11 +54,15 @@ class Ease(ItemToItemModel):
         From 0 (plain EASE) to below 1. Items with many likes are regularised in proportion.
     kept : int
         Weights of each row that are kept, by magnitude.
+    nearest : int
+        On large catalogues, how many others an item is regressed on.
 
     References
     ----------
     .. [1] H. Steck, Embarrassingly shallow autoencoders for sparse data, WWW 2019.
     .. [2] H. Steck, Autoencoders that don't overfit towards the identity, NeurIPS 2020.
+    .. [3] X. Ning and G. Karypis, SLIM: sparse linear methods for top-N recommender systems,
+       ICDM 2011.
     """
 
     name: ClassVar[str] = "ease"
@@ -51,59 +70,115 @@ class Ease(ItemToItemModel):
     regularization: float = 20.0
     dropout: float = 0.33
     kept: int = 200
+    nearest: int = 100
 
     def __post_init__(self) -> None:
         require_number("regularization", self.regularization, 1e-6, 1e12)
         require_number("dropout", self.dropout, 0.0, 0.99)
         require_number("kept", self.kept, 1, 1_000_000, whole=True)
+        require_number("nearest", self.nearest, 1, 2_000, whole=True)
 
     def neighbours(self, likes: sp.csr_matrix, threads: int = 1) -> Neighbours:
-        """Solve for all weights, and keep the largest of each row.
+        """Solve for the weights, and keep the largest of each row.
 
         Raises
         ------
         InputError
-            If there are more than `MOST_ITEMS` items, or the regularisation is too small for the
-            precision of float32.
+            If the regularisation is too small for the precision of float32.
         """
-        n_items = likes.shape[1]
-        if n_items > MOST_ITEMS:
-            raise InputError(
-                f"{n_items:,} items for EASE in closed form",
-                f"at most {MOST_ITEMS:,}, or {MOST_ITEMS**2 * 12 / 2**30:.0f} GB of memory",
-                "take rp3beta, or raise threshold.item_min",
-            )
         # One thread: sums shared by threads differ in their bits.
         with threadpool_limits(1):
-            inverse = self._inverse(likes)
+            if likes.shape[1] <= MOST_EXACT:
+                return self._exact(likes)
+            return self._in_parts(likes)
+
+    def _exact(self, likes: sp.csr_matrix) -> Neighbours:
+        n_items = likes.shape[1]
         kept = min(self.kept, n_items)
         indices = np.empty((n_items, kept), np.int32)
         weights = np.empty((n_items, kept), np.float32)
-        scale = (-1 / np.diag(inverse)).astype(np.float32)
-        for start in range(0, n_items, _BLOCK):
-            block: Float32Array = inverse[start : start + _BLOCK] * scale
-            rows = np.arange(len(block))
-            block[rows, start + rows] = 0
+        for start, block in self._rows(likes):
             part = slice(start, start + len(block))
             indices[part], weights[part] = largest_of_dense_rows(block, kept)
         indptr = np.arange(n_items + 1, dtype=np.int64) * kept
         return Neighbours(indptr, indices.ravel(), weights.ravel())
 
+    def _in_parts(self, likes: sp.csr_matrix) -> Neighbours:
+        """The weights among popular items exactly, all others by regression on the nearest."""
+        n_items = likes.shape[1]
+        counts = np.bincount(likes.indices, minlength=n_items)
+        popular = np.sort(np.argsort(-counts, kind="stable")[:POPULAR])
+        is_popular = np.zeros(n_items, bool)
+        is_popular[popular] = True
+        local = self._on_nearest(likes).tocoo()
+        besides = ~(is_popular[local.row] & is_popular[local.col])
+        rows, columns, values = [local.row[besides]], [local.col[besides]], [local.data[besides]]
+        kept = min(self.kept, POPULAR)
+        for start, block in self._rows(likes[:, popular]):
+            found, weights = largest_of_dense_rows(block, kept)
+            rows.append(np.repeat(popular[start : start + len(block)], kept))
+            columns.append(popular[found].ravel())
+            values.append(weights.ravel())
+        return largest_of_entries(
+            np.concatenate(rows),
+            np.concatenate(columns),
+            np.concatenate(values),
+            n_items,
+            self.kept,
+        )
+
+    def _penalties(self, counts: Float64Array) -> Float64Array:
+        """What is added to the diagonal of the Gram matrix."""
+        return self.regularization + self.dropout / (1 - self.dropout) * counts
+
+    def _on_nearest(self, likes: sp.csr_matrix) -> sp.csr_matrix:
+        """Weights by ridge regression of each item on those most correlated with it."""
+        n_items = likes.shape[1]
+        by_item = sp.csr_matrix(likes.T)
+        counts = np.diff(by_item.indptr).astype(np.float64)
+        penalties = self._penalties(counts)
+        lengths = np.sqrt(counts + penalties).astype(np.float32)
+
+        def correlated(rows: IntArray, columns: IntArray, together: Float32Array) -> Float32Array:
+            return together / (lengths[rows] * lengths[columns])
+
+        nearest = largest_of_product(by_item, likes, self.nearest, correlated)
+        weights = np.zeros(len(nearest.indices), np.float32)
+        for item in range(n_items):
+            entries = slice(nearest.indptr[item], nearest.indptr[item + 1])
+            others = nearest.indices[entries]
+            if not len(others):
+                continue
+            liked = by_item[others]
+            gram = (liked @ liked.T).toarray()
+            gram[np.diag_indices_from(gram)] += penalties[others].astype(np.float32)
+            target = liked @ _dense_row(by_item, item)
+            weights[entries], failed = lapack.sposv(gram, target, overwrite_a=1)[1:]
+            if failed:
+                raise self._singular()
+        # What was found of an item's neighbours is a column: what they say of the item.
+        return sp.csc_matrix((weights, nearest.indices, nearest.indptr), (n_items, n_items)).tocsr()
+
+    def _rows(self, likes: sp.csr_matrix) -> Iterator[tuple[int, Float32Array]]:
+        """All weights, exactly: blocks of rows, and where each begins."""
+        inverse = self._inverse(likes)
+        scale = (-1 / np.diag(inverse)).astype(np.float32)
+        for start in range(0, len(inverse), _BLOCK):
+            block: Float32Array = inverse[start : start + _BLOCK] * scale
+            rows = np.arange(len(block))
+            block[rows, start + rows] = 0
+            yield start, block
+
     def _inverse(self, likes: sp.csr_matrix) -> Float32Array:
         """The inverse of the regularised Gram matrix: float32 (n_items, n_items)."""
         gram = np.asfortranarray((likes.T @ likes).toarray(), np.float32)
-        counts = np.diag(gram).copy()
-        penalty = self.regularization + self.dropout / (1 - self.dropout) * counts
-        gram[np.diag_indices_from(gram)] += penalty.astype(np.float32)
+        counts = np.diag(gram).astype(np.float64)
+        gram[np.diag_indices_from(gram)] += self._penalties(counts).astype(np.float32)
         factor, failed = lapack.spotrf(gram, lower=1, overwrite_a=1)
         if not failed:
             factor, failed = lapack.spotri(factor, lower=1, overwrite_c=1)
         if failed:
-            raise InputError(
-                f"EASE with regularization {self.regularization:g} cannot be solved in float32",
-                "a Gram matrix that is positive definite",
-                "raise the regularization",
-            )
+            raise self._singular()
         # LAPACK fills one triangle; the other is its mirror, a block of rows at a time.
         for start in range(0, len(factor), _BLOCK):
             stop = min(start + _BLOCK, len(factor))
@@ -112,3 +187,17 @@ class Ease(ItemToItemModel):
             corner += np.tril(corner, -1).T - np.triu(corner, 1)
         found: Float32Array = factor
         return found
+
+    def _singular(self) -> InputError:
+        return InputError(
+            f"EASE with regularization {self.regularization:g} cannot be solved in float32",
+            "a Gram matrix that is positive definite",
+            "raise the regularization",
+        )
+
+
+def _dense_row(matrix: sp.csr_matrix, row: int) -> Float32Array:
+    found = np.zeros(matrix.shape[1], np.float32)
+    entries = slice(matrix.indptr[row], matrix.indptr[row + 1])
+    found[matrix.indices[entries]] = matrix.data[entries]
+    return found

@@ -101,6 +101,38 @@ def largest_of_product(
     return Neighbours(indptr, np.concatenate(indices), np.concatenate(weights))
 
 
+def largest_of_entries(
+    rows: IntArray, columns: IntArray, weights: Float32Array, n_items: int, kept: int
+) -> Neighbours:
+    """The largest weights of each row of a sparse matrix, given by its entries in any order.
+
+    Parameters
+    ----------
+    rows, columns : int (m,)
+        No pair twice.
+    weights : float32 (m,)
+    n_items : int
+    kept : int
+        At most so many in a row; equal magnitudes go by index.
+    """
+    order = np.lexsort((columns, rows))
+    rows, columns, weights = rows[order], columns[order], weights[order]
+    chosen, values = _largest(rows, columns, weights, kept)
+    counts = np.bincount(rows[chosen], minlength=n_items)
+    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return Neighbours(indptr, columns[chosen].astype(np.int32), values.astype(np.float32))
+
+
+def truncated(neighbours: Neighbours, kept: int) -> Neighbours:
+    """The same weights, at most so many in a row, the largest."""
+    counts = np.diff(neighbours.indptr)
+    if counts.max(initial=0) <= kept:
+        return neighbours
+    rows = np.repeat(np.arange(len(counts)), counts)
+    entries = rows, neighbours.indices, neighbours.weights
+    return largest_of_entries(*entries, len(counts), kept)
+
+
 def _largest(
     rows: IntArray, columns: IntArray, values: Float32Array, kept: int
 ) -> tuple[Int64Array, Float32Array]:

@@ -17,6 +17,7 @@ from recsys.ranking.scorer import Scorer
 
 MODELS = {
     "als": "recsys.models.als:Als",
+    "bpr": "recsys.models.bpr:Bpr",
     "ease": "recsys.models.ease:Ease",
     "itemknn": "recsys.models.itemknn:ItemKnn",
     "lightfm": "recsys.models.hybrid:LightFM",
@@ -113,7 +114,14 @@ class FactorModel(Model):
 
     def fit(self, interactions: sp.csr_matrix, *, seed: int = 0, threads: int = 1) -> Factors:
         """As `Model.fit`; returns `recsys.ranking.factors.Factors`."""
-        return self._fit(_checked(interactions), seed, threads)
+        factors = self._fit(_checked(interactions), seed, threads)
+        if not factors.finite():
+            raise InputError(
+                f"{self.name} with {self.hyperparameters()} diverged",
+                "factors that stay finite",
+                "lower its learning rate, or raise its regularization",
+            )
+        return factors
 
     @abstractmethod
     def _fit(self, interactions: sp.csr_matrix, seed: int, threads: int) -> Factors:

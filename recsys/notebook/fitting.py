@@ -117,7 +117,7 @@ def fit(
     Parameters
     ----------
     train : InteractionData
-    model : {"lightfm", "als", "popularity"}, mapping or Model
+    model : {"lightfm", "als", "bpr", "popularity"}, mapping or Model
         A name; a configuration as `Model.to_dict` gives it; or a model itself.
     features, user_features : FeatureTable, DataFrame, path or None
         Of items and of users, see `read_features`; for lightfm. Items that only have features can

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,17 @@ from recsys.models.configuration import HybridParameters, parse_configuration
 from recsys.models.item_to_item import NeighbourScorer, binary
 from recsys.models.model import Model, model_from_dict
 from recsys.models.popularity import Popularity
+from recsys.pipeline.model_seconds import model_seconds
 from recsys.pipeline.outcomes import Chosen, Evaluated
 from recsys.ranking.factors import Factors
 from recsys.ranking.neighbours import Blended, Neighbours
 from recsys.ranking.scorer import Scorer
 from recsys.store.stages import Stage, Timed, stage, write_json
-from recsys.tuning.als import tune_als
+from recsys.tuning.baselines import SPACES, tune_baseline
 from recsys.tuning.problems import load_sides
 
 
-@stage(Evaluated, version=5, unkeyed=("workers",))
+@stage(Evaluated, version=6, unkeyed=("workers",))
 def evaluate(
     folder: Path,
     holdouts: Stage[HeldOut],
@@ -57,14 +59,19 @@ def evaluate(
     baselines, fits = _fit_all(parts, tried, closed, features, withheld, options, seed, workers)
     parameters = parse_configuration(chosen.outcome.configuration)[1]
     own = fits.fitted[parameters.strategy].model.factors
-    scorers: dict[str, Scorer] = {model.name: scorer for model, scorer in baselines}
+    scorers: dict[str, Scorer] = {fitted.model.name: fitted.scorer for fitted in baselines}
     scorers[LIGHTFM] = own
+    seconds = {fitted.model.name: fitted.seconds for fitted in baselines}
+    seconds[LIGHTFM] = fits.fitted[parameters.strategy].seconds
     with threadpool_limits(1):
+        start = time.thread_time()
         if (neighbours := _neighbours(own, known, parameters, scorers)) is not None:
             scorers[BLEND] = Blended(own, neighbours, known)
+            parts_of_blend = seconds[LIGHTFM] + seconds.get(parameters.neighbours, 0.0)
+            seconds[BLEND] = parts_of_blend + time.thread_time() - start
     winner = BLEND if BLEND in scorers else LIGHTFM
     measured = _measure_all(scorers, known, heldout, options, seed)
-    configurations = {model.name: model.hyperparameters() for model, _ in baselines}
+    configurations = {found.model.name: found.model.hyperparameters() for found in baselines}
     configurations[LIGHTFM] = without_neighbours(chosen.outcome.trained)
     configurations[winner] = chosen.outcome.trained
     board = _leaderboard(measured, winner, configurations, options, seed)
@@ -81,7 +88,17 @@ def evaluate(
         "validation" if parts.test.nnz == 0 else "test",
         {entry["model"]: entry["metrics"][HEADLINE]["mean"] for entry in board},
     )
-    return Timed(outcome, {name: round(fit.seconds, 1) for name, fit in fits.fitted.items()})
+    strategies = {name: round(fit.seconds, 1) for name, fit in fits.fitted.items()}
+    return Timed(outcome, strategies | model_seconds(seconds))
+
+
+@dataclass(frozen=True)
+class _Baseline:
+    """A model beside the winner: fitted, and the CPU seconds of its search, if any, and fit."""
+
+    model: Model
+    scorer: Scorer
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -101,7 +118,7 @@ def _fit_all(
     options: config.Evaluate,
     seed: int,
     workers: int,
-) -> tuple[list[tuple[Model, Scorer]], _Fits]:
+) -> tuple[list[_Baseline], _Fits]:
     """Fit baselines and strategies side by side, each on one thread.
 
     They release the GIL, so that together they take as long as the longest one.
@@ -116,10 +133,26 @@ def _fit_all(
             if withheld is None
             else StrategyFits(tried, withheld.train, sides, seed, pool.submit)
         )
-        if trials := options.als_trials:
-            models.append(tune_als(parts.train, parts.validation, trials=trials, seed=seed)[0])
-        baselines = [(model, model.fit(known, seed=seed)) for model in models]
+        tuned = SPACES if options.baseline_trials else {}
+        found = [pool.submit(_tuned, name, parts, options.baseline_trials, seed) for name in tuned]
+        found += [pool.submit(_fitted, model, known, seed) for model in models]
+        baselines = [future.result() for future in found]
         return baselines, _Fits(fits.results(), None if without is None else without.results())
+
+
+def _tuned(name: str, parts: Split, trials: int, seed: int) -> _Baseline:
+    """A baseline tuned on the validation holdout."""
+    start = time.thread_time()
+    model = tune_baseline(name, parts.train, parts.validation, trials=trials, seed=seed)[0]
+    searched = time.thread_time() - start
+    found = _fitted(model, parts.final()[0], seed)
+    return replace(found, seconds=found.seconds + searched)
+
+
+def _fitted(model: Model, known: sp.csr_matrix, seed: int) -> _Baseline:
+    start = time.thread_time()
+    scorer = model.fit(known, seed=seed)
+    return _Baseline(model, scorer, time.thread_time() - start)
 
 
 def _measure_all(

@@ -10,7 +10,8 @@ from typing import Any
 from recsys.bundle import bundle_digest, load_bundle
 from recsys.evaluation.gate import Verdict
 from recsys.evaluation.metric_names import leaderboard_metrics, metric_tags, strategy_metrics
-from recsys.pipeline.outcomes import Evaluated, Fitted, Judged
+from recsys.pipeline.model_seconds import timed_leaderboard
+from recsys.pipeline.outcomes import Chosen, Evaluated, Fitted, Judged
 from recsys.pipeline.tracked import Tracked
 from recsys.serving import pyfunc
 from recsys.store.stages import Stage
@@ -40,6 +41,7 @@ def register(
     tracked: Tracked,
     locks: Path,
     description: StudyDescription,
+    chosen: Stage[Chosen],
     measured: Stage[Evaluated],
     fitted: Stage[Fitted],
     verdict: Stage[Judged],
@@ -53,7 +55,7 @@ def register(
         Folder for a lock that runs on a tracking server share.
     description : StudyDescription
         Names the run that figures and verdict are logged on.
-    measured, fitted, verdict : Stage
+    chosen, measured, fitted, verdict : Stage
 
     Raises
     ------
@@ -71,7 +73,7 @@ def register(
         number = known.number if known else ""
         if not known:
             run_id = tracker.open_study(description)
-            figures = metrics(measured)
+            figures = metrics(chosen, measured)
             tracker.log(run_id, [(name, value, 0) for name, value in figures.items()])
             tags = version_tags(manifest, digest)
             number = pyfunc.register(
@@ -83,9 +85,10 @@ def register(
     return Registered(tracked.model, number, known is not None)
 
 
-def metrics(measured: Stage[Evaluated]) -> dict[str, float]:
+def metrics(chosen: Stage[Chosen], measured: Stage[Evaluated]) -> dict[str, float]:
     """All figures of an evaluation under MLflow's names."""
-    board, compared = (measured.read_json(f"{name}.json") for name in ("leaderboard", "strategies"))
+    board = timed_leaderboard(chosen, measured)
+    compared = measured.read_json("strategies.json")
     return leaderboard_metrics(board, measured.outcome.holdout) | strategy_metrics(
         compared, measured.seconds
     )

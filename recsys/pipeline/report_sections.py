@@ -7,7 +7,15 @@ from typing import Any
 
 from recsys.data.outcomes import Size
 from recsys.evaluation.churn import summary
-from recsys.evaluation.metric_names import HEADLINE, METRICS, MODEL_LABELS, UNMASKED, winner_of
+from recsys.evaluation.metric_names import (
+    HEADLINE,
+    METRICS,
+    MODEL_LABELS,
+    SECONDS,
+    UNMASKED,
+    winner_of,
+)
+from recsys.pipeline.model_seconds import timed_leaderboard
 from recsys.pipeline.outcomes import Adopted, Chosen, Evaluated, Judged, TrainingStages
 from recsys.pipeline.report import Link, Report, Section, Table
 from recsys.recommend.queries.answers import Answer
@@ -42,7 +50,7 @@ def build(
     if held:
         verdict = f"{model} version {version} was held: {'; '.join(held)}."
     sections = (
-        _result(stages.measured),
+        _result(stages.chosen, stages.measured),
         _gate(stages.verdict),
         _newcomers(stages.measured),
         _search(stages.chosen),
@@ -53,8 +61,8 @@ def build(
     return Report(title, verdict, bool(held), kept, tuple(links))
 
 
-def _result(measured: Stage[Evaluated]) -> Section:
-    board = measured.read_json("leaderboard.json")
+def _result(chosen: Stage[Chosen], measured: Stage[Evaluated]) -> Section:
+    board = timed_leaderboard(chosen, measured)
     winner = winner_of(board)
     shown = [m for m in (*METRICS, UNMASKED) if m.name in board[0]["metrics"]]
     rows = tuple(
@@ -63,11 +71,12 @@ def _result(measured: Stage[Evaluated]) -> Section:
             _estimate(entry["metrics"][HEADLINE]),
             _estimate(entry.get("behind_by"), "+.4f"),
             *(_estimate(entry["metrics"].get(metric.name)) for metric in shown[1:]),
+            f"{entry['seconds']:,.1f}" if "seconds" in entry else "",
         )
         for entry in board
     )
     ahead = f"{MODEL_LABELS[winner]} ahead by"
-    columns = ("", shown[0].label, ahead, *(metric.label for metric in shown[1:]))
+    columns = ("", shown[0].label, ahead, *(metric.label for metric in shown[1:]), SECONDS)
     held_out = measured.outcome.holdout
     text = (
         f"Measured once on the {held_out} holdout, known likes left out of the ranking; "

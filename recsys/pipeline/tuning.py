@@ -17,11 +17,12 @@ from recsys.data.outcomes import Encoded, HeldOut, Thresholded
 from recsys.evaluation.comparison import TriedStrategy
 from recsys.models.blending import without_neighbours
 from recsys.pipeline.adoption import warm_start
+from recsys.pipeline.model_seconds import model_seconds, searched_seconds
 from recsys.pipeline.outcomes import Tuned
 from recsys.pipeline.tracked import RunDetails, Tracked
 from recsys.store.exchange import Exchange
 from recsys.store.journal import Journal
-from recsys.store.stages import Stage, stage, write_json
+from recsys.store.stages import Stage, Timed, stage, write_json
 from recsys.tracking.recorder import StudyRecorder
 from recsys.tuning.article import article_study
 from recsys.tuning.checkpoints import FileCheckpoints, MemoryCheckpoints
@@ -88,7 +89,7 @@ def tune(
     recorder: Recorder | None = None,
     pool: Pool | None = None,
     exchange: str | None = None,
-) -> Tuned:
+) -> Timed[Tuned]:
     """Search hyper-parameters on the validation holdout, our way or the founding article's.
 
     `started_from` are configurations that did well before, on other data; they are tried early.
@@ -126,7 +127,7 @@ def tune(
         "trials": [_as_dict(trial) for trial in study.trials],
     }
     write_json(folder / "study.json", outcome)
-    return Tuned(
+    found = Tuned(
         trials=len(study.trials),
         precision_at_5=best.precision,
         epochs=best.best.epoch,
@@ -142,6 +143,7 @@ def tune(
         ended=study.ended,
         started_from=tuple(started_from),
     )
+    return Timed(found, model_seconds(searched_seconds(study.trials)))
 
 
 def _nothing_learned(trials: Sequence[TrialResult]) -> InputError:

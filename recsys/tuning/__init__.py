@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 from recsys._lazy import lazily
 
 if TYPE_CHECKING:
-    from recsys.tuning.als import tune_als as tune_als
     from recsys.tuning.article import article_study as article_study
+    from recsys.tuning.baselines import tune_baseline as tune_baseline
     from recsys.tuning.checkpoints import CheckpointStore as CheckpointStore
     from recsys.tuning.checkpoints import FileCheckpoints as FileCheckpoints
     from recsys.tuning.checkpoints import MemoryCheckpoints as MemoryCheckpoints
@@ -92,15 +92,15 @@ __all__ = [
     "rungs",
     "study_strategies",
     "train_whole",
-    "tune_als",
+    "tune_baseline",
     "with_blended_users",
     "with_mapped_features",
 ]
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        ".als": ["tune_als"],
         ".article": ["article_study"],
+        ".baselines": ["tune_baseline"],
         ".checkpoints": ["CheckpointStore", "FileCheckpoints", "MemoryCheckpoints"],
         ".curve": ["CurvePoint", "learning_curve"],
         ".figures": ["draw_study", "learning_curves_svg"],

@@ -10,6 +10,7 @@ from skopt import Optimizer
 
 from recsys.base.dimensions import Range
 from recsys.base.errors import InputError
+from recsys.models.ease import MOST_EXACT
 from recsys.models.item_to_item import ItemToItemModel
 from recsys.models.model import model_from_dict
 from recsys.tuning.problems import Problem
@@ -22,12 +23,22 @@ SPACES: dict[str, dict[str, Range]] = {
         "regularization": Range(low=1.0, high=1000.0, scale="log"),
         "dropout": Range(low=0.0, high=0.8),
     },
-    "itemknn": {"shrinkage": Range(low=0.5, high=500.0, scale="log")},
-    "rp3beta": {"alpha": Range(low=0.3, high=1.5), "beta": Range(low=0.0, high=0.9)},
+    "itemknn": {
+        "shrinkage": Range(low=0.5, high=500.0, scale="log"),
+        "kept": Range(low=20, high=500, scale="log"),
+    },
+    "rp3beta": {
+        "alpha": Range(low=0.3, high=1.5),
+        "beta": Range(low=0.0, high=0.9),
+        "kept": Range(low=20, high=500, scale="log"),
+    },
 }
-"""What is searched of each model. What is kept of a row is a matter of memory, see `KEPT`."""
+"""What is searched of each model. What is kept of a row of EASE is a matter of memory alone."""
 
-KEPT = 200
+NEAREST = 100
+"""On catalogues that EASE solves in parts, how many others an item is regressed on, at most."""
+
+_BYTES = 8  # of a weight and its column
 
 # What is tried first: the models' defaults, then what was best on data unlike those.
 FIRST: dict[str, tuple[Configuration, ...]] = {
@@ -36,12 +47,16 @@ FIRST: dict[str, tuple[Configuration, ...]] = {
         {"regularization": 100.0, "dropout": 0.33},
         {"regularization": 200.0, "dropout": 0.0},
     ),
-    "itemknn": ({"shrinkage": 10.0},),
-    "rp3beta": ({"alpha": 0.8, "beta": 0.3}, {"alpha": 0.6, "beta": 0.4}),
+    "itemknn": ({"shrinkage": 10.0, "kept": 100},),
+    "rp3beta": (
+        {"alpha": 0.8, "beta": 0.3, "kept": 200},
+        {"alpha": 0.6, "beta": 0.4, "kept": 500},
+    ),
 }
 
-# A fit of EASE takes the cube of the items: so many trials up to so many items, none beyond.
-EASE_TRIALS = ((6_000, 1.0), (12_000, 0.5), (20_000, 0.3))
+# A fit of EASE takes the cube of the items, past MOST_EXACT minutes: this share of the trials up to
+# so many items, one beyond.
+EASE_TRIALS = ((6_000, 1.0), (12_000, 0.5), (MOST_EXACT, 0.3), (100_000, 0.2))
 
 
 def affordable_trials(model: str, n_items: int, trials: int) -> int:
@@ -62,11 +77,16 @@ def affordable_trials(model: str, n_items: int, trials: int) -> int:
     for limit, share in EASE_TRIALS:
         if n_items <= limit:
             return min(trials, max(1, round(share * trials)))
-    return 0
+    return min(trials, 1)
+
+
+def kept_within(size: int, n_items: int) -> int:
+    """How many weights of each row fit into so many bytes; at least one."""
+    return max(1, min(n_items, size // (_BYTES * max(1, n_items))))
 
 
 def tune_closed_forms(
-    problem: Problem, trials: int, recorder: Recorder, seed: int
+    problem: Problem, trials: int, size: int, recorder: Recorder, seed: int
 ) -> list[TrialResult]:
     """Tune every item-to-item model on the validation holdout.
 
@@ -75,6 +95,8 @@ def tune_closed_forms(
     problem : Problem
     trials : int
         Of each model, at most.
+    size : int
+        Bytes that the weights of a model may take.
     recorder : Recorder
         Knows what an earlier process measured in the same study; that is not measured again.
     seed : int
@@ -87,7 +109,7 @@ def tune_closed_forms(
     found: list[TrialResult] = []
     for model in SPACES:
         for_model = affordable_trials(model, problem.train.shape[1], trials)
-        found += _tune(problem, model, for_model, recorder, seed, found)
+        found += _tune(problem, model, for_model, size, recorder, seed, found)
     return found
 
 
@@ -95,19 +117,23 @@ def _tune(
     problem: Problem,
     model: str,
     trials: int,
+    size: int,
     recorder: Recorder,
     seed: int,
     before: Sequence[TrialResult],
 ) -> list[TrialResult]:
     space = SearchSpace(dict(sorted(SPACES[model].items())), {})
-    first = FIRST[model]
+    first, most = FIRST[model], kept_within(size, problem.train.shape[1])
     optimizer = Optimizer(
         space.dimensions(), base_estimator="GP", random_state=seed, n_initial_points=len(first)
     )
     found: list[TrialResult] = []
     for place in range(trials):
         point = space.point(first[place]) if place < len(first) else optimizer.ask()
-        configuration = {"model": model, **space.configuration(point), "kept": KEPT}
+        configuration = {"model": model, "kept": most, **space.configuration(point)}
+        configuration["kept"] = min(most, configuration["kept"])
+        if model == "ease" and problem.train.shape[1] > MOST_EXACT:
+            configuration["nearest"] = min(most, NEAREST)
         trial = _measured(problem, len(before) + place, configuration, recorder)
         optimizer.tell(point, -trial.precision)
         found.append(trial)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import scipy.sparse as sp
 
 from recsys.base.arrays import IntArray
 from recsys.models.blending import parameters_of, scaled
@@ -17,10 +18,10 @@ from recsys.models.configuration import HybridParameters, parse_configuration
 from recsys.models.content import Profiles
 from recsys.models.foldin import blend_users
 from recsys.models.hybrid import FeaturesBySide, map_features
-from recsys.models.item_to_item import binary
+from recsys.models.item_to_item import binary, truncated
 from recsys.models.mapping import choose_mapping
 from recsys.ranking.factors import Factors
-from recsys.ranking.neighbours import Blended
+from recsys.ranking.neighbours import Blended, Neighbours
 from recsys.tuning.closed_forms import model_of
 from recsys.tuning.problems import Problem
 from recsys.tuning.trials import TrialResult
@@ -89,7 +90,7 @@ def with_mapped_features(
     }
     rung = replace(plain.best, precision=value)
     reason = f"trial {plain.number}, features mapped"
-    return TrialResult(number, configuration, (rung,), "complete", reason)
+    return TrialResult(number, configuration, (rung,), "complete", reason, finishes=plain.number)
 
 
 def with_blended_users(problem: Problem, plain: TrialResult, number: int) -> TrialResult:
@@ -113,11 +114,16 @@ def with_blended_users(problem: Problem, plain: TrialResult, number: int) -> Tri
         (replace(plain.best, precision=value),),
         "complete",
         f"trial {plain.number}, users blended with their fold-in",
+        finishes=plain.number,
     )
 
 
 # Weights of the neighbours beside the factors, both brought to one spread.
 NEIGHBOUR_WEIGHTS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+# How many weights of a row are tried, from all downwards, until more than this share of the
+# precision would be lost.
+KEPT = (1600, 800, 400, 200, 100)
+KEPT_LOSS = 0.0025
 
 
 def with_neighbours(
@@ -141,21 +147,37 @@ def with_neighbours(
     assert finished.best is not None
     factors = _finished_factors(problem, finished)
     likes = binary(problem.train)
-    fitted = scaled(model_of(neighbours).neighbours(likes), factors, likes, 1.0)
-    values = [finished.precision]
+    whole = model_of(neighbours).neighbours(likes)
+    kept, fitted = _least_kept(problem, factors, whole, likes)
+    values = []
     for weight in NEIGHBOUR_WEIGHTS:
         # Powers of two: the bits are those of a fit with this weight.
         added = replace(fitted, weights=fitted.weights * np.float32(weight))
         values.append(problem.precision(Blended(factors, added, likes)))
-    place = smoothed_best(values[1:])
-    weight, value = NEIGHBOUR_WEIGHTS[place], values[1 + place]
-    configuration = {
-        **finished.configuration,
-        **parameters_of(model_of(neighbours), weight),
-    }
+    place = smoothed_best(values)
+    weight, value = NEIGHBOUR_WEIGHTS[place], values[place]
+    parameters = parameters_of(model_of(neighbours), weight)
+    parameters["neighbours_kept"] = min(kept, int(parameters["neighbours_kept"]))
+    configuration = {**finished.configuration, **parameters}
     rung = replace(finished.best, precision=value)
     reason = f"trial {finished.number} blended with trial {neighbours.number}"
-    return TrialResult(number, configuration, (rung,), "complete", reason)
+    return TrialResult(number, configuration, (rung,), "complete", reason, finishes=finished.number)
+
+
+def _least_kept(
+    problem: Problem, factors: Factors, whole: Neighbours, likes: sp.csr_matrix
+) -> tuple[int, Neighbours]:
+    """As few weights of each row as cost next to no precision, and the neighbours left, scaled."""
+    most = int(np.diff(whole.indptr).max(initial=1))
+    found, values = [], []
+    for kept in (most, *(k for k in KEPT if k < most)):
+        fitted = scaled(truncated(whole, kept), factors, likes, 1.0)
+        found.append((kept, fitted))
+        values.append(problem.precision(Blended(factors, fitted, likes)))
+        if values[-1] < (1 - KEPT_LOSS) * values[0]:
+            break
+    good = [place for place, value in enumerate(values) if value >= (1 - KEPT_LOSS) * values[0]]
+    return found[good[-1]]
 
 
 def smoothed_best(values: Sequence[float]) -> int:

@@ -78,7 +78,9 @@ def study_strategies(
     first = _known(space, (*started_from, *PORTFOLIO.values()))
     run = partial(_run, problem, search, seed, threads, workers)
     with threadpool_limits(1, user_api="blas"):
-        trials = tune_closed_forms(problem, search.item_to_item_trials, recorder, seed)
+        trials = tune_closed_forms(
+            problem, search.item_to_item_trials, search.item_to_item_bytes, recorder, seed
+        )
     offset = len(trials)
     study = run(space, Budget(search.trials, search.seconds), first, PartRecorder(recorder, offset))
     trials += [replace(trial, number=trial.number + offset) for trial in study.trials]

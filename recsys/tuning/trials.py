@@ -39,6 +39,9 @@ class TrialResult:
         was better, or if a worker in another process keeps it.
     kept : str or None
         Where the other process keeps it.
+    finishes : int or None
+        The number of the trial whose model this one finishes, repeating its seconds; see
+        `recsys.tuning.finishing`.
     """
 
     number: int
@@ -48,6 +51,7 @@ class TrialResult:
     reason: str = ""
     factors: Factors | None = field(default=None, compare=False, repr=False)
     kept: str | None = field(default=None, compare=False, repr=False)
+    finishes: int | None = None
 
     @property
     def name(self) -> str:

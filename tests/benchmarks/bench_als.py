@@ -16,7 +16,7 @@ from typing import Any
 
 from recsys.models.hybrid import fit_hybrid
 from recsys.ranking.metrics import bootstrap_interval, paired_bootstrap, precision_at_k
-from recsys.tuning.als import tune_als
+from recsys.tuning.baselines import tune_baseline
 from tests.benchmarks.bench_search import data_sets, load, run
 
 
@@ -29,8 +29,8 @@ def compare(dataset: str, seed: int, folder: Path) -> dict[str, Any]:
     parts = load(dataset, seed)
     known = parts.refit_train()
     lightfm = fit_hybrid(known, best.configuration, best.epochs, seed).factors
-    als, validation = tune_als(
-        parts.train, parts.validation, trials=10**6, seed=seed, seconds=best.seconds
+    als, validation = tune_baseline(
+        "als", parts.train, parts.validation, trials=10**6, seed=seed, seconds=best.seconds
     )
     ours, theirs = (
         precision_at_k(factors, parts.test, known=known, k=5)
@@ -42,7 +42,7 @@ def compare(dataset: str, seed: int, folder: Path) -> dict[str, Any]:
         "als": asdict(bootstrap_interval(theirs, seed)),
         "difference": asdict(paired_bootstrap(ours, theirs, seed)),
         "validation": {"lightfm": best.best, "als": validation},
-        "configuration": asdict(als),
+        "configuration": als.hyperparameters(),
     }
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result))

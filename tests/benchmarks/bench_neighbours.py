@@ -1,7 +1,7 @@
 """Item-to-item models, LightFM and their blend: one test holdout, paired by user.
 
 LightFM, the item-to-item models and the blend are tuned by the pipeline's own study, without
-features and within a small budget; ALS by the pipeline's few trials. All are refit on train and
+features and within a small budget; ALS and BPR by the pipeline's trials. All are refit on train and
 validation and measured once on test. The sample is bundled; citeulike-a and ml-latest-small are
 measured where RECSYS_BENCH_DATA says where they are.
 """
@@ -28,20 +28,19 @@ from recsys.data.splits import Split, split
 from recsys.evaluation.metric_names import BLEND, LIGHTFM, MODEL_LABELS
 from recsys.models.blending import without_neighbours
 from recsys.models.hybrid import fit_hybrid
-from recsys.models.model import model_from_dict
+from recsys.models.model import Model, model_from_dict
 from recsys.models.popularity import Popularity
+from recsys.pipeline.model_seconds import searched_seconds
 from recsys.ranking.metrics import evaluate, paired_bootstrap
 from recsys.ranking.scorer import Scorer
-from recsys.tuning.als import tune_als
+from recsys.tuning.baselines import SPACES, tune_baseline
 from recsys.tuning.closed_forms import best_closed_forms
 from recsys.tuning.problems import Problem
 from recsys.tuning.study import study_strategies
-from recsys.tuning.trials import TrialResult, is_closed_form
 from tests.benchmarks.bench_search import SAMPLE, SEEDS
 
 DATA_SETS = ("ml-latest-small", "sample", "citeulike-a")
 METRICS = ("precision_at_5", "ndcg_at_10")
-ALS_TRIALS = 4
 LIKED = 4.0  # stars from which a rating is a like
 
 Result = dict[str, Any]
@@ -81,10 +80,18 @@ def measure(parts: Split, seed: int, options: argparse.Namespace) -> Result:
     study = study_strategies(Problem(parts.train, parts.validation, seed=seed), search, seed)
     (blended,) = [trial for trial in study.trials if "neighbours" in trial.configuration]
     closed = best_closed_forms(study.trials)
-    start = time.process_time()
-    with threadpool_limits(1):
-        als = tune_als(parts.train, parts.validation, trials=ALS_TRIALS, seed=seed)[0]
-    searched = _search_seconds(study.trials) | {"als": time.process_time() - start}
+    searched = searched_seconds(study.trials)
+    searched[BLEND] = sum(
+        searched.get(part, 0.0) for part in (LIGHTFM, blended.configuration["neighbours"])
+    )
+    baselines: dict[str, Model] = {}
+    for name in SPACES:
+        start = time.process_time()
+        with threadpool_limits(1):
+            baselines[name] = tune_baseline(
+                name, parts.train, parts.validation, trials=options.baseline_trials, seed=seed
+            )[0]
+        searched[name] = time.process_time() - start
     known = parts.refit_train()
 
     def hybrid(configuration: Mapping[str, Any]) -> Scorer:
@@ -93,12 +100,11 @@ def measure(parts: Split, seed: int, options: argparse.Namespace) -> Result:
 
     fits: dict[str, Callable[[], Scorer]] = {
         "popularity": lambda: Popularity().fit(known, seed=seed),
-        "als": lambda: als.fit(known, seed=seed),
         LIGHTFM: lambda: hybrid(without_neighbours(blended.configuration)),
         BLEND: lambda: hybrid(blended.configuration),
     }
-    for name, trial in closed.items():
-        model = model_from_dict(trial.configuration)
+    closed_models = {name: model_from_dict(t.configuration) for name, t in closed.items()}
+    for name, model in (baselines | closed_models).items():
         fits[name] = lambda model=model: model.fit(known, seed=seed)  # type: ignore[misc]
     found = {name: _measured(fit, parts.test, known) for name, fit in fits.items()}
     for name, entry in found.items():
@@ -108,21 +114,6 @@ def measure(parts: Split, seed: int, options: argparse.Namespace) -> Result:
         "configuration": blended.configuration,
         "won": "neighbours" in study.best.configuration,
     }
-
-
-def _search_seconds(trials: Sequence[TrialResult]) -> dict[str, float]:
-    """The CPU seconds of a study's trials, by model.
-
-    The blend needs those of its two parts; trying its weights is not counted.
-    """
-    found: dict[str, float] = {}
-    for trial in trials:
-        if trial.reason.startswith("trial "):  # finished from another, whose seconds it repeats
-            continue
-        name = trial.configuration["model"] if is_closed_form(trial) else LIGHTFM
-        found[name] = found.get(name, 0.0) + trial.seconds
-    parts = (LIGHTFM, "ease", "rp3beta")
-    return found | {BLEND: sum(found.get(part, 0.0) for part in parts)}
 
 
 def _measured(fit: Callable[[], Scorer], test: sp.csr_matrix, known: sp.csr_matrix) -> Result:
@@ -176,6 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--dataset", choices=DATA_SETS)
     parser.add_argument("--trials", type=int, default=6, help="LightFM's")
     parser.add_argument("--item-to-item-trials", type=int, default=6, help="of each model")
+    parser.add_argument("--baseline-trials", type=int, default=16, help="of ALS and of BPR")
     parser.add_argument("--max-epochs", type=int, default=100)
     options = parser.parse_args(arguments)
     everything: list[Result] = []

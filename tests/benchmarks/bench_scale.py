@@ -85,7 +85,7 @@ def pipeline(interim: Path, files: tuple[Path, Path]) -> Iterator[tuple[str, Sta
     yield run(preparation.encode, made["ingest"], made["threshold"], config.Encode())
     holdouts, features = made["split"], made["encode"]
     yield run(tuning.tune, holdouts, features, search, SEED, (), search.workers)
-    options = config.Evaluate(als_trials=1)
+    options = config.Evaluate(baseline_trials=1)
     yield run(evaluation.evaluate, holdouts, features, made["tune"], options, SEED, workers=2)
     inputs = made["threshold"], features, made["tune"], made["evaluate"]
     yield run(fitting.fit, *inputs, config.Fit(), SEED, {})

@@ -30,7 +30,7 @@ def configure(options: argparse.Namespace, dataset: str, seed: int, interim: Pat
         "search.trials": options.trials,
         "search.joint_trials": options.joint,
         "search.max_epochs": options.max_epochs,
-        "evaluate.als_trials": 1,
+        "evaluate.baseline_trials": 1,
         "storage.interim": str(interim),
         "seed": seed,
     }

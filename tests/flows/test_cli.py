@@ -14,7 +14,7 @@ from flows.cli import main
 from tests.fixtures.planted import write_planted
 
 SMALL = [
-    "--trials", "2", "--set", "search.max_epochs=6", "--set", "evaluate.als_trials=0",
+    "--trials", "2", "--set", "search.max_epochs=6", "--set", "evaluate.baseline_trials=0",
     "--set", "evaluate.bootstrap_samples=50", "--set", "search.item_to_item_trials=2",
 ]  # fmt: skip
 

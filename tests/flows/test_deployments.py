@@ -71,7 +71,7 @@ class Site:
             "config.data.features": f'"{self.folder}/in/feats.psv"',
             "config.tracking.model": '"sample"',
             "config.evaluate.bootstrap_samples": 50,
-            "config.evaluate.als_trials": 0,
+            "config.evaluate.baseline_trials": 0,
             "config.search.item_to_item_trials": 2,
             **parameters,
         }
@@ -304,7 +304,8 @@ def test_the_rest_call_of_the_documentation(site: Site) -> None:
 PYTHON = """
 from prefect.deployments import run_deployment
 config = {"data": {"likes": "in/likes.psv", "features": "in/feats.psv"},
-          "tracking": {"model": "sample"}, "evaluate": {"als_trials": 0, "bootstrap_samples": 50}}
+          "tracking": {"model": "sample"},
+          "evaluate": {"baseline_trials": 0, "bootstrap_samples": 50}}
 run = run_deployment("refresh/refresh", parameters={"config": config})
 print(run.state.name, run.state.result()["model"])
 """

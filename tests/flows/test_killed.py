@@ -13,7 +13,7 @@ from tests.fixtures.processes import Run
 pytestmark = pytest.mark.usefixtures("reporting_processes")
 
 ARGUMENTS = [
-    "--trials", "5", "--set", "search.max_epochs=60", "--set", "evaluate.als_trials=0",
+    "--trials", "5", "--set", "search.max_epochs=60", "--set", "evaluate.baseline_trials=0",
     "--set", "evaluate.bootstrap_samples=50", "--set", "search.batch=2",
     "--set", "search.item_to_item_trials=2",
 ]  # fmt: skip

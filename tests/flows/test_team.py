@@ -22,7 +22,7 @@ from tests.fixtures.servers import postgres, prefect_server, s3
 
 ARGUMENTS = [
     "train", "--likes", "in/likes.psv", "--features", "in/feats.psv", "--json",
-    "--trials", "3", "--set", "search.max_epochs=12", "--set", "evaluate.als_trials=0",
+    "--trials", "3", "--set", "search.max_epochs=12", "--set", "evaluate.baseline_trials=0",
     "--set", "evaluate.withheld=false", "--set", "evaluate.bootstrap_samples=100",
     "--set", "search.item_to_item_trials=2", "--set", "tracking.artifacts=s3://team/mlflow",
 ]  # fmt: skip

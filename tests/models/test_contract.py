@@ -23,6 +23,7 @@ N_USERS, N_ITEMS, GROUPS = 60, 24, 3
 # Quick ones: the contract does not depend on how well a model learns.
 QUICK = {
     "als": {"factors": 8, "iterations": 4},
+    "bpr": {"factors": 8, "iterations": 100, "learning_rate": 0.1},
     "lightfm": {"no_components": 8, "epochs": 10},
     "ease": {"regularization": 5.0},
     "itemknn": {"shrinkage": 2.0},

@@ -7,7 +7,6 @@ import pytest
 import scipy.sparse as sp
 
 from recsys.base.arrays import Float32Array
-from recsys.base.errors import InputError
 from recsys.models import ease
 from recsys.models.blending import (
     factor_spread,
@@ -18,7 +17,7 @@ from recsys.models.blending import (
 )
 from recsys.models.configuration import parse_configuration
 from recsys.models.ease import Ease
-from recsys.models.item_to_item import NeighbourScorer, largest_of_product
+from recsys.models.item_to_item import NeighbourScorer, largest_of_product, truncated
 from recsys.models.itemknn import ItemKnn
 from recsys.models.rp3beta import Rp3Beta
 from recsys.ranking.factors import Factors
@@ -63,10 +62,49 @@ def test_ease_works_in_blocks_of_any_size(monkeypatch: pytest.MonkeyPatch) -> No
         assert np.abs(kept[kept != 0]).min() >= np.sort(np.abs(row))[-13]
 
 
-def test_ease_refuses_what_it_cannot_hold(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ease, "MOST_ITEMS", 30)
-    with pytest.raises(InputError, match=r"31 items for EASE.*at most 30"):
-        Ease().neighbours(random_likes())
+@pytest.mark.parametrize("popular", [1, 9, 31])
+def test_in_parts_ease_is_the_same_where_every_other_item_is_near(
+    popular: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An item is regressed on all others, whether it is one of those with most likes or not."""
+    likes = random_likes(n_users=400)
+    whole = dense(Ease(3.0, 0.25, kept=31).neighbours(likes))
+    monkeypatch.setattr(ease, "MOST_EXACT", 30)
+    monkeypatch.setattr(ease, "POPULAR", popular)
+    parts = dense(Ease(3.0, 0.25, kept=31, nearest=30).neighbours(likes))
+    np.testing.assert_array_equal(np.diag(parts), 0)
+    chosen = np.argsort(-np.asarray(likes.sum(axis=0)).ravel(), kind="stable")[:popular]
+    outside = np.ones_like(whole, bool)
+    outside[np.ix_(chosen, chosen)] = False
+    np.testing.assert_allclose(parts[outside], whole[outside], rtol=2e-3, atol=2e-4)
+    # Among the popular ones the others are no part of the regression.
+    alone = dense(Ease(3.0, 0.25, kept=31).neighbours(likes[:, np.sort(chosen)]))
+    np.testing.assert_array_equal(parts[np.ix_(np.sort(chosen), np.sort(chosen))], alone)
+
+
+def test_in_parts_ease_keeps_what_is_largest_of_each_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    likes = random_likes(n_users=400)
+    monkeypatch.setattr(ease, "MOST_EXACT", 30)
+    monkeypatch.setattr(ease, "POPULAR", 9)
+    every = Ease(3.0, kept=31, nearest=6).neighbours(likes)
+    fewer = Ease(3.0, kept=4, nearest=6).neighbours(likes)
+    for row, kept in zip(dense(every), dense(fewer), strict=True):
+        assert np.count_nonzero(kept) == min(4, np.count_nonzero(row))
+        np.testing.assert_array_equal(kept[kept != 0], row[kept != 0])
+        assert np.abs(kept[kept != 0]).min(initial=9) >= np.sort(np.abs(row))[-4]
+    np.testing.assert_array_equal(dense(truncated(every, 4)), dense(fewer))
+    assert truncated(every, 31) is every
+
+
+def test_items_without_likes_have_no_weights_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ease, "MOST_EXACT", 3)
+    monkeypatch.setattr(ease, "POPULAR", 2)
+    likes = sp.csr_matrix(np.float32([[1, 1, 0, 0, 1], [1, 1, 1, 0, 0], [0, 1, 1, 0, 0]]))
+    found = dense(Ease(1.0, kept=5).neighbours(likes))
+    assert np.isfinite(found).all()
+    np.testing.assert_array_equal(found[3], 0)
+    np.testing.assert_array_equal(found[:, 3], 0)
+    assert found[2, 0] != 0
 
 
 def test_rp3beta_is_the_walk_of_three_steps() -> None:

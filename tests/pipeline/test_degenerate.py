@@ -67,7 +67,7 @@ def train(
     features = preparation.encode(interim, ingested, core, Encode())
     search = Search(item_to_item_trials=4, trials=3, max_epochs=6, batch=2, space=space)
     tuned = tuning.tune(interim, holdouts, features, search, seed)
-    options = Evaluate(als_trials=1, bootstrap_samples=50)
+    options = Evaluate(baseline_trials=1, bootstrap_samples=50)
     measured = evaluation.evaluate(interim, holdouts, features, tuned, options, seed)
     fitted = fitting.fit(interim, core, features, tuned, measured, Fit(), seed, {})
     return Trained(tuned, measured, Recommender.load(fitted.file("bundle")))

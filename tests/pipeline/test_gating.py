@@ -28,7 +28,7 @@ from tests.fixtures.stages import Prepared, prepare
 SEED = 2016
 GOOD = {"no_components": 16, "learning_rate": 0.05, "loss": "warp"}
 WEAK = GOOD | {"no_components": 2, "learning_rate": 0.02}
-OPTIONS = Evaluate(als_trials=0, bootstrap_samples=100)
+OPTIONS = Evaluate(baseline_trials=0, bootstrap_samples=100)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from recsys.evaluation.gate import Check, Condition, Verdict
-from recsys.pipeline.outcomes import Evaluated
+from recsys.pipeline.outcomes import Evaluated, Tuned
 from recsys.pipeline.registration import metrics, verdict_tags, version_tags
 from recsys.store.stages import Stage
 
@@ -48,18 +48,37 @@ def test_a_verdict_is_a_tag_a_condition() -> None:
 
 def test_figures_of_an_evaluation_have_the_names_of_mlflow(tmp_path: Path) -> None:
     board = [
-        {"model": "lightfm", "metrics": {"precision_at_5": ESTIMATE}},
+        {
+            "model": "blend",
+            "metrics": {"precision_at_5": ESTIMATE},
+            "configuration": {"neighbours": "ease"},
+        },
+        {"model": "ease", "metrics": {"precision_at_5": ESTIMATE}},
         {"model": "popularity", "metrics": {"precision_at_5": ESTIMATE}},
     ]
     (tmp_path / "leaderboard.json").write_text(json.dumps(board))
     compared = {"winner": "none", "warm": {"none": {"precision_at_5": ESTIMATE}}}
     (tmp_path / "strategies.json").write_text(json.dumps(compared))
-    outcome = Evaluated("validation", {"lightfm": 0.25, "popularity": 0.25})
-    found = metrics(Stage("evaluate", str(tmp_path), "k", "d", outcome, {"none": 3.5}))
+    outcome = Evaluated("validation", {"blend": 0.25, "ease": 0.25, "popularity": 0.25})
+    fitted = {"none": 3.5, "model/blend": 6.0, "model/ease": 2.0}
+    chosen = Tuned(
+        configuration={}, epochs=1, strategies={}, trials=1, precision_at_5=0.2, ended="enough"
+    )
+    searched = {"model/lightfm": 100.0, "model/ease": 10.0, "model/rp3beta": 1000.0}
+    found = metrics(
+        Stage("tune", str(tmp_path), "k", "d", chosen, searched),
+        Stage("evaluate", str(tmp_path), "k", "d", outcome, fitted),
+    )
     assert found == {
         "holdout/precision_at_5": 0.25,
         "holdout/precision_at_5_low": 0.2,
         "holdout/precision_at_5_high": 0.3,
+        # The search of both parts, and one fit.
+        "holdout/cpu_seconds": 116.0,
+        "holdout_ease/precision_at_5": 0.25,
+        "holdout_ease/precision_at_5_low": 0.2,
+        "holdout_ease/precision_at_5_high": 0.3,
+        "holdout_ease/cpu_seconds": 12.0,
         "holdout_popularity/precision_at_5": 0.25,
         "holdout_popularity/precision_at_5_low": 0.2,
         "holdout_popularity/precision_at_5_high": 0.3,

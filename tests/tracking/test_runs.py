@@ -79,7 +79,7 @@ def test_item_to_item_trials_are_recorded_and_taken_over_and_none_is_the_best(
 ) -> None:
     first = recorder(tmp_path)
     first.begin()
-    trials = tune_closed_forms(problem(), 2, first, 1)
+    trials = tune_closed_forms(problem(), 2, 10**9, first, 1)
     plain = TrialResult(6, {"no_components": 4}, (Rung(3, 0.01, 0.1),), "complete")
     first.started(plain)
     first.measured(plain, plain.curve)
@@ -95,7 +95,7 @@ def test_item_to_item_trials_are_recorded_and_taken_over_and_none_is_the_best(
     again = recorder(tmp_path)
     again.begin()
     # The seconds were measured once: a trial fitted again would have others.
-    assert tune_closed_forms(problem(), 2, again, 1) == trials
+    assert tune_closed_forms(problem(), 2, 10**9, again, 1) == trials
 
 
 def test_a_finished_study_is_taken_over_without_training(tmp_path: Path) -> None:

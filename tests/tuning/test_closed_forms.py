@@ -12,17 +12,20 @@ import scipy.sparse as sp
 from recsys.base.dimensions import Range
 from recsys.base.errors import InputError
 from recsys.base.events import Event, TrialDone, listening
-from recsys.models.ease import MOST_ITEMS, Ease
+from recsys.models import ease
+from recsys.models.ease import MOST_EXACT, Ease
 from recsys.models.item_to_item import ItemToItemModel
 from recsys.models.model import model_from_dict
 from recsys.models.popularity import Popularity
 from recsys.ranking.scorer import Scorer
+from recsys.tuning import closed_forms
 from recsys.tuning.closed_forms import (
     EASE_TRIALS,
     FIRST,
     SPACES,
     affordable_trials,
     best_closed_forms,
+    kept_within,
     model_of,
     tune_closed_forms,
 )
@@ -33,6 +36,7 @@ from recsys.tuning.trials import Rung, Study, TrialResult, is_closed_form
 from tests.fixtures.searches import problem
 
 TRIALS = 4
+SIZE = 10**9  # bytes, more than any of these need
 
 
 @dataclass
@@ -77,7 +81,7 @@ def counting() -> CountingProblem:
 
 @pytest.fixture(scope="module")
 def trials() -> list[TrialResult]:
-    return tune_closed_forms(problem(), TRIALS, NullRecorder(), 1)
+    return tune_closed_forms(problem(), TRIALS, SIZE, NullRecorder(), 1)
 
 
 def outcomes(trials: Sequence[TrialResult]) -> list[tuple[object, ...]]:
@@ -88,8 +92,8 @@ def outcomes(trials: Sequence[TrialResult]) -> list[tuple[object, ...]]:
     ("n_items", "asked", "expected"),
     [
         (1, 10, 10), (6_000, 10, 10), (6_001, 10, 5), (12_000, 10, 5), (12_001, 10, 3),
-        (20_000, 10, 3), (20_001, 10, 0), (1_000_000, 10, 0), (12_000, 1, 1), (20_000, 1, 1),
-        (5_000, 0, 0), (9_000, 0, 0), (20_000, 0, 0),
+        (20_000, 10, 3), (20_001, 10, 2), (1_000_000, 10, 1), (12_000, 1, 1), (20_000, 1, 1),
+        (5_000, 0, 0), (9_000, 0, 0), (20_000, 0, 0), (1_000_000, 0, 0),
     ],
 )  # fmt: skip
 def test_ease_gets_fewer_trials_on_a_larger_catalogue(
@@ -100,8 +104,33 @@ def test_ease_gets_fewer_trials_on_a_larger_catalogue(
         assert affordable_trials(model, n_items, asked) == asked
 
 
-def test_no_trial_of_ease_is_larger_than_ease_allows() -> None:
-    assert max(limit for limit, _ in EASE_TRIALS) <= MOST_ITEMS
+def test_weights_are_kept_as_far_as_they_fit() -> None:
+    """Eight bytes each: 4 of the weight, 4 of its column."""
+    assert kept_within(8 * 100 * 30, 100) == 30
+    assert kept_within(8 * 100 * 30 + 799, 100) == 30
+    assert kept_within(10**9, 100) == 100
+    assert kept_within(1, 100) == kept_within(0, 0) == 1
+
+
+def test_a_bound_in_bytes_holds_for_every_model(trials: list[TrialResult]) -> None:
+    asked = problem()
+    n_items = asked.train.shape[1]
+    found = tune_closed_forms(asked, 1, 8 * 5 * n_items, NullRecorder(), 1)
+    assert [trial.configuration["kept"] for trial in found] == [5, 5, 5]
+    assert all(model_of(t).neighbours(asked.train).weights.nbytes <= 20 * n_items for t in found)
+    assert trials[0].configuration["kept"] == n_items
+    assert "nearest" not in trials[0].configuration
+
+
+def test_a_catalogue_past_the_exact_solution_says_what_it_is_regressed_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in (ease, closed_forms):
+        monkeypatch.setattr(module, "MOST_EXACT", 10)
+    (trial, *_) = tune_closed_forms(problem(), 1, SIZE, NullRecorder(), 1)
+    assert trial.configuration["nearest"] == min(problem().train.shape[1], 100)
+    assert trial.precision > 0
+    assert MOST_EXACT in [limit for limit, _ in EASE_TRIALS]
 
 
 def test_trials_are_numbered_from_0_model_after_model(trials: list[TrialResult]) -> None:
@@ -117,7 +146,7 @@ def test_trials_are_numbered_from_0_model_after_model(trials: list[TrialResult])
 def test_each_trial_is_recorded_once_and_emitted(trials: list[TrialResult]) -> None:
     memory, events = Memory(), list[Event]()
     with listening(events.append):
-        found = tune_closed_forms(problem(), TRIALS, memory, 1)
+        found = tune_closed_forms(problem(), TRIALS, SIZE, memory, 1)
     numbers = list(range(3 * TRIALS))
     assert memory.started_numbers == memory.measured_numbers == numbers
     assert list(memory.trials.values()) == found
@@ -134,7 +163,7 @@ def test_what_was_recorded_is_not_fitted_again(known: int, trials: list[TrialRes
     """Cut off after so many trials, and started again with the same recorder."""
     memory = Memory({trial.number: trial for trial in trials[:known]})
     again = counting()
-    found = tune_closed_forms(again, TRIALS, memory, 1)
+    found = tune_closed_forms(again, TRIALS, SIZE, memory, 1)
     assert len(again.asked) == 3 * TRIALS - known
     assert memory.started_numbers == list(range(known, 3 * TRIALS))
     assert outcomes(found) == outcomes(trials)
@@ -142,31 +171,35 @@ def test_what_was_recorded_is_not_fitted_again(known: int, trials: list[TrialRes
 
 def test_another_configuration_under_the_same_number_is_not_recalled() -> None:
     memory = Memory()
-    tune_closed_forms(problem(), 1, memory, 1)
+    tune_closed_forms(problem(), 1, SIZE, memory, 1)
     strange = {**memory.trials[0].configuration, "regularization": 3.0}
     memory.trials[0] = replace(memory.trials[0], configuration=strange)
     again = counting()
-    tune_closed_forms(again, 1, memory, 1)
+    tune_closed_forms(again, 1, SIZE, memory, 1)
     assert len(again.asked) == 1
 
 
 def test_the_same_seed_is_the_same_trials_and_another_is_not(trials: list[TrialResult]) -> None:
-    assert outcomes(tune_closed_forms(problem(), TRIALS, NullRecorder(), 1)) == outcomes(trials)
-    other = tune_closed_forms(problem(), TRIALS, NullRecorder(), 2)
+    again = tune_closed_forms(problem(), TRIALS, SIZE, NullRecorder(), 1)
+    assert outcomes(again) == outcomes(trials)
+    other = tune_closed_forms(problem(), TRIALS, SIZE, NullRecorder(), 2)
     assert [t.configuration for t in other] != [t.configuration for t in trials]
 
 
 def test_known_configurations_come_first_and_all_lie_in_the_space(
     trials: list[TrialResult],
 ) -> None:
+    n_items = problem().train.shape[1]
     for model, space in SPACES.items():
         of_model = [trial for trial in trials if trial.configuration["model"] == model]
         for trial, known in zip(of_model, FIRST[model], strict=False):
             for name, value in known.items():
-                assert trial.configuration[name] == pytest.approx(value)
+                wanted = min(value, n_items) if name == "kept" else value
+                assert trial.configuration[name] == pytest.approx(wanted)
         for trial in of_model:
             for name, limits in space.items():
-                assert limits.low <= trial.configuration[name] <= limits.high
+                low = min(limits.low, n_items) if name == "kept" else limits.low
+                assert low <= trial.configuration[name] <= limits.high
 
 
 def test_a_trials_precision_is_that_of_its_model(trials: list[TrialResult]) -> None:
@@ -191,7 +224,7 @@ def test_ease_beats_popularity_on_groups_of_users(trials: list[TrialResult]) -> 
 
 def test_no_trials_are_none(trials: list[TrialResult]) -> None:
     memory = Memory()
-    assert tune_closed_forms(problem(), 0, memory, 1) == []
+    assert tune_closed_forms(problem(), 0, SIZE, memory, 1) == []
     assert memory.started_numbers == []
     assert best_closed_forms([]) == {}
 
@@ -217,12 +250,12 @@ def test_degenerate_data_gives_finite_weights_and_trials(case: str) -> None:
         asked = Problem(train, other, seed=1)
     else:  # all like all: nothing is left to hold out
         asked = Problem(train, train, seed=1, masked=False)
-    found = tune_closed_forms(asked, 4, NullRecorder(), 1)
+    found = tune_closed_forms(asked, 4, SIZE, NullRecorder(), 1)
     assert len(found) == 12
     for trial in found:
         assert 0 <= trial.precision <= 1
         assert model_of(trial).fit(train).neighbours.finite()
-        assert model_of(trial).kept > train.shape[1]
+        assert model_of(trial).kept == train.shape[1]
 
 
 def test_what_float32_cannot_solve_is_one_trial_less(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +268,7 @@ def test_what_float32_cannot_solve_is_one_trial_less(monkeypatch: pytest.MonkeyP
     first = {"regularization": 1e-6, "dropout": 0.0}, {"regularization": 20.0, "dropout": 0.33}
     monkeypatch.setitem(FIRST, "ease", first)
     memory = Memory()
-    found = tune_closed_forms(Problem(likes, likes, seed=1, masked=False), 2, memory, 1)
+    found = tune_closed_forms(Problem(likes, likes, seed=1, masked=False), 2, SIZE, memory, 1)
     failed, solved = found[:2]
     assert (failed.number, failed.status, failed.curve, failed.precision) == (0, "diverged", (), 0)
     assert "cannot be solved in float32" in failed.reason
