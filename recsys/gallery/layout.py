@@ -108,6 +108,7 @@ def _tags(source: BundleView) -> tuple[Int32Array, Float32Array]:
 def _tsne(directions: Float32Array, seed: int) -> Float32Array:
     # Importing it takes seconds; it is needed once for each bundle.
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     layout = TSNE(
         2,
@@ -117,7 +118,9 @@ def _tsne(directions: Float32Array, seed: int) -> Float32Array:
         random_state=seed,
         n_jobs=1,
     )
-    return np.asarray(layout.fit_transform(directions), np.float32)
+    # More threads than processors are free would wait for one another in each of its many steps.
+    with threadpool_limits(1):
+        return np.asarray(layout.fit_transform(directions), np.float32)
 
 
 def _placed(
