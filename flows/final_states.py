@@ -29,7 +29,8 @@ def named_states(run: Callable[P, R]) -> Callable[P, R]:
     """Have a flow's function end in a state of its own name where that is worth knowing.
 
     A result whose `decision` holds the version ends it in the state Held or Shrunken, an exception
-    in StageFailed, whose message begins with the stage. Put it between `@flow` and the function.
+    in StageFailed, whose message begins with the stage. What a person should know of the data is in
+    the message of the state. Put it between `@flow` and the function.
     """
 
     @functools.wraps(run)
@@ -51,7 +52,10 @@ def named_states(run: Callable[P, R]) -> Callable[P, R]:
             return cast("R", _failed(where[-1], fault))
         decision = getattr(outcome, "decision", None)
         if decision is None or decision.ending is Ending.PROMOTED:
-            return outcome
+            notes = getattr(outcome, "notes", ())
+            return (
+                cast("R", Completed(message="; ".join(notes), data=outcome)) if notes else outcome
+            )
         return cast("R", _held(outcome, decision))
 
     # Prefect derives the form for parameters from the signature, and would look for the types here.
@@ -70,4 +74,5 @@ def _failed(where: str, fault: Exception) -> Any:
 
 def _held(outcome: Any, decision: Decision) -> Any:
     name = SHRUNKEN if decision.ending is Ending.SHRUNKEN else HELD
-    return Completed(name=name, message="; ".join(decision.reasons), data=outcome)
+    said = (*decision.reasons, *getattr(outcome, "notes", ()))
+    return Completed(name=name, message="; ".join(said), data=outcome)

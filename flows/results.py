@@ -33,6 +33,11 @@ class TrainingResult(BaseModel):
         """What became of the version, and why."""
         return Decision(self.ending, tuple(self.held))
 
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know of the data."""
+        return list(self.counts.get("ingest", {}).get("notes", ()))
+
     @classmethod
     def of(
         cls, model: str, version: str, decision: Decision, report: str, stages: TrainingStages

@@ -62,6 +62,9 @@ def cached_task(
             stage = function.load(folder)
         reused = state.name == "Cached"
         emit(StageDone(function.name, reused, time.monotonic() - start, stage.counts()))
+        for sentence in stage.outcome.told():
+            get_run_logger().warning("%s: %s", function.name, sentence)
+            emit(Note(sentence))
         return stage
 
     return staged

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import (
     AliasChoices,
@@ -23,20 +24,39 @@ from recsys.base.dimensions import (
 from recsys.base.environment import tracking_uri
 from recsys.base.fields import (
     Address,
-    Character,
     Column,
+    Delimiter,
     Location,
     Margin,
     Name,
+    PerhapsColumn,
     Positive,
+    Quote,
     Samples,
     Section,
     Share,
     unsafe_characters,
 )
+from recsys.base.missing_words import MISSING_WORDS
 from recsys.base.redaction import redacted
 
 LOCAL_UI = "http://127.0.0.1:5000"
+
+
+class Text(Section):
+    """How one text file is written, where it differs from the others."""
+
+    delimiter: Delimiter | None = Field(None, description="What is between fields.")
+    quote: Quote | None = Field(None, description="Quote character; '' if there is none.")
+    escape: Quote | None = Field(None, description="Escape character; '' if there is none.")
+    encoding: str | None = Field(None, description="Encoding.")
+    header: bool | None = Field(None, description="Whether the first line names the columns.")
+    decimal: Literal[".", ","] | None = Field(None, description="The mark before decimals.")
+
+    @model_validator(mode="after")
+    def _tell_apart(self) -> Text:
+        _differ(self.delimiter, self.quote, self.escape)
+        return self
 
 
 class Data(Section):
@@ -47,18 +67,42 @@ class Data(Section):
     user_features: Address | None = Field(
         None, description="File, folder or URL of the user features."
     )
-    delimiter: Character = Field("|", description="Character between the fields of a text file.")
-    quote: Character | None = Field(
-        '"', description="Quote character of text files; '' if they have none."
+    delimiter: Delimiter | None = Field(
+        None, description="What is between the fields of text files; default: found in each."
     )
-    escape: Character | None = Field(
-        "\\", description="Escape character of text files; '' if they have none."
+    quote: Quote | None = Field(
+        None, description="Quote character of text files; '' if they have none; default: found."
     )
-    encoding: str = Field("utf-8", description="Encoding of text files.")
-    user_column: Column = Field("uid", description="Column of the interactions with the user's id.")
-    item_column: Column = Field("mid", description="Column of the interactions with the item's id.")
-    name_column: Column | None = Field(
-        "modelname", description="Column of the interactions with the item's name."
+    escape: Quote | None = Field(
+        None, description="Escape character of text files; '' if they have none; default: found."
+    )
+    encoding: str | None = Field(None, description="Encoding of text files; default: found.")
+    header: bool | None = Field(
+        None,
+        description="Whether the first line of text files names the columns; default: found. "
+        "Without, columns are named by their position, from 1.",
+    )
+    decimal: Literal[".", ","] | None = Field(
+        None, description="The mark before decimals in text; default: found in each column."
+    )
+    features_text: Text | None = Field(
+        None, description="How the file of item features is written, where it differs."
+    )
+    user_features_text: Text | None = Field(
+        None, description="How the file of user features is written, where it differs."
+    )
+    user_column: Column | None = Field(
+        None,
+        description="Column of the interactions with the user's id; default: found by its name.",
+    )
+    item_column: Column | None = Field(
+        None,
+        description="Column of the interactions with the item's id; default: found by its name.",
+    )
+    name_column: PerhapsColumn | None = Field(
+        None,
+        description="Column of the interactions with the item's name; default: found by its name; "
+        "'' if there is none.",
     )
     weight_column: Column | None = Field(
         None, description="Column of the interactions with a positive weight."
@@ -66,40 +110,106 @@ class Data(Section):
     timestamp_column: Column | None = Field(
         None, description="Column of the interactions with their time."
     )
+    timestamp_format: str | None = Field(
+        None,
+        description="How dates are written in text: dmy, mdy, ymd or a format of strptime; "
+        "default: found by all dates.",
+    )
+    timezone: str = Field("UTC", description="Time zone of dates that do not name one.")
+    rating_column: PerhapsColumn | None = Field(
+        None,
+        description="Column of the interactions with a rating; default: found by its name; "
+        "'' if every row is a like.",
+    )
+    liked_from: float | None = Field(None, description="Lowest rating that is a like.")
+    event_column: PerhapsColumn | None = Field(
+        None,
+        description="Column of the interactions with the kind of event; default: found by name.",
+    )
+    event_weights: dict[str, Annotated[float, Field(ge=0)]] | None = Field(
+        None,
+        description="What an event of each kind weighs, as in { view = 1, purchase = 10 }; 0: "
+        "nothing.",
+    )
+    repeats: Literal["sum", "last", "max", "count"] = Field(
+        "sum",
+        description="Weight of a pair of user and item that occurs several times; its time is the "
+        "latest.",
+    )
+    missing: list[str] = Field(
+        list(MISSING_WORDS), description="Words that stand for a missing id or value."
+    )
+    largest_left_out: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.2, description="Share of the rows of a file that may be unusable; a run stops above it."
+    )
     feature_item_column: Column | None = Field(
-        None, description="Column of the item features with the item's id; default: item_column."
+        None,
+        description="Column of the item features with the item's id; default: item_column, or "
+        "found by its name.",
     )
     feature_user_column: Column | None = Field(
-        None, description="Column of the user features with the user's id; default: user_column."
+        None,
+        description="Column of the user features with the user's id; default: user_column, or "
+        "found by its name.",
     )
-    feature_type_column: Column = Field(
-        "type", description="Column of the features with their type, such as tag or category."
+    feature_type_column: Column | None = Field(
+        None,
+        description="Column of the features with their type, such as tag or category; default: "
+        "found by its name.",
     )
-    feature_value_column: Column = Field(
-        "value", description="Column of the features with their value, such as anime."
+    feature_value_column: Column | None = Field(
+        None,
+        description="Column of the features with their value, such as anime; default: found by its "
+        "name.",
     )
     feature_weight_column: Column | None = Field(
         None, description="Column of the features with a positive weight."
     )
-
-    @field_validator("quote", "escape", mode="before")
-    @classmethod
-    def _none(cls, mark: Any) -> Any:
-        """Read '' as None: TOML has no null."""
-        return None if mark == "" else mark
+    feature_columns: list[Column] = Field(
+        [],
+        description="Columns of a table with one row for each item that are features; default: all "
+        "that describe items.",
+    )
+    user_feature_columns: list[Column] = Field(
+        [], description="The same of a table with one row for each user."
+    )
+    feature_name_column: PerhapsColumn | None = Field(
+        None,
+        description="Column of such an item table with the item's name; default: found by its "
+        "name; '' if there is none.",
+    )
+    feature_separator: str | None = Field(
+        None,
+        description="What is between several feature values in a cell; '' if there is one in each; "
+        "default: found in such tables.",
+    )
 
     @model_validator(mode="after")
     def _tell_apart(self) -> Data:
-        marks = [mark for mark in (self.delimiter, self.quote, self.escape) if mark]
-        if len(set(marks)) < len(marks):
-            raise ValueError(
-                "marks that differ: delimiter, quote, escape (a doubled quote is read too)"
-            )
-        if any(not mark.isascii() or mark in "\0\r\n" for mark in marks):
-            raise ValueError("delimiter, quote and escape of ASCII and no line break")
-        if self.user_column == self.item_column:
+        _differ(self.delimiter, self.quote, self.escape)
+        if self.user_column is not None and self.user_column == self.item_column:
             raise ValueError(f"two columns, not {self.user_column!r} for users and items")
         return self
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ValueError, OSError, KeyError) as fault:
+            raise ValueError("a time zone such as 'Europe/Berlin' or 'UTC'") from fault
+        return name
+
+
+def _differ(*marks: str | None) -> None:
+    """Refuse one character for two purposes."""
+    given = [mark for mark in marks if mark]
+    if len(set(given)) < len(given):
+        raise ValueError(
+            "marks that differ: delimiter, quote, escape (a doubled quote is read too)"
+        )
+    if any(not mark.isascii() or set(mark) & set("\0\r\n") for mark in given):
+        raise ValueError("delimiter, quote and escape of ASCII and no line break")
 
 
 class Threshold(Section):

@@ -43,7 +43,7 @@ def load_config(path: Path | None, overrides: dict[str, Any] | None = None) -> C
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as fault:
         raise ConfigError(
             f"{path} cannot be read ({fault.strerror})", "a TOML file", "check the path"

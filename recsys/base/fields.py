@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from recsys.base.redaction import redacted
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[int, Field(ge=1, lt=2**31)]
 Samples = Annotated[int, Field(ge=1, le=100_000)]
-Column = Annotated[str, Field(min_length=1)]
+# A position, counted from 1, is as good as a name where there is no header.
+_Named = BeforeValidator(lambda name: str(name) if type(name) is int else name)
+Column = Annotated[str, Field(min_length=1), _Named]
+PerhapsColumn = Annotated[str, _Named]  # '' says that there is none
 Location = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
 Margin = Annotated[float, Field(ge=0)]
-Character = Annotated[str, Field(min_length=1, max_length=1)]
+Delimiter = Annotated[str, Field(min_length=1, max_length=3)]
+Quote = Annotated[str, Field(max_length=1)]
 
 
 def _safe_name(name: str) -> str:

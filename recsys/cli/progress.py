@@ -70,7 +70,7 @@ class Progress:
         elif isinstance(event, Download):
             self._download(event)
         elif isinstance(event, Note):
-            self._console.print(f"  {escape(event.text)}", style="yellow")
+            self._console.print(f"  {escape(event.text)}", style="yellow", soft_wrap=True)
         else:
             self._done(event)
 
@@ -122,6 +122,8 @@ class Progress:
             highlight=False,
             soft_wrap=True,
         )
+        for sentence in event.counts.get("read_as", ()):
+            self._console.print(f"  [dim]{escape(sentence)}[/dim]", highlight=False, soft_wrap=True)
 
 
 def json_lines(console: Console) -> Callable[[Event], None]:

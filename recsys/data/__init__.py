@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from recsys.data.datasets import find_dataset as find_dataset
     from recsys.data.datasets import list_datasets as list_datasets
     from recsys.data.datasets import locate as locate
+    from recsys.data.dialects import TextFormat as TextFormat
     from recsys.data.download import Digest as Digest
     from recsys.data.download import FetchPolicy as FetchPolicy
     from recsys.data.download import RemoteFile as RemoteFile
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from recsys.data.kcore import density as density
     from recsys.data.splits import Split as Split
     from recsys.data.splits import split as split
-    from recsys.data.tables import TextFormat as TextFormat
     from recsys.data.tables import read_table as read_table
 
 __all__ = [
@@ -75,6 +75,7 @@ __getattr__, __dir__ = lazily(
         ".interactions": ["InteractionColumns", "Interactions", "read_interactions"],
         ".kcore": ["Core", "density"],
         ".splits": ["Split", "split"],
-        ".tables": ["TextFormat", "read_table"],
+        ".dialects": ["TextFormat"],
+        ".tables": ["read_table"],
     },
 )

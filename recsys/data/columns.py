@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -10,101 +11,115 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.base.arrays import BoolArray, Float64Array, Int32Array
+from recsys.base.missing_words import MISSING_WORDS
+from recsys.data.dates import EARLIEST, LATEST, local_seconds, parse_dates
 from recsys.data.idmap import IdMap
+from recsys.data.numbers import Mark, parse_numbers
 from recsys.data.tables import Source
 
 TICKS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}  # units in a second
-# The years that ISO 8601 and Python can write: 1 to 9999.
-EARLIEST, LATEST = (
-    np.datetime64(year, "s").astype(np.int64).item() for year in ("0001-01-01", "+10000-01-01")
-)
-
-Check = Callable[[pa.ChunkedArray], BoolArray]
 
 
-def valid_rows(
-    table: pa.Table, checks: Mapping[str, tuple[str, Check]]
-) -> tuple[BoolArray, dict[str, int]]:
-    """Which rows pass every check, and how many fail each, counted at the first that they fail.
+@dataclass(frozen=True)
+class ValueFormat:
+    """How the values of a table are written.
 
     Parameters
     ----------
-    table : pyarrow.Table
-    checks : mapping
-        Column name to the reason reported for rows that fail, and the check. Columns that the
-        table does not have are ignored.
-
-    Returns
-    -------
-    keep : bool (n_rows,)
-    rejected : dict of str to int
-        Number of rows by reason.
+    missing : tuple of str
+        Words that stand for a missing value.
+    decimal : {".", ","} or None
+        The mark before decimals; None: found by all of a column.
+    likely_decimal : {".", ","} or None
+        What to assume of a column that can be read in both ways.
+    dates : str or None
+        "dmy", "mdy", "ymd" or a format of `strptime`; None: found by all of a column.
+    timezone : str
+        Of dates that do not name one.
     """
-    keep = np.ones(table.num_rows, dtype=bool)
-    rejected: dict[str, int] = {}
-    for column, (reason, check) in checks.items():
-        if column not in table.column_names:
-            continue
-        bad = keep & ~check(table.column(column))
-        rejected[reason] = int(bad.sum())
-        keep &= ~bad
-    return keep, rejected
+
+    missing: tuple[str, ...] = MISSING_WORDS
+    decimal: Mark | None = None
+    likely_decimal: Mark | None = None
+    dates: str | None = None
+    timezone: str = "UTC"
 
 
-def present(column: pa.ChunkedArray) -> BoolArray:
-    """Where a text column is neither null nor empty: bool (n,)."""
-    empty = pc.or_kleene(pc.is_null(column), pc.equal(column.cast(pa.string()), ""))
-    return ~np.asarray(pc.fill_null(empty, True))
-
-
-def positive(column: pa.ChunkedArray) -> BoolArray:
-    """Where a column has a positive number within the range of float32: bool (n,)."""
-    number = numbers(column)
+def positive(number: Float64Array) -> BoolArray:
+    """Where numbers are positive and within the range of float32: bool (n,)."""
     bounds = np.finfo(np.float32)
     return np.isfinite(number) & (number >= bounds.tiny) & (number < bounds.max)
 
 
-def dated(column: pa.ChunkedArray) -> BoolArray:
-    """Where a column has a readable timestamp: bool (n,)."""
-    return np.isfinite(seconds(column))
+def numbers(
+    column: pa.ChunkedArray, values: ValueFormat = ValueFormat(), named: str = "the column"
+) -> Float64Array:
+    """A column as float64 (n,); NaN for what is not a number, such as dates and durations.
 
+    Parameters
+    ----------
+    column : pyarrow.ChunkedArray
+    values : ValueFormat
+    named : str
+        The column and its table, for messages.
 
-def numbers(column: pa.ChunkedArray) -> Float64Array:
-    """A column as float64 (n,); NaN for what is not a number, such as dates and durations."""
+    Raises
+    ------
+    InputError
+        If a column of text can be read in more than one way.
+    """
     if pa.types.is_temporal(column.type):
         return np.full(len(column), np.nan)
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        return parse_numbers(column, values.decimal, values.likely_decimal, named)
     return pd.to_numeric(column.to_pandas(), errors="coerce").to_numpy(np.float64)
 
 
-def seconds(column: pa.ChunkedArray) -> Float64Array:
+def seconds(
+    column: pa.ChunkedArray, values: ValueFormat = ValueFormat(), named: str = "the column"
+) -> Float64Array:
     """Timestamps as float64 (n,): dates become seconds since 1970, numbers stay as they are.
 
     NaN for other values and for dates outside of the years 1 to 9999.
+
+    Parameters
+    ----------
+    column : pyarrow.ChunkedArray
+    values : ValueFormat
+    named : str
+        The column and its table, for messages.
+
+    Raises
+    ------
+    InputError
+        If dates in text can be read in more than one way.
     """
     if pa.types.is_date(column.type):
         column = column.cast(pa.timestamp("s"))
     if pa.types.is_timestamp(column.type):
         ticks = column.cast(pa.int64()).to_numpy().astype(np.float64)
         elapsed = ticks / TICKS[column.type.unit]
-    elif pa.types.is_temporal(column.type):
+        elapsed = np.where((elapsed >= EARLIEST) & (elapsed < LATEST), elapsed, np.nan)
+        return elapsed if column.type.tz else local_seconds(elapsed, values.timezone)
+    if pa.types.is_temporal(column.type):
         return np.full(len(column), np.nan)
-    else:
-        number = numbers(column)
-        # The majority decides, so that a stray number does not make a column of dates unreadable.
-        if 2 * np.isfinite(number).sum() >= present(column).sum():
-            return np.where(np.abs(number) < 2**62, number, np.nan)
-        elapsed = _parsed(pd.Series(column.to_pandas()).astype("string"))
-    return np.where((elapsed >= EARLIEST) & (elapsed < LATEST), elapsed, np.nan)
-
-
-def _parsed(written: pd.Series) -> Float64Array:
-    """Seconds since 1970 of dates in text; NaN where there is none."""
-    # pandas would also read "now" and "today", with another result in every run.
-    written = written.where(written.str.contains(r"\d", na=False))
-    parsed = pd.to_datetime(written, errors="coerce", utc=True, format="mixed")
-    # In microseconds, because nanoseconds do not reach the year 1.
-    ticks = parsed.dt.tz_localize(None).to_numpy().astype("datetime64[us]")
-    return np.where(np.isnat(ticks), np.nan, ticks.astype(np.int64) / TICKS["us"])
+    # Numbers are no dates, so that nobody has to say what their commas mean.
+    number = numbers(column, ValueFormat(decimal="."), named)
+    # The majority decides, so that a stray number does not make a column of dates unreadable.
+    written = column.cast(pa.string())
+    present = pc.sum(pc.not_equal(written, "")).as_py() or 0
+    by_date = values.dates is not None and not np.isfinite(number).all()
+    if not by_date and 2 * np.isfinite(number).sum() >= present:
+        return np.where(np.abs(number) < 2**62, number, np.nan)
+    encoded = written.dictionary_encode().unify_dictionaries().combine_chunks()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.chunk(0)
+    distinct = encoded.dictionary.to_pylist()
+    parsed = parse_dates(distinct, values.dates, values.timezone, named)
+    codes = pc.fill_null(encoded.indices, len(distinct))
+    return np.append(parsed, np.nan)[np.asarray(codes)]
 
 
 def sorted_codes(column: pa.ChunkedArray, kind: str) -> tuple[Int32Array, IdMap]:
@@ -133,7 +148,27 @@ def label(source: Source) -> str:
     return "the DataFrame" if isinstance(source, pd.DataFrame) else str(source)
 
 
-def reasons(rejected: dict[str, int]) -> str:
+def reasons(rejected: Mapping[str, int]) -> str:
     """Rejected rows by reason, for a message."""
     named = [f"{reason}: {count:,}" for reason, count in rejected.items() if count]
     return ", ".join(named) or "no rows"
+
+
+class Sieve:
+    """Rows that pass checks one after the other, and how many fail each.
+
+    Parameters
+    ----------
+    n : int
+        Number of rows.
+    """
+
+    def __init__(self, n: int) -> None:
+        self.keep = np.ones(n, dtype=bool)
+        self.rejected: dict[str, int] = {}
+
+    def require(self, reason: str, good: BoolArray) -> None:
+        """Leave out rows that are not good, counted at the first check that they fail."""
+        bad = self.keep & ~good
+        self.rejected[reason] = self.rejected.get(reason, 0) + int(bad.sum())
+        self.keep &= ~bad

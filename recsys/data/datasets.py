@@ -41,6 +41,7 @@ class TableSchema:
     name_column: str | None = "modelname"
     weight_column: str | None = None
     timestamp_column: str | None = None
+    rating_column: str | None = ""
     feature_user_column: str = "uid"
     feature_item_column: str = "mid"
     feature_type_column: str = "type"

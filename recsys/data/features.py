@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -12,43 +13,65 @@ import scipy.sparse as sp
 
 from recsys.base.arrays import Float32Array, Int32Array, Int64Array
 from recsys.base.errors import InputError
+from recsys.data.column_names import by_position, find_columns, find_known, plain
 from recsys.data.columns import (
-    label,
+    Sieve,
+    ValueFormat,
     numbers,
     positive,
-    present,
     reasons,
     sorted_codes,
-    valid_rows,
 )
+from recsys.data.dialects import TextFormat
 from recsys.data.idmap import IdMap
-from recsys.data.tables import Source, TextFormat, read_table
+from recsys.data.ids import missing
+from recsys.data.item_tables import Cells, split_cells, widened
+from recsys.data.tables import OpenTable, Source, TableRows, open_table, require_columns
 
 # Computations on pairs of features grow with the square of their number on one item, and an item
 # with so many is an error in the source.
 MOST_FEATURES = 2_000
 Normalisation = Literal["none", "l1", "l2"]
-CHECKS = {
-    "owner": ("no owner", present),
-    "type": ("no type", present),
-    "value": ("no value", present),
-    "weight": ("weight not a positive number", positive),
-}
+# A long table has an owner, a type, a value and perhaps a weight.
+_LONG_COLUMNS = 4
+_NO_FEATURES = ("user", "time", "rating", "event")  # roles of columns that describe no item
 
 
 @dataclass(frozen=True)
 class FeatureColumns:
-    """Names of the columns in the source; None if it has no such column."""
+    """Names of the columns in the source.
 
-    owner: str = "mid"
-    type: str = "type"
-    value: str = "value"
+    A long table has a row for each owner and feature, in columns of types and values. A wide one
+    has a row for each owner, and each of its columns is a type of features.
+
+    Parameters
+    ----------
+    owner : str or None
+        The item or user; None: found by names such as item_id and movieId.
+    type, value : str or None
+        Of a long table; None: found by their names, and without them the table is a wide one.
+    weight : str or None
+        Of a long table; None if there is no such column.
+    wide : tuple of str
+        The columns of a wide table that are features; empty: all but those that identify.
+    name : str or None
+        Of a wide table: what an owner is called; None: found by its name; '' if it has none.
+    separator : str or None
+        Between several values in a cell; '' if cells hold one value; None: found in wide tables.
+    """
+
+    owner: str | None = None
+    type: str | None = None
+    value: str | None = None
     weight: str | None = None
+    wide: tuple[str, ...] = ()
+    name: str | None = None
+    separator: str | None = None
 
-    def present(self) -> dict[str, str]:
-        """The source's name of each column that it has, by ours."""
-        named = {"owner": self.owner, "type": self.type, "value": self.value, "weight": self.weight}
-        return {ours: theirs for ours, theirs in named.items() if theirs}
+    def given(self) -> list[str]:
+        """The names of columns that were given."""
+        named = (self.owner, self.type, self.value, self.weight, self.name, *self.wide)
+        return [name for name in named if name]
 
 
 @dataclass(frozen=True)
@@ -99,54 +122,236 @@ class EncodedFeatures:
     support: Int32Array
 
 
+@dataclass(frozen=True)
+class FeatureRows:
+    """What was read of a table of features, each of its rows accounted for.
+
+    Parameters
+    ----------
+    features : FeatureTable
+    rows : int
+        Rows of the source.
+    rejected : mapping of str to int
+        Rows left out, by reason.
+    crowded : mapping of str to int
+        Features of owners that have too many, by reason.
+    repeated : int
+        Rows of a long table that say again what another does.
+    notes : tuple of str
+        What a person should know.
+    read_as : tuple of str
+        What was found of how the source is written.
+    named : pyarrow.Table or None
+        Of a wide table: columns id and name, for those owners that have a name.
+    """
+
+    features: FeatureTable
+    rows: int
+    rejected: Mapping[str, int]
+    crowded: Mapping[str, int]
+    repeated: int
+    notes: tuple[str, ...] = ()
+    read_as: tuple[str, ...] = ()
+    named: pa.Table | None = None
+
+    def left_out(self) -> dict[str, int]:
+        """All rows that are no feature of their own, by reason."""
+        every = {**self.rejected, **self.crowded, "duplicate": self.repeated}
+        return {reason: count for reason, count in every.items() if count}
+
+
 def read_features(
     source: Source,
     columns: FeatureColumns = FeatureColumns(),
     text: TextFormat = TextFormat(),
     kind: str = "item",
+    values: ValueFormat = ValueFormat(),
 ) -> tuple[FeatureTable, dict[str, int]]:
-    """Read a long table of features: owner, type, value and, if there is one, weight.
-
-    All rows of an item (or user) with more than 2,000 features are left out.
+    """Read a table of features; see `read_feature_table`, which says more of it.
 
     Returns
     -------
     features : FeatureTable
-    rejected : dict of str to int
+    left_out : dict of str to int
         Rows left out, by reason.
+    """
+    found = read_feature_table(source, columns, text, kind, values)
+    return found.features, found.left_out()
+
+
+def find_feature_columns(
+    table: OpenTable, columns: FeatureColumns, kind: str
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The table's name of each column that is read, by ours, and the features of a wide table.
+
+    Parameters
+    ----------
+    table : OpenTable
+    columns : FeatureColumns
+    kind : {"item", "user"}
 
     Raises
     ------
     InputError
-        As `recsys.data.tables.read_table`; when no row is left; when two different (type, value)
-        pairs would get one name.
+        If there is no column of the owner, or one that was given is not there.
     """
-    table, malformed = read_table(source, columns.present(), ("owner", "type", "value"), text)
-    keep, rejected = valid_rows(table, CHECKS)
-    rejected = {"wrong number of fields": malformed, **rejected}
-    if not keep.any():
+    given = {kind: columns.owner, "type": columns.type, "value": columns.value}
+    setting = f"data.feature_{kind}_column"
+    found = find_columns(table.names, given, {kind: setting}, table.label)
+    present = {"owner": by_position(str(found[kind]), table.names)}
+    if columns.weight:
+        present["weight"] = by_position(columns.weight, table.names)
+    if not columns.wide and _is_long(table, columns, found):
+        for ours in ("type", "value"):
+            present[ours] = by_position(str(found[ours]), table.names)
+        require_columns(table.names, present, table.label)
+        return present, ()
+    name = find_known(table.names, "name") if columns.name is None else columns.name
+    if name and kind == "item":
+        present["name"] = by_position(name, table.names)
+    wide = tuple(by_position(own, table.names) for own in columns.wide)
+    if not wide:
+        identify = {*present.values(), *filter(None, _known(table, kind))}
+        wide = tuple(own for own in table.names if own not in identify)
+    every = {f"{own} ": own for own in wide}
+    require_columns(table.names, present | every, table.label)
+    return present, wide
+
+
+def _known(table: OpenTable, kind: str) -> list[str | None]:
+    """Columns that are known to describe nothing by themselves."""
+    roles = [role for role in _NO_FEATURES if role != kind] + ["item"] * (kind == "user")
+    return [find_known(table.names, role) for role in roles]
+
+
+def _is_long(table: OpenTable, columns: FeatureColumns, found: Mapping[str, str | None]) -> bool:
+    """Whether types and values are in columns of their own."""
+    if columns.type or columns.value:
+        return True
+    value = found["value"]
+    if found["type"] is None or value is None:
+        return False
+    certain = plain(value) in ("value", "featurevalue", "feature")
+    return certain or len(table.names) <= _LONG_COLUMNS
+
+
+def read_feature_table(
+    source: Source,
+    columns: FeatureColumns = FeatureColumns(),
+    text: TextFormat = TextFormat(),
+    kind: str = "item",
+    values: ValueFormat = ValueFormat(),
+) -> FeatureRows:
+    """Read a table of features, long (owner, type, value, perhaps weight) or wide.
+
+    All features of an item (or user) with more than 2,000 of them are left out.
+
+    Parameters
+    ----------
+    source : path, URL or object
+        See `recsys.data.tables.open_table`.
+    columns : FeatureColumns
+    text : TextFormat
+    kind : {"item", "user"}
+        Whose features they are.
+    values : ValueFormat
+
+    Raises
+    ------
+    InputError
+        As `open_table`; when no row is left; when two different (type, value) pairs would get one
+        name.
+    """
+    opened = open_table(source, text, columns.given())
+    present, wide = find_feature_columns(opened, columns, kind)
+    if wide or "value" not in present:
+        return _read_wide(opened, present, wide, columns, kind, values)
+    found = opened.read(present, ("owner", "type", "value"))
+    sieve = Sieve(found.table.num_rows)
+    sieve.rejected["wrong number of fields"] = found.malformed
+    for ours in ("owner", "type", "value"):
+        sieve.require(f"no {ours}", ~missing(found.table.column(ours), values.missing))
+    if "weight" in present:
+        named = f"the column {present['weight']} of {opened.label}"
+        weight = numbers(found.table.column("weight"), values, named)
+        sieve.require("weight not a positive number", positive(weight))
+        place = found.table.column_names.index("weight")
+        found = replace(found, table=found.table.set_column(place, "weight", pa.array(weight)))
+    table = found.table.filter(pa.array(sieve.keep))
+    split, notes = split_cells(table, columns.separator, present["value"], opened.label)
+    kept = table.num_rows if split is table else 0
+    return _feature_rows(opened, found, split, sieve, kind, (*found.notes, *notes), kept=kept)
+
+
+def _read_wide(
+    opened: OpenTable,
+    present: Mapping[str, str],
+    wide: tuple[str, ...],
+    columns: FeatureColumns,
+    kind: str,
+    values: ValueFormat,
+) -> FeatureRows:
+    """Read a table of which each column is a type of features."""
+    cells = {f"{own} ": own for own in wide}
+    ids = [name for name in ("owner", "name") if name in present]
+    found = opened.read({**present, **cells}, ids)
+    sieve = Sieve(found.table.num_rows)
+    sieve.rejected["wrong number of fields"] = found.malformed
+    sieve.require("no owner", ~missing(found.table.column("owner"), values.missing))
+    table = found.table.filter(pa.array(sieve.keep))
+    named = None
+    if "name" in present:
+        with_name = pa.array(~missing(table.column("name"), values.missing))
+        pairs = table.select(["owner", "name"]).filter(with_name)
+        named = pa.table(
+            {
+                ours: pairs.column(own).cast(pa.string())
+                for ours, own in (("id", "owner"), ("name", "name"))
+            }
+        )
+    described = [Cells(own, table.column(f"{own} ")) for own in wide]
+    long, notes = widened(table.column("owner"), described, columns.separator, values, opened.label)
+    rows = _feature_rows(opened, found, long, sieve, kind, (*found.notes, *notes), kept=0)
+    return replace(rows, named=named)
+
+
+def _feature_rows(
+    opened: OpenTable,
+    found: TableRows,
+    table: pa.Table,
+    sieve: Sieve,
+    kind: str,
+    notes: tuple[str, ...],
+    *,
+    kept: int,
+) -> FeatureRows:
+    """The features of a long table without missing values; `kept` rows of it are the source's."""
+    rejected = dict(sieve.rejected)
+    if not table.num_rows:
         raise InputError(
-            f"{label(source)} has no usable row ({reasons(rejected)})",
-            f"rows of {kind}, type and value",
+            f"{opened.label} has no usable row ({reasons(rejected)})"
+            + "".join(f"; {note}" for note in notes),
+            f"rows of {kind}, type and value, or a row for each {kind} with a column for each type",
             "check the columns and the delimiter, or leave the features out",
         )
-    table = table if keep.all() else table.filter(pa.array(keep))
     features = _distinct(table, kind)
-    rejected["duplicate"] = table.num_rows - len(features)
+    repeated = max(kept - len(features), 0)
     crowded = np.bincount(features.owner) > MOST_FEATURES
+    too_many: dict[str, int] = {}
     if crowded.any():
         reason = f"more than {MOST_FEATURES:,} features on one {kind}"
-        rejected[reason] = int(crowded[features.owner].sum())
+        too_many[reason] = int(crowded[features.owner].sum())
         if crowded.all():
             raise InputError(
-                f"{label(source)} has no usable row ({reasons(rejected)})",
+                f"{opened.label} has no usable row ({reasons(rejected | too_many)})",
                 f"a few features for each {kind}",
                 "check which column is which",
             )
         crowd = features.owners.ids.filter(pa.array(crowded))
-        kept = table.filter(pc.invert(pc.is_in(table.column("owner"), value_set=crowd)))
-        features = _distinct(kept, kind)
-    return features, {reason: count for reason, count in rejected.items() if count}
+        left = table.filter(pc.invert(pc.is_in(table.column("owner"), value_set=crowd)))
+        features = _distinct(left, kind)
+    counted = {reason: count for reason, count in rejected.items() if count}
+    return FeatureRows(features, found.rows, counted, too_many, repeated, notes, found.read_as)
 
 
 def _lowered(column: pa.ChunkedArray) -> tuple[Int64Array, pa.Array]:
@@ -155,7 +360,8 @@ def _lowered(column: pa.ChunkedArray) -> tuple[Int64Array, pa.Array]:
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.chunk(0)
     # As in the founding article, by Python's rule; Arrow's differs for some letters (Σ, İ).
-    values = [value.lower() for value in encoded.dictionary.to_pylist()]
+    # A blank before a value is part of no value.
+    values = [value.strip().lower() for value in encoded.dictionary.to_pylist()]
     lower = pa.array(values, pa.string()).dictionary_encode()
     of_value = lower.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     return of_value[encoded.indices.to_numpy(zero_copy_only=False)], lower.dictionary

@@ -13,6 +13,7 @@ from recsys.base.arrays import Int32Array, IntArray
 from recsys.base.arrow import to_arrow
 from recsys.base.errors import NotFoundError
 from recsys.base.spelling import closest
+from recsys.data.ids import id_text
 
 
 @dataclass(frozen=True)
@@ -38,23 +39,23 @@ class IdMap:
         return {value: position for position, value in enumerate(self.ids.to_pylist())}
 
     def __contains__(self, external: object) -> bool:
-        return str(external) in self._index
+        return id_text(external) in self._index
 
     def id(self, index: int) -> str:
         """The external id at an index."""
         return str(self.ids[int(index)].as_py())
 
     def index(self, external: object) -> int:
-        """The index of one external id (compared as text).
+        """The index of one external id, compared as text (see `recsys.data.ids.id_text`).
 
         Raises
         ------
         NotFoundError
             If the id is unknown; names the closest known ids.
         """
-        found = self._index.get(str(external))
+        found = self._index.get(id_text(external))
         if found is None:
-            raise self._unknown(str(external))
+            raise self._unknown(id_text(external))
         return found
 
     def indices(self, externals: Sequence[object]) -> Int32Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from recsys.store.stages import Outcome
@@ -30,6 +30,12 @@ class Ingested(Outcome):
         Rows left out: by file, by reason.
     sources : mapping of str to str
         Fingerprints of what was read, by role.
+    rows : mapping of str to int
+        Rows of each file: what came of them, and those left out.
+    notes : tuple of str
+        What a person should know of the data.
+    read_as : tuple of str
+        What was found of how the files are written.
     users_that_differ_in_case_or_space, items_that_differ_in_case_or_space : int or None
         Ids that are another one but for that.
     items_with_features, item_features, item_feature_pairs : int or None
@@ -42,6 +48,9 @@ class Ingested(Outcome):
     items: int
     rejected: Mapping[str, Mapping[str, int]]
     sources: Mapping[str, str]
+    rows: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    read_as: tuple[str, ...] = ()
     users_that_differ_in_case_or_space: int | None = None
     items_that_differ_in_case_or_space: int | None = None
     items_with_features: int | None = None
@@ -50,6 +59,10 @@ class Ingested(Outcome):
     users_with_features: int | None = None
     user_features: int | None = None
     user_feature_pairs: int | None = None
+
+    def told(self) -> tuple[str, ...]:
+        """What a person should know of the data."""
+        return self.notes
 
 
 @dataclass(frozen=True)
@@ -77,7 +90,11 @@ class Thresholded(Outcome):
 
 @dataclass(frozen=True)
 class HeldOut(Outcome):
-    """What `split` held out: interactions of each part, users in the holdouts, cold items."""
+    """What `split` held out: interactions of each part, users in the holdouts, cold items.
+
+    `tied` is the number of users of whose last interactions chance decided, as several have one
+    time; None where none is held out by time.
+    """
 
     train: int
     validation: int
@@ -85,6 +102,16 @@ class HeldOut(Outcome):
     test: int
     test_users: int
     cold_items: int
+    tied: int | None = None
+
+    def told(self) -> tuple[str, ...]:
+        """That chance decided which interactions are the last, if it did."""
+        if not self.tied:
+            return ()
+        return (
+            f"of {self.tied:,} of the {self.validation_users + self.test_users:,} held-out users, "
+            "chance decided which interactions are the last, as several have the same time",
+        )
 
 
 @dataclass(frozen=True)

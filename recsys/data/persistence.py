@@ -61,6 +61,11 @@ def load_names(path: Path) -> pa.Array | None:
     return _column(pq.read_table(path, columns=["name"]), "name")
 
 
+def read_names(path: Path) -> pa.Table:
+    """Read the names that an item table gives items: columns id and name, each id once."""
+    return pq.read_table(path, columns=["id", "name"])
+
+
 def save_features(folder: Path, side: str, features: FeatureTable) -> None:
     """Write the features of one side ("item", "user")."""
     write_columns(

@@ -2,23 +2,59 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from recsys.base import config
 from recsys.base.events import Download, emit
+from recsys.data.column_names import find_known
+from recsys.data.columns import ValueFormat
 from recsys.data.datasets import find_dataset, locate
-from recsys.data.features import FeatureColumns
-from recsys.data.interactions import InteractionColumns
+from recsys.data.dialects import TextFormat
+from recsys.data.features import FeatureColumns, find_feature_columns
+from recsys.data.interactions import (
+    InteractionColumns,
+    InteractionRules,
+    find_interaction_columns,
+)
 from recsys.data.splits import require_timestamp
-from recsys.data.tables import TextFormat, check_table, fingerprint
+from recsys.data.tables import fingerprint, open_table
 
 Side: TypeAlias = Literal["item", "user"]
+ROLES: dict[Side, str] = {"item": "features", "user": "user_features"}
 SOURCES = ("likes", "features", "user_features")
+TEXT_SETTINGS = ("delimiter", "quote", "escape", "encoding", "header")
 
 
-def text_format(data: config.Data) -> TextFormat:
-    """How the text files of a configuration are written."""
-    return TextFormat(data.delimiter, data.quote, data.escape, data.encoding)
+def text_format(data: config.Data, role: str = "likes") -> TextFormat:
+    """How a text file of a configuration is written.
+
+    Parameters
+    ----------
+    data : config.Data
+    role : {"likes", "features", "user_features"}
+        Which file. What is set for all of them holds for features unless they have a section of
+        their own, or another delimiter in their first line.
+    """
+    own = getattr(data, f"{role}_text", None)
+    given = {name: getattr(data, name) for name in TEXT_SETTINGS}
+    if own is not None:
+        given |= {n: getattr(own, n) for n in TEXT_SETTINGS if getattr(own, n) is not None}
+    setting = "data" if role == "likes" else f"data.{role}_text"
+    lenient = role != "likes" and (own is None or own.delimiter is None)
+    return TextFormat(**given, setting=setting, lenient=lenient)
+
+
+def value_format(data: config.Data, role: str = "likes") -> ValueFormat:
+    """How the values in a file of a configuration are written."""
+    own = getattr(data, f"{role}_text", None)
+    decimal = data.decimal if own is None or own.decimal is None else own.decimal
+    return ValueFormat(
+        missing=tuple(data.missing),
+        decimal=decimal,
+        dates=data.timestamp_format,
+        timezone=data.timezone,
+    )
 
 
 def interaction_columns(data: config.Data) -> InteractionColumns:
@@ -29,20 +65,28 @@ def interaction_columns(data: config.Data) -> InteractionColumns:
         data.name_column,
         data.weight_column,
         data.timestamp_column,
+        data.rating_column,
+        data.event_column,
     )
+
+
+def interaction_rules(data: config.Data) -> InteractionRules:
+    """Which rows are interactions, and what they weigh."""
+    return InteractionRules(value_format(data), data.repeats, data.liked_from, data.event_weights)
 
 
 def feature_columns(data: config.Data, side: Side) -> FeatureColumns:
     """Which columns of a side's features are read; owners go by their name in the interactions."""
-    owner = {
-        "item": data.feature_item_column or data.item_column,
-        "user": data.feature_user_column or data.user_column,
-    }
+    owner = {"item": data.feature_item_column, "user": data.feature_user_column}
+    wide = {"item": data.feature_columns, "user": data.user_feature_columns}
     return FeatureColumns(
         owner[side],
         data.feature_type_column,
         data.feature_value_column,
         data.feature_weight_column,
+        tuple(wide[side]),
+        data.feature_name_column,
+        data.feature_separator,
     )
 
 
@@ -81,6 +125,27 @@ def sources_of(data: config.Data) -> dict[str, str]:
     return found | {"format": data.model_dump_json(exclude=set(SOURCES))}
 
 
+def open_features(data: config.Data, side: Side, source: str) -> FeatureColumns:
+    """Which columns of a side's features are read; they are found to be there.
+
+    Owners go by their name in the interactions where there is a column of that name.
+
+    Raises
+    ------
+    InputError
+        If the file or a column is missing.
+    """
+    columns = feature_columns(data, side)
+    text = text_format(data, ROLES[side])
+    opened = open_table(source, text, columns.given())
+    if columns.owner is None:
+        owner = {"item": data.item_column, "user": data.user_column}[side]
+        if owner is not None and (owner in opened.names or not find_known(opened.names, side)):
+            columns = replace(columns, owner=owner)
+    find_feature_columns(opened, columns, side)
+    return columns
+
+
 def check_input(dataset: str, data: config.Data | None, split: config.Split) -> None:
     """Make sure that a run can begin: files and columns are there, the data set is known.
 
@@ -104,10 +169,12 @@ def check_input(dataset: str, data: config.Data | None, split: config.Split) -> 
     if data is None:
         timestamp = find_dataset(dataset).schema.timestamp_column
     else:
-        timestamp, text = data.timestamp_column, text_format(data)
-        check_table(data.likes, interaction_columns(data).present(), text)
-        if data.features:
-            check_table(data.features, feature_columns(data, "item").present(), text)
-        if data.user_features:
-            check_table(data.user_features, feature_columns(data, "user").present(), text)
+        timestamp = data.timestamp_column
+        rules, columns = interaction_rules(data), interaction_columns(data)
+        wanted = [name for name in columns.given().values() if name]
+        opened = open_table(data.likes, text_format(data), wanted)
+        find_interaction_columns(opened, columns, rules)
+        for side, role in ROLES.items():
+            if source := getattr(data, role):
+                open_features(data, side, source)
     require_timestamp(split.method == "last", timestamp is not None)

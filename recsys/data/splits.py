@@ -26,12 +26,16 @@ class Split:
         and `test` are disjoint; `test` is empty where one holdout was asked for.
     cold_items : int32
         Items with features; a separate fit withholds all of their interactions.
+    tied : int or None
+        Users of whose last interactions chance decided, as several have the same time; None where
+        nothing was held out by time.
     """
 
     train: sp.csr_matrix
     validation: sp.csr_matrix
     test: sp.csr_matrix
     cold_items: Int32Array
+    tied: int | None = None
 
     def refit_train(self) -> sp.csr_matrix:
         """Train and validation together, for a fit that is measured on test."""
@@ -73,7 +77,8 @@ def split(
     share : float
         Share of all users that goes to validation, and again to test.
     by_time : bool
-        Hold out the last n interactions by timestamp instead of n at random.
+        Hold out the last n interactions by timestamp instead of n at random; of several with one
+        time, those that the seed chooses.
     one_holdout : bool
         Validation only, as the founding article does.
     with_features : bool (n_items,) or None
@@ -91,8 +96,9 @@ def split(
     generator = np.random.default_rng(seed)
     holdouts = 1 if one_holdout else 2
     chosen = _choose_users(interactions, n, share, holdouts, generator)
-    order = _order(interactions, by_time, generator)
-    held = [_held_out(interactions, users, order, n) for users in chosen]
+    chance = generator.random(len(interactions)) if not by_time else _chance(interactions, seed)
+    held = [_held_out(interactions, users, by_time, chance, n) for users in chosen]
+    tied = _tied(interactions, chosen, held) if by_time else None
     if one_holdout:
         held.append(np.zeros(len(interactions), dtype=bool))
     train = ~np.logical_or.reduce(held)
@@ -101,6 +107,7 @@ def split(
         validation=_part(interactions, held[0]),
         test=_part(interactions, held[1]),
         cold_items=_choose_cold(interactions, with_features, cold_share, generator),
+        tied=tied,
     )
 
 
@@ -138,30 +145,43 @@ def _choose_users(
     return [np.sort(drawn[i * size : (i + 1) * size]) for i in range(holdouts)]
 
 
-def _order(
-    interactions: Interactions, by_time: bool, generator: np.random.Generator
-) -> Float64Array:
-    """The order in which interactions are held out, smallest first: float64 (n_interactions,)."""
-    if not by_time:
-        return generator.random(len(interactions))
-    assert interactions.timestamp is not None
-    return -interactions.timestamp.astype(np.float64)
+def _chance(interactions: Interactions, seed: int) -> Float64Array:
+    """Random numbers (n_interactions,) that break ties in time.
+
+    Drawn aside, so that the cold items do not depend on whether there is a time.
+    """
+    return np.random.default_rng((seed, 1)).random(len(interactions))
 
 
 def _held_out(
-    interactions: Interactions, users: Int32Array, order: Float64Array, n: int
+    interactions: Interactions, users: Int32Array, by_time: bool, chance: Float64Array, n: int
 ) -> BoolArray:
-    """Marks the first n rows of each of the users: bool (n_interactions,)."""
+    """Marks n rows of each of the users, the latest or those of least chance: bool (n,)."""
     chosen = np.zeros(len(interactions.users), dtype=bool)
     chosen[users] = True
     rows = np.flatnonzero(chosen[interactions.user])
     user = interactions.user[rows]
-    rows = rows[np.lexsort((order[rows], user))]
+    first = np.zeros(len(rows))
+    if by_time:
+        assert interactions.timestamp is not None
+        first = -interactions.timestamp[rows].astype(np.float64)
+    rows = rows[np.lexsort((chance[rows], first, user))]
     # Sorted by user: a row's position is its distance from the first row of its user.
     place = np.arange(len(rows)) - np.searchsorted(user, user)
     held = np.zeros(len(interactions), dtype=bool)
     held[rows[place < n]] = True
     return held
+
+
+def _tied(interactions: Interactions, chosen: list[Int32Array], held: list[BoolArray]) -> int:
+    """Number of users with an interaction in training that is as late as one held out."""
+    assert interactions.timestamp is not None
+    user, time = interactions.user, interactions.timestamp
+    out = np.logical_or.reduce(held)
+    earliest = np.full(len(interactions.users), np.iinfo(np.int64).max)
+    np.minimum.at(earliest, user[out], time[out])
+    at_once = ~out & (time == earliest[user])
+    return len(np.intersect1d(user[at_once], np.concatenate(chosen)))
 
 
 def _part(interactions: Interactions, rows: BoolArray) -> sp.csr_matrix:

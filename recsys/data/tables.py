@@ -1,85 +1,123 @@
-"""Tables: read from delimited text, Parquet, any fsspec URL or a DataFrame."""
+"""Tables: opened whatever they are kept in, read under the names that the caller gives columns."""
 
 from __future__ import annotations
 
 import hashlib
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 import fsspec
 import fsspec.core
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv as pacsv
 import pyarrow.dataset as pads
+import pyarrow.feather
 import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+import scipy.sparse as sp
 
 from recsys.base.errors import InputError
+from recsys.data.containers import FAULTS, Content, first_line, recognise
+from recsys.data.dialects import TextFormat
+from recsys.data.ids import ENCODED, encode_ids, id_text
+from recsys.data.json_lines import read_json
+from recsys.data.text import TextTable
 
-Source: TypeAlias = str | Path | pd.DataFrame
-# What reading text raises: Arrow, the file system, and codecs.
-TEXT_FAULTS = (pa.ArrowException, OSError, ValueError, LookupError)
+# A path, a URL, or an object of pandas, Polars, Arrow or SciPy.
+Source: TypeAlias = Any
 # What Arrow and pandas raise for values that cannot be a column, such as complex numbers.
-CONVERSION_FAULTS = (pa.ArrowException, OverflowError, TypeError, UnicodeError)
+_CONVERSION_FAULTS = (pa.ArrowException, OverflowError, TypeError, UnicodeError)
 
 
 @dataclass(frozen=True)
-class TextFormat:
-    """The format of delimited text; ignored for Parquet and DataFrames.
+class TableRows:
+    """Some columns of a table, read.
 
     Parameters
     ----------
-    delimiter : str
-        The character between fields.
-    quote, escape : str or None
-        One character each, or None if the file has none.
-    encoding : str
-        Any of Python's text encodings.
+    table : pyarrow.Table
+        Under the names of the caller; identifiers are dictionary-encoded text.
+    rows : int
+        All rows of the source, those left out among them.
+    malformed : int
+        Rows of text left out for a wrong number of fields.
+    notes : tuple of str
+        What a person should know.
+    read_as : tuple of str
+        What was found of how the source is written.
+    delimiter : str or None
+        Of text.
+    numeric : frozenset of str
+        Identifiers that are numbers in the source.
     """
 
-    delimiter: str = "|"
-    quote: str | None = '"'
-    escape: str | None = "\\"
-    encoding: str = "utf-8"
+    table: pa.Table
+    rows: int
+    malformed: int = 0
+    notes: tuple[str, ...] = ()
+    read_as: tuple[str, ...] = ()
+    delimiter: str | None = None
+    numeric: frozenset[str] = frozenset()
 
 
-@dataclass
-class Malformed:
-    """Counts rows without the header's number of fields, and keeps one that spans lines.
+class OpenTable(Protocol):
+    """A table whose columns are known."""
+
+    @property
+    def label(self) -> str:
+        """Its name in messages."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Its columns."""
+
+    def read(self, columns: Mapping[str, str], ids: Collection[str]) -> TableRows:
+        """Read columns under the names that `columns` maps to the table's own.
+
+        `ids` are those, by the names given, which identify something.
+        """
+
+
+def open_table(
+    source: Source, text: TextFormat = TextFormat(), wanted: Collection[str] = ()
+) -> OpenTable:
+    """Open a table, whatever it is kept in; files are what their first bytes say.
 
     Parameters
     ----------
-    count : int
-    running : str or None
-        The first such row with a line break in it, the sign of a quote that is never closed.
+    source : path, URL or object
+        Text, JSON lines, Parquet, Arrow or Feather, plain or compressed (gzip, bzip2, zstd, lz4,
+        xz, zip); a folder of such files, which are the parts of one table; or a table of pandas,
+        Polars or Arrow, or a SciPy matrix of users by items.
+    text : TextFormat
+    wanted : collection of str
+        Names of columns that the caller knows to be there, which help to recognise text.
+
+    Raises
+    ------
+    InputError
+        If it is missing, empty, of a format that is not read, or can be read in several ways.
     """
-
-    count: int = field(default=0)
-    running: str | None = None
-
-    def skip(self, row: pacsv.InvalidRow) -> str:
-        """Count a row; Arrow then leaves it out."""
-        self.count += 1
-        if self.running is None and "\n" in (row.text or "").rstrip("\r\n"):
-            self.running = row.text
-        return "skip"
+    if not isinstance(source, str | Path):
+        return _from_object(source)
+    filesystem, path = locate(str(source))
+    if filesystem.get_file_info(path).is_file:
+        return _open_file(filesystem, path, text, wanted)
+    return _open_folder(filesystem, path, text, wanted)
 
 
 def read_table(
-    source: Source, columns: Mapping[str, str], ids: Sequence[str], text: TextFormat
+    source: Source, columns: Mapping[str, str], ids: Sequence[str], text: TextFormat = TextFormat()
 ) -> tuple[pa.Table, int]:
     """Read some columns of a table under the names that the caller gives them.
 
     Parameters
     ----------
-    source : path, fsspec URL or DataFrame
-        Text (plain, or compressed by its ending: gz, zst, bz2, lz4), a Parquet file or a folder
-        of Parquet files.
+    source : path, URL or object
+        See `open_table`.
     columns : mapping
         Name of each column in the result, and its name in the source.
     ids : sequence of str
@@ -97,47 +135,11 @@ def read_table(
     Raises
     ------
     InputError
-        If the source is missing or empty, has another format than its name says, or lacks a
-        column; if a quote is not closed in its line.
+        If the source is missing, empty or damaged, or lacks a column; if it can be read in more
+        than one way.
     """
-    if isinstance(source, pd.DataFrame):
-        return _encode_ids(_from_frame(source, columns), columns, ids, "the DataFrame"), 0
-    filesystem, path = _locate(str(source))
-    if _is_parquet(filesystem, path):
-        table = _from_parquet(filesystem, path, columns, ids)
-        return _encode_ids(table, columns, ids, path), 0
-    table, malformed = _from_text(filesystem, path, columns, ids, text)
-    return _encode_ids(table, columns, ids, path), malformed
-
-
-def check_table(source: str, columns: Mapping[str, str], text: TextFormat) -> None:
-    """Make sure that `read_table` will find the columns, reading the first rows at most.
-
-    Parameters
-    ----------
-    source, columns, text
-        See `read_table`.
-
-    Raises
-    ------
-    InputError
-        As `read_table`, if the source is missing or empty, has another format than its name says,
-        or lacks a column.
-    """
-    filesystem, path = _locate(source)
-    if _is_parquet(filesystem, path):
-        with _parquet_errors(path):
-            names = pads.dataset(path, filesystem=filesystem, format="parquet").schema.names
-            _require(names, columns, path)
-        return
-    _require_codec(text.encoding)
-    try:
-        options = _csv_options(columns, (), text, Malformed())
-        with filesystem.open_input_stream(path) as stream, _undecodable_rows_unprinted():
-            pacsv.open_csv(stream, *options).close()
-    except TEXT_FAULTS as fault:
-        raise _text_fault(filesystem, path, columns, text, fault) from fault
-    _require_once(_header(filesystem, path, text), columns, path)
+    found = open_table(source, text, columns.values()).read(columns, ids)
+    return found.table, found.malformed
 
 
 def fingerprint(source: Source) -> str:
@@ -154,7 +156,7 @@ def fingerprint(source: Source) -> str:
         digest.update(hashed.to_numpy().tobytes())
         digest.update("\0".join(map(str, source.columns)).encode())
         return digest.hexdigest()
-    filesystem, path = _locate(str(source))
+    filesystem, path = locate(str(source))
     for name in _files_of(filesystem, path):
         digest.update(name.removeprefix(path).encode())
         with filesystem.open_input_stream(name, compression=None) as stream:
@@ -163,8 +165,14 @@ def fingerprint(source: Source) -> str:
     return digest.hexdigest()
 
 
-def _locate(source: str) -> tuple[pafs.FileSystem, str]:
-    """The Arrow file system and path of a local path or fsspec URL."""
+def locate(source: str) -> tuple[pafs.FileSystem, str]:
+    """The Arrow file system and path of a local path or fsspec URL.
+
+    Raises
+    ------
+    InputError
+        If nothing that can be read is there.
+    """
     if not source or "\0" in source:
         raise InputError(
             f"the path {source!r}", "a file, folder or URL", "check the path in the configuration"
@@ -176,7 +184,7 @@ def _locate(source: str) -> tuple[pafs.FileSystem, str]:
             remote, path = cast("tuple[Any, str]", fsspec.core.url_to_fs(source))
         except (ValueError, ImportError) as fault:
             raise InputError(
-                f"{source} cannot be reached ({_first_line(fault)})",
+                f"{source} cannot be reached ({first_line(fault)})",
                 "a URL that fsspec knows",
                 "check the address, or install what its protocol needs",
             ) from fault
@@ -201,6 +209,28 @@ def _locate(source: str) -> tuple[pafs.FileSystem, str]:
     return filesystem, path
 
 
+def require_columns(found: Sequence[str], columns: Mapping[str, str], source: str) -> None:
+    """Make sure that a table has each of the columns, once.
+
+    Raises
+    ------
+    InputError
+        If one is missing or there twice.
+    """
+    missing = [own for own in columns.values() if own not in found]
+    if missing:
+        raise InputError(
+            f"{source} has the columns {', '.join(found[:20])}",
+            f"a column {' and a column '.join(missing)}",
+            "name the columns in the configuration (user_column, item_column, ...)",
+        )
+    twice = [own for own in columns.values() if list(found).count(own) > 1]
+    if twice:
+        raise InputError(
+            f"{source} has more than one column {twice[0]}", "one", "rename or drop the others"
+        )
+
+
 def _files_of(filesystem: pafs.FileSystem, path: str) -> list[str]:
     if filesystem.get_file_info(path).is_file:
         return [path]
@@ -208,45 +238,190 @@ def _files_of(filesystem: pafs.FileSystem, path: str) -> list[str]:
     return sorted(entry.path for entry in found if entry.is_file)
 
 
-def _is_parquet(filesystem: pafs.FileSystem, path: str) -> bool:
-    return not filesystem.get_file_info(path).is_file or path.endswith((".parquet", ".pq"))
-
-
-def _from_frame(frame: pd.DataFrame, columns: Mapping[str, str]) -> pa.Table:
-    names = [str(name) for name in frame.columns]
-    _require(names, columns, "the DataFrame")
-    # One column may be used twice, as the item's id and its name.
-    wanted = list(dict.fromkeys(columns.values()))
-    try:
-        chosen = _arrow(frame[wanted])
-    except CONVERSION_FAULTS as fault:
-        # Columns of mixed types (7 and "7") are read as text, as ids are.
-        try:
-            chosen = _arrow(frame[wanted].astype("string"))
-        except CONVERSION_FAULTS:
+def _open_file(
+    filesystem: pafs.FileSystem, path: str, text: TextFormat, wanted: Collection[str]
+) -> OpenTable:
+    content = recognise(filesystem, path)
+    if content.kind == "text":
+        table = TextTable(content, text, wanted)
+        if len(table.names) < 2 and path.endswith((".parquet", ".pq")):
             raise InputError(
-                f"a DataFrame column that cannot be converted ({_first_line(fault)})",
-                "numbers or text",
-                "convert it first",
-            ) from fault
-    return chosen.select(list(columns.values())).rename_columns(list(columns))
+                f"{path} cannot be read as Parquet (it is text, without columns)",
+                "a Parquet file, or text with columns",
+                "write it again",
+            )
+        return _TextFile(content.label, table)
+    if content.kind == "parquet":
+        return _ParquetFile(path, content, filesystem)
+    if content.kind == "json":
+        return _InMemory(content.label, read_json(content))
+    if content.kind in ("arrow", "feather"):
+        return _InMemory(content.label, _arrow_file(content))
+    raise InputError(
+        f"{content.label} is a file of {content.kind}",
+        "delimited text, JSON lines, Parquet or Arrow",
+        "convert it first",
+    )
 
 
-def _arrow(frame: pd.DataFrame) -> pa.Table:
-    return pa.Table.from_pandas(frame, preserve_index=False)
+def _arrow_file(content: Content) -> pa.Table:
+    try:
+        with content.open() as stream:
+            return pyarrow.feather.read_table(pa.BufferReader(stream.read()))
+    except FAULTS as fault:
+        raise InputError(
+            f"{content.label} cannot be read as Arrow ({first_line(fault)})",
+            "an Arrow or Feather file",
+            "write it again",
+        ) from fault
 
 
-def _from_parquet(
-    filesystem: pafs.FileSystem, path: str, columns: Mapping[str, str], ids: Sequence[str]
-) -> pa.Table:
-    wanted = [columns[name] for name in ids if name in columns]
-    with _parquet_errors(path):
-        options = pads.ParquetReadOptions(dictionary_columns=set(wanted))
+def _open_folder(
+    filesystem: pafs.FileSystem, path: str, text: TextFormat, wanted: Collection[str]
+) -> OpenTable:
+    """The files of a folder as parts of one table."""
+    parts: dict[str, OpenTable] = {}
+    files = filesystem.get_file_info(pafs.FileSelector(path, recursive=True))
+    for entry in sorted(files, key=lambda entry: entry.path):
+        inner = entry.path.removeprefix(path).strip("/")
+        if inner.startswith("_delta_log") or inner.endswith(".metadata.json"):
+            kind = "a Delta Lake" if inner.startswith("_delta_log") else "an Iceberg"
+            raise InputError(
+                f"{path} is {kind} table, of whose files some may have been replaced",
+                "a folder of files which are all of the table",
+                "export the table to Parquet, and name that",
+            )
+        # Such as `_SUCCESS` and `.part-0.crc`, which go with the parts.
+        hidden = any(name.startswith((".", "_")) for name in inner.split("/"))
+        if entry.is_file and entry.size and not hidden:
+            part = _open_file(filesystem, entry.path, text, wanted)
+            parts[inner] = _Partition.of(part, inner)
+    if not parts:
+        raise InputError(
+            f"{path} holds no files", "a folder of the parts of a table", "check the path"
+        )
+    kinds = {type(part.table if isinstance(part, _Partition) else part) for part in parts.values()}
+    if len(kinds) > 1:
+        raise InputError(
+            f"{path} holds files of different kinds ({', '.join(list(parts)[:5])})",
+            "the parts of one table",
+            "name a folder with the parts alone",
+        )
+    return _Parts(path, list(parts.values()))
+
+
+def _from_object(source: Any) -> OpenTable:
+    """A table that is in memory."""
+    if isinstance(source, pd.DataFrame):
+        return _Frame(source)
+    if sp.issparse(source):
+        pairs = sp.coo_matrix(source)
+        columns = {"user": pairs.row, "item": pairs.col, "weight": pairs.data}
+        return _InMemory("the matrix", pa.table(columns))
+    if isinstance(source, pa.RecordBatchReader):
+        return _InMemory("the table", source.read_all())
+    if isinstance(source, pa.Table | pa.RecordBatch) or hasattr(source, "__arrow_c_stream__"):
+        return _InMemory("the table", pa.table(source))
+    raise InputError(
+        f"a {type(source).__name__}",
+        "a path, a URL, a table of pandas, Polars or Arrow, or a SciPy matrix",
+        "convert it first",
+    )
+
+
+def _finished(
+    table: pa.Table,
+    columns: Mapping[str, str],
+    ids: Collection[str],
+    label: str,
+    *,
+    malformed: int = 0,
+    read_as: tuple[str, ...] = (),
+    delimiter: str | None = None,
+) -> TableRows:
+    """The table with identifiers as text with one dictionary each."""
+    numeric = set()
+    for place, name in enumerate(table.column_names):
+        if name in ids:
+            kind = table.schema.field(place).type
+            if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+                numeric.add(name)
+            codes = encode_ids(table.column(place), columns[name], label)
+            table = table.set_column(place, name, codes)
+    return TableRows(
+        table.unify_dictionaries(),
+        table.num_rows + malformed,
+        malformed,
+        (),
+        read_as,
+        delimiter,
+        frozenset(numeric),
+    )
+
+
+@dataclass(frozen=True)
+class _TextFile:
+    label: str
+    text: TextTable
+
+    @property
+    def names(self) -> Sequence[str]:
+        return self.text.names
+
+    def read(self, columns: Mapping[str, str], ids: Collection[str]) -> TableRows:
+        require_columns(self.names, columns, self.label)
+        # One column may be used twice, as the item's id and its name.
+        own = list(dict.fromkeys(columns.values()))
+        identify = {columns[name] for name in ids if name in columns}
+        found = self.text.read([self.names.index(n) for n in own], [n in identify for n in own])
+        by_name = dict(zip(own, found.columns, strict=True))
+        table = pa.table({ours: by_name[theirs] for ours, theirs in columns.items()})
+        told = self.text.dialect.found
+        name = self.label.rsplit("/", 1)[-1]
+        return _finished(
+            table,
+            columns,
+            ids,
+            self.label,
+            malformed=found.malformed,
+            read_as=(f"{name} is read as text with {told}",) if told else (),
+            delimiter=self.text.dialect.delimiter,
+        )
+
+
+@dataclass(frozen=True)
+class _ParquetFile:
+    label: str
+    content: Content
+    filesystem: pafs.FileSystem
+    _known: list[str] = field(default_factory=list)
+
+    @property
+    def names(self) -> Sequence[str]:
+        if not self._known:
+            with _parquet_errors(self.label):
+                self._known.extend(self._dataset(()).schema.names)
+        return self._known
+
+    def _dataset(self, encoded: Collection[str]) -> Any:
+        options = pads.ParquetReadOptions(dictionary_columns=set(encoded))
         layout = pads.ParquetFileFormat(read_options=options)
-        dataset = pads.dataset(path, filesystem=filesystem, format=layout)
-        _require(dataset.schema.names, columns, path)
-        table = dataset.to_table(columns=list(columns.values()))
-    return table.rename_columns(list(columns))
+        return pads.dataset(self.label, filesystem=self.filesystem, format=layout)
+
+    def read(self, columns: Mapping[str, str], ids: Collection[str]) -> TableRows:
+        identify = [columns[name] for name in ids if name in columns]
+        with _parquet_errors(self.label):
+            if self.content.compressed:
+                with self.content.open() as stream:
+                    whole = pq.read_table(pa.BufferReader(stream.read()))
+                require_columns(whole.column_names, columns, self.label)
+                table = whole.select(list(columns.values()))
+            else:
+                dataset = self._dataset(identify)
+                require_columns(dataset.schema.names, columns, self.label)
+                table = dataset.to_table(columns=list(columns.values()))
+        table = table.rename_columns(list(columns))
+        return _finished(table, columns, ids, self.label)
 
 
 @contextmanager
@@ -257,185 +432,177 @@ def _parquet_errors(path: str) -> Iterator[None]:
     # ValueError comes from Arrow for invalid files and from Python for invalid names.
     except (pa.ArrowException, ValueError, OSError) as fault:
         raise InputError(
-            f"{path} cannot be read as Parquet ({_first_line(fault)})",
+            f"{path} cannot be read as Parquet ({first_line(fault)})",
             "a Parquet file or a folder of Parquet files",
-            "write it again, or name a text file by another ending",
+            "write it again",
         ) from fault
 
 
-def _from_text(
-    filesystem: pafs.FileSystem,
-    path: str,
-    columns: Mapping[str, str],
-    ids: Sequence[str],
-    text: TextFormat,
-) -> tuple[pa.Table, int]:
-    _require_codec(text.encoding)
-    malformed = Malformed()
-    try:
-        options = _csv_options(columns, ids, text, malformed)
-        # The stream recognises the compression by the file's ending.
-        with filesystem.open_input_stream(path) as stream, _undecodable_rows_unprinted():
-            table = pacsv.read_csv(stream, *options)
-    except TEXT_FAULTS as fault:
-        raise _text_fault(filesystem, path, columns, text, fault) from fault
-    # Arrow silently takes the first of two columns of one name.
-    _require_once(_header(filesystem, path, text), columns, path)
-    _require_closed_quotes(table, malformed, text, path)
-    return table.rename_columns(list(columns)), malformed.count
+@dataclass(frozen=True)
+class _InMemory:
+    label: str
+    table: pa.Table
+
+    @property
+    def names(self) -> Sequence[str]:
+        return list(self.table.column_names)
+
+    def read(self, columns: Mapping[str, str], ids: Collection[str]) -> TableRows:
+        require_columns(self.names, columns, self.label)
+        table = self.table.select(list(columns.values())).rename_columns(list(columns))
+        return _finished(table, columns, ids, self.label)
 
 
-def _csv_options(
-    columns: Mapping[str, str], ids: Sequence[str], text: TextFormat, malformed: Malformed
-) -> tuple[pacsv.ReadOptions, pacsv.ParseOptions, pacsv.ConvertOptions]:
-    """How Arrow is to read some text, and which columns of it."""
-    # Ids are encoded by Arrow's parser, in several threads and without Python objects.
-    encoded = pa.dictionary(pa.int32(), pa.string())
-    types = {own: encoded if name in ids else pa.string() for name, own in columns.items()}
-    convert = pacsv.ConvertOptions(
-        column_types=types, include_columns=list(columns.values()), strings_can_be_null=False
-    )
-    parse = pacsv.ParseOptions(
-        delimiter=text.delimiter,
-        quote_char=text.quote or False,
-        escape_char=text.escape or False,
-        invalid_row_handler=malformed.skip,
-    )
-    return pacsv.ReadOptions(encoding=text.encoding, block_size=1 << 22), parse, convert
+@dataclass(frozen=True)
+class _Frame:
+    frame: pd.DataFrame
+    label: str = "the DataFrame"
 
+    @property
+    def names(self) -> Sequence[str]:
+        return [str(name) for name in self.frame.columns]
 
-@contextmanager
-def _undecodable_rows_unprinted() -> Iterator[None]:
-    """Suppress the traceback that Arrow prints for a malformed row that cannot be decoded."""
-    before = sys.unraisablehook
-
-    def hook(fault: sys.UnraisableHookArgs) -> None:
-        if not isinstance(fault.exc_value, UnicodeDecodeError):
-            before(fault)
-
-    sys.unraisablehook = hook
-    try:
-        yield
-    finally:
-        sys.unraisablehook = before
-
-
-def _require_codec(encoding: str) -> None:
-    """Refuse codecs of Python that are no text encodings, such as rot13 and base64."""
-    try:
-        # As the header is read, which idna does not support.
-        b"a".decode(encoding, errors="replace")
-    except (LookupError, ValueError) as fault:
-        raise InputError(
-            f"the encoding {encoding!r}", "one of Python's text encodings", "try utf-8 or latin-1"
-        ) from fault
-
-
-def _require_closed_quotes(
-    table: pa.Table, malformed: Malformed, text: TextFormat, path: str
-) -> None:
-    """Refuse a quote that spans lines, because the rows in it would be lost unnoticed."""
-    if text.quote is None:
-        return
-    running = malformed.running
-    for column in table.columns:
-        for chunk in column.chunks if running is None else ():
-            values = chunk.dictionary if pa.types.is_dictionary(chunk.type) else chunk
-            over = values.filter(pc.match_substring_regex(values, "[\\r\\n]"))
-            if len(over):
-                running = over[0].as_py()
-    if running is not None:
-        raise InputError(
-            f"{path} has a quote that is not closed in its line: {running[:60]!r}",
-            "fields that begin and end in one line",
-            'escape the quote, or set data.quote = "" if quotes are ordinary letters',
-        )
-
-
-def _text_fault(
-    filesystem: pafs.FileSystem,
-    path: str,
-    columns: Mapping[str, str],
-    text: TextFormat,
-    fault: Exception,
-) -> InputError:
-    """The error for a text file that could not be read: a missing column, or Arrow's message."""
-    if isinstance(fault, pa.ArrowKeyError) or "include_columns" in str(fault):
+    def read(self, columns: Mapping[str, str], ids: Collection[str]) -> TableRows:
+        require_columns(self.names, columns, self.label)
+        wanted = list(dict.fromkeys(columns.values()))
+        chosen = self.frame.iloc[:, [self.names.index(name) for name in wanted]]
         try:
-            header = _header(filesystem, path, text)
-            _require(header, columns, path)
-        except InputError as missing:
-            return missing
-        except (OSError, UnicodeError, pa.ArrowInvalid):
-            pass
-    return InputError(
-        f"{path} cannot be read ({_first_line(fault)})",
-        f"{text.encoding} text with {text.delimiter!r} between fields",
-        "set delimiter, quote, escape and encoding to what the file has",
-    )
-
-
-def _header(filesystem: pafs.FileSystem, path: str, text: TextFormat) -> list[str]:
-    with filesystem.open_input_stream(path) as stream:
-        start = stream.read(1 << 16).decode(text.encoding, errors="replace")
-    names = start.splitlines()[0].split(text.delimiter) if start else []
-    return [name.strip(text.quote) if text.quote else name for name in names]
-
-
-def _require(found: Sequence[str], columns: Mapping[str, str], source: str) -> None:
-    missing = [own for own in columns.values() if own not in found]
-    if missing:
-        raise InputError(
-            f"{source} has the columns {', '.join(found[:20])}",
-            f"a column {' and a column '.join(missing)}",
-            "name the columns in the configuration (user_column, item_column, ...)",
-        )
-    _require_once(found, columns, source)
-
-
-def _require_once(found: Sequence[str], columns: Mapping[str, str], source: str) -> None:
-    twice = [own for own in columns.values() if list(found).count(own) > 1]
-    if twice:
-        raise InputError(
-            f"{source} has more than one column {twice[0]}", "one", "rename or drop the others"
-        )
-
-
-def _encode_ids(
-    table: pa.Table, columns: Mapping[str, str], ids: Sequence[str], source: str
-) -> pa.Table:
-    """Encode identifier columns as text with one dictionary each."""
-    for name in ids:
-        if name not in table.column_names:
-            continue
-        position = table.column_names.index(name)
-        try:
-            codes = _as_codes(table.column(name))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as fault:
+            table = pa.table({name: _series(chosen.iloc[:, at]) for at, name in enumerate(wanted)})
+        except _CONVERSION_FAULTS as fault:
             raise InputError(
-                f"the column {columns[name]} of {source} holds {table.column(name).type} values",
+                f"a DataFrame column that cannot be converted ({first_line(fault)})",
                 "numbers or text",
-                "convert it first, or name another column",
+                "convert it first",
             ) from fault
-        table = table.set_column(position, name, codes)
-    return table.unify_dictionaries()
+        table = table.select(list(columns.values())).rename_columns(list(columns))
+        return _finished(table, columns, ids, self.label)
 
 
-def _as_codes(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        if pa.types.is_string(kind.value_type) and pa.types.is_int32(kind.index_type):
-            return column
-        column = column.cast(kind.value_type)
-        kind = column.type
-    if pa.types.is_floating(kind):
-        # pandas turns integers with gaps into floats: 7.0 is the id "7".
-        column = pc.if_else(pc.is_nan(column), pa.scalar(None, kind), column)
-        exact = pc.less(pc.abs(column), 2.0**53)
-        whole = pc.all(pc.and_(exact, pc.equal(pc.floor(column), column))).as_py()
-        column = column.cast(pa.int64()) if whole else column
-    return column.cast(pa.string()).dictionary_encode()
+def _series(series: pd.Series) -> pa.ChunkedArray:
+    """A column of a DataFrame; mixed types (7 and "7") are read as text, as ids are."""
+    try:
+        found = pa.Array.from_pandas(series)
+    except _CONVERSION_FAULTS:
+        texts = [None if pd.isna(value) else id_text(value) for value in series]
+        found = pa.array(texts, pa.string())
+    return found if isinstance(found, pa.ChunkedArray) else pa.chunked_array([found])
 
 
-def _first_line(fault: Exception) -> str:
-    return str(fault).splitlines()[0][:200] if str(fault) else type(fault).__name__
+@dataclass(frozen=True)
+class _Partition:
+    """A part of a table whose folders are named after values, as in `day=2026-01-31`."""
+
+    table: OpenTable
+    values: Mapping[str, str]
+
+    @classmethod
+    def of(cls, table: OpenTable, path: str) -> OpenTable:
+        """The part, with a column for each such folder."""
+        named = [folder.split("=", 1) for folder in path.split("/")[:-1] if "=" in folder]
+        values = {name: value for name, value in named if name not in table.names}
+        return cls(table, values) if values else table
+
+    @property
+    def label(self) -> str:
+        return self.table.label
+
+    @property
+    def names(self) -> Sequence[str]:
+        return [*self.table.names, *self.values]
+
+    def read(self, columns: Mapping[str, str], ids: Collection[str]) -> TableRows:
+        inner = {ours: own for ours, own in columns.items() if own not in self.values}
+        found = self.table.read(inner, ids)
+        table = found.table
+        for ours, own in columns.items():
+            if own in self.values:
+                constant = pa.array([self.values[own]] * table.num_rows, pa.string())
+                table = table.append_column(ours, constant)
+        table = _finished(table.select(list(columns)), columns, ids, self.label).table
+        return replace(found, table=table)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    label: str
+    parts: Sequence[OpenTable]
+
+    @property
+    def names(self) -> Sequence[str]:
+        # A name that is twice in a part stays so.
+        first = list(self.parts[0].names)
+        others = (name for part in self.parts[1:] for name in part.names)
+        return [*first, *dict.fromkeys(name for name in others if name not in first)]
+
+    def read(self, columns: Mapping[str, str], ids: Collection[str]) -> TableRows:
+        require_columns(self.names, columns, self.label)
+        found = [self._read_part(part, columns, ids) for part in self.parts]
+        tables = [_small(each.table) for each in found]
+        # Titles that are null in a month have no type in it.
+        kinds = [
+            {table.schema.field(name).type for table in tables} - {pa.null()} for name in columns
+        ]
+        drifting = [name for name, kind in zip(columns, kinds, strict=True) if len(kind) > 1]
+        whole = pa.concat_tables(
+            [_as_text(table, drifting) for table in tables], promote_options="default"
+        )
+        return TableRows(
+            whole.unify_dictionaries(),
+            sum(each.rows for each in found),
+            sum(each.malformed for each in found),
+            tuple(self._drift(found, columns)),
+            found[0].read_as,
+            found[0].delimiter,
+        )
+
+    def _drift(self, found: Sequence[TableRows], columns: Mapping[str, str]) -> Iterator[str]:
+        """Notes of identifiers that are numbers in some parts and text in others."""
+        for ours, own in columns.items():
+            numeric = sum(ours in each.numeric for each in found)
+            if ours in ("user", "item", "owner") and 0 < numeric < len(found):
+                at = next(n for n, each in enumerate(found) if ours in each.numeric)
+                yield (
+                    f"{own} holds numbers in some files of {self.label}, such as "
+                    f"{self.parts[at].label}, and text in others; where zeros in front were lost, "
+                    "one id has become another: write it as text in all of them"
+                )
+
+    def _read_part(
+        self, part: OpenTable, columns: Mapping[str, str], ids: Collection[str]
+    ) -> TableRows:
+        """A part; columns that only others have are empty in it, but for users and items."""
+        there = {ours: own for ours, own in columns.items() if own in part.names}
+        lacking = [
+            columns[ours]
+            for ours in ("user", "item", "owner")
+            if ours in columns and ours not in there
+        ]
+        if lacking:
+            raise InputError(
+                f"{part.label} has no column {lacking[0]}, which other files of {self.label} have",
+                "the same columns in all parts",
+                "write it again, or move it away",
+            )
+        found = part.read(there, ids)
+        table = found.table
+        for ours in columns:
+            if ours not in there:
+                kind = ENCODED if ours in ids else pa.null()
+                table = table.append_column(ours, pa.nulls(table.num_rows, kind))
+        return replace(found, table=table.select(list(columns)))
+
+
+def _small(table: pa.Table) -> pa.Table:
+    """The table with one type of text."""
+    for place, field_ in enumerate(table.schema):
+        if pa.types.is_large_string(field_.type) or pa.types.is_string_view(field_.type):
+            table = table.set_column(place, field_.name, table.column(place).cast(pa.string()))
+    return table
+
+
+def _as_text(table: pa.Table, names: Sequence[str]) -> pa.Table:
+    """The table with some columns as text, because their type differs from part to part."""
+    for name in names:
+        place = table.column_names.index(name)
+        table = table.set_column(place, name, table.column(place).cast(pa.string()))
+    return table

@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 from recsys.base.config import Config
 from recsys.base.errors import ConfigError, InputError
-from recsys.data.tables import TextFormat, read_table
+from recsys.data.dialects import TextFormat
+from recsys.data.tables import read_table
 from recsys.gallery.links import Links
 from recsys.gallery.sketchfab import Sketchfab
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 import scipy.sparse as sp
 
 from recsys.data import datasets, features, interactions, kcore, splits
+from recsys.data.dialects import TextFormat
 from recsys.data.features import FeatureColumns, FeatureTable
 from recsys.data.idmap import IdMap
-from recsys.data.interactions import InteractionColumns, Interactions
-from recsys.data.tables import Source, TextFormat
-from recsys.notebook.columns import find_columns, read_header
+from recsys.data.interactions import InteractionColumns, InteractionRules, Interactions, Repeats
+from recsys.data.tables import Source
 
 
 @dataclass(frozen=True, repr=False)
@@ -30,11 +30,14 @@ class InteractionData:
         What the items are called.
     rejected : mapping of str to int
         Rows of the source that were left out, by reason.
+    notes : tuple of str
+        What is worth knowing of how it was read.
     """
 
     interactions: Interactions
     names: pa.Array | None = None
     rejected: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def users(self) -> IdMap:
@@ -83,7 +86,7 @@ class InteractionData:
         """
         core = kcore.kcore(self.interactions, user_min, item_min)
         names = None if self.names is None else self.names.take(pa.array(core.items))
-        return InteractionData(core.interactions, names, self.rejected)
+        return InteractionData(core.interactions, names, self.rejected, self.notes)
 
     def aligned(self, users: IdMap, items: IdMap) -> sp.csr_matrix:
         """The matrix with rows and columns in another order; unknown ids are left out.
@@ -163,20 +166,36 @@ def read_interactions(
     weight: str | None = None,
     timestamp: str | None = None,
     delimiter: str | None = None,
+    rating: str | None = None,
+    liked_from: float | None = None,
+    event: str | None = None,
+    event_weights: Mapping[str, float] | None = None,
+    repeats: Repeats = "sum",
 ) -> InteractionData:
-    """Read interactions from a DataFrame or a file.
+    """Read interactions from a table in memory or a file.
 
     Parameters
     ----------
-    source : DataFrame, path or fsspec URL
-        A row for each interaction; text, compressed or not, or Parquet.
+    source : table, matrix, path or URL
+        A row for each interaction: a table of pandas, Polars or Arrow, or a file of text, JSON
+        lines, Parquet or Arrow, compressed or not; or a SciPy matrix of users by items.
     user, item, name : str or None
         The columns of the users, the items, and the items' names. Where they are not given, they
         are known by names such as user, user_id, userId, uid, item, itemId, movieId, mid.
     weight, timestamp : str or None
         Columns that are read only if they are given.
     delimiter : str or None
-        Of a text file; found in its first line where it is not given.
+        Of a text file; found in it where it is not given.
+    rating : str or None
+        The column of ratings; known by its name where it is not given; '' if every row is a like.
+    liked_from : float or None
+        The lowest rating that is a like.
+    event : str or None
+        The column of the kinds of event; known by its name where it is not given.
+    event_weights : mapping of str to float, or None
+        What each kind weighs, 0 to leave it out.
+    repeats : {"sum", "last", "max", "count"}
+        The weight of a pair that occurs several times.
 
     Returns
     -------
@@ -187,12 +206,11 @@ def read_interactions(
     InputError
         If a column is not found, the file cannot be read, or no row is usable.
     """
-    header, text = read_header(source, delimiter)
-    found = find_columns(header, {"user": user, "item": item, "name": name}, ("user", "item"))
-    columns = InteractionColumns(
-        str(found["user"]), str(found["item"]), found["name"], weight, timestamp
-    )
-    return _read(source, columns, text)
+    columns = InteractionColumns(user, item, name, weight, timestamp, rating, event)
+    if weight is None and sp.issparse(source):
+        columns = replace(columns, weight="weight")
+    rules = InteractionRules(repeats=repeats, liked_from=liked_from, event_weights=event_weights)
+    return _read(source, columns, TextFormat(delimiter), rules)
 
 
 def read_features(
@@ -204,32 +222,38 @@ def read_features(
     weight: str | None = None,
     delimiter: str | None = None,
     kind: str = "item",
+    columns: Sequence[str] = (),
+    separator: str | None = None,
 ) -> FeatureTable:
-    """Read features of items (or users) from a long table: a row for each item and feature.
+    """Read features of items (or users) from a table.
+
+    A long table has a row for each item and feature, a wide one a row for each item.
 
     Parameters
     ----------
-    source : DataFrame, path or fsspec URL
+    source : table, path or URL
+        See `read_interactions`.
     owner, type, value : str or None
         The columns of the item, of a feature's type (`tag`) and of its value (`anime`); known by
-        their names where they are not given.
+        their names where they are not given. A table without columns of type and value is wide.
     weight : str or None
         Read only if it is given.
     delimiter : str or None
-        Of a text file; found in its first line where it is not given.
+        Of a text file; found in it where it is not given.
     kind : {"item", "user"}
         Whose features they are.
+    columns : sequence of str
+        Of a wide table, those that are features; all that describe items if none is given.
+    separator : str or None
+        Between several values in a cell; found in wide tables where it is not given.
 
     Raises
     ------
     InputError
         If a column is not found, the file cannot be read, or no row is usable.
     """
-    header, text = read_header(source, delimiter)
-    wanted = {kind: owner, "type": type, "value": value}
-    found = find_columns(header, wanted, (kind, "type", "value"))
-    columns = FeatureColumns(str(found[kind]), str(found["type"]), str(found["value"]), weight)
-    return features.read_features(source, columns, text, kind)[0]
+    named = FeatureColumns(owner, type, value, weight, tuple(columns), separator=separator)
+    return features.read_features(source, named, TextFormat(delimiter), kind)[0]
 
 
 def split(
@@ -301,6 +325,7 @@ def load_dataset(name: str = "sample", root: str | Path = datasets.DEFAULT_ROOT)
         schema.name_column,
         schema.weight_column,
         schema.timestamp_column,
+        schema.rating_column,
     )
     found: dict[str, FeatureTable | None] = {}
     for kind, path, owner in (
@@ -318,8 +343,16 @@ def load_dataset(name: str = "sample", root: str | Path = datasets.DEFAULT_ROOT)
     return LoadedDataset(located.dataset.title, likes, found["item"], found["user"])
 
 
-def _read(source: Source, columns: InteractionColumns, text: TextFormat) -> InteractionData:
-    return InteractionData(*interactions.read_interactions(source, columns, text))
+def _read(
+    source: Source,
+    columns: InteractionColumns,
+    text: TextFormat,
+    rules: InteractionRules = InteractionRules(),
+) -> InteractionData:
+    found = interactions.read_interaction_table(source, columns, text, rules)
+    return InteractionData(
+        found.interactions, found.names, found.left_out(), (*found.read_as, *found.notes)
+    )
 
 
 def _part(data: InteractionData, matrix: sp.csr_matrix) -> InteractionData:

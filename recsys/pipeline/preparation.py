@@ -11,22 +11,27 @@ import pyarrow.compute as pc
 
 from recsys.base import config
 from recsys.base.errors import InputError
-from recsys.data import persistence
+from recsys.base.redaction import redacted
+from recsys.data import accounts, persistence
+from recsys.data.accounts import count_similar_ids, unmatched
+from recsys.data.features import FeatureRows, FeatureTable, read_feature_table
 from recsys.data.features import encode as encode_features
-from recsys.data.features import read_features
 from recsys.data.idmap import IdMap
-from recsys.data.interactions import Interactions, read_interactions
+from recsys.data.interactions import Interactions, read_interaction_table
 from recsys.data.kcore import Core, density, kcore
 from recsys.data.outcomes import Encoded, HeldOut, Ingested, Size, Thresholded
 from recsys.data.sources import (
+    ROLES,
     SOURCES,
     Side,
     check_input,
-    feature_columns,
     interaction_columns,
+    interaction_rules,
     locate_data,
+    open_features,
     sources_of,
     text_format,
+    value_format,
 )
 from recsys.data.splits import split as split_interactions
 from recsys.store.stages import Stage, stage, write_json
@@ -44,68 +49,106 @@ __all__ = [
 ]
 
 
-@stage(Ingested, version=3, unkeyed=("data",))
+@stage(Ingested, version=4, unkeyed=("data",))
 def ingest(folder: Path, data: config.Data, sources: dict[str, str]) -> Ingested:
     """Read, check and deduplicate the likes and the features; give everything an index.
 
     `sources` (see `sources_of`) names the product by content: a file that only moved is not read
     again.
     """
-    interactions, names, rejected = read_interactions(
-        data.likes, interaction_columns(data), text_format(data)
+    found = read_interaction_table(
+        data.likes, interaction_columns(data), text_format(data), interaction_rules(data)
     )
-    left_out = {"likes": rejected}
+    interactions = found.interactions
+    notes = [
+        *found.notes,
+        *accounts.left_out(
+            redacted(data.likes), found.rows, found.rejected, found.set_aside, data.largest_left_out
+        ),
+        *accounts.similar_ids(interactions.users),
+        *accounts.similar_ids(interactions.items),
+    ]
+    read_as = list(found.read_as)
+    rejected, rows = {"likes": found.left_out()}, {"likes": found.rows}
+    names = found.names
     sizes: dict[str, int] = {}
     persistence.save_interactions(folder, interactions)
+    owners: dict[Side, IdMap] = {"item": interactions.items, "user": interactions.users}
+    for side, role in ROLES.items():
+        if source := getattr(data, role):
+            described = _read_features(data, side, source, owners[side], notes)
+            persistence.save_features(folder, side, described.features)
+            rejected[f"{side} features"] = described.left_out()
+            rows[f"{side} features"] = described.rows
+            read_as += described.read_as
+            sizes |= _feature_sizes(side, described.features, owners[side])
+            if described.named is not None:
+                names = _named(interactions.items, names, described.named)
+                persistence.write_columns(
+                    folder / "item_names.parquet",
+                    **{name: described.named.column(name) for name in ("id", "name")},
+                )
     persistence.write_columns(folder / "items.parquet", id=interactions.items.ids, name=names)
-    sides: tuple[tuple[Side, str | None, IdMap], ...] = (
-        ("item", data.features, interactions.items),
-        ("user", data.user_features, interactions.users),
-    )
-    for side, source, owners in sides:
-        if source:
-            rejected, found = _ingest_features(folder, data, side, source, owners)
-            left_out[f"{side} features"] = rejected
-            sizes |= found
     return Ingested(
         **interactions.counts(),
-        rejected=left_out,
+        rejected=rejected,
         sources={role: sources[role] for role in SOURCES if role in sources},
+        rows=rows,
+        notes=tuple(dict.fromkeys(notes)),
+        read_as=tuple(read_as),
         users_that_differ_in_case_or_space=count_similar_ids(interactions.users) or None,
         items_that_differ_in_case_or_space=count_similar_ids(interactions.items) or None,
         **sizes,
     )
 
 
-def count_similar_ids(ids: IdMap) -> int:
-    """The number of ids that differ from another id in case or white space only."""
-    return len(ids) - len(pc.unique(pc.utf8_lower(pc.utf8_trim_whitespace(ids.ids))))
-
-
-def _ingest_features(
-    folder: Path, data: config.Data, side: Side, source: str, owners: IdMap
-) -> tuple[dict[str, int], dict[str, int]]:
-    """Write the features of one side; the rows left out by reason, and fields of `Ingested`."""
-    columns = feature_columns(data, side)
-    features, rejected = read_features(source, columns, text_format(data), side)
-    known = int(pc.sum(pc.is_in(features.owners.ids, value_set=owners.ids)).as_py())
-    if not known:
+def _read_features(
+    data: config.Data, side: Side, source: str, owners: IdMap, notes: list[str]
+) -> FeatureRows:
+    """The features of one side; adds what a person should know of them."""
+    columns = open_features(data, side, source)
+    role = ROLES[side]
+    found = read_feature_table(
+        source, columns, text_format(data, role), side, value_format(data, role)
+    )
+    notes += found.notes
+    unknown = unmatched(found.features.owners, owners, redacted(source))
+    features = found.features
+    if not pc.any(pc.is_in(features.owners.ids, value_set=owners.ids)).as_py():
         raise InputError(
             f"none of the {len(features.owners):,} {side}s in {source} (such as "
             f"{features.owners.id(0)!r}) is among the {len(owners):,} {side}s of the likes (such "
-            f"as {owners.id(0)!r})",
+            f"as {owners.id(0)!r})" + "".join(f"; {note}" for note in unknown[:1]),
             f"features of known {side}s",
             "check that both files use the same ids, or leave the features out",
         )
-    persistence.save_features(folder, side, features)
-    return rejected, {
+    notes += unknown
+    notes += accounts.left_out(
+        redacted(source), found.rows, found.rejected, {}, data.largest_left_out
+    )
+    return found
+
+
+def _feature_sizes(side: Side, features: FeatureTable, owners: IdMap) -> dict[str, int]:
+    """Fields of `Ingested`."""
+    known = int(pc.sum(pc.is_in(features.owners.ids, value_set=owners.ids)).as_py())
+    return {
         f"{side}s_with_features": known,
         f"{side}_features": len(features.names),
         f"{side}_feature_pairs": len(features),
     }
 
 
-@stage(Thresholded, version=2)
+def _named(items: IdMap, names: pa.Array | None, named: pa.Table) -> pa.Array:
+    """The items' names: those of the likes, else those of the item table, else ''."""
+    place = pc.index_in(items.ids, value_set=named.column("id"))
+    theirs = pc.fill_null(named.column("name").combine_chunks().take(place), "")
+    if names is None:
+        return theirs
+    return pc.if_else(pc.equal(names, ""), theirs, names)
+
+
+@stage(Thresholded, version=3)
 def threshold(folder: Path, data: Stage[Ingested], minimums: config.Threshold) -> Thresholded:
     """Keep the k-core; items cut here stay in the catalogue, behind the core's, by their tags."""
     ingested = Path(data.path)
@@ -144,11 +187,20 @@ def _catalogue(ingested: Path, items: IdMap, core: Core) -> tuple[pa.Array, pa.A
         unliked = features.owners.ids.filter(pc.invert(known))
         ids.append(unliked)
         if names is not None:
-            names.append(unliked)
+            names.append(_names_of_unliked(ingested, unliked))
     return pa.concat_arrays(ids), None if names is None else pa.concat_arrays(names)
 
 
-@stage(HeldOut, version=2)
+def _names_of_unliked(ingested: Path, unliked: pa.Array) -> pa.Array:
+    """What items are called that nobody likes; their ids where their table has no names."""
+    if not (ingested / "item_names.parquet").exists():
+        return unliked
+    named = persistence.read_names(ingested / "item_names.parquet")
+    place = pc.index_in(unliked, value_set=named.column("id"))
+    return pc.coalesce(named.column("name").combine_chunks().take(place), unliked)
+
+
+@stage(HeldOut, version=3)
 def split(
     folder: Path, data: Stage[Ingested], core: Stage[Thresholded], holdout: config.Split, seed: int
 ) -> HeldOut:
@@ -176,6 +228,7 @@ def split(
         test=parts.test.nnz,
         test_users=int((np.diff(parts.test.indptr) > 0).sum()),
         cold_items=len(parts.cold_items),
+        tied=parts.tied,
     )
 
 

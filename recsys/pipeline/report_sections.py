@@ -202,7 +202,8 @@ def _data(stages: TrainingStages) -> Section:
         f"{holdouts.validation_users:,} users for validation, {holdouts.test:,} of "
         f"{holdouts.test_users:,} users for the test. Fingerprint {core.digest}."
     )
-    return Section("What came in", (text,), tuple(tables))
+    told = (*stages.data.outcome.told(), *holdouts.told(), *stages.data.outcome.read_as)
+    return Section("What came in", (text, *told), tuple(tables))
 
 
 _SIZES = ("users", "items", "interactions")

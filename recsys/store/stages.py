@@ -53,6 +53,10 @@ class Outcome:
         silent = {f.name for f in fields(self) if f.default is None and plain[f.name] is None}
         return {name: value for name, value in plain.items() if name not in silent}
 
+    def told(self) -> tuple[str, ...]:
+        """What a person should be told, a sentence each."""
+        return ()
+
 
 O_co = TypeVar("O_co", bound=Outcome, covariant=True)
 

@@ -64,9 +64,9 @@ FAULTS = {
     "[search.space]\nloss = { values = ['bpr', 'bpr'] }\n": r"search\.space\.loss\.values .*differ",
     "[data]\nlikes = ''\n": r"data\.likes \(found ''\)",
     '[data]\nlikes = "a\\u0000b"\n': r"data\.likes",
-    "[data]\nlikes = 'a'\nuser_column = 'mid'\n": "two columns",
+    "[data]\nlikes = 'a'\nuser_column = 'mid'\nitem_column = 'mid'\n": "two columns",
     "[data]\nlikes = 'a'\nuser_column = ''\n": r"data\.user_column",
-    "[data]\nlikes = 'a'\nquote = '|'\n": "marks that differ",
+    "[data]\nlikes = 'a'\nquote = '|'\ndelimiter = '|'\n": "marks that differ",
     "[data]\nlikes = 'a'\nquote = '«'\n": "ASCII",
     **{
         f'[tracking]\n{key} = "{name}"\n': rf"tracking\.{key} .*no path in it"
@@ -117,7 +117,7 @@ WRONG = {
     "threshold.user_min": -1,
     "encode.normalisation": "max",
     "encode.weight": 0,
-    "data": {"likes": "f", "delimiter": "||"},
+    "data": {"likes": "f", "delimiter": "||||"},
     "seed": -1,
     "seed ": 2**31,
     "protocol": "founding",

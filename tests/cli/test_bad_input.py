@@ -34,7 +34,7 @@ WRONG: dict[str, tuple[list[str], int, str]] = {
         ["train", "--likes", LIKES, "--features", FEATURES,
          "--set", "data.feature_value_column=tag"], 3, "a column tag",
     ),
-    "wrong delimiter": (["train", "--likes", LIKES, "--delimiter", ";"], 3, "a column uid"),
+    "wrong delimiter": (["train", "--likes", LIKES, "--delimiter", ";"], 3, "as the user"),
     "no timestamp": (
         ["train", "--likes", LIKES, "--set", "split.method=last"], 3, "no timestamp"
     ),

@@ -20,11 +20,12 @@ from hypothesis import strategies as st
 from recsys.base.config import Data
 from recsys.base.errors import InputError
 from recsys.data.columns import seconds
+from recsys.data.dialects import TextFormat
 from recsys.data.features import FeatureColumns, read_features
 from recsys.data.idmap import IdMap
 from recsys.data.interactions import InteractionColumns, read_interactions
 from recsys.data.outcomes import Ingested
-from recsys.data.tables import TextFormat, fingerprint
+from recsys.data.tables import fingerprint
 from recsys.pipeline.preparation import count_similar_ids, ingest, sources_of
 
 HEADER = "modelname|mid|uid\n"
@@ -82,14 +83,18 @@ READ: dict[str, tuple[str | bytes, Pairs, list[str]]] = {
 @pytest.mark.parametrize("case", READ)
 def test_strange_text_is_read_as_it_is(case: str, tmp_path: Path) -> None:
     content, pairs, names = READ[case]
-    assert likes(write(tmp_path, content)) == (pairs, names, {})
+    # As the founding files are written.
+    text = TextFormat("|", escape="\\")
+    assert likes(write(tmp_path, content), text=text) == (pairs, names, {})
 
 
 LATIN = (HEADER + "é|a|u\n").encode("latin-1")
 REFUSED: dict[str, tuple[str | bytes, TextFormat, str]] = {
-    "latin-1 taken for utf-8": (LATIN, TextFormat(), "invalid UTF8"),
+    "latin-1 taken for utf-8": (LATIN, TextFormat(encoding="utf-8"), "invalid UTF8"),
     "utf-8 taken for utf-16": (HEADER + "x|a|u\n", TextFormat(encoding="utf-16"), "BOM"),
-    "utf-16 taken for utf-8": ((HEADER + "x|a|u\n").encode("utf-16"), TextFormat(), "a column uid"),
+    "utf-16 taken for utf-8": (
+        (HEADER + "x|a|u\n").encode("utf-16"), TextFormat(encoding="utf-8"), "a line of text",
+    ),
     "no encoding at all": (LATIN, TextFormat(encoding="rot13"), "text encodings"),
     "an encoding that cannot pass over faults": (LATIN, TextFormat(encoding="idna"), "encodings"),
     "an encoding with a NUL": (LATIN, TextFormat(encoding="utf\0"), "text encodings"),
@@ -103,7 +108,7 @@ REFUSED: dict[str, tuple[str | bytes, TextFormat, str]] = {
     "empty columns": (HEADER + "||\n" * 3, TextFormat(), "no user: 3"),
     "a column twice": ("uid|mid|uid|modelname\n1|2|3|4\n", TextFormat(), "more than one"),
     "a malformed row that is no text": (
-        HEADER.encode() + b"x|\xff|b|v\n", TextFormat(), "cannot be read",
+        HEADER.encode() + b"x|\xff|b|v\n", TextFormat(encoding="utf-8"), "cannot be read",
     ),
     "a delimiter that ends lines": (HEADER + "x|a|u\n", TextFormat("\n"), "delimiter"),
 }  # fmt: skip
@@ -121,6 +126,7 @@ def test_text_that_cannot_be_meant_is_one_clear_error(case: str, tmp_path: Path)
 def test_quotes_are_letters_where_there_are_none(tmp_path: Path) -> None:
     path = write(tmp_path, HEADER + '"y|b|u\n"z|c|u\n')
     text = Data(likes=str(path), quote="", escape="")
+    assert (text.quote, text.escape) == ("", "")
     pairs, names, _ = likes(path, text=TextFormat("|", text.quote, text.escape))
     assert (pairs, names) == ([("u", "b"), ("u", "c")], ['"y', '"z'])
 
@@ -297,8 +303,8 @@ def test_numbers_in_one_file_and_text_in_the_other_are_the_same_ids(tmp_path: Pa
 
 
 def test_ids_written_differently_in_the_two_files_are_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"'7\.0'.*'7'.*same ids"):
-        ingested(tmp_path, HEADER + "x|7|u\n", "mid|type|value\n7.0|tag|red\n")
+    with pytest.raises(InputError, match=r"'7\.0x'.*'7'.*same ids"):
+        ingested(tmp_path, HEADER + "x|7|u\n", "mid|type|value\n7.0x|tag|red\n")
     assert not list((tmp_path / "interim").glob("ingest-*"))
 
 

@@ -17,8 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.base.errors import InputError
+from recsys.data.dialects import TextFormat
 from recsys.data.interactions import InteractionColumns, Interactions, read_interactions
-from recsys.data.tables import Source, TextFormat, fingerprint
+from recsys.data.tables import Source, fingerprint
 
 NAMES = ['say "hi"', "a|b", "back\\slash", "tilt — brush"]
 FRAME = pd.DataFrame(
@@ -170,9 +171,9 @@ def test_every_rejected_row_is_counted_by_its_reason(tmp_path: Path) -> None:
     }
     assert found.weight is not None
     assert found.timestamp is not None
-    # Of duplicates the first row counts.
-    assert found.weight.tolist() == [1.0, 0.5]
-    assert found.timestamp.tolist() == [5, 7]
+    # The weights of duplicates are added up.
+    assert found.weight.tolist() == [3.0, 0.5]
+    assert found.timestamp.tolist() == [6, 7]
 
 
 def test_dates_become_seconds() -> None:
@@ -187,9 +188,11 @@ FAULTS = {
     "missing": (None, "no file or folder"),
     "empty": (b"", "is empty"),
     "header only": (b"modelname|mid|uid\n", "0 rows and none is usable"),
-    "no such column": (b"modelname|item|uid\nx|a|1\n", "has the columns modelname, item, uid"),
-    "other delimiter": (b"modelname,mid,uid\nx,a,1\n", "a column uid and a column mid"),
-    "not text": (b"modelname|mid|uid\nx|\xff\xfe|1\n", "utf-8 text"),
+    "no such column": (
+        b"modelname|thing|uid\nx|a|1\n",
+        "the item among 'modelname', 'thing', 'uid'",
+    ),
+    "not text": (b"modelname|mid|uid\nx|\xff\xfe\xfd|1\n", "utf-8 text"),
     "twice": (b"modelname|mid|mid|uid\nx|a|b|1\n", "more than one column mid"),
     "nothing in it": (b"modelname|mid|uid\nx||\ny||\n", r"no user: 2"),
 }
@@ -209,9 +212,17 @@ def test_a_faulty_file_is_one_clear_error(fault: str, tmp_path: Path) -> None:
 
 def test_a_parquet_file_that_is_none(tmp_path: Path) -> None:
     path = tmp_path / "likes.parquet"
-    path.write_bytes(text().encode())
+    path.write_bytes(b"PAR1" + text().encode())
     with pytest.raises(InputError, match="cannot be read as Parquet"):
         read_interactions(path)
+
+
+def test_a_file_is_what_it_is_and_not_what_it_is_called(tmp_path: Path) -> None:
+    path = tmp_path / "likes.parquet"
+    path.write_bytes(text().encode())
+    assert len(read_interactions(path)[0]) == 5
+    FRAME.to_parquet(tmp_path / "likes.csv.gz")
+    assert len(read_interactions(tmp_path / "likes.csv.gz")[0]) == 5
 
 
 def test_the_fingerprint_is_of_the_content(tmp_path: Path) -> None:
@@ -224,7 +235,7 @@ def test_the_fingerprint_is_of_the_content(tmp_path: Path) -> None:
 
 @settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=40))
-def test_of_duplicates_the_first_row_gives_weight_and_timestamp(
+def test_the_weights_of_duplicates_are_added_up_and_the_latest_time_counts(
     rows: list[tuple[int, int]],
 ) -> None:
     frame = pd.DataFrame(rows, columns=["uid", "mid"])
@@ -232,7 +243,7 @@ def test_of_duplicates_the_first_row_gives_weight_and_timestamp(
     frame["t"] = 1_000 - np.arange(len(rows))
     columns = InteractionColumns(name=None, weight="w", timestamp="t")
     found = read_interactions(frame, columns)[0]
-    first = frame.drop_duplicates(["uid", "mid"]).sort_values(["uid", "mid"])
+    first = frame.groupby(["uid", "mid"]).agg({"w": "sum", "t": "max"})
     assert found.weight is not None
     assert found.timestamp is not None
     assert found.weight.tolist() == first.w.tolist()
@@ -262,13 +273,17 @@ def test_timestamps_are_what_most_of_them_are(
     assert rejected == {"unreadable timestamp": unreadable}
 
 
-def test_an_item_is_called_by_its_first_name_and_may_have_none() -> None:
-    rows = [("b", "1", "late"), ("a", "1", None), ("b", "2", "later"), ("a", "2", "ignored")]
+@pytest.mark.parametrize("seed", range(4))
+def test_an_item_is_called_by_its_commonest_name_and_may_have_none(seed: int) -> None:
+    rows = [
+        ("a", "1", None), ("a", "2", "only"), ("b", "1", "rare"), ("b", "2", "common"),
+        ("b", "3", "common"), ("c", "1", "later"), ("c", "2", "late"), ("d", "1", None),
+    ]  # fmt: skip
     frame = pd.DataFrame(rows, columns=["mid", "uid", "modelname"])
-    names = read_interactions(frame)[1]
+    names = read_interactions(frame.sample(frac=1, random_state=seed))[1]
     assert names is not None
-    assert names.to_pylist() == ["", "late"]
-    assert read_interactions(frame, InteractionColumns(name=None))[1] is None
+    assert names.to_pylist() == ["only", "common", "late", ""]
+    assert read_interactions(frame, InteractionColumns(name=""))[1] is None
 
 
 def test_all_duplicates_are_one_interaction(tmp_path: Path) -> None:

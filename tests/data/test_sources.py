@@ -93,7 +93,8 @@ def test_only_the_beginning_is_read(data: Data, tmp_path: Path) -> None:
     long = tmp_path / "long.psv"
     with long.open("wb") as stream:
         stream.write(b"modelname|mid|uid\n" + b"a|b|c\n" * 2_000_000 + b"\xff|b|c\n")
-    wrong = data.model_copy(update={"likes": str(long), "features": None, "user_features": None})
+    update = {"likes": str(long), "features": None, "user_features": None, "encoding": "utf-8"}
+    wrong = data.model_copy(update=update)
     check(wrong)
     with pytest.raises(InputError):
         ingest(tmp_path / "interim", wrong, sources_of(wrong))

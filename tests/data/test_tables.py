@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.base.errors import InputError
-from recsys.data.tables import Source, TextFormat, fingerprint, read_table
+from recsys.data.dialects import TextFormat
+from recsys.data.tables import Source, fingerprint, read_table
 
 COLUMNS = {"user": "uid", "item": "mid"}
 FIELD = st.text(
@@ -61,7 +62,8 @@ def test_text_comes_back_as_it_was_written(
     text = "".join(delimiter.join(field(value) for value in line) + "\n" for line in lines)
     path.write_bytes(text.encode())
     expected = {"user": [user for user, _ in rows], "item": [item for _, item in rows]}
-    assert read(path, TextFormat(delimiter=delimiter)) == expected
+    written = TextFormat(delimiter, '"', "\\", "utf-8", True)
+    assert read(path, written) == expected
 
 
 def test_ids_are_dictionary_encoded_text_and_the_rest_is_not(tmp_path: Path) -> None:
@@ -80,7 +82,7 @@ NUMBERS = [
     (pa.array([7.0, 10.0]), ["7", "10"]),
     (pa.array([7.0, float("nan")]), ["7", None]),
     (pa.array([7.5, 10.0]), ["7.5", "10"]),
-    (pa.array([7.0, 1e20]), ["7", "1e+20"]),
+    (pa.array([7.0, 2.0**53 - 1]), ["7", "9007199254740991"]),
     (pa.array(["7", "10"], pa.large_string()), ["7", "10"]),
     (pa.array(["7", None]).dictionary_encode(), ["7", None]),
     (pa.array([None, None], pa.float64()), [None, None]),
@@ -134,7 +136,7 @@ def test_a_byte_order_mark_and_blank_lines_are_no_data(tmp_path: Path) -> None:
 def test_without_escape_and_quote_they_are_ordinary_letters(tmp_path: Path) -> None:
     path = tmp_path / "likes.psv"
     path.write_text('uid|mid\n"1|C:\\a\n', encoding="utf-8")
-    assert read(path, TextFormat(quote=None, escape=None)) == {"user": ['"1'], "item": ["C:\\a"]}
+    assert read(path, TextFormat(quote="", escape="")) == {"user": ['"1'], "item": ["C:\\a"]}
 
 
 def test_rows_with_a_wrong_number_of_fields_are_counted(tmp_path: Path) -> None:
@@ -173,8 +175,8 @@ def faulty(folder: Path, fault: str) -> tuple[Source, TextFormat]:
             return likes, TextFormat(encoding="utf-9")
         case "no delimiter":
             return likes, TextFormat(delimiter="§")
-        case "not compressed":
-            return likes.rename(folder / "likes.psv.gz"), text
+        case "exact no more":
+            return parquet(folder, [7.0, 1e20]), text
         case "truncated":
             (folder / "likes.psv.gz").write_bytes(gzip.compress(likes.read_bytes())[:-9])
             return folder / "likes.psv.gz", text
@@ -183,13 +185,15 @@ def faulty(folder: Path, fault: str) -> tuple[Source, TextFormat]:
             return folder / "likes.psv.gz", text
         case "not utf-8":
             likes.write_bytes(b"uid|mid\n\xff|a\n")
+            return likes, TextFormat(encoding="utf-8")
         case "quoted twice":
             likes.write_text('"uid"|"mid"|"mid"\n1|a|b\n', encoding="utf-8")
         case "empty folder":
             (folder / "likes").mkdir()
             return folder / "likes", text
-        case "folder of text":
+        case "folder of both":
             (folder / "likes").mkdir()
+            parquet(folder, ["1", "2"]).rename(folder / "likes" / "part-1.parquet")
             likes.rename(folder / "likes" / "part-0.parquet")
             return folder / "likes", text
         case "lists":
@@ -209,14 +213,14 @@ FAULTS = {
     "no protocol": "nowhere://likes.psv cannot be reached .*fsspec knows",
     "no driver": "no file or folder memory://nothing/likes.psv",
     "no encoding": "the encoding 'utf-9'",
-    "no delimiter": "likes.psv cannot be read .*delimiter",
-    "not compressed": "likes.psv.gz cannot be read",
+    "no delimiter": r"likes.psv has the columns uid\|mid; expected a column uid",
+    "exact no more": r"column uid .* too large to be exact, such as 1e\+20",
     "truncated": "likes.psv.gz cannot be read",
     "compressed nothing": "likes.psv.gz cannot be read",
     "not utf-8": "likes.psv cannot be read .*utf-8 text",
     "quoted twice": "likes.psv has more than one column mid",
-    "empty folder": "likes has the columns",
-    "folder of text": "likes cannot be read as Parquet",
+    "empty folder": "likes holds no files",
+    "folder of both": "likes holds files of different kinds",
     "lists": "column uid of .*likes.parquet holds list",
     "parquet twice": "likes.parquet cannot be read as Parquet .*duplicate",
     "frame column": "the DataFrame has the columns uid; expected a column mid",

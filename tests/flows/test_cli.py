@@ -101,8 +101,8 @@ def test_datasets_are_listed(recsys: Terminal) -> None:
 WRONG = {
     "missing file": (["--likes", "none.psv"], 3, "no file or folder none.psv"),
     "missing column": (["--likes", "in/likes.psv", "--user-column", "x"], 3, "a column x"),
-    "wrong delimiter": (["--likes", "in/likes.psv", "--delimiter", ";"], 3, "a column uid"),
-    "long delimiter": (["--likes", "in/likes.psv", "--delimiter", "||"], 2, "data.delimiter"),
+    "wrong delimiter": (["--likes", "in/likes.psv", "--delimiter", ";"], 3, "as the user"),
+    "long delimiter": (["--likes", "in/likes.psv", "--delimiter", "||||"], 2, "data.delimiter"),
     "not parquet": (["--likes", "in/not.parquet"], 3, "cannot be read as Parquet"),
     "empty": (["--likes", "in/empty.psv"], 3, "in/empty.psv is empty"),
     "all duplicates": (["--likes", "in/same.psv"], 3, "no interaction of 1 is left"),

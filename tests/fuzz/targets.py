@@ -21,10 +21,10 @@ from recsys.base.config import Config
 from recsys.base.config_file import load_config
 from recsys.base.errors import RecsysError
 from recsys.cli.settings import parse_settings
+from recsys.data.dialects import TextFormat
 from recsys.data.features import FeatureColumns, read_features
 from recsys.data.idmap import IdMap
 from recsys.data.interactions import InteractionColumns, read_interactions
-from recsys.data.tables import TextFormat
 from recsys.recommend.recommender import Recommender
 from recsys.serving.http import RefusedError, _attributing, _records
 from recsys.serving.questions import MOST, answer_all, read_questions

@@ -155,7 +155,7 @@ def test_a_file_that_only_moved_is_the_same_product_and_other_content_is_not(
     key = preparation.ingest.key(data, preparation.sources_of(data))
     moved = data.model_copy(update={"likes": str(likes.rename(tmp_path / "elsewhere"))})
     assert preparation.ingest.key(moved, preparation.sources_of(moved)) == key
-    quoted = moved.model_copy(update={"quote": None})
+    quoted = moved.model_copy(update={"quote": ""})
     assert preparation.ingest.key(quoted, preparation.sources_of(quoted)) != key
     with features.open("a") as stream:
         stream.write("g0i00|tag|new\n")
@@ -209,11 +209,13 @@ def spoil(name: str, folder: Path) -> Data:
     elif name == "header only":
         likes.write_text("modelname|mid|uid\n")
     elif name == "not parquet":
+        likes.write_bytes(b"PAR1" + likes.read_bytes())
         data = data.model_copy(update={"likes": str(likes.rename(likes.with_suffix(".parquet")))})
     elif name == "delimiter":
         data = data.model_copy(update={"delimiter": ","})
     elif name == "not utf-8":
         likes.write_bytes(likes.read_bytes() + b"x|\xff|y\n")
+        data = data.model_copy(update={"encoding": "utf-8"})
     elif name == "column twice":
         likes.write_text(likes.read_text().replace("modelname|mid|uid", "mid|mid|uid"))
         data = data.model_copy(update={"name_column": None})
@@ -237,7 +239,7 @@ FAULTS = {
     "empty": "likes.psv is empty",
     "header only": "likes.psv has 0 rows",
     "not parquet": "likes.parquet cannot be read as Parquet",
-    "delimiter": "likes.psv has the columns .* expected a column uid",
+    "delimiter": "no column is known as the user among .*likes.psv",
     "not utf-8": "likes.psv cannot be read .*utf-8",
     "column twice": "likes.psv has more than one column mid",
     "no timestamp column": "expected a column when",

@@ -1,0 +1,155 @@
+"""Ids as text: one rule for whatever type they come in, in files, in Python and in questions."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys.base.errors import InputError
+from recsys.base.missing_words import MISSING_WORDS
+
+ENCODED = pa.dictionary(pa.int32(), pa.string())
+_EXACT = {16: 2.0**11, 32: 2.0**24, 64: 2.0**53}
+_WHOLE = r"^-?(0|[1-9][0-9]*)\.0+$"
+
+
+def id_text(value: object) -> str:
+    """An id as text: whole numbers without a decimal point, whatever their type.
+
+    Parameters
+    ----------
+    value : object
+        ``1042``, ``1042.0``, ``Decimal("1042.00")`` and ``"1042"`` are one id.
+    """
+    if isinstance(value, float | np.floating) and math.isfinite(value) and value == int(value):
+        return str(int(value))
+    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
+        return str(int(value))
+    return str(value)
+
+
+def encode_ids(column: pa.ChunkedArray, name: str, source: str) -> pa.ChunkedArray:
+    """A column of ids, dictionary-encoded as text.
+
+    Parameters
+    ----------
+    column : pyarrow.ChunkedArray
+        Of text, integers, floating-point numbers or decimals.
+    name, source : str
+        Of the column and the table, for messages.
+
+    Raises
+    ------
+    InputError
+        If it holds something else, or numbers that are too large to be exact.
+    """
+    try:
+        if column.type == ENCODED:
+            return _whole_numbers(column)
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        if pa.types.is_floating(column.type):
+            return _floats(column, name, source)
+        if pa.types.is_null(column.type):
+            return column.cast(pa.string()).dictionary_encode()
+        encoded = column.dictionary_encode()
+        if pa.types.is_decimal(column.type):
+            return _mapped(encoded, _texts)
+        return _whole_numbers(_mapped(encoded, lambda values: values.cast(pa.string())))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as fault:
+        raise InputError(
+            f"the column {name} of {source} holds {column.type} values",
+            "numbers or text",
+            "convert it first, or name another column",
+        ) from fault
+
+
+def missing(column: pa.ChunkedArray, words: Sequence[str]) -> np.ndarray:
+    """Where a column has no value: null, empty, or a word that stands for none: bool (n,)."""
+    without = pa.array(["", *words], pa.string())
+    if not len(column):
+        return np.zeros(0, dtype=bool)
+    if column.type != ENCODED:
+        values = column.cast(pa.string())
+        return np.asarray(pc.or_kleene(pc.is_null(values), pc.is_in(values, value_set=without)))
+    parts = []
+    for chunk in column.chunks:
+        # One more, for null.
+        marks = np.append(np.asarray(pc.is_in(chunk.dictionary, value_set=without)), True)
+        codes = pc.fill_null(chunk.indices, len(chunk.dictionary))
+        parts.append(marks[np.asarray(codes)])
+    return np.concatenate(parts)
+
+
+def missing_words(column: pa.ChunkedArray, words: Sequence[str]) -> list[str]:
+    """Which of the words that stand for a missing value are in a column."""
+    if not words:
+        return []
+    known = pa.array(words, pa.string())
+    found: set[str] = set()
+    for chunk in column.chunks:
+        values = chunk.dictionary if pa.types.is_dictionary(chunk.type) else chunk
+        values = pc.unique(values.cast(pa.string()))
+        found.update(values.filter(pc.is_in(values, value_set=known)).to_pylist())
+    return [word for word in words if word in found]
+
+
+def _texts(values: pa.Array) -> pa.Array:
+    texts = [None if value is None else id_text(value) for value in values.to_pylist()]
+    return pa.array(texts, pa.string())
+
+
+def _mapped(encoded: pa.ChunkedArray, change: Callable[[pa.Array], pa.Array]) -> pa.ChunkedArray:
+    """The column with its distinct values changed."""
+    chunks = [
+        pa.DictionaryArray.from_arrays(chunk.indices.cast(pa.int32()), change(chunk.dictionary))
+        for chunk in encoded.chunks
+    ]
+    return _merged(pa.chunked_array(chunks, ENCODED))
+
+
+def _merged(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The column with one entry for each distinct value, as two numbers may have one text."""
+    if any(len(pc.unique(c.dictionary)) < len(c.dictionary) for c in column.chunks):
+        return column.cast(pa.string()).dictionary_encode()
+    return column
+
+
+def _floats(column: pa.ChunkedArray, name: str, source: str) -> pa.ChunkedArray:
+    kind = column.type
+    # pandas turns integers with gaps into floats: 7.0 is the id "7".
+    column = pc.if_else(pc.is_nan(column), pa.scalar(None, kind), column).cast(pa.float64())
+    large = pc.greater_equal(pc.abs(column), _EXACT[kind.bit_width])
+    if pc.any(large).as_py():
+        example = column.filter(pc.fill_null(large, False))[0].as_py()
+        raise InputError(
+            f"the column {name} of {source} holds ids as floating-point numbers that are too large "
+            f"to be exact, such as {example!r}",
+            "ids as text or integers",
+            "write the column again from its origin, where two ids may have become one",
+        )
+    return _mapped(column.dictionary_encode(), _texts)
+
+
+def _whole_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Without ".0" where all ids have it, as integers have that were floats once."""
+    if not len(column):
+        return column
+    column = column.unify_dictionaries()
+    last = max(column.chunks, key=lambda chunk: len(chunk.dictionary))
+    without = pa.array(["", *MISSING_WORDS], pa.string())
+    values = last.dictionary
+    values = values.filter(pc.invert(pc.fill_null(pc.is_in(values, value_set=without), True)))
+    if not len(values) or not re.match(_WHOLE, values[0].as_py()):
+        return column
+    if not pc.all(pc.match_substring_regex(values, _WHOLE)).as_py():
+        return column
+    return _mapped(
+        column, lambda texts: pc.replace_substring_regex(texts, r"^(-?[0-9]+)\.0+$", r"\1")
+    )

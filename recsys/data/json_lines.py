@@ -1,0 +1,86 @@
+"""JSON: an object for each row, on a line each or in one list."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from recsys.base.errors import InputError
+from recsys.data.containers import FAULTS, Content, first_line
+from recsys.data.ids import id_text
+
+
+def read_json(content: Content) -> pa.Table:
+    """Read JSON lines, or a list of objects.
+
+    Numbers stay what they are where a column has nothing else; otherwise all of it is text.
+
+    Parameters
+    ----------
+    content : Content
+
+    Raises
+    ------
+    InputError
+        If it is no JSON, or a row is no object.
+    """
+    columns: dict[str, list[Any]] = {}
+    rows = 0
+    try:
+        for number, row in enumerate(_rows(content), start=1):
+            if not isinstance(row, dict):
+                raise ValueError(f"row {number:,} is no object")
+            for name, value in row.items():
+                column = columns.setdefault(name, [])
+                if len(column) < rows:
+                    column.extend([None] * (rows - len(column)))
+                column.append(value)
+            rows += 1
+    except (*FAULTS, RecursionError) as fault:
+        raise InputError(
+            f"{content.label} cannot be read as JSON ({first_line(fault)})",
+            "an object on each line, or a list of objects",
+            "write it again",
+        ) from fault
+    for column in columns.values():
+        column.extend([None] * (rows - len(column)))
+    return pa.table({name: _column(values) for name, values in columns.items()})
+
+
+def _rows(content: Content) -> Iterator[Any]:
+    with content.open() as stream:
+        if content.head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
+            yield from json.loads(stream.read())
+            return
+        held = b""
+        number = 0
+        while block := stream.read(1 << 22):
+            *lines, held = (held + block).split(b"\n")
+            for line in lines:
+                number += 1
+                yield from _row(line, number)
+        yield from _row(held, number + 1)
+
+
+def _row(line: bytes, number: int) -> Iterator[Any]:
+    stripped = line.removeprefix(b"\xef\xbb\xbf").strip()
+    if stripped:
+        try:
+            yield json.loads(stripped)
+        except ValueError as fault:
+            raise ValueError(f"line {number:,}: {fault}") from fault
+
+
+def _column(values: list[Any]) -> pa.Array:
+    kinds = {type(value) for value in values if value is not None}
+    if kinds <= {list}:
+        return pa.array([None if value is None else [str(v) for v in value] for value in values])
+    if len(kinds) < 2 or kinds == {int, float}:
+        try:
+            return pa.array(values)
+        except (pa.ArrowException, OverflowError):
+            pass
+    return pa.array([None if value is None else id_text(value) for value in values], pa.string())

@@ -1,0 +1,481 @@
+"""Delimited text read into Arrow tables, with every row accounted for.
+
+Arrow's reader is fast, and right where quotes and escapes have no part in it or stand where CSV
+has them. Whether that is so is observed while it reads. Any other file is read by Python's csv,
+strictly: a quoted field has to end where its quote does.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import re
+import sys
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from recsys.base.errors import InputError
+from recsys.data.containers import FAULTS, Content, first_line
+from recsys.data.dialects import (
+    ESCAPE,
+    QUOTE,
+    Dialect,
+    TextFormat,
+    find_dialect,
+    find_encoding,
+    read_records,
+)
+
+_BLOCK = 1 << 22
+_BATCH = 1 << 16
+_STAND_IN = b"\x1f"  # the unit separator, in the place of a delimiter of several characters
+_NEWLINE, _RETURN = 10, 13
+_ENCODED = pa.dictionary(pa.int32(), pa.string())
+
+
+@dataclass(frozen=True)
+class TextRows:
+    """What was read of a text file.
+
+    Parameters
+    ----------
+    columns : list of pyarrow.ChunkedArray
+        In the order in which they were asked for: text, dictionary-encoded for identifiers.
+    rows : int
+        All rows but the header and blank lines.
+    malformed : int
+        Rows among them that have a wrong number of fields, and are left out.
+    """
+
+    columns: list[pa.ChunkedArray]
+    rows: int
+    malformed: int
+
+
+class TextTable:
+    """A delimited text file.
+
+    Parameters
+    ----------
+    content : Content
+    text : TextFormat
+    wanted : collection of str
+        Names of columns that the caller has asked for, which help to recognise the header.
+
+    Raises
+    ------
+    InputError
+        If it is no text, or can be read in more than one way.
+    """
+
+    def __init__(self, content: Content, text: TextFormat, wanted: Collection[str]) -> None:
+        self._content, self._text, self._wanted = content, text, wanted
+        self.dialect = find_dialect(content, text, wanted)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns, from the header or by their position."""
+        return self.dialect.names
+
+    def read(self, places: Sequence[int], encoded: Sequence[bool]) -> TextRows:
+        """Read some of the columns.
+
+        Parameters
+        ----------
+        places : sequence of int
+            Which ones, from 0.
+        encoded : sequence of bool
+            Which of these are identifiers, to be dictionary-encoded.
+
+        Raises
+        ------
+        InputError
+            If the file is damaged, in another encoding, or has quotes that are not closed.
+        """
+        try:
+            rows = self._fast(places, encoded)
+            return self._careful(places, encoded) if rows is None else rows
+        except UnicodeDecodeError as fault:
+            if self._text.encoding is not None:
+                raise self._unreadable(fault) from fault
+            # The encoding shows beyond the beginning.
+            found = find_encoding(self._content, self._text, whole=True)
+            if found == self.dialect.encoding:
+                raise self._unreadable(fault) from fault
+            self.dialect = find_dialect(self._content, self._text, self._wanted, found)
+            return self.read(places, encoded)
+        except FAULTS as fault:
+            raise self._unreadable(fault) from fault
+
+    def _fast(self, places: Sequence[int], encoded: Sequence[bool]) -> TextRows | None:
+        """Arrow's reading; None where it is not certain that it is right."""
+        text, dialect = self._text, self.dialect
+        quote = QUOTE if text.quote is None else text.quote
+        escape = ESCAPE if text.escape is None else text.escape
+        stream = _Observed(self._content.open(), dialect, quote, escape)
+        if stream.doubtful(self._content.head):
+            return None
+        single = _STAND_IN.decode() if len(dialect.delimiter) > 1 else dialect.delimiter
+        if not single.isascii():
+            return None
+        malformed = 0
+
+        def skip(_: object) -> str:
+            nonlocal malformed
+            malformed += 1
+            return "skip"
+
+        names = [str(place) for place in range(len(dialect.names))]
+        types = {
+            str(place): _ENCODED if code else pa.string()
+            for place, code in zip(places, encoded, strict=True)
+        }
+        try:
+            with _undecodable_rows_unprinted():
+                table = pacsv.read_csv(
+                    pa.PythonFile(stream, mode="r"),
+                    pacsv.ReadOptions(
+                        column_names=names,
+                        skip_rows=dialect.skipped + int(dialect.header),
+                        block_size=_BLOCK,
+                    ),
+                    pacsv.ParseOptions(
+                        delimiter=single,
+                        quote_char=quote or False,
+                        escape_char=False,
+                        invalid_row_handler=skip,
+                    ),
+                    pacsv.ConvertOptions(
+                        column_types=types,
+                        include_columns=list(types),
+                        strings_can_be_null=False,
+                    ),
+                )
+        except UnicodeDecodeError:
+            raise
+        except pa.ArrowInvalid as fault:
+            if "UTF8" in str(fault):
+                raise UnicodeDecodeError("utf-8", b"", 0, 1, "invalid UTF8 data") from fault
+            return None
+        finally:
+            stream.close()
+        header = dialect.skipped + int(dialect.header)
+        if not stream.certain or stream.rows - header != table.num_rows + malformed:
+            return None
+        columns = [table.column(str(place)) for place in places]
+        return TextRows(columns, table.num_rows + malformed, malformed)
+
+    def _careful(self, places: Sequence[int], encoded: Sequence[bool]) -> TextRows:
+        """Python's reading, with the quotes and escapes under which the file is consistent."""
+        quote = QUOTE if self._text.quote is None else self._text.quote
+        if self._text.escape is not None:
+            way = _Way(self._text.escape, self, quote)
+            way.read(places, encoded)
+        else:
+            plain, escaped = _Way("", self, quote), _Way(ESCAPE, self, quote)
+            plain.read(places, encoded)
+            way = plain
+            if plain.followers:
+                escaped.read(places, encoded)
+                way = _likelier(plain, escaped)
+        if way.fault is not None:
+            raise self._open_quote(way.fault)
+        if way.doubtful is not None and self._text.quote is None:
+            raise self._open_quote(way.doubtful)
+        return way.rows()
+
+    def lines(self) -> Iterator[str]:
+        """The lines of the file, line breaks kept, without what stands before the header."""
+        with self._content.open() as stream:
+            reader = io.TextIOWrapper(
+                io.BufferedReader(_Raw(stream)), encoding=self.dialect.encoding, newline=""
+            )
+            for number, line in enumerate(reader):
+                if number == 0:
+                    line = line.removeprefix("\ufeff")
+                if number >= self.dialect.skipped:
+                    yield line
+
+    def _open_quote(self, start: str) -> InputError:
+        return InputError(
+            f"{self._content.label} has a quote that is not closed in its line: {start[:60]!r}",
+            "quoted fields that end where their quote does",
+            f'set {self._text.setting}.quote = "" if quotes are ordinary letters (= \'"\' if they '
+            f'span lines), or {self._text.setting}.escape = "\\\\" if backslashes escape them',
+        )
+
+    def _unreadable(self, fault: Exception) -> InputError:
+        said = "invalid UTF8 data" if isinstance(fault, UnicodeDecodeError) else first_line(fault)
+        return InputError(
+            f"{self._content.label} cannot be read ({said})",
+            f"{self.dialect.encoding} text with {self.dialect.delimiter!r} between fields",
+            f"set {self._text.setting}.delimiter, quote, escape and encoding to what the file has",
+        )
+
+
+class _Way:
+    """A file as it is with certain quotes and escapes."""
+
+    def __init__(self, escape: str, table: TextTable, quote: str) -> None:
+        self.escape, self._table, self._quote = escape, table, quote
+        self.fault: str | None = None
+        self.doubtful: str | None = None
+        self.followers: set[str] = set()
+        self.malformed = self._rows = 0
+        self._batches: list[list[pa.Array]] = []
+        self._encoded: Sequence[bool] = ()
+        self._pending: list[str] = []
+        self._last = ""
+
+    def read(self, places: Sequence[int], encoded: Sequence[bool]) -> None:
+        """Read the columns at some places; notes what speaks against this way of reading."""
+        import csv
+
+        dialect = self._table.dialect
+        self._encoded, width = encoded, len(dialect.names)
+        pick = itemgetter(*places) if len(places) > 1 else lambda row: (row[places[0]],)
+        batch: list[Sequence[str]] = []
+        records = read_records(
+            self._observed(), dialect.delimiter, self._quote, self.escape, strict=True
+        )
+        first = dialect.header
+        try:
+            for row in records:
+                if len(self._pending) > 1:
+                    self._judge(width, dialect.delimiter)
+                self._pending.clear()
+                if first:
+                    first = False
+                    continue
+                self._rows += 1
+                if len(row) != width:
+                    self.malformed += 1
+                    continue
+                batch.append(pick(row))
+                if len(batch) == _BATCH:
+                    self._keep(batch)
+                    batch = []
+        except csv.Error:
+            self.fault = (self._pending or [self._last])[0]
+            return
+        self._keep(batch)
+
+    def rows(self) -> TextRows:
+        """What was read."""
+        types = [_ENCODED if code else pa.string() for code in self._encoded]
+        columns = [
+            pa.chunked_array([batch[place] for batch in self._batches], kind)
+            for place, kind in enumerate(types)
+        ]
+        return TextRows(columns, self._rows, self.malformed)
+
+    def _observed(self) -> Iterator[str]:
+        for line in self._table.lines():
+            if ESCAPE in line:
+                self.followers.update(re.findall(r"\\(.)", line, re.DOTALL))
+                if self.escape and _dangling(line):
+                    # An escape that ends the file escapes nothing.
+                    line = line[:-1]
+            self._pending.append(line)
+            self._last = line
+            yield line
+
+    def _judge(self, width: int, delimiter: str) -> None:
+        """Doubt a field over several lines that are all whole rows if quotes are letters."""
+        if self.doubtful is None and all(
+            line.count(delimiter) == width - 1 for line in self._pending
+        ):
+            self.doubtful = self._pending[0]
+
+    def _keep(self, batch: list[Sequence[str]]) -> None:
+        columns = zip(*batch, strict=True) if batch else ((),) * len(self._encoded)
+        self._batches.append(
+            [
+                pa.array(values, pa.string()).dictionary_encode()
+                if code
+                else pa.array(values, pa.string())
+                for values, code in zip(columns, self._encoded, strict=True)
+            ]
+        )
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing speaks against this way of reading."""
+        return self.fault is None and self.doubtful is None
+
+
+def _dangling(line: str) -> bool:
+    """Whether a line without a line break ends in an escape that is not escaped itself."""
+    return (len(line) - len(line.rstrip(ESCAPE))) % 2 == 1
+
+
+def _likelier(plain: _Way, escaped: _Way) -> _Way:
+    """The way in which a file with backslashes was meant."""
+    if plain.sound != escaped.sound:
+        return plain if plain.sound else escaped
+    if plain.malformed != escaped.malformed:
+        return min(plain, escaped, key=lambda way: way.malformed)
+    # Who escapes by backslashes puts them before quotes, delimiters and backslashes alone.
+    dialect = plain._table.dialect
+    special = {QUOTE, dialect.delimiter[0], ESCAPE, "\r", "\n"}
+    others = plain.followers - special
+    return plain if others or plain.followers <= {ESCAPE, "\r", "\n"} else escaped
+
+
+class _Raw(io.RawIOBase):
+    """Any object with `read` as Python's raw stream."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer."""
+        block = self._stream.read(len(buffer))
+        buffer[: len(block)] = block
+        return len(block)
+
+
+class _Observed:
+    """A stream of UTF-8 for Arrow, which observes whether Arrow can be trusted with it.
+
+    Parameters
+    ----------
+    stream : binary stream
+    dialect : Dialect
+    quote, escape : str
+        Characters that have a meaning; '' if none has.
+    """
+
+    closed = False
+
+    def __init__(self, stream: Any, dialect: Dialect, quote: str, escape: str) -> None:
+        self._stream = stream
+        self._quote, self._escape = quote.encode(), escape.encode()
+        delimiter = dialect.delimiter.encode()
+        self._delimiter = delimiter if len(delimiter) > 1 else b""
+        self._separator = (_STAND_IN if self._delimiter else delimiter)[0]
+        utf8 = codecs.lookup(dialect.encoding).name == "utf-8"
+        self._decoder = None if utf8 else codecs.getincrementaldecoder(dialect.encoding)()
+        self._held, self._ready, self._at = b"", b"", 0
+        self._begun = self._ended = False
+        self._tail = b"\n\n\n"  # what was seen last, of which the last byte is not counted yet
+        self._open = False  # whether the tail is within quotes
+        self.certain = True
+        self.rows = 0
+
+    def doubtful(self, beginning: bytes) -> bool:
+        """Whether the beginning alone shows that Arrow cannot be trusted."""
+        return bool(self._escape) and self._escape in beginning
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def writable(self) -> bool:
+        """It is not."""
+        return False
+
+    def seekable(self) -> bool:
+        """It is not."""
+        return False
+
+    def close(self) -> None:
+        """Close the stream below."""
+        self.closed = True
+        self._stream.close()
+
+    def read(self, size: int = -1) -> bytes:
+        """At most `size` bytes."""
+        while self._at == len(self._ready) and not self._ended:
+            self._ready, self._at = self._next(_BLOCK if size < 0 else max(size, 1)), 0
+        end = len(self._ready) if size < 0 else self._at + size
+        block = self._ready[self._at : end]
+        self._at += len(block)
+        return block
+
+    def _next(self, size: int) -> bytes:
+        block = bytes(self._stream.read(size))
+        self._ended = not block
+        if self._decoder is not None:
+            block = self._decoder.decode(block, self._ended).encode()
+        if not self._begun and block:
+            self._begun, block = True, block.removeprefix(codecs.BOM_UTF8)
+        if self._delimiter:
+            block = self._replaced(block)
+        self._observe(block)
+        return block
+
+    def _replaced(self, block: bytes) -> bytes:
+        """The block's whole lines with one byte for the delimiter."""
+        if _STAND_IN in block:
+            self.certain = False
+        block = self._held + block
+        end = len(block) if self._ended else block.rfind(b"\n") + 1
+        self._held = block[end:]
+        return block[:end].replace(self._delimiter, _STAND_IN)
+
+    def _observe(self, block: bytes) -> None:
+        """Count the rows, and look for what Arrow could take otherwise than it is meant."""
+        if not self.certain:
+            return
+        if self._escape and self._escape in block:
+            self.certain = False
+            return
+        data = self._tail + block
+        self._tail = data[-3:]
+        if self._ended:
+            # What ends the file ends its last row.
+            data += b"\n" if data[-1] in (_NEWLINE, _RETURN) else b"\n\n"
+        quoted = bool(self._quote) and (self._open or self._quote in data)
+        if quoted or b"\r" in data or b"\n\n" in data:
+            self._observe_each(np.frombuffer(data, np.uint8), quoted)
+        else:
+            self.rows += data.count(b"\n", 2, len(data) - 1)
+        if self._ended and self._open:
+            self.certain = False
+
+    def _observe_each(self, data: np.ndarray, quoted: bool) -> None:
+        here, before, earlier, after = data[2:-1], data[1:-2], data[:-3], data[3:]
+        ends = (here == _NEWLINE) | ((here == _RETURN) & (after != _NEWLINE))
+        if quoted:
+            places = np.flatnonzero(here == self._quote[0])
+            opening = np.arange(len(places)) % 2 == int(self._open)
+            allowed_before = np.isin(before[places], [self._separator, 10, 13, self._quote[0]])
+            allowed_after = np.isin(after[places], [self._separator, 10, 13, self._quote[0]])
+            inside = np.searchsorted(places, np.flatnonzero(ends)) % 2 != int(self._open)
+            if inside.any() or not np.where(opening, allowed_before, allowed_after).all():
+                self.certain = False
+                return
+            self._open ^= bool(len(places) % 2)
+        # A line end that follows a line end ends a blank line.
+        pair = (here == _NEWLINE) & (before == _RETURN)
+        previous = np.where(pair, earlier, before)
+        blank = ends & ((previous == _NEWLINE) | (previous == _RETURN))
+        self.rows += int(ends.sum() - blank.sum())
+
+
+@contextmanager
+def _undecodable_rows_unprinted() -> Iterator[None]:
+    """Suppress the traceback that Arrow prints for a malformed row that cannot be decoded."""
+    before = sys.unraisablehook
+
+    def hook(fault: sys.UnraisableHookArgs) -> None:
+        if not isinstance(fault.exc_value, UnicodeDecodeError):
+            before(fault)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
