@@ -63,6 +63,7 @@ def served(meanwhile: Callable[[], object] = lambda: None) -> Iterator[None]:
         if port is None:
             yield
             return
+        from prefect.context import refresh_global_settings_context
         from prefect.settings import (
             PREFECT_API_URL,
             PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
@@ -74,11 +75,15 @@ def served(meanwhile: Callable[[], object] = lambda: None) -> Iterator[None]:
         # Nobody waits for heartbeats there, and a flow run that sends them ends up to a second
         # late, as their thread sleeps for that long.
         settings = {PREFECT_API_URL: address, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+        # For threads that Prefect starts: without it, that which hands on the events of worker
+        # processes would start a server of its own.
+        refresh_global_settings_context()
         try:
             with temporary_settings(settings):
                 yield
         finally:
             os.environ.pop("PREFECT_API_URL", None)
+            refresh_global_settings_context()
     finally:
         _stop(process)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextvars import copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -158,9 +157,7 @@ def test_of_two_at_once_one_makes_it_and_the_other_waits(tmp_path: Path) -> None
     with listening(heard):
         both = [
             threading.Thread(
-                # A new thread does not know the server otherwise.
-                target=copy_context().run,
-                args=(lambda: made.append(run(lambda: task(str(tmp_path), "abc", OPTIONS))),),
+                target=lambda: made.append(run(lambda: task(str(tmp_path), "abc", OPTIONS)))
             )
             for _ in range(2)
         ]
