@@ -31,6 +31,10 @@ class Written(BaseModel):
     users_rows: int
     items: int
     items_rows: int
+    users_trained: int
+    users_by_likes: int
+    users_by_features: int
+    users_by_popularity: int
 
 
 @flow(

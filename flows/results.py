@@ -26,6 +26,7 @@ class TrainingResult(BaseModel):
     report: str
     leaderboard: list[dict[str, Any]]
     strategies: dict[str, Any]
+    few_likes: dict[str, Any]
     counts: dict[str, dict[str, Any]]
 
     @property
@@ -53,5 +54,6 @@ class TrainingResult(BaseModel):
             report=report,
             leaderboard=timed_leaderboard(stages.chosen, stages.measured),
             strategies=stages.measured.read_json("strategies.json"),
+            few_likes=stages.fitted.read_json("few_likes.json"),
             counts=stages.counts(),
         )

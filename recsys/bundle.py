@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recsys.base.arrays import AnyArray, Int32Array, IntArray
+from recsys.base.arrays import AnyArray, Int32Array, Int64Array, IntArray
 from recsys.base.arrow import read_parquet, to_int32
 from recsys.base.errors import InputError, NotFoundError
 from recsys.data.idmap import IdMap
@@ -25,20 +26,30 @@ from recsys.models.content import Profiles
 from recsys.models.foldin import FoldIn, learn_foldin, learn_item_foldin
 from recsys.models.mapping import Mapping as FeatureMapping
 from recsys.models.side import SideInformation, Vocabulary
+from recsys.models.untrained import (
+    PickedRows,
+    UntrainedUsers,
+    UntrainedWeights,
+    feature_share,
+    fold_in_items,
+    scaled_neighbours,
+)
 from recsys.ranking.factors import Factors
 from recsys.ranking.neighbours import Blended, Neighbours, blended
 from recsys.store.checksums import file_checksums, find_damage, seal
 
 if TYPE_CHECKING:  # opening a bundle needs neither SciPy nor LightFM
+    from recsys.data.everyone import Everyone
     from recsys.data.interactions import Interactions
     from recsys.models.hybrid import HybridModel
 
-SCHEMA_VERSION = 4  # with neighbours, which an older reader would leave out unseen
+SCHEMA_VERSION = 5  # with users that were not trained, for whom an older reader has no vector
 SEALED = 3  # from this version on, a manifest has a checksum of itself
 MANIFEST = "manifest.json"
 FACTORS = ("user_factors", "item_factors", "user_biases", "item_biases")
 SIDES = ("user", "item")
 NEIGHBOURS = ("indptr", "indices", "weights")
+WEIGHTS = ("neighbours", "untrained_neighbours")
 
 
 @dataclass(frozen=True)
@@ -67,12 +78,13 @@ class Bundle:
     Parameters
     ----------
     factors : Factors
-        Of all trained users, and of the whole catalogue: trained items first, then those known by
-        their features alone; an item with neither has the zero vector.
+        Of the trained users, and of the whole catalogue: trained items first, then those known by
+        features or by a few likes; an item with neither has the zero vector.
     users, items : IdMap
+        All of them, the trained ones first.
     names : pyarrow string array (n_items,) or None
     seen : Seen
-        The interactions of every user.
+        The interactions of every user, trained or not.
     manifest : mapping
         Data fingerprint, configuration, seed, metrics, counts, versions; read from a folder, the
         schema version and the files with their checksums as well.
@@ -85,6 +97,10 @@ class Bundle:
         From the vectors of an item's users to the item's.
     neighbours : Neighbours or None
         Of the trained items: what the likes of a user add to the scores of the factors.
+    untrained_weights : UntrainedWeights
+        How much likes count for users that were not trained.
+    untrained_neighbours : Neighbours or None
+        Those of users that were not trained, where others suit them better than `neighbours`.
     """
 
     factors: Factors
@@ -99,6 +115,31 @@ class Bundle:
     user_foldin: FoldIn | None = None
     item_foldin: FoldIn | None = None
     neighbours: Neighbours | None = None
+    untrained_weights: UntrainedWeights = field(default_factory=UntrainedWeights)
+    untrained_neighbours: Neighbours | None = None
+
+    @property
+    def trained_users(self) -> int:
+        """The number of trained users, which come first."""
+        return self.factors.n_users
+
+    @cached_property
+    def untrained(self) -> UntrainedUsers:
+        """What makes vectors of the other users, from their likes and features."""
+        weights = self.untrained_weights
+        return UntrainedUsers(
+            self.factors.item_factors,
+            self.seen,
+            self.user_foldin,
+            self.user_features,
+            scaled_neighbours(self.untrained_neighbours or self.neighbours, weights.neighbours),
+            weights,
+        )
+
+    @cached_property
+    def likes(self) -> Int64Array:
+        """How many users like each item, trained or not: int64 (n_items,)."""
+        return np.bincount(self.seen.indices, minlength=len(self.items))
 
     @property
     def scorer(self) -> Factors | Blended:
@@ -107,8 +148,8 @@ class Bundle:
 
     def finite(self) -> bool:
         """Whether every number that scores are made of is finite."""
-        neighbours = self.neighbours is None or self.neighbours.finite()
-        return neighbours and self.factors.finite()
+        both = self.neighbours, self.untrained_neighbours
+        return self.factors.finite() and all(part is None or part.finite() for part in both)
 
 
 def assemble(
@@ -117,6 +158,7 @@ def assemble(
     items: IdMap,
     names: pa.Array | None,
     about: Mapping[str, Any],
+    everyone: Everyone | None = None,
 ) -> Bundle:
     """The bundle of a trained model: with it the whole catalogue and the fold-ins.
 
@@ -131,23 +173,68 @@ def assemble(
     names : pyarrow string array (len(items),) or None
     about : mapping
         What the manifest says.
+    everyone : Everyone or None
+        The likes of all users and items that were read; by default those of `interactions`. With
+        it the whole catalogue is kept.
     """
     matrix = interactions.matrix()
-    factors = model.catalogue()
+    factors, side = model.catalogue(), model.item
+    item_foldin = learn_item_foldin(model.own, matrix)
+    users, seen = interactions.users, Seen(matrix.indptr, matrix.indices)
+    if everyone is not None:
+        users, seen = everyone.users, Seen(everyone.indptr, everyone.indices)
+        factors, side = _with_liked_items(model, factors, item_foldin, seen, len(items))
     return Bundle(
         factors,
-        interactions.users,
+        users,
         IdMap(items.ids.slice(0, factors.n_items), "item"),
         None if names is None else names.slice(0, factors.n_items),
-        Seen(matrix.indptr, matrix.indices),
+        seen,
         about,
         trained=model.factors.n_items,
-        item_features=model.item,
+        item_features=side,
         user_features=model.user,
         user_foldin=learn_foldin(model.factors, matrix),
-        item_foldin=learn_item_foldin(model.own, matrix),
+        item_foldin=item_foldin,
         neighbours=model.neighbours,
     )
+
+
+def _with_liked_items(
+    model: HybridModel, factors: Factors, foldin: FoldIn, seen: Seen, n_items: int
+) -> tuple[Factors, SideInformation | None]:
+    """The whole catalogue: items that were not trained get vectors from trained users' likes too.
+
+    As for an item that comes later, the share of the features is blending / (blending + likes).
+    """
+    trained, side = model.factors.n_items, model.item
+    vectors = np.zeros((n_items, factors.n_components), np.float32)
+    vectors[: factors.n_items] = factors.item_factors
+    biases = np.zeros(n_items, np.float32)
+    biases[: factors.n_items] = factors.item_biases
+    likers = _untrained_likers(seen, factors.n_users, trained, n_items)
+    liked = np.flatnonzero(likers.counts)
+    if len(liked):
+        own = fold_in_items(model.own, foldin, PickedRows.of(likers, liked))
+        mapped = vectors[trained + liked]
+        share = np.zeros(len(liked), np.float32)
+        if side is not None:
+            share = feature_share(side, likers.counts[liked]) * mapped.any(axis=1)
+            shares = side.share.copy()
+            shares[trained + liked] = share
+            side = replace(side, share=shares)
+        vectors[trained + liked] = own + share[:, None] * (mapped - own)
+    return replace(factors, item_factors=vectors, item_biases=biases), side
+
+
+def _untrained_likers(seen: Seen, users: int, trained: int, n_items: int) -> PickedRows:
+    """Which trained users like each item behind the trained ones."""
+    entries = np.flatnonzero(seen.indices[: seen.indptr[users]] >= trained)
+    owners = np.searchsorted(seen.indptr, entries, side="right") - 1
+    items = seen.indices[entries] - trained
+    counts = np.bincount(items, minlength=n_items - trained)
+    order = np.argsort(items, kind="stable")
+    return PickedRows(np.concatenate([[0], np.cumsum(counts)]), owners[order])
 
 
 def save_bundle(folder: Path, bundle: Bundle) -> None:
@@ -196,6 +283,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
         "schema_version": SCHEMA_VERSION,
         "trained_items": bundle.trained,
         "side_information": sides,
+        "untrained_weights": asdict(bundle.untrained_weights),
         "files": file_checksums(folder),
     }
     plain = json.loads(json.dumps(manifest, default=str))
@@ -223,8 +311,10 @@ def _arrays(bundle: Bundle) -> dict[str, AnyArray]:
         foldin: FoldIn | None = getattr(bundle, f"{side}_foldin")
         if foldin is not None:
             found[f"{side}_foldin"] = foldin.matrix
-    if bundle.neighbours is not None:
-        found |= {f"neighbours_{part}": getattr(bundle.neighbours, part) for part in NEIGHBOURS}
+    for name in WEIGHTS:
+        neighbours: Neighbours | None = getattr(bundle, name)
+        if neighbours is not None:
+            found |= {f"{name}_{part}": getattr(neighbours, part) for part in NEIGHBOURS}
     return found
 
 
@@ -319,7 +409,9 @@ def _open(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
         user_features=_side(folder, "user", manifest),
         user_foldin=_foldin(folder, "user", manifest),
         item_foldin=_foldin(folder, "item", manifest),
-        neighbours=_neighbours(folder, manifest),
+        neighbours=_neighbours(folder, "neighbours", manifest),
+        untrained_neighbours=_neighbours(folder, "untrained_neighbours", manifest),
+        untrained_weights=UntrainedWeights(**manifest.get("untrained_weights", {})),
     )
 
 
@@ -363,10 +455,10 @@ def _foldin(folder: Path, side: str, manifest: Mapping[str, Any]) -> FoldIn | No
     return FoldIn(_array(folder, f"{side}_foldin"))
 
 
-def _neighbours(folder: Path, manifest: Mapping[str, Any]) -> Neighbours | None:
-    if "neighbours_weights.npy" not in manifest["files"]:
+def _neighbours(folder: Path, name: str, manifest: Mapping[str, Any]) -> Neighbours | None:
+    if f"{name}_weights.npy" not in manifest["files"]:
         return None
-    return Neighbours(*(_array(folder, f"neighbours_{part}") for part in NEIGHBOURS))
+    return Neighbours(*(_array(folder, f"{name}_{part}") for part in NEIGHBOURS))
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

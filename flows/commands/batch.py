@@ -41,4 +41,8 @@ def batch(
 
         made = recommend(chosen)
     text = f"{made.users:,} users and {made.items:,} items of {made.model} version {made.version}"
-    say(made.model_dump(), f"{text} in {made.latest}", as_json)
+    bases = (
+        f"users: {made.users_trained:,} trained, {made.users_by_likes:,} by a few likes, "
+        f"{made.users_by_features:,} by features, {made.users_by_popularity:,} by popularity"
+    )
+    say(made.model_dump(), f"{text} in {made.latest}\n{bases}", as_json)

@@ -109,7 +109,7 @@ def _train(config: Config, *, quiet: bool, as_json: bool, as_lines: bool) -> Non
 
 def _report(console: Console, outcome: TrainingResult) -> None:
     """Show what was measured, the gate's verdict and, if it passed, a few answers."""
-    from recsys.cli.tables import cold_start, leaderboard, verdict
+    from recsys.cli.tables import cold_start, few_likes, leaderboard, verdict
     from recsys.evaluation.churn import summary
     from recsys.recommend.recommender import Recommender
 
@@ -118,6 +118,7 @@ def _report(console: Console, outcome: TrainingResult) -> None:
     console.print(leaderboard(outcome.leaderboard, holdout))
     if (table := cold_start(outcome.strategies)) is not None:
         console.print(table)
+    console.print(few_likes(outcome.few_likes))
     judged = json.loads((Path(outcome.verdict) / "verdict.json").read_text(encoding="utf-8"))
     console.print(verdict(judged))
     churn = Path(outcome.verdict) / "churn.json"

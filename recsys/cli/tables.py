@@ -11,7 +11,13 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from recsys.evaluation.metric_names import HEADLINE, METRICS, MODEL_LABELS, winner_of
+from recsys.evaluation.metric_names import (
+    HEADLINE,
+    METRICS,
+    MODEL_LABELS,
+    answered_text,
+    winner_of,
+)
 
 if TYPE_CHECKING:
     from recsys.recommend.queries.answers import Answer
@@ -63,6 +69,24 @@ def cold_start(compared: Mapping[str, Any]) -> Table | None:
         about = f"recall at 10, one {escape(asked['type'])} hidden from {asked['items']:,} items"
         table.add_row(about, f"{asked['neighbours']:.4f}", others)
     return table if table.row_count else None
+
+
+def few_likes(figures: Mapping[str, Any]) -> Table:
+    """What all users are answered from, and how well those with few likes are."""
+    table = Table(title="every user", title_justify="left", box=SIMPLE, show_header=False)
+    table.add_column("")
+    table.add_column("", justify="right")
+    table.add_column("")
+    answered = figures["answered"]
+    table.add_row("users answered", f"{sum(answered.values()):,}", answered_text(answered))
+    if "model" in figures:
+        others = ", ".join(
+            f"{MODEL_LABELS[name]} {figures[name]['mean']:.4f}"
+            for name in ("itemknn", "popularity")
+        )
+        about = f"hit rate at 10, {figures['users']:,} users with 2 to 4 likes, one of them hidden"
+        table.add_row(about, f"{figures['model']['mean']:.4f}", others)
+    return table
 
 
 def verdict(judged: Mapping[str, Any]) -> Table:
@@ -119,7 +143,8 @@ def explanation(found: Explanation) -> Table:
     table.add_section()
     table.add_row("score", "", "", f"{found.score:+.3f}")
     near = ", ".join(f"{row.name} ({row.score:.2f})" for row in found.nearest)
-    table.caption = plain(f"most similar liked items: {near or 'nothing'}")
+    notes = "; ".join((f"most similar liked items: {near or 'nothing'}", *found.notes))
+    table.caption = plain(notes)
     return table
 
 

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import scipy.sparse as sp
 
 from recsys.base.arrays import Int32Array
+from recsys.data.everyone import Everyone
 from recsys.data.features import EncodedFeatures, FeatureTable
 from recsys.data.idmap import IdMap
 from recsys.data.interactions import Interactions
@@ -47,6 +48,22 @@ def load_interactions(folder: Path, items: IdMap) -> Interactions:
         load_ids(folder / "users.parquet", "user"),
         items,
     )
+
+
+def save_everyone(folder: Path, everyone: Everyone) -> None:
+    """Write the likes of all users, and the ids of these; items are those of the catalogue."""
+    np.save(folder / "everyone_indptr.npy", everyone.indptr)
+    np.save(folder / "everyone_indices.npy", everyone.indices)
+    write_columns(folder / "everyone.parquet", id=everyone.users.ids)
+
+
+def load_everyone(folder: Path) -> Everyone:
+    """Read the likes of all users."""
+    indptr, indices = (
+        np.load(folder / f"everyone_{part}.npy", mmap_mode="r") for part in ("indptr", "indices")
+    )
+    users = load_ids(folder / "everyone.parquet", "user")
+    return Everyone(users, np.asarray(indptr), np.asarray(indices))
 
 
 def load_ids(path: Path, kind: str) -> IdMap:

@@ -17,9 +17,10 @@ from recsys.base.arrays import Float32Array, Float64Array, Int64Array, IntArray
 from recsys.evaluation.holdouts import Estimate
 from recsys.evaluation.metric_names import COLD_METRICS
 from recsys.models.content import Profiles
-from recsys.models.foldin import FoldIn, learn_foldin, learn_item_foldin, pool_item_vectors
+from recsys.models.foldin import learn_foldin, learn_item_foldin
 from recsys.models.hybrid import HybridModel, profile_matrix
 from recsys.models.mapping import Mapping as FeatureMapping
+from recsys.models.untrained import fold_in_items
 from recsys.ranking.factors import Factors
 from recsys.ranking.metrics import bootstrap_interval, evaluate, paired_bootstrap, precision_at_k
 
@@ -197,7 +198,7 @@ def blend_sweep(
         given.eliminate_zeros()
         # Items with no further interaction have none left to be measured on.
         enough = np.diff(likers.indptr) > few
-        own = fold_in_items(model, foldin, given)
+        own = fold_in_items(model.own, foldin, given)
         known = given.T.tocsr()
         rest = _without_zeros(held.items - known)
         rest = _without_zeros(rest @ sp.diags(enough.astype(np.float32)))
@@ -257,29 +258,6 @@ def _precision_of_blend(
     vectors = (1 - share) * own + share * mapped.item_factors
     factors = replace(mapped, item_factors=vectors.astype(np.float32))
     return float(precision_at_k(factors, rest, known=known, k=5).mean())
-
-
-def fold_in_items(model: HybridModel, foldin: FoldIn, likers: sp.csr_matrix) -> Float32Array:
-    """Item vectors folded in from users, scaled to the mean length of trained ones.
-
-    Parameters
-    ----------
-    model : HybridModel
-    foldin : FoldIn
-        From users to items.
-    likers : csr_matrix (n, n_users)
-        The users of each item.
-
-    Returns
-    -------
-    float32 (n, d)
-    """
-    vectors: Float32Array = pool_item_vectors(model.own.user_factors, likers) @ foldin.matrix
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    norms = np.linalg.norm(model.own.item_factors, axis=1)
-    wanted = np.float32(norms[norms > 0].mean()) if (norms > 0).any() else np.float32(0)
-    scale = np.divide(wanted, lengths, out=np.zeros_like(lengths), where=lengths > 0)
-    return vectors * scale
 
 
 def measure_foldin(

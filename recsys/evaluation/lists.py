@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import numpy as np
 
 from recsys.base.arrays import Float64Array, Int32Array, Int64Array, IntArray
 from recsys.bundle import Bundle
+from recsys.models.untrained import BY_FEATURES, BY_LIKES, BY_POPULARITY, PickedRows
+from recsys.ranking.factors import Factors
+from recsys.ranking.neighbours import blended
+from recsys.ranking.rows import Rows
+from recsys.ranking.scorer import Scorer
 from recsys.ranking.topk import TopK, top_k
 
 
 def top_lists(
     bundle: Bundle, users: IntArray, n: int, *, masked: bool = True, threads: int = 1
 ) -> TopK:
-    """The n best trained items of each user.
+    """The n best trained items of each user, of those that were not trained as well.
 
     Parameters
     ----------
@@ -30,16 +38,65 @@ def top_lists(
     TopK
         Items and scores, (m, n) each, padded with -1 where fewer items are left.
     """
-    scorer = bundle.scorer
-    everything = bundle.trained == scorer.n_items
-    return top_k(
-        scorer,
-        users,
-        n,
-        known=bundle.seen if masked else None,
-        candidates=None if everything else np.arange(bundle.trained),
-        threads=threads,
-    )
+    users = np.asarray(users)
+    candidates = None if bundle.trained == len(bundle.items) else np.arange(bundle.trained)
+    items = np.full((len(users), n), -1, np.int32)
+    scores = np.full((len(users), n), -np.inf, np.float32)
+    for part in _parts(bundle, users):
+        known = part.likes if masked else None
+        found = top_k(
+            part.scorer, part.rows, n, known=known, candidates=candidates, threads=threads
+        )
+        items[part.places], scores[part.places] = found.items, found.scores
+    return TopK(items, scores)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Users that are scored alike: their places in what is asked, their rows in the scorer."""
+
+    places: Int64Array
+    rows: IntArray
+    scorer: Scorer
+    likes: Rows
+
+
+def _parts(bundle: Bundle, users: IntArray) -> Iterator[_Part]:
+    """The users that were trained, and the others by likes and features, or by popularity."""
+    trained = users < bundle.trained_users
+    yield _Part(np.flatnonzero(trained), users[trained], bundle.scorer, bundle.seen)
+    if trained.all():
+        return
+    others = np.flatnonzero(~trained)
+    found = bundle.untrained.vectors(users[others])
+    factors, by_popularity = bundle.factors, found.basis == BY_POPULARITY
+    nothing = np.empty((bundle.factors.n_items, 0), np.float32)
+    for chosen in np.flatnonzero(~by_popularity), np.flatnonzero(by_popularity):
+        if not len(chosen):
+            continue
+        likes = PickedRows.of(bundle.seen, users[others[chosen]])
+        vectors, biases = found.vectors[chosen], found.biases[chosen]
+        scorer: Scorer = blended(
+            Factors(vectors, factors.item_factors, biases, factors.item_biases),
+            bundle.untrained.neighbours,
+            likes,
+        )
+        if by_popularity[chosen[0]]:
+            counts = bundle.likes.astype(np.float32)
+            scorer = Factors(vectors[:, :0], nothing, np.zeros_like(biases), counts)
+        yield _Part(others[chosen], np.arange(len(chosen)), scorer, likes)
+
+
+def count_bases(model: Bundle) -> dict[str, int]:
+    """How many users are answered from a trained vector, likes, features, or by popularity."""
+    others = np.arange(model.trained_users, len(model.users))
+    counts = np.bincount(model.untrained.basis(others), minlength=3).tolist()
+    return {
+        "trained": model.trained_users,
+        "by_likes": counts[BY_LIKES],
+        "by_features": counts[BY_FEATURES],
+        "by_popularity": counts[BY_POPULARITY],
+    }
 
 
 def evenly_spaced(n: int, most: int) -> Int64Array:

@@ -70,6 +70,26 @@ TAG_SUGGESTION = Metric(
 )
 
 
+# Of users below the core, one of whose few likes is hidden.
+FEW_LIKES_SETS = {
+    "model": "few_likes",
+    "popularity": "few_likes_popularity",
+    "itemknn": "few_likes_itemknn",
+}
+# What the answers of all users go by, as a person reads it.
+BASES = {
+    "trained": "trained",
+    "by_likes": "by a few likes",
+    "by_features": "by features",
+    "by_popularity": "by popularity",
+}
+
+
+def answered_text(answered: Mapping[str, int]) -> str:
+    """How many users are answered from what, in one line."""
+    return ", ".join(f"{answered[name]:,} {label}" for name, label in BASES.items())
+
+
 def set_name(holdout: str) -> str:
     """The set under which MLflow has the metrics of a holdout, "validation" or "test".
 
@@ -144,6 +164,29 @@ def strategy_metrics(compared: Mapping[str, Any], seconds: Mapping[str, float]) 
     for name, value in compared.get("suggestion", {}).items():
         if isinstance(value, float):
             found[f"suggestion_{name}/recall_at_10"] = value
+    return found
+
+
+def few_likes_metrics(figures: Mapping[str, Any]) -> dict[str, float]:
+    """How users with few likes are served, under MLflow's names.
+
+    Parameters
+    ----------
+    figures : mapping
+        As `recsys.evaluation.few_likes.measure_few_likes` returns it.
+
+    Returns
+    -------
+    dict of str to float
+        `few_likes/hit_rate_at_10`, `few_likes_popularity/…` and `few_likes_itemknn/…` where it was
+        measured, and the shares of users answered from what (`answered/by_likes`, …).
+    """
+    answered = figures["answered"]
+    total = max(1, sum(answered.values()))
+    found = {f"answered/{name}": count / total for name, count in answered.items()}
+    for name, measured_on in FEW_LIKES_SETS.items():
+        if name in figures:
+            found[f"{measured_on}/hit_rate_at_10"] = figures[name]["mean"]
     return found
 
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from recsys.base.arrays import Int64Array
 from recsys.bundle import Bundle, Seen, load_bundle
 from recsys.data.idmap import IdMap
-from recsys.evaluation.lists import top_lists
+from recsys.evaluation.lists import count_bases, top_lists
 from recsys.pipeline.adoption import no_champion
 from recsys.pipeline.outcomes import Listed, Source
 from recsys.ranking.factors import Factors
@@ -38,7 +38,7 @@ class Lists:
     top: TopK
 
 
-@stage(Listed, version=2, unkeyed=("bundle", "workers"))
+@stage(Listed, version=3, unkeyed=("bundle", "workers"))
 def recommend(folder: Path, source: Source, n: int, bundle: Path, workers: int = 1) -> Listed:
     """Write `users/` and `items/`, Parquet files of lists, best first.
 
@@ -55,6 +55,7 @@ def recommend(folder: Path, source: Source, n: int, bundle: Path, workers: int =
     ):
         lists, rows = write_lists(folder / name, blocks, owners, model.items, columns)
         sizes |= {name: lists, f"{name}_rows": rows}
+    sizes |= {f"users_{name}": count for name, count in count_bases(model).items()}
     return Listed(source.model, source.version, source.bundle, n, **sizes)
 
 

@@ -13,11 +13,14 @@ from recsys.base import config
 from recsys.bundle import assemble, save_bundle
 from recsys.data import persistence
 from recsys.data.outcomes import Encoded, Thresholded
+from recsys.evaluation.few_likes import measure_few_likes
 from recsys.evaluation.metric_names import winner_of
 from recsys.models.hybrid import HybridModel, fit_hybrid
+from recsys.models.itemknn import ItemKnn
+from recsys.models.model import model_from_dict
 from recsys.pipeline.outcomes import Chosen, Evaluated, Fitted
 from recsys.pipeline.preparation import load_core
-from recsys.store.stages import Stage, stage
+from recsys.store.stages import Stage, stage, write_json
 from recsys.tuning.problems import load_sides
 
 
@@ -50,7 +53,7 @@ def refit(
     return fit_hybrid(interactions, values, configuration["epochs"], seed, sides, threads)
 
 
-@stage(Fitted, version=8, unkeyed=("versions",))
+@stage(Fitted, version=9, unkeyed=("versions",))
 def fit(
     folder: Path,
     core: Stage[Thresholded],
@@ -61,7 +64,11 @@ def fit(
     seed: int,
     versions: Mapping[str, str],
 ) -> Fitted:
-    """Train the winner's configuration on all interactions and write the portable bundle."""
+    """Train the winner's configuration on all interactions and write the portable bundle.
+
+    How much likes count for users who are not trained is chosen and measured on the likes of such
+    users, which no fit has seen (`few_likes.json`).
+    """
     interactions = load_core(core)
     matrix = interactions.matrix()
     configuration = chosen.outcome.trained
@@ -90,7 +97,14 @@ def fit(
     with threadpool_limits(1, user_api="blas"):
         items = persistence.load_ids(catalogue, "item")
         names = persistence.load_names(catalogue)
-        bundle = assemble(model, interactions, items, names, about)
+        everyone = persistence.load_everyone(Path(core.path))
+        bundle = assemble(model, interactions, items, names, about, everyone)
+        tuned = chosen.outcome.closed_forms.get(ItemKnn.name, {"model": ItemKnn.name})
+        knn = model_from_dict(tuned)
+        assert isinstance(knn, ItemKnn)
+        served, few_likes = measure_few_likes(bundle, knn, seed=seed)
+    bundle = served.applied_to(bundle)
+    write_json(folder / "few_likes.json", few_likes)
     save_bundle(folder / "bundle", bundle)
     return Fitted(
         **interactions.counts(),

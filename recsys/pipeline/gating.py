@@ -145,7 +145,7 @@ def _evidence(
     against: Float64Array | None,
     missing: str,
 ) -> Evidence:
-    users = evenly_spaced(len(challenger.users), SAMPLED_USERS)
+    users = evenly_spaced(challenger.trained_users, SAMPLED_USERS)
     # A tenth of a small catalogue at most: longer lists would overlap by chance.
     n = max(1, min(10, challenger.trained // 10))
     shown = top_lists(challenger, users, n).items

@@ -154,7 +154,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Listed(Outcome):
-    """What a batch holds: the version it is from, items a list, lists and their rows."""
+    """What a batch holds: the version it is from, items a list, lists and their rows.
+
+    `users_trained` lists are of users that were trained; the others go by their likes, by their
+    features, or by popularity.
+    """
 
     model: str
     version: str
@@ -164,6 +168,10 @@ class Listed(Outcome):
     users_rows: int
     items: int
     items_rows: int
+    users_trained: int
+    users_by_likes: int
+    users_by_features: int
+    users_by_popularity: int
 
 
 @dataclass(frozen=True)

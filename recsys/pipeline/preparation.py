@@ -10,10 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.base import config
+from recsys.base.arrays import Int32Array
 from recsys.base.errors import InputError
 from recsys.base.redaction import redacted
 from recsys.data import accounts, persistence
 from recsys.data.accounts import count_similar_ids, unmatched
+from recsys.data.everyone import all_likes, core_first
 from recsys.data.features import FeatureRows, FeatureTable, read_feature_table
 from recsys.data.features import encode as encode_features
 from recsys.data.idmap import IdMap
@@ -148,16 +150,22 @@ def _named(items: IdMap, names: pa.Array | None, named: pa.Table) -> pa.Array:
     return pc.if_else(pc.equal(names, ""), theirs, names)
 
 
-@stage(Thresholded, version=3)
+@stage(Thresholded, version=4)
 def threshold(folder: Path, data: Stage[Ingested], minimums: config.Threshold) -> Thresholded:
-    """Keep the k-core; items cut here stay in the catalogue, behind the core's, by their tags."""
+    """Keep the k-core to be trained; users and items cut here are served behind those of the core.
+
+    The catalogue and everybody's likes have all of them, those of the core first.
+    """
     ingested = Path(data.path)
     items = persistence.load_ids(ingested / "items.parquet", "item")
     interactions = persistence.load_interactions(ingested, items)
     core = kcore(interactions, minimums.user_min, minimums.item_min)
     persistence.save_interactions(folder, core.interactions)
-    ids, names = _catalogue(ingested, items, core)
+    ids, names, item_place = _catalogue(ingested, items, core)
     persistence.write_columns(folder / "catalogue.parquet", id=ids, name=names)
+    users, user_place = core_first(interactions.users, core.users, _described(ingested, "user"))
+    everyone = all_likes(interactions, IdMap(users, "user"), user_place, item_place)
+    persistence.save_everyone(folder, everyone)
     ledger = [asdict(entry) for entry in core.ledger]
     write_json(folder / "ledger.json", ledger)
     return Thresholded(
@@ -174,21 +182,23 @@ def _size(interactions: Interactions) -> Size:
     return Size(**counts, density=round(density(**counts), 4))
 
 
-def _catalogue(ingested: Path, items: IdMap, core: Core) -> tuple[pa.Array, pa.Array | None]:
-    """Ids and names: the core's items, then those cut, then those that only have features."""
-    cut = np.setdiff1d(np.arange(len(items), dtype=np.int32), core.items)
-    order = pa.array(np.concatenate((core.items, cut)))
-    ids = [items.ids.take(order)]
-    all_names = persistence.load_names(ingested / "items.parquet")
-    names = None if all_names is None else [all_names.take(order)]
-    features = persistence.load_features(ingested, "item")
-    if features is not None:
-        known = pc.is_in(features.owners.ids, value_set=items.ids)
-        unliked = features.owners.ids.filter(pc.invert(known))
-        ids.append(unliked)
-        if names is not None:
-            names.append(_names_of_unliked(ingested, unliked))
-    return pa.concat_arrays(ids), None if names is None else pa.concat_arrays(names)
+def _catalogue(
+    ingested: Path, items: IdMap, core: Core
+) -> tuple[pa.Array, pa.Array | None, Int32Array]:
+    """Ids and names of the catalogue, the core's items first; and where each item stands in it."""
+    ids, place = core_first(items, core.items, _described(ingested, "item"))
+    names = persistence.load_names(ingested / "items.parquet")
+    if names is None:
+        return ids, None, place
+    own = names.take(pa.array(np.argsort(place)))
+    unliked = _names_of_unliked(ingested, ids.slice(len(items)))
+    return ids, pa.concat_arrays([own, unliked]), place
+
+
+def _described(ingested: Path, side: Side) -> IdMap | None:
+    """The users or items that have features; None if there are no features of that side."""
+    features = persistence.load_features(ingested, side)
+    return None if features is None else features.owners
 
 
 def _names_of_unliked(ingested: Path, unliked: pa.Array) -> pa.Array:
@@ -240,11 +250,11 @@ def load_core(core: Stage[Thresholded]) -> Interactions:
     return persistence.load_interactions(folder, items)
 
 
-@stage(Encoded, version=4)
+@stage(Encoded, version=5)
 def encode(
     folder: Path, data: Stage[Ingested], core: Stage[Thresholded], options: config.Encode
 ) -> Encoded:
-    """Features as sparse matrices, one row for each item of the catalogue and each user.
+    """Features as sparse matrices, one row for each item of the catalogue and for everybody.
 
     The rows are normalised; their weight is applied where they are trained, once.
     """
@@ -252,7 +262,7 @@ def encode(
     trained = {"item": core.outcome.items, "user": core.outcome.users}
     owners = {
         "item": persistence.load_ids(Path(core.path) / "catalogue.parquet", "item"),
-        "user": persistence.load_ids(Path(core.path) / "users.parquet", "user"),
+        "user": persistence.load_everyone(Path(core.path)).users,
     }
     for side, ids in owners.items():
         features = persistence.load_features(Path(data.path), side)

@@ -9,7 +9,12 @@ from typing import Any
 
 from recsys.bundle import bundle_digest, load_bundle
 from recsys.evaluation.gate import Verdict
-from recsys.evaluation.metric_names import leaderboard_metrics, metric_tags, strategy_metrics
+from recsys.evaluation.metric_names import (
+    few_likes_metrics,
+    leaderboard_metrics,
+    metric_tags,
+    strategy_metrics,
+)
 from recsys.pipeline.model_seconds import timed_leaderboard
 from recsys.pipeline.outcomes import Chosen, Evaluated, Fitted, Judged
 from recsys.pipeline.tracked import Tracked
@@ -73,7 +78,7 @@ def register(
         number = known.number if known else ""
         if not known:
             run_id = tracker.open_study(description)
-            figures = metrics(chosen, measured)
+            figures = metrics(chosen, measured, fitted)
             tracker.log(run_id, [(name, value, 0) for name, value in figures.items()])
             tags = version_tags(manifest, digest)
             number = pyfunc.register(
@@ -85,13 +90,17 @@ def register(
     return Registered(tracked.model, number, known is not None)
 
 
-def metrics(chosen: Stage[Chosen], measured: Stage[Evaluated]) -> dict[str, float]:
-    """All figures of an evaluation under MLflow's names."""
+def metrics(
+    chosen: Stage[Chosen], measured: Stage[Evaluated], fitted: Stage[Fitted]
+) -> dict[str, float]:
+    """All figures of an evaluation, and of users with few likes, under MLflow's names."""
     board = timed_leaderboard(chosen, measured)
     compared = measured.read_json("strategies.json")
-    return leaderboard_metrics(board, measured.outcome.holdout) | strategy_metrics(
-        compared, measured.seconds
-    )
+    return {
+        **leaderboard_metrics(board, measured.outcome.holdout),
+        **strategy_metrics(compared, measured.seconds),
+        **few_likes_metrics(fitted.read_json("few_likes.json")),
+    }
 
 
 def version_tags(manifest: Mapping[str, Any], digest: str) -> dict[str, str]:

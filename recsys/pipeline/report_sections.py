@@ -13,10 +13,11 @@ from recsys.evaluation.metric_names import (
     MODEL_LABELS,
     SECONDS,
     UNMASKED,
+    answered_text,
     winner_of,
 )
 from recsys.pipeline.model_seconds import timed_leaderboard
-from recsys.pipeline.outcomes import Adopted, Chosen, Evaluated, Judged, TrainingStages
+from recsys.pipeline.outcomes import Adopted, Chosen, Evaluated, Fitted, Judged, TrainingStages
 from recsys.pipeline.report import Link, Report, Section, Table
 from recsys.recommend.queries.answers import Answer
 from recsys.recommend.queries.filters import Filters
@@ -53,6 +54,7 @@ def build(
         _result(stages.chosen, stages.measured),
         _gate(stages.verdict),
         _newcomers(stages.measured),
+        _everyone(stages.fitted),
         _search(stages.chosen),
         _data(stages),
         _answers(Recommender.load(stages.fitted.file("bundle"))),
@@ -143,6 +145,24 @@ def _newcomers(measured: Stage[Evaluated]) -> Section | None:
     return Section("Never seen before", (), tuple(tables)) if tables else None
 
 
+def _everyone(fitted: Stage[Fitted]) -> Section:
+    figures = fitted.read_json("few_likes.json")
+    answered = figures["answered"]
+    text = f"{sum(answered.values()):,} users are answered: {answered_text(answered)}."
+    rows = tuple(
+        (label, _estimate(figures[name]))
+        for name, label in (("model", "the model"), *_FEW_LIKES_BASELINES)
+        if name in figures
+    )
+    if not rows:
+        return Section("Every user", (text,))
+    caption = f"hit rate at 10, {figures['users']:,} users with 2 to 4 likes, one of them hidden"
+    return Section("Every user", (text,), ((caption, Table(("", ""), rows)),))
+
+
+_FEW_LIKES_BASELINES = tuple((name, MODEL_LABELS[name]) for name in ("itemknn", "popularity"))
+
+
 def _search(chosen: Stage[Chosen]) -> Section:
     found = chosen.outcome
     if isinstance(found, Adopted):
@@ -223,7 +243,8 @@ def _answers(recommender: Recommender) -> Section:
 
 def examples(recommender: Recommender) -> Iterator[tuple[str, Answer]]:
     """A few questions, as the command line asks them, about users and items that are typical."""
-    likes = recommender.seen.indptr[1:] - recommender.seen.indptr[:-1]
+    trained = recommender.bundle.trained_users
+    likes = recommender.seen.indptr[1 : trained + 1] - recommender.seen.indptr[:trained]
     # Somebody typical: neither a newcomer nor the busiest.
     user = recommender.users.id(int(likes.argsort(kind="stable")[len(likes) // 2]))
     yield f"recsys recommend {user}", recommender.recommend(user, 5)

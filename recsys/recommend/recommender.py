@@ -29,13 +29,13 @@ from recsys.recommend.queries import (
     tag_suggestion,
 )
 from recsys.recommend.queries.answers import Answer, complete
-from recsys.recommend.queries.cold_start import new_item, new_user
+from recsys.recommend.queries.cold_start import known_user, new_item, new_user
 from recsys.recommend.queries.explanation import Explanation
 from recsys.recommend.queries.feature_lookup import Feature
 from recsys.recommend.queries.filters import ANY, Filters
 from recsys.recommend.queries.rows import popularity, rows
 from recsys.recommend.queries.scoring import best
-from recsys.recommend.queries.subjects import QueryItem, known_item, known_user
+from recsys.recommend.queries.subjects import QueryItem, known_item
 from recsys.recommend.queries.tag_similarity import Tags
 from recsys.recommend.queries.view import BundleView
 
@@ -109,7 +109,7 @@ class Recommender:
 
     @property
     def users(self) -> IdMap:
-        """The ids of its users."""
+        """The ids of all users, those that were trained first."""
         return self.bundle.users
 
     @property
@@ -171,11 +171,19 @@ class Recommender:
         return self.view.names(np.array([index]))[0]
 
     def recommend(
-        self, user: object, n: int = 10, filters: Filters = ANY, *, approximate: bool = False
+        self,
+        user: object,
+        n: int = 10,
+        filters: Filters = ANY,
+        *,
+        liked: Sequence[object] = (),
+        tags: Sequence[Feature] = (),
+        approximate: bool = False,
     ) -> Answer:
         """The n items a user is most likely to like, by score: inner product and both biases.
 
-        The reason of a row is the liked item whose vector is nearest.
+        The reason of a row is the liked item whose vector is nearest. A user who was not trained
+        is answered from their likes, or their features, or by popularity; a note says which.
 
         Parameters
         ----------
@@ -183,6 +191,10 @@ class Recommender:
             An id.
         n : int
         filters : Filters
+        liked : sequence
+            Ids of items that they like besides those the model knows of.
+        tags : sequence of feature
+            Item features that they like.
         approximate : bool
             Of what the index finds, which has to be built; see :mod:`recsys.recommend.index`.
 
@@ -199,9 +211,8 @@ class Recommender:
         """
         _require_positive(n)
         index = self.index if approximate else None
-        return complete(
-            recommendation.recommend(self.view, known_user(self.view, user), n, filters, index), n
-        )
+        asked = known_user(self.view, user, liked, tags)
+        return complete(recommendation.recommend(self.view, asked, n, filters, index), n)
 
     def recommend_many(
         self, users: Sequence[object], n: int = 10, filters: Filters = ANY
@@ -434,12 +445,7 @@ class Recommender:
 
     def liked(self, user: object) -> Answer:
         """What the user has liked, by the model's score."""
-        index, factors = self.users.index(user), self.factors
-        items = self.seen.of(index)
-        scores = factors.item_factors[items] @ factors.user_factors[index]
-        scores = scores + factors.item_biases[items] + factors.user_biases[index]
-        if (added := self.view.neighbour_scores(items)) is not None:
-            scores += added[items]
+        items, scores = recommendation.scores_of_liked(self.view, known_user(self.view, user))
         order = np.argsort(-scores, kind="stable")
         reasons = [""] * len(items)
         return Answer(rows(self.view, items[order], scores[order], reasons))

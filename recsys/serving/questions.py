@@ -401,4 +401,6 @@ def as_answer(explanation: Explanation) -> Answer:
     parts = tuple(
         Ranked(part.id, part.name, part.value, f"part: {part.kind}") for part in explanation.parts
     )
-    return Answer((*parts, *explanation.nearest), (f"score {explanation.score:.6g}",))
+    return Answer(
+        (*parts, *explanation.nearest), (f"score {explanation.score:.6g}", *explanation.notes)
+    )

@@ -12,7 +12,6 @@ from sklearn.preprocessing import normalize
 from recsys.evaluation.cold_start import (
     ContentScorer,
     best_blending,
-    fold_in_items,
     shuffled_profiles,
     withhold,
 )
@@ -67,12 +66,12 @@ def test_vectors_folded_in_are_as_long_as_trained_ones():
     biases = np.zeros(6, np.float32)
     vectors = rng.standard_normal((6, 3)).astype(np.float32)
     from recsys.models.foldin import FoldIn
-    from recsys.models.hybrid import HybridModel
+    from recsys.models.untrained import fold_in_items
 
     factors = Factors(vectors, vectors * 2, biases, biases)
     likers = sp.csr_matrix(np.array([[1, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]], np.float32))
     foldin = FoldIn(np.eye(3, dtype=np.float32))
-    found = fold_in_items(HybridModel(factors, factors), foldin, likers)
+    found = fold_in_items(factors, foldin, likers)
     length = np.linalg.norm(vectors * 2, axis=1).mean()
     direction = vectors[0] + vectors[1]
     np.testing.assert_allclose(found[0], direction / np.linalg.norm(direction) * length, rtol=1e-5)

@@ -132,6 +132,7 @@ def test_counts_manifest_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     expected = {
         "model": "m", "version": "1", "bundle": "digest", "n": 5,
         "users": 100, "users_rows": 500, "items": 29, "items_rows": 145,
+        "users_trained": 100, "users_by_likes": 0, "users_by_features": 0, "users_by_popularity": 0,
     }  # fmt: skip
     assert parted.counts() == whole.counts() == expected
     for kind in ("users", "items"):

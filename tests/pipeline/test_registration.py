@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from recsys.evaluation.gate import Check, Condition, Verdict
-from recsys.pipeline.outcomes import Evaluated, Tuned
+from recsys.pipeline.outcomes import Evaluated, Fitted, Tuned
 from recsys.pipeline.registration import metrics, verdict_tags, version_tags
 from recsys.store.stages import Stage
 
@@ -59,6 +59,11 @@ def test_figures_of_an_evaluation_have_the_names_of_mlflow(tmp_path: Path) -> No
     (tmp_path / "leaderboard.json").write_text(json.dumps(board))
     compared = {"winner": "none", "warm": {"none": {"precision_at_5": ESTIMATE}}}
     (tmp_path / "strategies.json").write_text(json.dumps(compared))
+    few_likes = {
+        "answered": {"trained": 6, "by_likes": 3, "by_features": 1, "by_popularity": 0},
+        "model": ESTIMATE,
+    }
+    (tmp_path / "few_likes.json").write_text(json.dumps(few_likes))
     outcome = Evaluated("validation", {"blend": 0.25, "ease": 0.25, "popularity": 0.25})
     fitted = {"none": 3.5, "model/blend": 6.0, "model/ease": 2.0}
     chosen = Tuned(
@@ -68,6 +73,7 @@ def test_figures_of_an_evaluation_have_the_names_of_mlflow(tmp_path: Path) -> No
     found = metrics(
         Stage("tune", str(tmp_path), "k", "d", chosen, searched),
         Stage("evaluate", str(tmp_path), "k", "d", outcome, fitted),
+        Stage("fit", str(tmp_path), "k", "d", Fitted(6, 5, 30, 4, 7)),
     )
     assert found == {
         "holdout/precision_at_5": 0.25,
@@ -84,4 +90,9 @@ def test_figures_of_an_evaluation_have_the_names_of_mlflow(tmp_path: Path) -> No
         "holdout_popularity/precision_at_5_high": 0.3,
         "strategy_none/precision_at_5": 0.25,
         "strategy_none/cpu_seconds": 3.5,
+        "answered/trained": 0.6,
+        "answered/by_likes": 0.3,
+        "answered/by_features": 0.1,
+        "answered/by_popularity": 0.0,
+        "few_likes/hit_rate_at_10": 0.25,
     }

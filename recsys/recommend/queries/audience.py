@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from recsys.base.arrays import Float32Array, Int64Array, IntArray
+from recsys.models.untrained import BY_POPULARITY
 from recsys.ranking.factors import Factors
 from recsys.ranking.rows import flatten
 from recsys.ranking.topk import top_k
@@ -21,7 +22,8 @@ from recsys.recommend.queries.view import BundleView
 def audience(view: BundleView, query_item: QueryItem, n: int, filters: Filters) -> Answer:
     """The n users with the highest score for an item, without those who like it already.
 
-    Filters count for users: must and must_not are features of theirs.
+    Users of whom nothing is known that says something are nobody's audience. Filters count for
+    users: must and must_not are features of theirs.
     """
     return _one(view, query_item, n, filters, allowed_users(view, filters))
 
@@ -31,7 +33,8 @@ def audience_many(
 ) -> list[Answer]:
     """The same for many items at once, in blocks."""
     allowed = allowed_users(view, filters)
-    if len(query_items) <= FEW or view.bundle.neighbours is not None:
+    everyone_trained = view.factors.n_users == len(view.bundle.users)
+    if len(query_items) <= FEW or view.bundle.neighbours is not None or not everyone_trained:
         return [_one(view, query_item, n, filters, allowed) for query_item in query_items]
     factors = view.factors
     turned = Factors(
@@ -59,9 +62,7 @@ def audience_many(
 def _one(
     view: BundleView, query_item: QueryItem, n: int, filters: Filters, allowed: Allowed
 ) -> Answer:
-    factors = view.factors
-    scores = products(factors.user_factors, query_item.vector)
-    scores += factors.user_biases + np.float32(query_item.bias)
+    scores = _scores(view, query_item)
     if query_item.index is not None:
         view.add_neighbour_scores_of_users(query_item.index, scores)
     if allowed.mask is not None:
@@ -71,6 +72,19 @@ def _one(
         scores[likers] = -np.inf
     users = best(scores, n)
     return _answers(view, [query_item], [users], [scores[users]], allowed)[0]
+
+
+def _scores(view: BundleView, query_item: QueryItem) -> Float32Array:
+    """What the vectors of all users give an item, -inf for those without: float32 (n_users,)."""
+    factors, untrained = view.factors, view.bundle.untrained
+    scores = products(factors.user_factors, query_item.vector)
+    scores += factors.user_biases + np.float32(query_item.bias)
+    others = np.arange(factors.n_users, len(view.bundle.users))
+    if not len(others):
+        return scores
+    more = untrained.scores_of_item(others, query_item.vector, query_item.bias)
+    more[view.untrained_basis == BY_POPULARITY] = -np.inf
+    return np.concatenate([scores, more])
 
 
 def _answers(

@@ -1,4 +1,4 @@
-"""Cold start: vectors for users and items that the model was not trained on, without a refit."""
+"""Users and items as a query sees them, those that were not trained described without a refit."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from recsys.base.arrays import Float32Array, Int32Array, IntArray
 from recsys.base.errors import InputError
 from recsys.data.idmap import IdMap
 from recsys.models.side import SideInformation
+from recsys.models.untrained import BY_FEATURES, BY_LIKES, BY_POPULARITY, feature_share
 from recsys.recommend.queries.feature_lookup import Feature, FeatureLookup
 from recsys.recommend.queries.subjects import QueryItem, QueryUser
-from recsys.recommend.queries.view import BundleView
+from recsys.recommend.queries.view import BundleView, side_of
 from recsys.recommend.queries.wording import listed, shortened
 
 
@@ -46,7 +47,7 @@ def new_item(
     users = _ids(view.bundle.users, liked_by, notes)
     own: Float32Array | None = None
     if len(users) and view.bundle.item_foldin is not None:
-        own = view.bundle.item_foldin.user(view.factors.user_factors, users)
+        own = view.bundle.item_foldin.user(view.user_vectors(users), np.arange(len(users)))
     elif len(users):
         notes.append("this model cannot learn from who likes a new item: likes ignored")
     mapped, bias = _mapped(side, known, weights)
@@ -94,24 +95,93 @@ def new_user(
     own_features, weights = _features(
         bundle.user_features, view.user_lookup, features, notes, "user"
     )
-    vectors = _liked_vectors(view, items, liked_tags, notes)
-    mapped, bias = _mapped(bundle.user_features, own_features, weights)
-    user = QueryUser(None, bias, items, liked_tags, own_features)
+    return _described(view, items, liked_tags, own_features, weights, notes)[0]
+
+
+def known_user(
+    view: BundleView, user: object, liked: Sequence[object] = (), tags: Sequence[Feature] = ()
+) -> QueryUser:
+    """A user of the bundle, trained or not, and what they like besides.
+
+    The vector of a trained user moves by what the new likes change of the fold-in. That of another
+    one is made of all likes and of their features, and a note says which of them answers.
+
+    Parameters
+    ----------
+    user : object
+        An id.
+    liked : sequence
+        More items that they like.
+    tags : sequence of feature
+        Item features that they like.
+
+    Raises
+    ------
+    NotFoundError
+        If the user is unknown.
+    """
+    for name, given in (("liked", liked), ("tags", tags)):
+        _require_list(name, given)
+    index, bundle = view.bundle.users.index(user), view.bundle
+    notes: list[str] = []
+    old = bundle.seen.of(index)
+    new = _ids(bundle.items, liked, notes)
+    liked_tags, _ = _features(bundle.item_features, view.item_lookup, tags, notes, "item")
+    items = np.concatenate([old, new[~np.isin(new, old)]])
+    if index < bundle.trained_users:
+        own = bundle.factors.user_factors[index]
+        if (len(items) > len(old) or len(liked_tags)) and bundle.user_foldin is not None:
+            after = _folded(view, _liked_vectors(view, items, liked_tags, notes))
+            own = own + (after - _folded(view, _liked_vectors(view, old, liked_tags[:0], [])))
+        bias = float(bundle.factors.user_biases[index])
+        return QueryUser(own, bias, items, liked_tags, trained=True, notes=tuple(notes))
+    features, weights = side_of(bundle.user_features, index)
+    found, basis = _described(view, items, liked_tags, features, weights, notes, known=True)
+    count = listed("like", len(found.liked))
+    said = {
+        BY_LIKES: f"not trained, for too few likes: answered from {count}",
+        BY_FEATURES: "not trained, and no likes that say something: answered from their features",
+    }
+    return replace(found, notes=(*found.notes, said[basis])) if basis in said else found
+
+
+def _described(
+    view: BundleView,
+    items: IntArray,
+    tags: IntArray,
+    features: IntArray,
+    weights: Float32Array,
+    notes: list[str],
+    known: bool = False,
+) -> tuple[QueryUser, int]:
+    """A user that was not trained, and what the answer goes by."""
+    bundle = view.bundle
+    vectors = _liked_vectors(view, items, tags, notes)
+    mapped, bias = _mapped(bundle.user_features, features, weights)
+    user = QueryUser(None, bias, items, tags, features)
     if not len(vectors) and not mapped.any():
-        why = "nothing is known of this user" if not notes else "nothing else is known of this user"
-        return replace(user, notes=(*notes, f"{why}: by popularity"))
+        nothing = "nothing that says something" if known else "nothing"
+        why = "nothing else is known of this user" if notes else f"{nothing} is known of this user"
+        return replace(user, notes=(*notes, f"{why}: by popularity")), BY_POPULARITY
     own: Float32Array | None = None
     if len(vectors) and bundle.user_foldin is not None:
-        own = bundle.user_foldin.user(vectors, np.arange(len(vectors)))
+        own = _folded(view, vectors) * np.float32(bundle.untrained_weights.foldin)
     elif len(vectors):
         if not mapped.any():
             lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
             notes.append("this model has no fold-in: by likeness to what is liked")
             mean = (vectors / lengths).mean(axis=0, dtype=np.float32)
-            return replace(user, vector=mean, cosine=True, notes=tuple(notes))
+            return replace(user, vector=mean, cosine=True, notes=tuple(notes)), BY_LIKES
         notes.append("this model has no fold-in: by the user's features, likes ignored")
     vector = _blend(mapped, own, bundle.user_features, len(vectors))
-    return replace(user, vector=vector, notes=tuple(notes))
+    basis = BY_FEATURES if own is None else BY_LIKES
+    return replace(user, vector=vector, notes=tuple(notes)), basis
+
+
+def _folded(view: BundleView, vectors: Float32Array) -> Float32Array:
+    """The vector folded in from vectors of what is liked: float32 (d,)."""
+    assert view.bundle.user_foldin is not None
+    return view.bundle.user_foldin.user(vectors, np.arange(len(vectors)))
 
 
 def _liked_vectors(
@@ -148,9 +218,7 @@ def _blend(
         return mapped
     if side is None or not mapped.any():
         return own
-    total = side.blending + likes
-    share = np.float32(side.blending / total if total > 0 else 1)
-    return own + share * (mapped - own)
+    return own + feature_share(side, np.array([likes]))[0] * (mapped - own)
 
 
 def _features(

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from recsys.base.arrays import Float32Array
+from recsys.base.arrays import Float32Array, IntArray
 from recsys.recommend.queries.answers import Ranked
+from recsys.recommend.queries.cold_start import known_user
 from recsys.recommend.queries.rows import rows
 from recsys.recommend.queries.scoring import best, inverse_lengths
+from recsys.recommend.queries.subjects import QueryUser
 from recsys.recommend.queries.view import BundleView, side_of
 
 
@@ -60,6 +62,8 @@ class Explanation:
         most first.
     nearest : tuple of Ranked
         Items the user likes, by cosine to the item; none that points away from it.
+    notes : tuple of str
+        What the answer goes by, where the user was not trained.
     """
 
     user: str
@@ -68,6 +72,7 @@ class Explanation:
     score: float
     parts: tuple[Part, ...]
     nearest: tuple[Ranked, ...]
+    notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, with each part's `value`."""
@@ -89,32 +94,51 @@ def explain(view: BundleView, user: object, item: object, n: int) -> Explanation
     NotFoundError
         If the user or the item is unknown.
     """
+    return explain_to(view, known_user(view, user), str(user), item, n)
+
+
+def explain_to(view: BundleView, user: QueryUser, title: str, item: object, n: int) -> Explanation:
+    """The same for any user, called by a title.
+
+    The score of somebody of whom nothing is known is the number of likes of the item.
+    """
     bundle, factors = view.bundle, view.factors
-    u, i = bundle.users.index(user), bundle.items.index(item)
-    liking, name = factors.user_factors[u], view.names(np.array([i]))[0]
-    user_bias, item_bias = float(factors.user_biases[u]), float(factors.item_biases[i])
-    score = float(factors.item_factors[i] @ liking) + item_bias + user_bias
-    shared, shared_bias, features = _features(view, u, i)
+    i = bundle.items.index(item)
+    name = view.names(np.array([i]))[0]
+    nearest = _nearest(view, user.liked, i, n)
+    if user.vector is None:
+        likes = float(view.likes[i])
+        whole = Part("item", bundle.items.id(i), name, 0.0, likes)
+        return Explanation(title, whole.id, name, likes, (whole,), nearest, user.notes)
+    if user.cosine:
+        score = float(factors.item_factors[i] @ user.vector)
+        score *= float(view.inverse_lengths[i] * inverse_lengths(user.vector[None])[0])
+        whole = Part("item", bundle.items.id(i), name, score, 0.0)
+        return Explanation(title, whole.id, name, score, (whole,), nearest, user.notes)
+    item_bias = float(factors.item_biases[i])
+    score = float(factors.item_factors[i] @ user.vector) + item_bias + user.bias
+    shared, shared_bias, features = _features(view, user.vector, i)
     own = Part(
         "item",
         bundle.items.id(i),
         name,
-        float((factors.item_factors[i] - shared) @ liking),
+        float((factors.item_factors[i] - shared) @ user.vector),
         item_bias - shared_bias,
     )
-    person = Part("user", bundle.users.id(u), bundle.users.id(u), 0.0, user_bias)
-    likes = _likes(view, u, i)
-    score += sum(part.vector for part in likes)
-    parts = (person, own, *features, *likes)
-    return Explanation(person.id, own.id, name, score, parts, _nearest(view, u, i, n))
+    person = Part("user", title, title, 0.0, user.bias)
+    likes_parts = _likes(view, user, i)
+    score += sum(part.vector for part in likes_parts)
+    parts = (person, own, *features, *likes_parts)
+    return Explanation(title, own.id, name, score, parts, nearest, user.notes)
 
 
-def _likes(view: BundleView, user: int, item: int) -> tuple[Part, ...]:
+def _likes(view: BundleView, user: QueryUser, item: int) -> tuple[Part, ...]:
     """What each of the user's likes adds to the score, those that add nothing left out."""
-    if view.bundle.neighbours is None:
+    neighbours = view.neighbours_for(user.trained)
+    if neighbours is None:
         return ()
-    liked = view.bundle.seen.of(user)
-    added = view.bundle.neighbours.contributions(liked, item)
+    liked = user.liked
+    added = neighbours.contributions(liked, item)
     order = np.argsort(-np.abs(added), kind="stable")
     order = order[added[order] != 0]
     ids, names = view.ids_and_names(liked[order])
@@ -126,7 +150,7 @@ def _likes(view: BundleView, user: int, item: int) -> tuple[Part, ...]:
 
 
 def _features(
-    view: BundleView, user: int, item: int
+    view: BundleView, user: Float32Array, item: int
 ) -> tuple[Float32Array, float, tuple[Part, ...]]:
     """What the item's vector and bias have from features, and the part of each feature."""
     side, lookup = view.bundle.item_features, view.item_lookup
@@ -139,7 +163,7 @@ def _features(
     # Mapped vectors are scaled to one length; each feature's part is scaled with them.
     length = float(np.linalg.norm(vectors.sum(axis=0)))
     scale = share * float(np.linalg.norm(mapped)) / length if length else 0.0
-    products = scale * (vectors @ view.factors.user_factors[user])
+    products = scale * (vectors @ user)
     biases = share * weights * mapping.feature_biases[features]
     order = np.argsort(-np.abs(products + biases), kind="stable")
     parts = tuple(
@@ -151,8 +175,7 @@ def _features(
     return mapped * np.float32(share), share * mapped_bias, parts
 
 
-def _nearest(view: BundleView, user: int, item: int, n: int) -> tuple[Ranked, ...]:
-    liked = view.bundle.seen.of(user)
+def _nearest(view: BundleView, liked: IntArray, item: int, n: int) -> tuple[Ranked, ...]:
     liked = liked[liked != item]
     vector = view.vectors[item]
     cosines = (view.vectors[liked] @ vector) * view.inverse_lengths[liked]

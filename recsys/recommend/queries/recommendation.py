@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from recsys.base.arrays import Float32Array, Int64Array
+from recsys.base.arrays import Float32Array, Int64Array, IntArray
 from recsys.ranking.factors import Factors
 from recsys.ranking.neighbours import blended
 from recsys.ranking.topk import top_k
@@ -35,7 +35,7 @@ def recommend(
         return _one(view, user, n, filters, allowed).with_note("exact: untrained items asked for")
     depth = search_depth(n, len(user.liked), allowed.mask)
     pool = index.for_user(user.vector, depth)
-    if (added := view.neighbour_scores(user.liked)) is not None:
+    if (added := view.neighbour_scores(user.liked, user.trained)) is not None:
         pool = np.union1d(pool, best(np.where(added > 0, added, -np.inf), depth))
     found = _of_pool(view, user, n, filters, allowed, pool)
     if len(found) < n:
@@ -54,7 +54,7 @@ def _of_pool(
         pool = pool[~np.isin(pool, user.liked)]
     scores = products(view.vectors[pool], user.vector)
     scores = scores + (view.factors.item_biases[pool] + np.float32(user.bias))
-    if (added := view.neighbour_scores(user.liked)) is not None:
+    if (added := view.neighbour_scores(user.liked, user.trained)) is not None:
         inside = pool < len(added)
         scores[inside] += added[pool[inside]]
     chosen = best(scores, n)
@@ -66,13 +66,18 @@ def _of_pool(
 def recommend_many(
     view: BundleView, users: Sequence[QueryUser], n: int, filters: Filters
 ) -> list[Answer]:
-    """The same for many at once, in blocks."""
+    """The same for many at once, in blocks of users who are trained, and of those who are not."""
     allowed = allowed_items(view, filters)
-    usual = [i for i, user in enumerate(users) if user.vector is not None and not user.cosine]
     answers: dict[int, Answer] = {}
-    if len(usual) > FEW:
-        block = [users[i] for i in usual]
-        answers = dict(zip(usual, _block(view, block, n, filters, allowed), strict=True))
+    for trained in (True, False):  # their likes count otherwise
+        usual = [
+            i
+            for i, user in enumerate(users)
+            if user.vector is not None and not user.cosine and user.trained == trained
+        ]
+        if len(usual) > FEW:
+            block = [users[i] for i in usual]
+            answers |= zip(usual, _block(view, block, n, filters, allowed), strict=True)
     return [
         answers[i] if i in answers else _one(view, user, n, filters, allowed)
         for i, user in enumerate(users)
@@ -94,19 +99,25 @@ def _one(view: BundleView, user: QueryUser, n: int, filters: Filters, allowed: A
 
 def _scores(view: BundleView, user: QueryUser, filters: Filters) -> Float32Array:
     """Scores of the whole catalogue, or of trained items: float32, an array of our own."""
-    if user.vector is None:
-        return view.likes.astype(np.float32)
     factors = view.factors if filters.include_untrained else view.trained
+    if user.vector is None:
+        return view.likes[: factors.n_items].astype(np.float32)
     scores = products(factors.item_factors, user.vector)
     if not user.cosine:
         scores = scores + (factors.item_biases + np.float32(user.bias))
-        if (added := view.neighbour_scores(user.liked)) is not None:
+        if (added := view.neighbour_scores(user.liked, user.trained)) is not None:
             scores[: len(added)] += added
         return scores
     inverse = view.inverse_lengths[: factors.n_items]
     scores *= inverse * inverse_lengths(user.vector[None])[0]
     scores[inverse == 0] = -np.inf
     return scores
+
+
+def scores_of_liked(view: BundleView, user: QueryUser) -> tuple[IntArray, Float32Array]:
+    """What a user likes, trained or not, and the scores that the model gives it."""
+    scores = _scores(view, user, Filters(include_untrained=True))
+    return user.liked, scores[user.liked]
 
 
 def _block(
@@ -118,7 +129,7 @@ def _block(
     factors = Factors(vectors, items.item_factors, biases, items.item_biases)
     liked = compressed([user.liked for user in users], items.n_items)
     top = top_k(
-        blended(factors, view.bundle.neighbours, liked),
+        blended(factors, view.neighbours_for(users[0].trained), liked),
         np.arange(len(users)),
         n,
         known=None if filters.include_seen else liked,

@@ -58,6 +58,8 @@ class QueryUser:
         The user's own.
     cosine : bool
         Whether the vector is a mean of directions, good for likeness only.
+    trained : bool
+        Whether the vector was trained; what neighbours add is weighed by it.
     notes : tuple of str
     """
 
@@ -67,6 +69,7 @@ class QueryUser:
     tags: IntArray = field(default_factory=_nothing)
     features: IntArray = field(default_factory=_nothing)
     cosine: bool = False
+    trained: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -86,19 +89,4 @@ def known_item(view: BundleView, item: object) -> QueryItem:
         view.features_of(index),
         _nothing(),
         index,
-    )
-
-
-def known_user(view: BundleView, user: object) -> QueryUser:
-    """A user of the training.
-
-    Raises
-    ------
-    NotFoundError
-        If the user is unknown.
-    """
-    index = view.bundle.users.index(user)
-    factors = view.factors
-    return QueryUser(
-        factors.user_factors[index], float(factors.user_biases[index]), view.bundle.seen.of(index)
     )

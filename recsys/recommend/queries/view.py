@@ -12,6 +12,7 @@ from recsys.base.arrow import to_arrow
 from recsys.bundle import Bundle, Seen
 from recsys.models.content import Profiles
 from recsys.models.side import SideInformation
+from recsys.models.untrained import scaled_neighbours
 from recsys.ranking.factors import Factors
 from recsys.ranking.neighbours import Neighbours
 from recsys.recommend.queries.feature_lookup import FeatureLookup
@@ -48,10 +49,29 @@ class BundleView:
             factors.user_biases, factors.item_biases[:n],
         )  # fmt: skip
 
-    def neighbour_scores(self, liked: IntArray) -> Float32Array | None:
+    def neighbours_for(self, trained: bool) -> Neighbours | None:
+        """The neighbours as they count for users that were trained, or were not."""
+        return self.bundle.neighbours if trained else self.bundle.untrained.neighbours
+
+    def neighbour_scores(self, liked: IntArray, trained: bool) -> Float32Array | None:
         """What the neighbours add to the trained items' scores for these likes; None without."""
-        neighbours = self.bundle.neighbours
+        neighbours = self.neighbours_for(trained)
         return None if neighbours is None or not len(liked) else neighbours.scores(liked)
+
+    def user_vectors(self, users: IntArray) -> Float32Array:
+        """Vectors of users, trained or made of their likes and features: float32 (n, d)."""
+        trained = users < self.bundle.trained_users
+        found = np.empty((len(users), self.vectors.shape[1]), np.float32)
+        found[trained] = self.factors.user_factors[users[trained]]
+        if not trained.all():
+            found[~trained] = self.bundle.untrained.vectors(users[~trained]).vectors
+        return found
+
+    @cached_property
+    def untrained_basis(self) -> IntArray:
+        """What answers go by for each user that was not trained: int8 (n,)."""
+        bundle = self.bundle
+        return bundle.untrained.basis(np.arange(bundle.trained_users, len(bundle.users)))
 
     @cached_property
     def inverse_lengths(self) -> Float32Array:
@@ -71,10 +91,10 @@ class BundleView:
             else inverse_lengths(side.mapping.feature_factors)
         )
 
-    @cached_property
+    @property
     def likes(self) -> Int64Array:
         """How many users like each item: int64 (n_items,)."""
-        return np.bincount(self.bundle.seen.indices, minlength=len(self.bundle.items))
+        return self.bundle.likes
 
     @cached_property
     def likers(self) -> Seen:
@@ -84,27 +104,26 @@ class BundleView:
         return Seen(indptr, self._users_at(order).astype(np.int32))
 
     @cached_property
-    def _speakers(self) -> Neighbours | None:
-        """The neighbours turned round: for each item, those that speak of it, and their weights."""
-        neighbours = self.bundle.neighbours
-        if neighbours is None:
-            return None
-        order = np.argsort(neighbours.indices, kind="stable")
-        counts = np.bincount(neighbours.indices, minlength=neighbours.n_items)
-        indptr = np.concatenate([[0], np.cumsum(counts)])
-        speakers = np.searchsorted(neighbours.indptr, order, side="right") - 1
-        return Neighbours(indptr, speakers.astype(np.int32), neighbours.weights[order])
+    def _speakers(self) -> tuple[Neighbours | None, Neighbours | None]:
+        """Neighbours of users that were trained, and of the others, turned round by items."""
+        own = _turned(self.bundle.neighbours)
+        other = self.bundle.untrained_neighbours
+        weight = self.bundle.untrained_weights.neighbours
+        return own, scaled_neighbours(own if other is None else _turned(other), weight)
 
     def add_neighbour_scores_of_users(self, item: int, scores: Float32Array) -> None:
         """Add what all users' likes say of one item to their scores, float32 (n_users,)."""
-        if self._speakers is None or item >= self._speakers.n_items:
-            return
-        weights = np.zeros(len(self.bundle.items), np.float32)
-        part = slice(*self._speakers.indptr[item : item + 2].tolist())
-        weights[self._speakers.indices[part]] = self._speakers.weights[part]
-        seen = self.bundle.seen
-        entries = np.flatnonzero(weights[seen.indices])
-        np.add.at(scores, self._users_at(entries), weights[seen.indices[entries]])
+        seen, bound = self.bundle.seen, self.bundle.trained_users
+        middle = int(seen.indptr[bound])
+        parts = slice(0, middle), slice(middle, len(seen.indices))
+        for speakers, part in zip(self._speakers, parts, strict=True):
+            if speakers is None or item >= speakers.n_items:
+                continue
+            weights = np.zeros(len(self.bundle.items), np.float32)
+            row = slice(*speakers.indptr[item : item + 2].tolist())
+            weights[speakers.indices[row]] = speakers.weights[row]
+            entries = part.start + np.flatnonzero(weights[seen.indices[part]])
+            np.add.at(scores, self._users_at(entries), weights[seen.indices[entries]])
 
     def likers_of(self, item: int) -> Int64Array:
         """Who likes one item, found without the rows of all the others: int64 (n,)."""
@@ -148,6 +167,17 @@ class BundleView:
             return ids, ids
         names = self.bundle.names.take(to_arrow(items)).to_pylist()
         return ids, [name or external for name, external in zip(names, ids, strict=True)]
+
+
+def _turned(neighbours: Neighbours | None) -> Neighbours | None:
+    """For each item those that speak of it, and their weights."""
+    if neighbours is None:
+        return None
+    order = np.argsort(neighbours.indices, kind="stable")
+    counts = np.bincount(neighbours.indices, minlength=neighbours.n_items)
+    indptr = np.concatenate([[0], np.cumsum(counts)])
+    speakers = np.searchsorted(neighbours.indptr, order, side="right") - 1
+    return Neighbours(indptr, speakers.astype(np.int32), neighbours.weights[order])
 
 
 def carriers(profiles: Profiles, feature: int) -> BoolArray:
