@@ -8,7 +8,8 @@ import pytest
 
 import tests.fixtures.prefect_harness  # noqa: F401  before Prefect
 from tests.fixtures.killing import undisturbed_run
-from tests.fixtures.processes import FinishedRun
+from tests.fixtures.processes import FinishedRun, Run
+from tests.fixtures.shared import made_once
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -27,6 +28,7 @@ def reporting_processes(prefect_server: None) -> Iterator[None]:
 
 
 @pytest.fixture(scope="package")
-def known(reporting_processes: None, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
-    """A run that nothing disturbed, which others are compared with."""
-    return undisturbed_run(tmp_path_factory.mktemp("undisturbed"))
+def known(reporting_processes: None) -> FinishedRun:
+    """A run that nothing disturbed, which others are compared with; the workers share it."""
+    run = Run(made_once("undisturbed", undisturbed_run))
+    return FinishedRun.read(0, run.output, run.errors)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,7 @@ from recsys.tuning.policy import Budget, Policy
 from recsys.tuning.search import run_study
 from recsys.tuning.space import SearchSpace
 from recsys.tuning.trials import Rung, Study, TrialResult
-from tests.fixtures.paths import ROOT
+from tests.fixtures.processes import FORKS
 from tests.fixtures.searches import SPACE, outcome, problem
 from tests.fixtures.tracking_database import tracking_database
 
@@ -172,21 +171,21 @@ def test_flat_names() -> None:
     assert flat({"a": {"b": {"c": 1}}, "d": [2]}) == {"a.b.c": 1, "d": [2]}
 
 
-CONNECT = """
-import sys
-from recsys.tracking.runs import Tracker
-print(Tracker.connect(f"sqlite:///{sys.argv[1]}/mlruns/mlflow.db", "planted").experiment_id)
-"""
+def connect(folder: Path, found: SimpleQueue[str]) -> None:
+    """What each of several processes does."""
+    tracker = Tracker.connect(f"sqlite:///{folder}/mlruns/mlflow.db", "planted")
+    found.put(tracker.experiment_id)
 
 
 def test_processes_that_make_the_database_at_once_get_one(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", CONNECT, str(tmp_path)]
-    several = [
-        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(3)
-    ]
-    made = [process.communicate()[0].strip() for process in several]
-    assert [process.returncode for process in several] == [0, 0, 0]
-    assert made == ["1", "1", "1"]
+    found = FORKS.SimpleQueue()
+    several = [FORKS.Process(target=connect, args=(tmp_path, found)) for _ in range(3)]
+    for process in several:
+        process.start()
+    for process in several:
+        process.join()
+    assert [process.exitcode for process in several] == [0, 0, 0]
+    assert [found.get() for _ in several] == ["1", "1", "1"]
     assert [path.name for path in (tmp_path / "mlruns").iterdir()] == ["mlflow.db"]
 
 
