@@ -119,9 +119,9 @@ def test_redacting_twice_changes_nothing_in_what_looks_like_addresses(text: str)
 
 
 def test_a_megabyte_of_addresses_is_read_in_a_moment() -> None:
-    started = time.monotonic()
+    started = time.thread_time()
     redacted("http://host:5000/path, " * 50_000 + "redis://:secret@host")
-    assert time.monotonic() - started < 5
+    assert time.thread_time() - started < 5
 
 
 @given(st.text())

@@ -354,7 +354,7 @@ def test_a_server_that_always_breaks_leaves_its_bytes_for_the_next_run(
 def test_a_server_that_drips_ends_at_the_deadline(server: Server, target: Path) -> None:
     def dripping(request: Handler) -> None:
         request.head(200, len(CONTENT))
-        for _ in range(100):
+        for _ in range(2_000):  # a hundred seconds
             request.wfile.write(b"x")
             if request.server.released.wait(0.05):
                 return
@@ -365,7 +365,7 @@ def test_a_server_that_drips_ends_at_the_deadline(server: Server, target: Path) 
     with pytest.raises(DownloadError, match=r"in 0\.5 s \(too slow\)"):
         download_file(server.remote, target, policy=replace(QUICK, deadline=0.5))
 
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 50
 
 
 def test_wrong_content_is_not_kept(server: Server, target: Path) -> None:
@@ -439,7 +439,7 @@ def start(server: Server, target: Path) -> subprocess.Popen[bytes]:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -449,7 +449,7 @@ def test_two_processes_download_once(server: Server, target: Path) -> None:
     def slow(request: Handler) -> None:
         broken(request)
         request.wfile.flush()
-        request.server.released.wait(10)
+        request.server.released.wait(120)
         request.wfile.write(CONTENT[HALF:])
 
     server.script = [slow]
@@ -461,8 +461,8 @@ def test_two_processes_download_once(server: Server, target: Path) -> None:
     time.sleep(0.5)
     server.released.set()
 
-    assert (first.wait(10), second.wait(10)) == (0, 0)
-    third.join(10)
+    assert (first.wait(120), second.wait(120)) == (0, 0)
+    third.join(120)
     assert target.read_bytes() == CONTENT
     assert left(target) == ["file.psv"]
     assert len(server.ranges) == 1

@@ -184,10 +184,8 @@ def test_a_batch_killed_in_the_middle_leaves_nothing_that_looks_whole(tmp_path: 
         [sys.executable, "-c", PROGRAM, str(tmp_path)],
         cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
-    deadline = time.monotonic() + 60
     while not list(tmp_path.glob("out/.recommend-*/users/*.parquet")):
         assert process.poll() is None
-        assert time.monotonic() < deadline
         time.sleep(0.01)
     time.sleep(0.2)
     os.kill(process.pid, signal.SIGKILL)

@@ -164,7 +164,8 @@ def test_a_server_that_is_not_there_is_said_at_once() -> None:
     start = time.monotonic()
     with pytest.raises(RegistryError, match=r"no tracking server answers at http://127\.0\.0\.1:9"):
         Tracker.connect("http://127.0.0.1:9", "x")
-    assert time.monotonic() - start < 10
+    # MLflow's own client would try again for minutes.
+    assert time.monotonic() - start < 60
 
 
 def test_flat_names() -> None:
