@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from recsys.base.arrays import Float32Array, Int32Array, Int64Array, IntArray
 from recsys.ranking.factors import Factors
-from recsys.ranking.rows import Rows, row_of
+from recsys.ranking.rows import Rows, flatten, row_of
+
+_GATHERED = 2**20  # weights
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,29 @@ class Neighbours:
             self.add_scores(row_of(likes, user), found[place])
         return found
 
+    def add_columns(self, likes: Rows, users: IntArray, out: Float32Array) -> None:
+        """Add the scores of some users to the columns of an array, the same bits as `add_scores`.
+
+        Parameters
+        ----------
+        likes : Rows
+        users : int (b,)
+        out : float32 (at least n_items, at least b)
+            Contiguous. Few users at a time are fastest: then it stays in the processor's cache.
+        """
+        entries, owners = flatten(likes, users)
+        liked = np.asarray(likes.indices[entries], np.int64)
+        known = (liked >= 0) & (liked < self.n_items)
+        liked, owners = liked[known], owners[known]
+        ends = np.cumsum(self.indptr[liked + 1] - self.indptr[liked])
+        # So many weights at a time that somebody with very many likes takes no more memory.
+        steps = np.searchsorted(ends, np.arange(_GATHERED, ends[-1:].sum() + 1, _GATHERED))
+        for chosen in np.split(np.arange(len(liked)), np.unique(steps)):
+            columns, weights, counts = self._rows(liked[chosen])
+            places = np.multiply(columns, out.shape[1], dtype=np.int64)
+            places += np.repeat(owners[chosen], counts)
+            np.add.at(out.reshape(-1), places, weights)
+
     def contributions(self, liked: IntArray, item: int) -> Float32Array:
         """What each liked item adds to the score of one item: float32 (m,)."""
         found = np.zeros(len(liked), np.float32)
@@ -94,6 +120,24 @@ class Neighbours:
     def finite(self) -> bool:
         """Whether every weight is finite."""
         return bool(np.isfinite(self.weights.sum(dtype=np.float64)))
+
+    @cached_property
+    def _row_length(self) -> int | None:
+        """The number of weights of a row where all rows have as many, else None."""
+        counts = np.diff(self.indptr)
+        return int(counts[0]) if len(counts) and bool((counts == counts[0]).all()) else None
+
+    def _rows(self, items: Int64Array) -> tuple[Int32Array, Float32Array, Int64Array]:
+        """Columns and weights of some rows, one after the other, and how many of each."""
+        length = self._row_length
+        if length is not None:
+            shape = self.n_items, length
+            columns, weights = self.indices.reshape(shape), self.weights.reshape(shape)
+            counts = np.full(len(items), length)
+            return columns[items].ravel(), weights[items].ravel(), counts
+        entries, owners = flatten(self, items)
+        counts = np.bincount(owners, minlength=len(items))
+        return self.indices[entries], self.weights[entries], counts
 
     def _known(self, liked: IntArray) -> Int64Array:
         indices: Int64Array = np.asarray(liked, np.int64)

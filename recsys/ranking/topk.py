@@ -19,6 +19,7 @@ What this costs beside the bare product, and what else was tried: docs/experimen
 from __future__ import annotations
 
 import queue
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -44,6 +45,7 @@ _USERS_PER_BLOCK = 640  # fewer slow the product down; with more a tile does not
 _TILE = 1024  # items per product, at most
 _STEADY = 1_000_000  # multiply-adds above which OpenBLAS leaves its kernels for small matrices
 _GATHER_BYTES = 8 * 2**20
+_SIDE_BY_SIDE = 32  # users whose neighbours' scores fit the cache for a usual catalogue
 _buffers = BufferPool(limit=BLOCK_BYTES * 3 // 2)
 
 
@@ -486,17 +488,37 @@ def _blended_source(
 ) -> _Source:
     """The product of the factors, and what the neighbours add, tile by tile."""
     factors = _factor_source(scorer.factors, ranked_items, shape, copy_bytes, stack)
+    neighbours, kept = scorer.neighbours, threading.local()
+
+    def scored(users: IntArray) -> Float32Array:
+        """What is added, a few users beside each other: (parts, n_items, users of a part)."""
+        beside = max(1, min(_SIDE_BY_SIDE, len(users)))
+        parts = -(-len(users) // beside)
+        size = parts * neighbours.n_items * beside
+        if not hasattr(kept, "array") or len(kept.array) < size:
+            kept.array = stack.enter_context(_buffers.borrow((size,)))
+        added: Float32Array = kept.array[:size].reshape(parts, neighbours.n_items, beside)
+        added[:] = 0
+        for place, part in enumerate(added):
+            own = users[place * beside : (place + 1) * beside]
+            neighbours.add_columns(scorer.likes, own, part)
+        return added
+
+    # Candidates are ascending: those without neighbours come last.
+    known = None if ranked_items is None else ranked_items[ranked_items < neighbours.n_items]
 
     def opened(users: IntArray, width: int) -> _Fill:
-        multiply = factors(users, width)
-        added = scorer.neighbour_scores(users)
-        if ranked_items is not None:
-            added = added[:, ranked_items[ranked_items < added.shape[1]]]
+        multiply, added = factors(users, width), scored(users)
 
         def fill(start: int, out: Float32Array) -> None:
             multiply(start, out)
-            part = added[:, start : start + len(out)]
-            out[: part.shape[1], : len(part)] += part.T
+            stop = start + len(out)
+            items = slice(start, stop) if known is None else known[start:stop]
+            beside = added.shape[2]
+            for place, part in enumerate(added):
+                columns = out[:, place * beside : (place + 1) * beside]
+                rows = part[items]
+                columns[: len(rows)] += rows[:, : columns.shape[1]]
 
         return fill
 

@@ -124,8 +124,15 @@ def _tune(
 ) -> list[TrialResult]:
     space = SearchSpace(dict(sorted(SPACES[model].items())), {})
     first, most = FIRST[model], kept_within(size, problem.train.shape[1])
+    # Sampling the acquisition is as good for so few trials, and fitting these models takes less
+    # time than the searches for its optimum that are the default.
     optimizer = Optimizer(
-        space.dimensions(), base_estimator="GP", random_state=seed, n_initial_points=len(first)
+        space.dimensions(),
+        base_estimator="GP",
+        random_state=seed,
+        n_initial_points=len(first),
+        acq_func="EI",
+        acq_optimizer="sampling",
     )
     found: list[TrialResult] = []
     for place in range(trials):
