@@ -37,10 +37,11 @@ Kind = Annotated[str | None, typer.Option("--type", help="tags of this type only
 def recommend(
     user: Annotated[str | None, typer.Argument(help="the user's own id")] = None,
     liked: Annotated[
-        list[str] | None, typer.Option("--liked", help="for somebody new: an item they like")
+        list[str] | None,
+        typer.Option("--liked", help="an item that the user, or somebody new, likes besides"),
     ] = None,
     tag: Annotated[
-        list[str] | None, typer.Option("--tag", help="for somebody new: a tag they like")
+        list[str] | None, typer.Option("--tag", help="a tag that the user, or somebody new, likes")
     ] = None,
     feature: Annotated[
         list[str] | None, typer.Option("--feature", help="for somebody new: a feature of theirs")
@@ -58,10 +59,10 @@ def recommend(
     as_json: AsJson = False,
 ) -> None:
     """Recommend items to a user, or to a new user described by likes, tags and features."""
-    if user is not None and (liked or tag or feature):
+    if user is not None and feature:
         raise ConfigError(
-            f"user {user} with --liked, --tag or --feature",
-            "a known user, or what is known of a new one",
+            f"user {user} with --feature",
+            "a known user, whose features are known, or those of a new one",
             "give one of them",
         )
     from recsys.recommend.queries.filters import Filters
@@ -77,7 +78,9 @@ def recommend(
         )
     else:
         title = f"for {user}"
-        found = recommender.recommend(user, n, filters, approximate=approximate)
+        found = recommender.recommend(
+            user, n, filters, liked=liked or (), tags=tag or (), approximate=approximate
+        )
     _show(title, found, as_json)
 
 

@@ -111,7 +111,10 @@ class Question(BaseModel):
 
 
 class Recommend(Question):
-    """Items for a user; for a new user from liked items, liked tags and features of their own."""
+    """Items for a user, and what they like besides; or for a new user from what is known of them.
+
+    A new user is described by liked items, liked tags and features of their own.
+    """
 
     query: Literal["recommend"]
     id: Text | None = None
@@ -121,10 +124,10 @@ class Recommend(Question):
 
     @model_validator(mode="after")
     def _known_or_new(self) -> Self:
-        if self.id is not None and (self.liked or self.tags or self.features):
+        if self.id is not None and self.features:
             raise InputError(
-                f"user {self.id!r} with likes, tags or features",
-                "a known user, or what is known of a new one",
+                f"user {self.id!r} with features",
+                "a known user, whose features are known, or those of a new one",
                 "give one of them",
             )
         return self
@@ -132,7 +135,9 @@ class Recommend(Question):
     def answer(self, recommender: Recommender) -> Answer:
         """The items."""
         if self.id is not None:
-            return recommender.recommend(self.id, self.n, self.filters)
+            return recommender.recommend(
+                self.id, self.n, self.filters, liked=self.liked, tags=self.tags
+            )
         return recommender.recommend_for(
             self.liked, self.n, self.filters, tags=self.tags, features=self.features
         )
@@ -383,10 +388,12 @@ def answer_all(
 
 
 def _blocks(questions: Sequence[Question]) -> list[dict[int, Recommend]]:
-    """Questions for known users that differ in the user alone, by their positions."""
+    """Questions for known users and nothing else that differ in the user alone, by position."""
     found: dict[tuple[int, Filters], list[tuple[int, Recommend]]] = {}
     for position, question in enumerate(questions):
         if isinstance(question, Recommend) and question.id is not None:
+            if question.liked or question.tags:
+                continue
             found.setdefault((question.n, question.filters), []).append((position, question))
     return [
         dict(same[start : start + BLOCK])

@@ -54,7 +54,7 @@ WRONG: dict[str, tuple[list[str], int, str]] = {
     "batch with wrong TOML": (["batch", "--config", "broken.toml"], 2, "is not TOML"),
     "question without registry": (["recommend", "ann"], 5, "train first"),
     "question to no bundle": (["similar", "a", "--model", "./in"], 3, "manifest.json"),
-    "user and likes": (["recommend", "ann", "--liked", "a"], 2, "give one of them"),
+    "user and features": (["recommend", "ann", "--feature", "a"], 2, "give one of them"),
     "promote without registry": (["promote", "1", "--why", "x"], 5, "train first"),
     "rollback without registry": (["rollback", "--why", "x"], 5, "train first"),
     "curve with wrong TOML": (["curve", "--config", "broken.toml"], 2, "is not TOML"),

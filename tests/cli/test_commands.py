@@ -26,7 +26,7 @@ def test_recommend_for_somebody_new(recsys: Terminal) -> None:
     assert "note: 1 unknown item ignored: zzz" in err
     assert "by popularity" in err
     assert "by popularity" in recsys("recommend")[1]
-    code, _, err = recsys("recommend", "ann", "--liked", "a")
+    code, _, err = recsys("recommend", "ann", "--feature", "country_de")
     assert (code, "give one of them" in err) == (2, True)
 
 

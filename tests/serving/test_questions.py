@@ -83,8 +83,8 @@ SAID: dict[str, tuple[dict[str, Any], str]] = {
         "1 weights for 2 tags; expected a weight for each tag, or none; give as many",
     ),
     "known and new": (
-        {"query": "recommend", "id": "ann", "liked": ["a"]},
-        "user 'ann' with likes, tags or features; expected a known user",
+        {"query": "recommend", "id": "ann", "features": ["a"]},
+        "user 'ann' with features; expected a known user",
     ),
 }  # fmt: skip
 
