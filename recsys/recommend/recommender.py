@@ -29,7 +29,7 @@ from recsys.recommend.queries import (
     tag_suggestion,
 )
 from recsys.recommend.queries.answers import Answer, complete
-from recsys.recommend.queries.cold_start import known_user, new_item, new_user
+from recsys.recommend.queries.cold_start import known_user, known_users, new_item, new_user
 from recsys.recommend.queries.explanation import Explanation
 from recsys.recommend.queries.feature_lookup import Feature
 from recsys.recommend.queries.filters import ANY, Filters
@@ -219,7 +219,7 @@ class Recommender:
     ) -> list[Answer]:
         """As `recommend`, for many users."""
         _require_positive(n)
-        known = [known_user(self.view, user) for user in users]
+        known = known_users(self.view, users)
         answers = recommendation.recommend_many(self.view, known, n, filters)
         return [complete(found, n) for found in answers]
 

@@ -127,7 +127,8 @@ def known_user(
     old = bundle.seen.of(index)
     new = _ids(bundle.items, liked, notes)
     liked_tags, _ = _features(bundle.item_features, view.item_lookup, tags, notes, "item")
-    items = np.concatenate([old, new[~np.isin(new, old)]])
+    # Looking for new ones among the old takes longer than ranking does in a large batch.
+    items = np.concatenate([old, new[~np.isin(new, old)]]) if len(new) else old
     if index < bundle.trained_users:
         own = bundle.factors.user_factors[index]
         if (len(items) > len(old) or len(liked_tags)) and bundle.user_foldin is not None:
@@ -143,6 +144,29 @@ def known_user(
         BY_FEATURES: "not trained, and no likes that say something: answered from their features",
     }
     return replace(found, notes=(*found.notes, said[basis])) if basis in said else found
+
+
+def known_users(view: BundleView, users: Sequence[object]) -> list[QueryUser]:
+    """As `known_user`, for many users and without further likes.
+
+    Raises
+    ------
+    NotFoundError
+        If a user is unknown.
+    """
+    bundle = view.bundle
+    factors, seen = bundle.factors, bundle.seen
+    indices = bundle.users.indices(users)
+    trained = indices < bundle.trained_users
+    vectors = factors.user_factors[indices[trained]]
+    biases = factors.user_biases[indices[trained]].tolist()
+    own = iter(zip(vectors, biases, strict=True))
+    return [
+        QueryUser(*next(own), seen.of(index), trained=True)
+        if is_trained
+        else known_user(view, user)
+        for user, index, is_trained in zip(users, indices, trained.tolist(), strict=True)
+    ]
 
 
 def _described(

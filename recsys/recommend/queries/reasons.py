@@ -2,12 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from recsys.base.arrays import Int64Array, IntArray
 from recsys.recommend.queries.scoring import inverse_lengths
 from recsys.recommend.queries.subjects import QueryUser
 from recsys.recommend.queries.view import BundleView
+
+
+def reasons_of_many(
+    view: BundleView, users: Sequence[QueryUser], items: Sequence[IntArray]
+) -> list[str]:
+    """The reasons for the items of each user, one after the other; as `Reasons` finds them.
+
+    Those that are liked items are named all at once.
+    """
+    vectors, inverse = view.vectors, view.inverse_lengths
+    found: list[str] = []
+    places: list[int] = []
+    liked: list[Int64Array] = []
+    for user, own in zip(users, items, strict=True):
+        if len(user.tags) or len(user.features) or not len(user.liked):
+            found += Reasons(view, user).of(own)
+            continue
+        cosines = (vectors[own] @ vectors[user.liked].T) * inverse[user.liked]
+        cosines[own[:, None] == user.liked] = -np.inf
+        nearest = cosines.argmax(axis=1)
+        real = np.flatnonzero(cosines[np.arange(len(own)), nearest] > 0)
+        places += (real + len(found)).tolist()
+        liked.append(np.asarray(user.liked, np.int64)[nearest[real]])
+        found += [""] * len(own)
+    if places:
+        for place, name in zip(places, view.names(np.concatenate(liked)), strict=True):
+            found[place] = f"like {name}"
+    return found
 
 
 class Reasons:

@@ -13,7 +13,7 @@ from recsys.ranking.topk import top_k
 from recsys.recommend.index import Index, search_depth
 from recsys.recommend.queries.answers import Answer
 from recsys.recommend.queries.filters import Allowed, Filters, allowed_items
-from recsys.recommend.queries.reasons import Reasons
+from recsys.recommend.queries.reasons import Reasons, reasons_of_many
 from recsys.recommend.queries.rows import answers, popularity, rows
 from recsys.recommend.queries.scoring import best, candidates, compressed, inverse_lengths, products
 from recsys.recommend.queries.subjects import QueryUser
@@ -136,9 +136,5 @@ def _block(
         candidates=candidates(allowed.mask, items.n_items),
     )
     notes = [(*user.notes, *allowed.notes) for user in users]
-    reasons = [
-        reason
-        for user, found in zip(users, top.items, strict=True)
-        for reason in Reasons(view, user).of(found[found >= 0])
-    ]
+    reasons = reasons_of_many(view, users, [found[found >= 0] for found in top.items])
     return answers(view, top.items, top.scores, reasons, notes)
