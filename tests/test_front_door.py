@@ -177,6 +177,21 @@ def test_a_model_is_named_described_or_given(tables: tuple[pd.DataFrame, pd.Data
     assert changed.model == Als(factors=5, iterations=3)
 
 
+def test_a_configuration_with_neighbours_is_fitted_with_them(
+    tables: tuple[pd.DataFrame, pd.DataFrame],
+) -> None:
+    """What is evaluated is what a recommender answers: both parts added up."""
+    train = recsys.read_interactions(tables[0])
+    plain = recsys.fit(train, **SIZE)
+    model = recsys.fit(train, neighbours="ease", neighbours_regularization=1.0, **SIZE)
+    users = np.arange(len(train.users))
+    assert not np.array_equal(model.scorer.score(users), plain.scorer.score(users))
+    user = train.users.id(0)
+    rows = recsys.Recommender.from_model(model).recommend(user, n=3)
+    scores = dict(zip(train.items.ids.to_pylist(), model.scorer.score(users[:1])[0], strict=True))
+    assert [row.score for row in rows] == pytest.approx([scores[row.id] for row in rows], rel=1e-4)
+
+
 def test_what_a_model_cannot_take_is_said(tables: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     likes, features = tables
     train = recsys.read_interactions(likes)

@@ -165,10 +165,11 @@ def fit(
                 seed=seed,
                 threads=threads,
             )
-            return FittedModel(chosen, hybrid.factors, train, seed, hybrid, items, names)
-        scorer = chosen.fit(train.matrix(), seed=seed, threads=threads)
-    learned = HybridModel(scorer, scorer) if isinstance(scorer, Factors) else None
-    return FittedModel(chosen, scorer, train, seed, learned, items, names)
+            scorer = hybrid.scorer(train.matrix())
+            return FittedModel(chosen, scorer, train, seed, hybrid, items, names)
+        fitted = chosen.fit(train.matrix(), seed=seed, threads=threads)
+    learned = HybridModel(fitted, fitted) if isinstance(fitted, Factors) else None
+    return FittedModel(chosen, fitted, train, seed, learned, items, names)
 
 
 def _chosen(model: str | Mapping[str, Any] | Model, values: Mapping[str, Any]) -> Model:

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import scipy.sparse as sp
 
-from recsys.base.arrays import IntArray
+from recsys.base.arrays import Float64Array, IntArray
 from recsys.models.blending import parameters_of, scaled
 from recsys.models.configuration import HybridParameters, parse_configuration
 from recsys.models.content import Profiles
@@ -119,7 +119,8 @@ def with_blended_users(problem: Problem, plain: TrialResult, number: int) -> Tri
 
 
 # Weights of the neighbours beside the factors, both brought to one spread.
-NEIGHBOUR_WEIGHTS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+NEIGHBOUR_WEIGHTS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+USUAL_WEIGHT = 2.0
 # How many weights of a row are tried, from all downwards, until more than this share of the
 # precision would be lost.
 KEPT = (1600, 800, 400, 200, 100)
@@ -131,8 +132,9 @@ def with_neighbours(
 ) -> TrialResult:
     """A finished trial whose scores are blended with those of an item-to-item model.
 
-    The weight is where the mean of three neighbouring weights' precision is highest: one holdout
-    of a few hundred users says too little of a single weight (docs/experiments/neighbours.md).
+    Of the weights that are no worse than the best by more than one standard error, paired by user,
+    the one nearest to `USUAL_WEIGHT` is taken: a holdout of a few hundred users says too little to
+    leave what is good on most data, one of thousands decides (docs/experiments/neighbours.md).
 
     Parameters
     ----------
@@ -153,9 +155,10 @@ def with_neighbours(
     for weight in NEIGHBOUR_WEIGHTS:
         # Powers of two: the bits are those of a fit with this weight.
         added = replace(fitted, weights=fitted.weights * np.float32(weight))
-        values.append(problem.precision(Blended(factors, added, likes)))
-    place = smoothed_best(values)
-    weight, value = NEIGHBOUR_WEIGHTS[place], values[place]
+        values.append(problem.precisions(Blended(factors, added, likes)))
+    usual = NEIGHBOUR_WEIGHTS.index(USUAL_WEIGHT)
+    place = nearest_of_good(values, usual, at_least=finished.precision)
+    weight, value = NEIGHBOUR_WEIGHTS[place], float(values[place].mean())
     parameters = parameters_of(model_of(neighbours), weight)
     parameters["neighbours_kept"] = min(kept, int(parameters["neighbours_kept"]))
     configuration = {**finished.configuration, **parameters}
@@ -180,13 +183,33 @@ def _least_kept(
     return found[good[-1]]
 
 
-def smoothed_best(values: Sequence[float]) -> int:
-    """Where the mean of a value and its neighbours is highest; at the ends, of two.
+def nearest_of_good(values: Sequence[Float64Array], usual: int, at_least: float = 0.0) -> int:
+    """Of the places within one standard error of the best one, that nearest to a usual one.
 
-    Of equals the first; rounded, so that means of equal values are equal.
+    Parameters
+    ----------
+    values : sequence of float64 (n_users,)
+        Of the same users at each place.
+    usual : int
+        A place. Of two that are equally near, the better one is taken.
+    at_least : float
+        A mean that the place must reach too, unless not even the best one does.
     """
-    means = [round(float(np.mean(values[max(0, i - 1) : i + 2])), 12) for i in range(len(values))]
-    return int(np.argmax(means))
+    means = [float(each.mean()) for each in values]
+    best = int(np.argmax(means))
+    least = at_least if means[best] >= at_least else 0.0
+    good = [
+        place
+        for place, each in enumerate(values)
+        if means[best] - means[place] <= _standard_error(values[best] - each)
+        and means[place] >= least
+    ]
+    return min(good, key=lambda place: (abs(place - usual), -means[place]))
+
+
+def _standard_error(values: Float64Array) -> float:
+    """Of the mean of values; 0 for a single one."""
+    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
 
 
 def _finished_factors(problem: Problem, finished: TrialResult) -> Factors:

@@ -10,6 +10,7 @@ from typing import Any
 
 import scipy.sparse as sp
 
+from recsys.base.arrays import Float64Array
 from recsys.data import persistence
 from recsys.data.outcomes import Encoded, HeldOut
 from recsys.models.hybrid import FeaturesBySide, SideFeatures, start_training
@@ -46,8 +47,12 @@ class Problem:
 
     def precision(self, scorer: Scorer) -> float:
         """The objective: mean precision_at_k over users with validation interactions."""
+        return float(self.precisions(scorer).mean())
+
+    def precisions(self, scorer: Scorer) -> Float64Array:
+        """What the objective is the mean of: float64 (users with validation interactions,)."""
         known = self.train if self.masked else None
-        return float(precision_at_k(scorer, self.validation, known=known, k=self.k).mean())
+        return precision_at_k(scorer, self.validation, known=known, k=self.k)
 
     def training(self, configuration: Mapping[str, Any]) -> Training:
         """An untrained model of a configuration."""

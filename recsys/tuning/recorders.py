@@ -68,10 +68,13 @@ class PartRecorder:
         Of the study, which this search neither begins nor ends.
     offset : int
         Added to the numbers of this search's trials.
+    best_before : float
+        The best precision in the study before this search.
     """
 
     study: Recorder
     offset: int
+    best_before: float = 0.0
 
     def begin(self) -> None:
         """Do nothing: the study has begun."""

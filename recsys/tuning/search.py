@@ -48,6 +48,7 @@ def run_study(
     seed: int = 0,
     first: Sequence[Configuration] = (),
     first_number: int = 0,
+    best_before: float = 0.0,
     recorder: Recorder | None = None,
 ) -> Study:
     """Search for the configuration with the best validation precision.
@@ -73,6 +74,8 @@ def run_study(
         Tried before any other.
     first_number : int
         What is added to a trial's number where it is shown, if the search is part of a study.
+    best_before : float
+        The best precision in the study before this search; no decision depends on it.
     recorder : Recorder or None
 
     Returns
@@ -92,6 +95,7 @@ def run_study(
             workers = ThreadWorkers(problem, pool.submit)
         proposer = Proposer(space, seed, first, policy.initial)
         search = _Search(workers, proposer, space, budget, policy, batch, recorder, first_number)
+        search.best_before = best_before
         ended = search.run()
         study = Study(tuple(search.trials), ended)
         best = replace(study.best, factors=workers.factors(study.best))
@@ -126,6 +130,7 @@ class _Search:
     batch: int
     recorder: Recorder
     first_number: int = 0
+    best_before: float = 0.0
     trials: list[TrialResult] = field(default_factory=list)
     running: deque[_Running] = field(default_factory=deque)
     # The best precision after each trial that passed its screen: one that failed it is no sign of
@@ -226,6 +231,7 @@ class _Search:
             recorded.curve,
             recorded.diverged,
             self.best,
+            trial.number + self.first_number,
         )
         self.running.append(_Running(trial, self.workers.submit(segment)))
 
@@ -252,7 +258,7 @@ class _Search:
         self.trials[result.number] = result
         self.recorder.measured(result, new)
         shown = replace(result, number=result.number + self.first_number)
-        emit_trial(shown, max(self.best, result.precision))
+        emit_trial(shown, max(self.best_before, self.best, result.precision))
 
     def _paused(self) -> list[TrialResult]:
         """The trials that may be resumed."""

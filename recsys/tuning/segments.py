@@ -36,6 +36,8 @@ class Segment:
         Why the earlier process found the trial diverged after the recorded rungs.
     best_precision : float
         The best precision of the study so far. The factors of a trial are kept only above it.
+    shown_number : int or None
+        The trial's number in the study, where this search is a part of one.
     """
 
     trial: TrialResult
@@ -45,9 +47,11 @@ class Segment:
     recorded: tuple[Rung, ...] = ()
     diverged: str | None = None
     best_precision: float = 0.0
+    shown_number: int | None = None
 
     def __str__(self) -> str:
-        return f"trial {self.trial.number:03d}, to epoch {self.rungs[-1]}"
+        number = self.trial.number if self.shown_number is None else self.shown_number
+        return f"trial {number:03d}, to epoch {self.rungs[-1]}"
 
 
 class Trainer:

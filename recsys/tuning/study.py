@@ -82,7 +82,13 @@ def study_strategies(
             problem, search.item_to_item_trials, search.item_to_item_bytes, recorder, seed
         )
     offset = len(trials)
-    study = run(space, Budget(search.trials, search.seconds), first, PartRecorder(recorder, offset))
+    best_before = max((trial.precision for trial in trials), default=0.0)
+    study = run(
+        space,
+        Budget(search.trials, search.seconds),
+        first,
+        PartRecorder(recorder, offset, best_before),
+    )
     trials += [replace(trial, number=trial.number + offset) for trial in study.trials]
     plain = best_of(trials)
     finished = plain
@@ -95,13 +101,13 @@ def study_strategies(
                 finished = with_blended_users(problem, plain, len(trials))
         if mappable or finished.precision > plain.precision:
             trials.append(finished)
-            _record(finished, recorder, max(finished.precision, plain.precision))
+            _record(finished, recorder, max(trial.precision for trial in trials))
         else:
             finished = plain
         with threadpool_limits(1, user_api="blas"):
             trials += _blended(problem, replace(finished, factors=plain.factors), trials, recorder)
         if mappable and search.joint_trials:
-            trials += _joint(run, search, plain, len(trials), recorder)
+            trials += _joint(run, search, plain, trials, recorder)
     found = Study(tuple(trials), study.ended)
     recorder.end(found)
     return found
@@ -152,12 +158,17 @@ def _run(
         seed=seed,
         first=first,
         first_number=recorder.offset,
+        best_before=recorder.best_before,
         recorder=recorder,
     )
 
 
 def _joint(
-    run: RunSearch, search: Search, plain: TrialResult, offset: int, recorder: Recorder
+    run: RunSearch,
+    search: Search,
+    plain: TrialResult,
+    before: Sequence[TrialResult],
+    recorder: Recorder,
 ) -> list[TrialResult]:
     """Trials with features trained jointly, the first at the optimum of those without."""
     space = SearchSpace.from_config({**search.space, **search.joint_space, "strategy": "joint"})
@@ -167,7 +178,8 @@ def _joint(
     if seconds is not None:
         seconds *= search.joint_trials / search.trials
     budget = Budget(search.joint_trials, seconds)
-    study = run(space, budget, first, PartRecorder(recorder, offset))
+    offset, best_before = len(before), max(trial.precision for trial in before)
+    study = run(space, budget, first, PartRecorder(recorder, offset, best_before))
     return [replace(trial, number=trial.number + offset) for trial in study.trials]
 
 

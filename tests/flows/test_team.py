@@ -67,7 +67,7 @@ def test_a_whole_run_on_postgresql_and_s3(tmp_path: Path) -> None:
             rows = connection.execute("select state_type, count(*) from flow_run group by 1")
             assert rows.fetchall() == [("COMPLETED", 1)]
             (legs,) = connection.execute(
-                "select count(*) from task_run where name like 'trial 00%'"
+                "select count(*) from task_run where name like 'trial 0%'"
             ).fetchall()
             assert legs[0] >= 3
 
