@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,11 @@ import numpy as np
 from recsys.base.arrays import BoolArray, Float32Array, Int32Array, Int64Array, IntArray
 from recsys.base.errors import ConfigError, InputError, NotFoundError
 from recsys.bundle import Bundle, bundle_digest
+from recsys.models.untrained import PickedRows
 from recsys.ranking.factors import Factors
+from recsys.ranking.neighbours import Blended
 from recsys.ranking.topk import top_k
-from recsys.recommend.queries.scoring import inverse_lengths
+from recsys.recommend.queries.scoring import best, inverse_lengths
 from recsys.store.checksums import file_checksums, find_damage
 
 FOLDER = "index"
@@ -32,6 +34,7 @@ RECALL = 0.97
 """recall_at_10 that the built index reaches: above 0.95, for it is measured on a sample."""
 
 _SAMPLE = 500
+_BLENDED_SAMPLE = 200  # users whose whole scores are held
 _DEEPEST = 4096  # items that an index is asked for, at most
 _PER_CELL = 64  # items that k-means learns a cell from, at most
 
@@ -57,20 +60,39 @@ class Index:
         """Trained items with about the highest scores, ascending: int64 (at most n,)."""
         return self._search("recommend", np.append(vector, np.float32(1)), n)
 
+    def candidates(
+        self, vector: Float32Array, added: Float32Array | None, depth: int
+    ) -> Int64Array:
+        """Items that may be the best for a user, ascending: by the vectors, and by what is added.
+
+        Parameters
+        ----------
+        vector : float32 (d,)
+        added : float32 (m,) or None
+            What the neighbours of liked items add to the scores of the first m items.
+        depth : int
+            How many of either.
+        """
+        found = self.for_user(vector, depth)
+        if added is None:
+            return found
+        return np.union1d(found, best(np.where(added > 0, added, -np.inf), depth))
+
     def for_item(self, vector: Float32Array, n: int) -> Int64Array:
         """Items with about the highest cosines, ascending: int64 (at most n,)."""
         return self._search("similar", vector, n)
 
     def _search(self, kind: str, query: Float32Array, n: int) -> Int64Array:
-        lists = self._opened[kind]
+        lists = self.opened[kind]
         lists.nprobe = self.cells[kind]
         found = lists.search(np.ascontiguousarray(query[None], np.float32), n)[1][0]
         return np.sort(found[found >= 0]).astype(np.int64)
 
     @cached_property
-    def _opened(self) -> dict[str, Any]:
+    def opened(self) -> dict[str, Any]:
+        """The inverted lists of faiss, by the kind of question."""
         faiss = _faiss()
-        return {kind: faiss.read_index(str(self.folder / f"{kind}.faiss")) for kind in KINDS}
+        return {kind: faiss.read_index(str(self.folder / f"{kind}.faiss")) for kind in self.cells}
 
 
 def search_depth(n: int, dropped: int, mask: BoolArray | None) -> int:
@@ -115,6 +137,8 @@ def build_index(bundle: Bundle, folder: Path, recall: float = RECALL, seed: int 
         "recommend": _build(*_for_users(bundle, generator), folder / "recommend.faiss", recall),
         "similar": _build(*_for_items(bundle, generator), folder / "similar.faiss", recall),
     }
+    if bundle.neighbours is not None:
+        built["recommend"] = _for_blend(bundle, folder, built["recommend"][0], recall, generator)
     about = {
         "bundle": bundle_digest(bundle.manifest),
         "cells": {kind: cells for kind, (cells, _) in built.items()},
@@ -196,6 +220,49 @@ def _build(
         cells = min(2 * cells, n_cells)
         reached = _recall(lists, queries, truth, cells)
     return cells, reached
+
+
+def _for_blend(
+    bundle: Bundle, folder: Path, cells: int, recall: float, generator: np.random.Generator
+) -> tuple[int, float]:
+    """In how many cells to look, and the recall, where neighbours add to the scores.
+
+    Measured on lists as they are asked for: what users like is left out of both.
+    """
+    neighbours, seen = bundle.neighbours, bundle.seen
+    assert neighbours is not None
+    factors, n = bundle.factors, bundle.trained
+    trained = replace(
+        factors, item_factors=factors.item_factors[:n], item_biases=factors.item_biases[:n]
+    )
+    users = _sample(generator, np.arange(factors.n_users))[:_BLENDED_SAMPLE]
+    scorer = Blended(trained, neighbours, seen)
+    inside = np.arange(len(bundle.items)) < n
+    known = PickedRows.of(seen, np.arange(factors.n_users), inside)
+    exact = top_k(scorer, users, min(10, n), known=known).items
+    scores, added = scorer.score(users), scorer.neighbour_scores(users)
+
+    def reached(index: Index) -> float:
+        hits = wanted = 0
+        for place, user in enumerate(users):
+            liked = seen.of(user)
+            depth = search_depth(10, len(liked), None)
+            pool = index.candidates(factors.user_factors[user], added[place], depth)
+            pool = pool[~np.isin(pool, liked)]
+            best_of_pool = pool[best(scores[place, pool], exact.shape[1])]
+            there = exact[place][exact[place] >= 0]
+            hits, wanted = hits + len(np.intersect1d(best_of_pool, there)), wanted + len(there)
+        return hits / wanted if wanted else 1.0
+
+    def looking_into(cells: int) -> Index:
+        return Index(folder, {"recommend": cells}, {})
+
+    n_cells = looking_into(cells).opened["recommend"].nlist
+    found = reached(looking_into(cells))
+    while found < recall and cells < n_cells:
+        cells = min(2 * cells, n_cells)
+        found = reached(looking_into(cells))
+    return cells, found
 
 
 def _exact(items: Float32Array, queries: Float32Array) -> Int32Array:

@@ -14,6 +14,7 @@ from recsys.base.errors import ConfigError, InputError, NotFoundError
 from recsys.bundle import Bundle, Seen, save_bundle
 from recsys.data.idmap import IdMap
 from recsys.ranking.factors import Factors
+from recsys.ranking.neighbours import Neighbours
 from recsys.recommend.index import FOLDER, build_index, load_index
 from recsys.recommend.queries.filters import Filters
 from recsys.recommend.recommender import Recommender
@@ -23,7 +24,9 @@ from tests.fixtures.terminal import Terminal
 needs_faiss = pytest.mark.skipif(not importlib.util.find_spec("faiss"), reason="needs faiss-cpu")
 
 
-def clustered(folder: Path, n_items: int = 20_000, d: int = 16) -> Recommender:
+def clustered(
+    folder: Path, n_items: int = 20_000, d: int = 16, neighbours: Neighbours | None = None
+) -> Recommender:
     rng = np.random.default_rng(0)
     centres = rng.normal(0, 1, (40, d))
     users, items = (centres[rng.integers(40, size=n)] + rng.normal(0, 0.5, (n, d))
@@ -38,6 +41,7 @@ def clustered(folder: Path, n_items: int = 20_000, d: int = 16) -> Recommender:
         Bundle(
             Factors(*parts), ids(300), ids(n_items), None,
             Seen(seen.indptr, seen.indices.astype(np.int32)), {}, n_items - 1000,
+            neighbours=neighbours,
         ),
     )  # fmt: skip
     return Recommender.load(folder)
@@ -134,3 +138,23 @@ def test_without_faiss_it_says_what_to_install(
     code, _, err = recsys("index")
     assert (code, "faiss-cpu" in err) == (ConfigError.exit_code, True)
     assert recsys.ids("similar", "a", "-n", "1") == ["b"]
+
+
+@needs_faiss
+def test_the_recall_of_a_blend_is_that_of_blended_lists(tmp_path: Path) -> None:
+    """Neighbours that outweigh the vectors: what they bring up lies in cells anywhere."""
+    n, kept = 3_000, 20
+    rng = np.random.default_rng(4)
+    columns = np.stack([np.sort(rng.choice(n, kept, replace=False)) for _ in range(n)])
+    weights = rng.exponential(5, n * kept).astype(np.float32)
+    neighbours = Neighbours(np.arange(n + 1) * kept, columns.ravel().astype(np.int32), weights)
+    model = clustered(tmp_path / "bundle", n_items=n + 1000, neighbours=neighbours)
+    model.build_index()
+    assert model.index is not None
+    hits, users = 0, [str(user) for user in range(0, 300, 5)]
+    for user in users:
+        exact = {row.id for row in model.recommend(user)}
+        near = model.recommend(user, approximate=True)
+        hits += len(exact & {row.id for row in near})
+    assert model.index.recall["recommend"] == pytest.approx(hits / (10 * len(users)), abs=0.02)
+    assert model.index.recall["recommend"] > 0.97

@@ -34,9 +34,8 @@ def recommend(
         # The index holds what is recommended by default.
         return _one(view, user, n, filters, allowed).with_note("exact: untrained items asked for")
     depth = search_depth(n, len(user.liked), allowed.mask)
-    pool = index.for_user(user.vector, depth)
-    if (added := view.neighbour_scores(user.liked, user.trained)) is not None:
-        pool = np.union1d(pool, best(np.where(added > 0, added, -np.inf), depth))
+    added = view.neighbour_scores(user.liked, user.trained)
+    pool = index.candidates(user.vector, added, depth)
     found = _of_pool(view, user, n, filters, allowed, pool)
     if len(found) < n:
         return _one(view, user, n, filters, allowed).with_note("exact: the index found too few")
