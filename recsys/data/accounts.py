@@ -81,15 +81,16 @@ def count_similar_ids(ids: IdMap) -> int:
     return len(ids) - len(pc.unique(simplified(ids.ids)))
 
 
-def similar_ids(ids: IdMap) -> list[str]:
-    """A note with an example where ids differ from others in case, blanks or Unicode form only."""
-    number = count_similar_ids(ids)
+def similar_ids(ids: IdMap) -> tuple[int, list[str]]:
+    """`count_similar_ids`, and a note with an example if there are such ids."""
+    encoded = simplified(ids.ids).dictionary_encode()
+    number = len(ids) - len(encoded.dictionary)
     if not number:
-        return []
-    codes = simplified(ids.ids).dictionary_encode().indices.to_numpy()
+        return 0, []
+    codes = encoded.indices.to_numpy()
     twice = np.flatnonzero(np.bincount(codes) > 1)[0]
     one, other = ids.take(np.flatnonzero(codes == twice)[:2])
-    return [
+    return number, [
         f"{number:,} {ids.kind}s differ from another one in case, blanks or Unicode form only, "
         f"such as {one!r} and {other!r}, and stay apart; write them in one way if they are the same"
     ]

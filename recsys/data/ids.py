@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 
 import numpy as np
@@ -79,11 +79,10 @@ def missing(column: pa.ChunkedArray, words: Sequence[str]) -> np.ndarray:
         values = column.cast(pa.string())
         return np.asarray(pc.or_kleene(pc.is_null(values), pc.is_in(values, value_set=without)))
     parts = []
-    for chunk in column.chunks:
+    for dictionary, chunks in _by_dictionary(column):
         # One more, for null.
-        marks = np.append(np.asarray(pc.is_in(chunk.dictionary, value_set=without)), True)
-        codes = pc.fill_null(chunk.indices, len(chunk.dictionary))
-        parts.append(marks[np.asarray(codes)])
+        marks = np.append(np.asarray(pc.is_in(dictionary, value_set=without)), True)
+        parts += [marks[np.asarray(pc.fill_null(c.indices, len(dictionary)))] for c in chunks]
     return np.concatenate(parts)
 
 
@@ -93,11 +92,27 @@ def missing_words(column: pa.ChunkedArray, words: Sequence[str]) -> list[str]:
         return []
     known = pa.array(words, pa.string())
     found: set[str] = set()
-    for chunk in column.chunks:
-        values = chunk.dictionary if pa.types.is_dictionary(chunk.type) else chunk
-        values = pc.unique(values.cast(pa.string()))
+    for values, _ in _by_dictionary(column):
         found.update(values.filter(pc.is_in(values, value_set=known)).to_pylist())
     return [word for word in words if word in found]
+
+
+def _by_dictionary(column: pa.ChunkedArray) -> Iterator[tuple[pa.Array, list[pa.Array]]]:
+    """Consecutive chunks of a dictionary-encoded column that share their dictionary."""
+    group: list[pa.Array] = []
+    for chunk in column.chunks:
+        if group and not _same(group[0].dictionary, chunk.dictionary):
+            yield group[0].dictionary, group
+            group = []
+        group.append(chunk)
+    if group:
+        yield group[0].dictionary, group
+
+
+def _same(one: pa.Array, other: pa.Array) -> bool:
+    """Whether two arrays are one in memory."""
+    places = ([b and b.address for b in array.buffers()] for array in (one, other))
+    return len(one) == len(other) and one.offset == other.offset and next(places) == next(places)
 
 
 def _texts(values: pa.Array) -> pa.Array:
@@ -107,16 +122,18 @@ def _texts(values: pa.Array) -> pa.Array:
 
 def _mapped(encoded: pa.ChunkedArray, change: Callable[[pa.Array], pa.Array]) -> pa.ChunkedArray:
     """The column with its distinct values changed."""
-    chunks = [
-        pa.DictionaryArray.from_arrays(chunk.indices.cast(pa.int32()), change(chunk.dictionary))
-        for chunk in encoded.chunks
-    ]
+    chunks = []
+    for dictionary, group in _by_dictionary(encoded):
+        texts = change(dictionary)
+        chunks += [
+            pa.DictionaryArray.from_arrays(chunk.indices.cast(pa.int32()), texts) for chunk in group
+        ]
     return _merged(pa.chunked_array(chunks, ENCODED))
 
 
 def _merged(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """The column with one entry for each distinct value, as two numbers may have one text."""
-    if any(len(pc.unique(c.dictionary)) < len(c.dictionary) for c in column.chunks):
+    if any(pc.count_distinct(d).as_py() < len(d) for d, _ in _by_dictionary(column)):
         return column.cast(pa.string()).dictionary_encode()
     return column
 
@@ -139,16 +156,17 @@ def _floats(column: pa.ChunkedArray, name: str, source: str) -> pa.ChunkedArray:
 
 def _whole_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Without ".0" where all ids have it, as integers have that were floats once."""
-    if not len(column):
-        return column
-    column = column.unify_dictionaries()
-    last = max(column.chunks, key=lambda chunk: len(chunk.dictionary))
     without = pa.array(["", *MISSING_WORDS], pa.string())
-    values = last.dictionary
-    values = values.filter(pc.invert(pc.fill_null(pc.is_in(values, value_set=without), True)))
-    if not len(values) or not re.match(_WHOLE, values[0].as_py()):
-        return column
-    if not pc.all(pc.match_substring_regex(values, _WHOLE)).as_py():
+    some = False
+    for values, _ in _by_dictionary(column):
+        first = next((text for text in values.slice(0, 9).to_pylist() if text), "")
+        if first not in MISSING_WORDS and first and not re.match(_WHOLE, first):
+            return column
+        values = values.filter(pc.invert(pc.fill_null(pc.is_in(values, value_set=without), True)))
+        if pc.any(pc.invert(pc.match_substring_regex(values, _WHOLE))).as_py():
+            return column
+        some |= len(values) > 0
+    if not some:
         return column
     return _mapped(
         column, lambda texts: pc.replace_substring_regex(texts, r"^(-?[0-9]+)\.0+$", r"\1")

@@ -187,6 +187,8 @@ def _find_separator(column: pa.ChunkedArray) -> str:
     if not len(distinct):
         return ""
     for separator in SEPARATORS:
+        if not pc.any(pc.match_substring(distinct, separator)).as_py():
+            continue
         inside = pc.sum(pc.match_substring(column, separator)).as_py() or 0
         if inside < _SEPARATED * len(column):
             continue

@@ -432,18 +432,31 @@ class _Observed:
         if self._escape and self._escape in block:
             self.certain = False
             return
+        if block and not self._ended and self._plain(block):
+            # The last byte is counted with the next block, which may belong to it.
+            self.rows += block.count(b"\n") + self._tail.endswith(b"\n") - block.endswith(b"\n")
+            self._tail = (self._tail + block[-3:])[-3:]
+            return
         data = self._tail + block
         self._tail = data[-3:]
         if self._ended:
             # What ends the file ends its last row.
             data += b"\n" if data[-1] in (_NEWLINE, _RETURN) else b"\n\n"
         quoted = bool(self._quote) and (self._open or self._quote in data)
-        if quoted or b"\r" in data or b"\n\n" in data:
-            self._observe_each(np.frombuffer(data, np.uint8), quoted)
-        else:
-            self.rows += data.count(b"\n", 2, len(data) - 1)
+        self._observe_each(np.frombuffer(data, np.uint8), quoted)
         if self._ended and self._open:
             self.certain = False
+
+    def _plain(self, block: bytes) -> bool:
+        """Whether a block, and the byte before it, have line feeds alone that matter."""
+        edge = self._tail[-2:] + block[:1]
+        return not (
+            (self._quote and (self._open or self._quote in block or self._quote in edge))
+            or b"\r" in block
+            or b"\r" in edge
+            or b"\n\n" in block
+            or b"\n\n" in edge
+        )
 
     def _observe_each(self, data: np.ndarray, quoted: bool) -> None:
         here, before, earlier, after = data[2:-1], data[1:-2], data[:-3], data[3:]

@@ -14,7 +14,7 @@ from recsys.base.arrays import Int32Array
 from recsys.base.errors import InputError
 from recsys.base.redaction import redacted
 from recsys.data import accounts, persistence
-from recsys.data.accounts import count_similar_ids, unmatched
+from recsys.data.accounts import count_similar_ids, similar_ids, unmatched
 from recsys.data.everyone import all_likes, core_first
 from recsys.data.features import FeatureRows, FeatureTable, read_feature_table
 from recsys.data.features import encode as encode_features
@@ -62,13 +62,14 @@ def ingest(folder: Path, data: config.Data, sources: dict[str, str]) -> Ingested
         data.likes, interaction_columns(data), text_format(data), interaction_rules(data)
     )
     interactions = found.interactions
+    similar_users, similar_items = map(similar_ids, (interactions.users, interactions.items))
     notes = [
         *found.notes,
         *accounts.left_out(
             redacted(data.likes), found.rows, found.rejected, found.set_aside, data.largest_left_out
         ),
-        *accounts.similar_ids(interactions.users),
-        *accounts.similar_ids(interactions.items),
+        *similar_users[1],
+        *similar_items[1],
     ]
     read_as = list(found.read_as)
     rejected, rows = {"likes": found.left_out()}, {"likes": found.rows}
@@ -98,8 +99,8 @@ def ingest(folder: Path, data: config.Data, sources: dict[str, str]) -> Ingested
         rows=rows,
         notes=tuple(dict.fromkeys(notes)),
         read_as=tuple(read_as),
-        users_that_differ_in_case_or_space=count_similar_ids(interactions.users) or None,
-        items_that_differ_in_case_or_space=count_similar_ids(interactions.items) or None,
+        users_that_differ_in_case_or_space=similar_users[0] or None,
+        items_that_differ_in_case_or_space=similar_items[0] or None,
         **sizes,
     )
 

@@ -1,0 +1,161 @@
+"""Item tables with a row for each item: columns become features, cells hold several values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from recsys.base.config import Data, Text, Threshold
+from recsys.base.errors import InputError
+from recsys.data import persistence
+from recsys.data.features import FeatureColumns, FeatureRows, read_feature_table
+from recsys.pipeline import preparation
+
+GENRES = ["Drama", "Comedy|Drama", "Horror", "Comedy", "Drama|Horror"]
+
+
+def films(**more: Any) -> pd.DataFrame:
+    table = {
+        "filmId": range(1, 61),
+        "title": [f"Film, The {n} ({1960 + n})" for n in range(60)],
+        "genres": [GENRES[n % 5] for n in range(60)],
+    }
+    return pd.DataFrame(table | more)
+
+
+def read(frame: pd.DataFrame, **columns: Any) -> FeatureRows:
+    found = read_feature_table(frame, FeatureColumns(**({"owner": "filmId"} | columns)))
+    assert found.rows == len(frame)
+    return found
+
+
+def names(found: FeatureRows) -> list[str]:
+    return found.features.names.to_pylist()
+
+
+def test_a_column_is_a_type_of_features_and_a_cell_several_values() -> None:
+    found = read(films())
+    assert names(found) == ["genres_comedy", "genres_drama", "genres_horror"]
+    assert len(found.features) == 84
+    assert found.named is not None
+    assert found.named.to_pylist()[0] == {"id": "1", "name": "Film, The 0 (1960)"}
+    assert any("split at '|'" in note for note in found.notes)
+    whole = read(films(), separator="")
+    assert "genres_comedy|drama" in names(whole)
+
+
+def test_lists_are_several_values() -> None:
+    lists = [text.split("|") for text in films().genres]
+    assert names(read(films(genres=lists))) == names(read(films()))
+    printed = [str(text.split("|")) for text in films().genres]
+    assert names(read(films(genres=printed))) == names(read(films()))
+    spaced = films().genres.str.replace("|", " ; ")
+    assert names(read(films(genres=spaced))) == names(read(films()))
+
+
+def test_columns_may_be_named() -> None:
+    more = {"studio": [f"S{n % 4}" for n in range(60)], "director": "Somebody"}
+    found = read(films(**more), wide=("studio",), name="")
+    assert names(found) == ["studio_s0", "studio_s1", "studio_s2", "studio_s3"]
+    assert found.named is None
+    with pytest.raises(InputError, match="expected a column actor"):
+        read(films(), wide=("actor",))
+
+
+def test_what_is_another_value_for_every_item_is_no_feature_and_it_is_said() -> None:
+    more = {
+        "imdb": [7_000_000 + n for n in range(60)],
+        "plot": [f"In which {n} things happen" for n in range(60)],
+        "added": pd.date_range("2024-01-01", periods=60),
+    }
+    found = read(films(**more))
+    assert names(found) == ["genres_comedy", "genres_drama", "genres_horror"]
+    for column in ("imdb", "plot"):
+        assert any(note.startswith(f"{column} of") and "left out" in note for note in found.notes)
+    with pytest.raises(InputError, match=r"plot of .* another value for almost every row"):
+        read(films(**more), wide=("plot",))
+
+
+def test_numbers_are_values_where_they_are_few_and_ranges_where_they_are_many() -> None:
+    more = {"stars": [n % 5 for n in range(60)], "price": np.arange(60) * 1.25}
+    found = names(read(films(**more), wide=("stars", "price")))
+    assert [name for name in found if name.startswith("stars")] == [f"stars_{n}" for n in range(5)]
+    ranges = [name for name in found if name.startswith("price")]
+    assert len(ranges) == 10
+    assert "price_0 to 7.375" in ranges
+
+
+def test_values_of_a_long_table_are_split_where_it_is_said_and_else_it_is_asked() -> None:
+    frame = films().rename(columns={"genres": "value"}).assign(type="genre")
+    found = read_feature_table(frame[["filmId", "type", "value"]], FeatureColumns(owner="filmId"))
+    assert any("data.feature_separator = '|'" in note for note in found.notes)
+    split = FeatureColumns(owner="filmId", separator="|")
+    assert names(read_feature_table(frame[["filmId", "type", "value"]], split)) == [
+        "genre_comedy", "genre_drama", "genre_horror",
+    ]  # fmt: skip
+    spaced = frame.assign(value=" " + frame.value.str.split("|").str[0] + " ")
+    assert names(read_feature_table(spaced[["filmId", "type", "value"]], split)) == [
+        "genre_comedy", "genre_drama", "genre_horror",
+    ]  # fmt: skip
+
+
+def test_a_table_with_a_kind_and_a_category_of_each_item_is_wide() -> None:
+    frame = films().drop(columns="genres").assign(
+        type=["film", "series"] * 30, category=["a", "b", "c"] * 20, price=range(60)
+    )  # fmt: skip
+    found = names(read(frame))
+    assert {"type_film", "type_series", "category_a", "category_b", "category_c"} <= set(found)
+
+
+def test_titles_of_the_item_table_are_the_names_of_the_catalogue(tmp_path: Path) -> None:
+    rows = [(f"u{n % 12}", 1 + (n * 7 + n // 12) % 50) for n in range(400)]
+    likes = pd.DataFrame(rows, columns=["userId", "filmId"])
+    likes.to_csv(tmp_path / "likes.csv", index=False)
+    films().to_csv(tmp_path / "films.csv", index=False, sep=";", encoding="utf-16")
+    users = pd.DataFrame(
+        {"userId": [f"u{n}" for n in range(12)], "age": [n % 3 for n in range(12)]}
+    )
+    users.to_parquet(tmp_path / "users.parquet")
+    data = Data(
+        likes=str(tmp_path / "likes.csv"),
+        features=str(tmp_path / "films.csv"),
+        user_features=str(tmp_path / "users.parquet"),
+        item_column="filmId",
+    )
+    made = preparation.ingest(tmp_path / "interim", data, preparation.sources_of(data))
+    assert made.outcome.item_features == 3
+    assert made.outcome.user_features == 3
+    core = preparation.threshold(tmp_path / "interim", made, Threshold(user_min=1, item_min=1))
+    catalogue = Path(core.path) / "catalogue.parquet"
+    ids = persistence.load_ids(catalogue, "item").ids.to_pylist()
+    called = persistence.load_names(catalogue)
+    assert called is not None
+    assert len(ids) == 60
+    assert called.to_pylist() == [f"Film, The {int(i) - 1} ({1959 + int(i)})" for i in ids]
+
+
+def test_a_file_of_features_has_a_dialect_of_its_own(tmp_path: Path) -> None:
+    likes = "".join(f"u{n % 12};{1 + n % 50}\n" for n in range(300))
+    (tmp_path / "likes.csv").write_text("user;filmId\n" + likes)
+    films().to_csv(tmp_path / "films.csv", index=False)
+    places = {"likes": str(tmp_path / "likes.csv"), "features": str(tmp_path / "films.csv")}
+    # What is set for all files is not in the first line of this one.
+    for settings in ({"delimiter": ";"}, {"features_text": Text(delimiter=",")}):
+        data = Data(**places, item_column="filmId", **settings)
+        made = preparation.ingest(tmp_path / "interim", data, preparation.sources_of(data))
+        assert made.outcome.item_features == 3
+    wrong = Data(**places, item_column="filmId", features_text=Text(delimiter="|"))
+    with pytest.raises(InputError, match=r"films\.csv"):
+        preparation.ingest(tmp_path / "interim", wrong, preparation.sources_of(wrong))
+
+
+def test_an_arrow_list_of_numbers_is_a_list_of_values(tmp_path: Path) -> None:
+    table = pa.table({"item": ["a", "b"], "tags": pa.array([[1, 2], [2]], pa.list_(pa.int64()))})
+    pq.write_table(table, tmp_path / "items.parquet")
+    assert names(read_feature_table(tmp_path / "items.parquet")) == ["tags_1", "tags_2"]
