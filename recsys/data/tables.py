@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 import scipy.sparse as sp
 
 from recsys.base.errors import InputError
+from recsys.base.redaction import redacted
 from recsys.data.containers import FAULTS, Content, first_line, recognise
 from recsys.data.dialects import TextFormat
 from recsys.data.ids import ENCODED, encode_ids, id_text
@@ -377,7 +378,7 @@ class _TextFile:
         by_name = dict(zip(own, found.columns, strict=True))
         table = pa.table({ours: by_name[theirs] for ours, theirs in columns.items()})
         told = self.text.dialect.found
-        name = self.label.rsplit("/", 1)[-1]
+        name = redacted(self.label).rsplit("/", 1)[-1]
         return _finished(
             table,
             columns,

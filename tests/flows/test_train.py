@@ -72,7 +72,7 @@ def test_the_bundle_knows_the_groups(trained: Run) -> None:
 def test_the_leaderboard_has_winner_and_baselines_with_intervals(trained: Run) -> None:
     board = {entry["model"]: entry for entry in trained.outcome.leaderboard}
     closed_forms = {"ease", "rp3beta", "itemknn"}
-    assert set(board) == {"blend", "lightfm", *closed_forms, "als", "popularity"}
+    assert set(board) == {"blend", "lightfm", *closed_forms, "als", "bpr", "popularity"}
     head = board["blend"]["metrics"]["precision_at_5"]
     assert head["low"] <= head["mean"] <= head["high"]
     # The rows go by the headline figure, and the winner is behind by nothing.
@@ -181,8 +181,11 @@ def test_new_data_start_from_the_champion(trained: Run, tmp_path: Path) -> None:
     assert champion["configuration"]["strategy"] == "mapped"
     for name in ("no_components", "learning_rate", "user_alpha", "item_alpha", "max_sampled"):
         assert trials[6].configuration[name] == pytest.approx(champion["configuration"][name])
-    # The same night again: the search is the one that was made, not one from its own winner.
-    assert run(later.config).stages() == AGAIN
+    # The same night again: the search is the one that was made, not one from its own winner. The
+    # step of a version that is held is none that was done before.
+    again = run(later.config)
+    assert again.outcome.ending == later.outcome.ending
+    assert again.stages() == {**AGAIN, "promote": not again.outcome.held}
 
 
 def test_the_article_protocol_runs_both_searches(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_ingest_is_cached_by_what_the_files_hold(tmp_path: Path) -> None:
     moved = Data(likes=str(likes.rename(tmp_path / "moved.psv")), features=str(features))
     assert run(lambda: ingest(interim, moved)) == (first[0], [True])
     # Read in another way, or another content: another product.
-    quoted = moved.model_copy(update={"quote": None})
+    quoted = moved.model_copy(update={"quote": "'"})
     assert run(lambda: ingest(interim, quoted))[1] == [False]
     Path(moved.likes).write_text(Path(moved.likes).read_text() + "item g0i00|g0i00|new\n")
     changed, reused = run(lambda: ingest(interim, moved))
