@@ -15,6 +15,7 @@ from recsys.evaluation.metric_names import (
     HEADLINE,
     METRICS,
     MODEL_LABELS,
+    SECONDS,
     TAG_SUGGESTION,
 )
 from recsys.gallery.opened_models import OpenedModel
@@ -117,7 +118,8 @@ def run_page(
         made=_when(study.started) if study else "",
         promoted=tags.get(PROMOTED, "").replace("T", " ")[:16],
         why=tags.get(f"{PROMOTED}_why", ""),
-        table=[(m.label, cells) for m in METRICS if (cells := _cells(measured, m.name))],
+        table=[(m.label, cells) for m in METRICS if (cells := _cells(measured, m.name))]
+        + _costs(measured, metrics, holdout),
         models=[title for name, title in MODELS if name in measured],
         bars=_bars(measured),
         newcomers=[(m.label, _value(metrics[m.name])) for m in UNSEEN if m.name in metrics],
@@ -173,6 +175,19 @@ def _measured(
 def _cells(measured: Mapping[str, Any], metric: str) -> list[str]:
     entries = [measured[name].get(metric) for name, _ in MODELS if name in measured]
     return [f"{entry['mean']:.4f}" if entry else "" for entry in entries] if any(entries) else []
+
+
+def _costs(
+    measured: Mapping[str, Any], metrics: Mapping[str, float], holdout: str
+) -> list[tuple[str, list[str]]]:
+    """What each model cost; no row where the run has no record of it."""
+    found = []
+    for name, _ in MODELS:
+        if name in measured:
+            prefix = holdout if name == OWN else f"{holdout}_{name}"
+            seconds = metrics.get(f"{prefix}/cpu_seconds")
+            found.append("" if seconds is None else f"{seconds:,.0f}")
+    return [(SECONDS, found)] if any(found) else []
 
 
 def _bars(measured: Mapping[str, Any]) -> list[Bar]:
