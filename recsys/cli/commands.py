@@ -50,7 +50,7 @@ COMMANDS: Mapping[str, Command] = {
     "recommend": Command(
         "recsys.cli.questions",
         "recommend",
-        "Items for a user, or for somebody never seen who likes some items or tags.",
+        "Items for a user, or for a user never seen who likes some items or tags.",
     ),
     "similar": Command(
         "recsys.cli.questions", "similar", "Items like an item, or like a new one with some tags."

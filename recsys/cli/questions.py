@@ -38,13 +38,13 @@ def recommend(
     user: Annotated[str | None, typer.Argument(help="the user's own id")] = None,
     liked: Annotated[
         list[str] | None,
-        typer.Option("--liked", help="an item that the user, or somebody new, likes besides"),
+        typer.Option("--liked", help="an item that the user, or a new one, likes besides"),
     ] = None,
     tag: Annotated[
-        list[str] | None, typer.Option("--tag", help="a tag that the user, or somebody new, likes")
+        list[str] | None, typer.Option("--tag", help="a tag that the user, or a new one, likes")
     ] = None,
     feature: Annotated[
-        list[str] | None, typer.Option("--feature", help="for somebody new: a feature of theirs")
+        list[str] | None, typer.Option("--feature", help="for a new user: a feature of theirs")
     ] = None,
     model: Model = "sample",
     n: Number = 10,
@@ -72,7 +72,7 @@ def recommend(
         must or (), must_not or (), exclude or (), include_seen, include_untrained or None
     )
     if user is None:
-        title = f"for somebody who likes {', '.join([*(liked or []), *(tag or [])]) or 'nothing'}"
+        title = f"for a user who likes {', '.join([*(liked or []), *(tag or [])]) or 'nothing'}"
         found = recommender.recommend_for(
             liked or (), n, filters, tags=tag or (), features=feature or ()
         )

@@ -214,7 +214,7 @@ def find_interaction_columns(
         required["rating"] = "data.rating_column"
     if rules.event_weights is not None:
         required["event"] = "data.event_column"
-    # A weight and a time are read only where somebody says so.
+    # A weight and a time are read only where a setting says so.
     wanted = columns.given() | {"weight": columns.weight or "", "time": columns.timestamp or ""}
     del wanted["timestamp"]
     found = find_columns(table.names, wanted, required, table.label)

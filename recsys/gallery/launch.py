@@ -42,7 +42,7 @@ def serve(model: str, config: Config, host: str, port: int) -> None:
         site = gallery(model, config, host)
         opened = site.models.champion()
         opened.warm()
-        # Computing the map takes longest, so it starts before somebody opens the page.
+        # Computing the map takes longest, so it starts before a person opens the page.
         threading.Thread(target=site.maps.prepare, args=(opened,), daemon=True).start()
         name = f"[{host}]" if ":" in host else host
         version = f", version {opened.number}" if opened.number else ""

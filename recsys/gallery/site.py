@@ -364,7 +364,7 @@ def _answering(page: Callable[[Parameters], Response]) -> Callable[[Request], Re
 
 
 def _found(hit: Hit, links: Links) -> dict[str, str]:
-    """A row of the suggestions while somebody types."""
+    """A row of the suggestions while a person types."""
     href = links.tag([hit.id])
     if hit.kind != "tag":
         href = links.item(hit.id) if hit.kind == "item" else links.user(hit.id)

@@ -245,7 +245,7 @@ def examples(recommender: Recommender) -> Iterator[tuple[str, Answer]]:
     """A few questions, as the command line asks them, about users and items that are typical."""
     trained = recommender.bundle.trained_users
     likes = recommender.seen.indptr[1 : trained + 1] - recommender.seen.indptr[:trained]
-    # Somebody typical: neither a newcomer nor the busiest.
+    # A typical user: neither a newcomer nor the busiest.
     user = recommender.users.id(int(likes.argsort(kind="stable")[len(likes) // 2]))
     yield f"recsys recommend {user}", recommender.recommend(user, 5)
     # Not the very first: what everybody likes is like nothing in particular.

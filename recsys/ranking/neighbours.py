@@ -51,7 +51,7 @@ class Neighbours:
         return len(self.indptr) - 1
 
     def scores(self, liked: IntArray) -> Float32Array:
-        """Score all items for somebody who likes these.
+        """Score all items for a user who likes these.
 
         Parameters
         ----------
@@ -97,7 +97,7 @@ class Neighbours:
         known = (liked >= 0) & (liked < self.n_items)
         liked, owners = liked[known], owners[known]
         ends = np.cumsum(self.indptr[liked + 1] - self.indptr[liked])
-        # So many weights at a time that somebody with very many likes takes no more memory.
+        # So many weights at a time that a user with very many likes takes no more memory.
         steps = np.searchsorted(ends, np.arange(_GATHERED, ends[-1:].sum() + 1, _GATHERED))
         for chosen in np.split(np.arange(len(liked)), np.unique(steps)):
             columns, weights, counts = self._rows(liked[chosen])

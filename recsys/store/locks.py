@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-# What a file system says if somebody else holds the lock; NFS may say the latter.
+# What a file system says if another process holds the lock; NFS may say the latter.
 HELD = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES}
 
 
@@ -64,7 +64,7 @@ def locked(
     path : Path
         The lock's file, in a folder that exists. It is made if it is not there.
     waiting : callable or None
-        Called once if somebody else holds the lock.
+        Called once if another process holds the lock.
     keep : bool
         Whether the file stays when the lock is released.
 
@@ -86,7 +86,7 @@ def locked(
 
 
 def try_lock(path: Path) -> Lock | None:
-    """Take a lock until it is released or this process dies; None if somebody else holds it.
+    """Take a lock until it is released or this process dies; None if another process holds it.
 
     Parameters
     ----------

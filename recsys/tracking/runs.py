@@ -275,7 +275,7 @@ def _experiment(client: PatientClient, name: str, artifacts: str | None) -> str:
         except MlflowException as fault:
             if fault.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        # Somebody else made it in the meantime.
+        # Another process made it in the meantime.
         found = client.once.get_experiment_by_name(name)
     assert found is not None, "what exists is found"
     return str(found.experiment_id)

@@ -1,4 +1,4 @@
-"""Stages: whole or not at all, named by what they are made of, damage seen and mended."""
+"""Stages: whole or not at all, named by what they are made of, damage seen and repaired."""
 
 from __future__ import annotations
 

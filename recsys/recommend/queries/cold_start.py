@@ -81,7 +81,7 @@ def new_user(
     tags: Sequence[Feature] = (),
     features: Sequence[Feature] = (),
 ) -> QueryUser:
-    """Somebody never seen: from items liked, from tags liked, from features of their own.
+    """A user never seen: from items liked, from tags liked, from features of their own.
 
     Likes are folded in; a tag counts as one more item, with the tag's vector. Features of the
     user take the share blending / (blending + likes), as in training.

@@ -100,7 +100,7 @@ def explain(view: BundleView, user: object, item: object, n: int) -> Explanation
 def explain_to(view: BundleView, user: QueryUser, title: str, item: object, n: int) -> Explanation:
     """The same for any user, called by a title.
 
-    The score of somebody of whom nothing is known is the number of likes of the item.
+    The score of a user of whom nothing is known is the number of likes of the item.
     """
     bundle, factors = view.bundle, view.factors
     i = bundle.items.index(item)
