@@ -47,6 +47,11 @@ COMMANDS: Mapping[str, Command] = {
         "settings",
         "Print every setting with its default, as a TOML file to start from.",
     ),
+    "inspect": Command(
+        "recsys.cli.inspection",
+        "inspect",
+        "Show what files look like, and write a configuration that reads them.",
+    ),
     "recommend": Command(
         "recsys.cli.questions",
         "recommend",

@@ -91,7 +91,7 @@ class Content:
     compressed: bool
 
 
-def recognise(filesystem: pafs.FileSystem, path: str) -> Content:
+def recognise(filesystem: pafs.FileSystem, path: str, part: str | None = None) -> Content:
     """Find out what a file is.
 
     Parameters
@@ -99,6 +99,8 @@ def recognise(filesystem: pafs.FileSystem, path: str) -> Content:
     filesystem : pyarrow.fs.FileSystem
     path : str
         A file in it.
+    part : str or None
+        Of a zip archive, the file in it.
 
     Raises
     ------
@@ -111,7 +113,7 @@ def recognise(filesystem: pafs.FileSystem, path: str) -> Content:
             head = _beginning(opener)
             codec = next((name for mark, name in _CODECS.items() if head.startswith(mark)), None)
             if head.startswith(b"PK\x03\x04"):
-                member, opener = _member(opener, label)
+                member, opener = _member(opener, label, part)
                 if member is None:
                     return Content(label, "excel", head, opener, compressed)
                 label = f"{label} ({member})"
@@ -166,18 +168,20 @@ def _decompressed(opener: Callable[[], Any], codec: str) -> Callable[[], Any]:
     return lambda: pa.CompressedInputStream(opener(), codec)
 
 
-def _member(opener: Callable[[], Any], label: str) -> tuple[str | None, Callable[[], Any]]:
-    """The only file of a zip archive, and how to open it; None for an Excel workbook."""
+def _member(
+    opener: Callable[[], Any], label: str, part: str | None
+) -> tuple[str | None, Callable[[], Any]]:
+    """The file of a zip archive, and how to open it; None for an Excel workbook."""
     with opener() as stream, zipfile.ZipFile(stream) as archive:
         names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
     if "xl/workbook.xml" in names:
         return None, opener
-    names = [name for name in names if not _hidden(name)]
+    names = [name for name in names if (name == part if part else not _hidden(name))]
     if len(names) != 1:
         raise InputError(
             f"{label} is a zip archive of {len(names):,} files ({', '.join(names[:5])})",
-            "an archive of one file",
-            "unpack it and name the file, or the folder if they are parts of one table",
+            "an archive of one file, or its name",
+            f"write it after a #, as in {label}#{names[0] if names else 'likes.csv'}, or unpack it",
         )
     return names[0], lambda: zipfile.ZipFile(opener()).open(names[0])
 

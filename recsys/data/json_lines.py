@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -47,7 +47,7 @@ def read_json(content: Content) -> pa.Table:
         ) from fault
     for column in columns.values():
         column.extend([None] * (rows - len(column)))
-    return pa.table({name: _column(values) for name, values in columns.items()})
+    return pa.table({name: column_of(values) for name, values in columns.items()})
 
 
 def _rows(content: Content) -> Iterator[Any]:
@@ -74,7 +74,8 @@ def _row(line: bytes, number: int) -> Iterator[Any]:
             raise ValueError(f"line {number:,}: {fault}") from fault
 
 
-def _column(values: list[Any]) -> pa.Array:
+def column_of(values: Sequence[Any]) -> pa.Array:
+    """Python's values as a column: of their type if they have one, else as text."""
     kinds = {type(value) for value in values if value is not None}
     if kinds <= {list}:
         return pa.array([None if value is None else [str(v) for v in value] for value in values])

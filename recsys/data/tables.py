@@ -26,6 +26,7 @@ from recsys.data.dialects import TextFormat
 from recsys.data.ids import ENCODED, encode_ids, id_text
 from recsys.data.json_lines import read_json
 from recsys.data.text import TextTable
+from recsys.data.workbooks import read_database, read_workbook
 
 # A path, a URL, or an object of pandas, Polars, Arrow or SciPy.
 Source: TypeAlias = Any
@@ -91,8 +92,9 @@ def open_table(
     ----------
     source : path, URL or object
         Text, JSON lines, Parquet, Arrow or Feather, plain or compressed (gzip, bzip2, zstd, lz4,
-        xz, zip); a folder of such files, which are the parts of one table; or a table of pandas,
-        Polars or Arrow, or a SciPy matrix of users by items.
+        xz, zip); a sheet of an Excel workbook, a table of a SQLite or DuckDB file, a member of a
+        zip archive, named after a ``#`` if there are several; a folder of files which are the parts
+        of one table; or a table of pandas, Polars or Arrow, or a SciPy matrix of users by items.
     text : TextFormat
     wanted : collection of str
         Names of columns that the caller knows to be there, which help to recognise text.
@@ -104,9 +106,10 @@ def open_table(
     """
     if not isinstance(source, str | Path):
         return _from_object(source)
-    filesystem, path = locate(str(source))
+    address, part = split_part(str(source))
+    filesystem, path = locate(address)
     if filesystem.get_file_info(path).is_file:
-        return _open_file(filesystem, path, text, wanted)
+        return _open_file(filesystem, path, text, wanted, part)
     return _open_folder(filesystem, path, text, wanted)
 
 
@@ -157,13 +160,30 @@ def fingerprint(source: Source) -> str:
         digest.update(hashed.to_numpy().tobytes())
         digest.update("\0".join(map(str, source.columns)).encode())
         return digest.hexdigest()
-    filesystem, path = locate(str(source))
+    address, part = split_part(str(source))
+    digest.update((part or "").encode())
+    filesystem, path = locate(address)
     for name in _files_of(filesystem, path):
         digest.update(name.removeprefix(path).encode())
         with filesystem.open_input_stream(name, compression=None) as stream:
             while block := stream.read(1 << 22):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def split_part(source: str) -> tuple[str, str | None]:
+    """A file, and the sheet, table or member of it that is named after a ``#``.
+
+    A file whose own name has a ``#`` in it is itself.
+    """
+    address, mark, part = source.rpartition("#")
+    if not mark or not address or not part or "\0" in source:
+        return source, None
+    if "://" not in source and (
+        Path(source).expanduser().exists() or not Path(address).expanduser().is_file()
+    ):
+        return source, None
+    return address, part
 
 
 def locate(source: str) -> tuple[pafs.FileSystem, str]:
@@ -240,9 +260,13 @@ def _files_of(filesystem: pafs.FileSystem, path: str) -> list[str]:
 
 
 def _open_file(
-    filesystem: pafs.FileSystem, path: str, text: TextFormat, wanted: Collection[str]
+    filesystem: pafs.FileSystem,
+    path: str,
+    text: TextFormat,
+    wanted: Collection[str],
+    part: str | None = None,
 ) -> OpenTable:
-    content = recognise(filesystem, path)
+    content = recognise(filesystem, path, part)
     if content.kind == "text":
         table = TextTable(content, text, wanted)
         if len(table.names) < 2 and path.endswith((".parquet", ".pq")):
@@ -258,10 +282,14 @@ def _open_file(
         return _InMemory(content.label, read_json(content))
     if content.kind in ("arrow", "feather"):
         return _InMemory(content.label, _arrow_file(content))
+    if content.kind == "excel":
+        return _InMemory(content.label, read_workbook(content, part))
+    if not content.compressed and isinstance(filesystem, pafs.LocalFileSystem):
+        return _InMemory(content.label, read_database(path, content.kind, part))
     raise InputError(
-        f"{content.label} is a file of {content.kind}",
-        "delimited text, JSON lines, Parquet or Arrow",
-        "convert it first",
+        f"{content.label} is a database of {content.kind}",
+        "a database in a local file, not compressed",
+        "copy it to this machine first",
     )
 
 

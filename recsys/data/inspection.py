@@ -1,0 +1,368 @@
+"""Inspection: what tables look like, what would be read, and a configuration that reads it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys.base.errors import InputError, RecsysError
+from recsys.data.column_names import KNOWN, find_known
+from recsys.data.columns import numbers, seconds
+from recsys.data.dialects import TextFormat
+from recsys.data.features import FeatureColumns, read_feature_table
+from recsys.data.interactions import (
+    InteractionColumns,
+    InteractionRules,
+    InteractionTable,
+    read_interaction_table,
+)
+from recsys.data.kcore import kcore
+from recsys.data.tables import OpenTable, open_table
+
+_EXAMPLES = 3
+_SPARK = "▁▂▃▄▅▆▇█"
+_BUCKETS = 24
+
+
+@dataclass(frozen=True)
+class ColumnSummary:
+    """What a column looks like.
+
+    Parameters
+    ----------
+    name : str
+    role : str
+        What it probably is: user, item, name, rating, event, time, type, value; '' if not known.
+    kind : str
+        "numbers", "dates", "text" or the type of a column that is none of these.
+    distinct, missing : int
+        Distinct values, and rows without one.
+    examples : tuple of str
+        The commonest values.
+    """
+
+    name: str
+    role: str
+    kind: str
+    distinct: int
+    missing: int
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a file looks like, and what would come of it.
+
+    Parameters
+    ----------
+    source : str
+    role : str
+        "likes", "features" or "user_features".
+    rows : int
+    columns : tuple of ColumnSummary
+    settings : mapping of str to object
+        Of the section `data`, as far as they are for this file.
+    questions : tuple of str
+        What has to be decided before it is read.
+    counts : mapping of str to int
+        Users, items and interactions, and those of the core; or features.
+    left_out : mapping of str to int
+        Rows left out, by reason.
+    over_time : str
+        Interactions over time as a line of bars; '' without a time.
+    notes : tuple of str
+    """
+
+    source: str
+    role: str
+    rows: int
+    columns: tuple[ColumnSummary, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    questions: tuple[str, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    over_time: str = ""
+    notes: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return asdict(self)
+
+
+def inspect(sources: Sequence[str]) -> list[Inspection]:
+    """Look at files: interactions first, then features of items or users, in any order.
+
+    Parameters
+    ----------
+    sources : sequence of str
+        Files, folders or URLs.
+
+    Raises
+    ------
+    InputError
+        If one of them cannot be read.
+    """
+    opened = [(source, *_open(source)) for source in sources]
+    roles = _roles([(table, positions) for _, table, positions in opened])
+    item = None
+    found = []
+    for (source, table, positions), role in sorted(
+        zip(opened, roles, strict=True), key=lambda pair: pair[1] != "likes"
+    ):
+        if role == "likes":
+            found.append(_inspect_likes(source, table, positions))
+            item = found[-1].settings.get("item_column")
+        else:
+            found.append(_inspect_features(source, table, role, item))
+    return found
+
+
+def configuration(found: Sequence[Inspection]) -> str:
+    """A commented configuration that reads the inspected files, as TOML.
+
+    Settings that have to be decided stand in it as comments, with the question.
+    """
+    lines = ["# Written by `recsys inspect`; `recsys settings` lists all settings.", "", "[data]"]
+    for each in found:
+        lines.append(f"# {each.source}: {each.rows:,} rows")
+        key = each.role
+        lines.append(f"{key} = {json.dumps(each.source)}")
+        lines += [f"{name} = {_literal(value)}" for name, value in each.settings.items()]
+        lines += [f"# to be decided: {' '.join(question.split())}" for question in each.questions]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, dict):
+        inside = ", ".join(f"{json.dumps(name)} = {_literal(part)}" for name, part in value.items())
+        return f"{{ {inside} }}"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _open(source: str) -> tuple[OpenTable, bool]:
+    """The table, and whether its columns are known by their position alone."""
+    try:
+        return open_table(source), False
+    except InputError as fault:
+        if "header = false" not in str(fault):
+            raise
+        return open_table(source, TextFormat(header=False)), True
+
+
+def _roles(tables: Sequence[tuple[OpenTable, bool]]) -> list[str]:
+    """What each table is: the likes are the first one with users and items, or the first one."""
+    known = [
+        {kind: find_known(table.names, kind) for kind in ("user", "item", "type", "value")}
+        for table, _ in tables
+    ]
+    both = [bool(has["user"] and has["item"] and not has["type"]) for has in known]
+    likes = both.index(True) if any(both) else 0
+    roles = ["user_features" if has["user"] and not has["item"] else "features" for has in known]
+    roles[likes] = "likes"
+    return roles
+
+
+def _summaries(table: OpenTable) -> tuple[int, tuple[ColumnSummary, ...]]:
+    """The number of rows, and what each column looks like."""
+    every = {str(place): name for place, name in enumerate(table.names)}
+    read = table.read(every, ())
+    found = read.table
+    known = {find_known(table.names, role): role for role in reversed(list(KNOWN))}
+    return read.rows, tuple(
+        _summary(name, known.get(name, ""), found.column(place)) for place, name in every.items()
+    )
+
+
+def _summary(name: str, role: str, column: pa.ChunkedArray) -> ColumnSummary:
+    if pa.types.is_nested(column.type):
+        return ColumnSummary(name, role, str(column.type), 0, column.null_count, ())
+    text = pc.fill_null(column.cast(pa.string()), "")
+    counted = pc.value_counts(text).to_pylist()
+    counted.sort(key=lambda entry: (-entry["counts"], entry["values"]))
+    missing = sum(entry["counts"] for entry in counted if not entry["values"])
+    values = [entry["values"] for entry in counted if entry["values"]]
+    return ColumnSummary(
+        name, role, _kind(values), len(values), missing, tuple(v[:40] for v in values[:_EXAMPLES])
+    )
+
+
+def _kind(values: Sequence[str]) -> str:
+    """What most of a column's distinct values are."""
+    some = pa.chunked_array([pa.array(list(values[:1000]), pa.string())])
+    try:
+        if np.isfinite(numbers(some)).mean() > 0.9:
+            return "numbers"
+        if np.isfinite(seconds(some)).mean() > 0.9:
+            return "dates"
+    except InputError:
+        return "numbers or dates that can be read in two ways"
+    return "text"
+
+
+def _inspect_likes(source: str, table: OpenTable, positions: bool) -> Inspection:
+    rows, columns = _summaries(table)
+    settings: dict[str, Any] = {}
+    questions: list[str] = []
+    guessed = _guess(columns, positions)
+    if positions:
+        settings["header"] = False
+    for role in ("user", "item", "name"):
+        if role in guessed:
+            settings[f"{role}_column"] = guessed[role]
+        elif role != "name":
+            questions.append(f"which column is the {role}? set {role}_column")
+    if "time" in guessed:
+        settings["timestamp_column"] = guessed["time"]
+    if not {"user", "item"} <= set(guessed):
+        return Inspection(source, "likes", rows, columns, settings, tuple(questions))
+    found = _read_likes(source, guessed, settings, questions)
+    if found is None:
+        return Inspection(source, "likes", rows, columns, settings, tuple(questions))
+    return Inspection(
+        source,
+        "likes",
+        found.rows,
+        columns,
+        settings,
+        tuple(questions),
+        _counts(found),
+        found.left_out(),
+        _over_time(found),
+        (*found.read_as, *found.notes),
+    )
+
+
+def _guess(columns: Sequence[ColumnSummary], positions: bool) -> dict[str, str]:
+    """The columns of users, items and so on: by their names, or by what is in them."""
+    guessed = {summary.role: summary.name for summary in columns if summary.role}
+    if not positions:
+        return guessed
+    # User, item, rating, time: the order that files without a header mostly have.
+    free = [summary for summary in columns if summary.kind in ("numbers", "text")]
+    guessed = dict(zip(("user", "item"), [summary.name for summary in free[:2]], strict=False))
+    for summary in free[2:]:
+        if summary.kind == "numbers" and summary.distinct <= 21 and "rating" not in guessed:
+            guessed["rating"] = summary.name
+        elif summary.kind == "numbers" and _is_epoch(summary.examples):
+            guessed["time"] = summary.name
+        elif summary.kind == "text" and summary.distinct == free[1].distinct:
+            guessed["name"] = summary.name
+    return guessed
+
+
+def _is_epoch(examples: Sequence[str]) -> bool:
+    """Whether numbers look like seconds or milliseconds of the years 1990 to 2040."""
+    found = pd.to_numeric(pd.Series(list(examples)), errors="coerce")
+    return bool((found.between(6e8, 2.3e9) | found.between(6e11, 2.3e12)).all()) and len(found) > 0
+
+
+def _read_likes(
+    source: str, guessed: Mapping[str, str], settings: dict[str, Any], questions: list[str]
+) -> InteractionTable | None:
+    """The likes as they would be read; what has to be decided is asked, and decided as proposed."""
+    columns = InteractionColumns(
+        guessed["user"],
+        guessed["item"],
+        guessed.get("name", ""),
+        timestamp=guessed.get("time"),
+        rating=guessed.get("rating"),
+        event=guessed.get("event"),
+    )
+    text, rules = TextFormat(header=False if "header" in settings else None), InteractionRules()
+    for _ in range(3):
+        try:
+            return read_interaction_table(source, columns, text, rules)
+        except InputError as fault:
+            proposed = _proposed(fault)
+            if proposed is not None:
+                settings["rating_column"] = guessed.get("rating", "")
+                settings["liked_from"] = proposed
+                rules = replace(rules, liked_from=proposed)
+                questions.append(f"from which rating on is a row a like? {_question(fault)}")
+            elif "timestamp_format" in str(fault) and columns.timestamp is not None:
+                questions.append(_question(fault))
+                settings.pop("timestamp_column", None)
+                columns = replace(columns, timestamp=None)
+            else:
+                questions.append(_question(fault))
+                return None
+    return None
+
+
+def _proposed(fault: RecsysError) -> float | None:
+    """The threshold of ratings that an error proposes."""
+    _, mark, after = str(fault).partition("data.liked_from = ")
+    return float(after.split()[0]) if mark else None
+
+
+def _counts(found: InteractionTable) -> dict[str, int]:
+    counts = found.interactions.counts()
+    try:
+        core = kcore(found.interactions, 5, 5).interactions.counts()
+    except InputError:
+        core = dict.fromkeys(counts, 0)
+    return counts | {f"core_{name}": count for name, count in core.items()}
+
+
+def _over_time(found: InteractionTable) -> str:
+    """Interactions over time, a bar for each part of the time."""
+    times = found.interactions.timestamp
+    if times is None or not len(times) or times.min() == times.max():
+        return ""
+    heights, _ = np.histogram(times.astype(np.float64), bins=_BUCKETS)
+    steps = np.ceil(heights / heights.max() * (len(_SPARK) - 1)).astype(int)
+    first, last = (_moment(int(when)) for when in (times.min(), times.max()))
+    return f"{first} {''.join(_SPARK[step] for step in steps)} {last}"
+
+
+def _moment(when: int) -> str:
+    for unit, low, high in (("s", 0, 4e9), ("ms", 6e11, 4e12)):
+        if low < when < high:
+            return f"{pd.Timestamp(when, unit=unit):%Y-%m-%d}"
+    return str(when)
+
+
+def _inspect_features(source: str, table: OpenTable, role: str, item: str | None) -> Inspection:
+    rows, columns = _summaries(table)
+    kind = "user" if role == "user_features" else "item"
+    text, named = TextFormat(), FeatureColumns()
+    settings: dict[str, Any] = {}
+    if table.names[0] == "1":
+        # Without a header: the first column identifies, and what differs in all rows is a name.
+        text = TextFormat(header=False)
+        settings[f"{role}_text"] = {"header": False}
+        named = replace(named, owner=table.names[0])
+        name = next((s.name for s in columns[1:] if _is_name(s, rows)), None)
+        if name is not None and kind == "item":
+            named = replace(named, name=name)
+            settings["feature_name_column"] = name
+    else:
+        owner = find_known(table.names, kind)
+        shared = item if item in table.names else table.names[0]
+        named = replace(named, owner=owner or shared)
+    settings[f"feature_{kind}_column"] = named.owner
+    try:
+        found = read_feature_table(source, named, text, kind)
+    except InputError as fault:
+        return Inspection(source, role, rows, columns, settings, (_question(fault),))
+    counts = {f"{kind}s": len(found.features.owners), "features": len(found.features.names)}
+    return Inspection(
+        source, role, found.rows, columns, settings, (), counts, found.left_out(),
+        notes=(*found.read_as, *found.notes),
+    )  # fmt: skip
+
+
+def _is_name(summary: ColumnSummary, rows: int) -> bool:
+    return summary.kind == "text" and summary.distinct > 0.9 * rows
+
+
+def _question(fault: RecsysError) -> str:
+    return "; ".join(part for part in (fault.found, fault.action) if part)

@@ -1,0 +1,143 @@
+"""Workbooks and databases: a sheet or a table of a file that may hold several."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from recsys.base.errors import InputError
+from recsys.data.containers import FAULTS, Content, first_line
+from recsys.data.json_lines import column_of
+
+
+def read_workbook(content: Content, part: str | None) -> pa.Table:
+    """Read a sheet of an Excel workbook; its first row names the columns.
+
+    Parameters
+    ----------
+    content : Content
+    part : str or None
+        The sheet; None for the only one that is not empty.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, has no such sheet, or several of which none is named.
+    """
+    try:
+        import openpyxl
+    except ImportError as fault:
+        raise _lacking(content.label, "an Excel workbook", "openpyxl", "excel") from fault
+    try:
+        with content.open() as stream:
+            book = openpyxl.load_workbook(
+                pa.BufferReader(stream.read()), read_only=True, data_only=True
+            )
+            sheets = {
+                sheet.title: sheet
+                for sheet in book.worksheets
+                if sheet.max_row and sheet.max_column
+            }
+            sheet = sheets[_chosen(content.label, list(sheets), part, "sheet")]
+            rows = [
+                row for row in sheet.iter_rows(values_only=True) if any(c is not None for c in row)
+            ]
+    except (*FAULTS, KeyError, TypeError) as fault:
+        raise _damaged(content.label, "an Excel workbook", fault) from fault
+    names = ["" if name is None else str(name).strip() for name in rows[0]] if rows else []
+    places = [place for place, name in enumerate(names) if name]
+    return pa.Table.from_arrays(
+        [column_of([row[place] for row in rows[1:]]) for place in places],
+        names=[names[place] for place in places],
+    )
+
+
+def read_database(path: str, kind: str, part: str | None) -> pa.Table:
+    """Read a table of a SQLite or DuckDB file, which is opened for reading only.
+
+    Parameters
+    ----------
+    path : str
+        A local file.
+    kind : {"sqlite", "duckdb"}
+    part : str or None
+        The table or view; None for the only one.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, has no such table, or several of which none is named.
+    """
+    try:
+        return _from_duckdb(path, part) if kind == "duckdb" else _from_sqlite(path, part)
+    except (*FAULTS, sqlite3.Error) as fault:
+        raise _damaged(path, f"a database of {kind}", fault) from fault
+
+
+def _from_sqlite(path: str, part: str | None) -> pa.Table:
+    with sqlite3.connect(f"file:{_quoted_path(path)}?mode=ro", uri=True) as connection:
+        listed = (
+            "SELECT name FROM sqlite_master "
+            "WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%'"
+        )
+        table = _chosen(path, [name for (name,) in connection.execute(listed)], part, "table")
+        found = connection.execute(f"SELECT * FROM {_identifier(table)}")  # noqa: S608
+        names = [column[0] for column in found.description]
+        rows = found.fetchall()
+    return pa.Table.from_arrays(
+        [column_of([row[place] for row in rows]) for place in range(len(names))], names=names
+    )
+
+
+def _from_duckdb(path: str, part: str | None) -> pa.Table:
+    try:
+        import duckdb
+    except ImportError as fault:
+        raise _lacking(path, "a database of DuckDB", "duckdb", "duckdb") from fault
+    try:
+        with duckdb.connect(path, read_only=True) as connection:
+            listed = connection.execute("SELECT table_name FROM information_schema.tables")
+            table = _chosen(path, [name for (name,) in listed.fetchall()], part, "table")
+            return connection.execute(f"SELECT * FROM {_identifier(table)}").to_arrow_table()  # noqa: S608
+    except duckdb.Error as fault:
+        raise _damaged(path, "a database of DuckDB", fault) from fault
+
+
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _quoted_path(path: str) -> str:
+    return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+
+
+def _chosen(label: str, names: Sequence[str], part: str | None, what: str) -> str:
+    """The part that was asked for, or the only one."""
+    if part in names:
+        return str(part)
+    if part is None and len(names) == 1:
+        return names[0]
+    listed = ", ".join(names[:10]) or "none"
+    raise InputError(
+        f"{label} has the {what}s {listed}" + (f", and no {part}" if part else ""),
+        f"the name of one {what}" if names else f"a {what} with rows",
+        f"write it after a #, as in {label}#{names[0] if names else what.upper()}",
+    )
+
+
+def _lacking(label: str, what: str, package: str, extra: str) -> InputError:
+    return InputError(
+        f"{label} is {what}, and {package} is not installed",
+        f"the extra {extra}",
+        f"pip install 'liked-this[{extra}]', or export it as Parquet or text",
+    )
+
+
+def _damaged(label: str, what: str, fault: Exception) -> InputError:
+    if isinstance(fault, InputError):
+        return fault
+    return InputError(
+        f"{label} cannot be read as {what} ({first_line(fault)})", "a whole file", "write it again"
+    )

@@ -1,0 +1,119 @@
+"""`recsys inspect` finds out what files are, and writes a configuration that reads them."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+import polars
+import pyarrow as pa
+import pytest
+import scipy.sparse as sp
+from typer.testing import CliRunner
+
+import recsys
+from recsys.base.config_file import load_config
+from recsys.base.errors import InputError
+from recsys.cli.commands import command_line
+from recsys.data.inspection import configuration, inspect
+from recsys.data.tables import fingerprint, open_table
+from recsys.pipeline.preparation import ingest, sources_of
+
+RATINGS = [
+    (1 + n % 20, 1 + (n * 7 + n // 20) % 12, 1 + n % 5, 1_600_000_000 + n * 86_400)
+    for n in range(240)
+]
+FILMS = [(n, f"Film, The {n}", "Drama|Comedy" if n % 2 else "Horror") for n in range(1, 13)]
+
+
+def written(folder: Path, header: bool) -> list[str]:
+    ratings = pd.DataFrame(RATINGS, columns=["userId", "movieId", "rating", "timestamp"])
+    films = pd.DataFrame(FILMS, columns=["movieId", "title", "genres"])
+    for table, name in ((films, "films.csv"), (ratings, "ratings.csv")):
+        table.to_csv(folder / name, index=False, header=header)
+    return [str(folder / "ratings.csv"), str(folder / "films.csv")]
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_the_configuration_that_is_written_reads_the_files(header: bool, tmp_path: Path) -> None:
+    found = inspect(written(tmp_path, header))
+    likes, films = found
+    assert (likes.role, films.role) == ("likes", "features")
+    assert likes.rows == 240
+    assert likes.counts["interactions"] + sum(likes.left_out.values()) == 240
+    assert likes.over_time.startswith("2020-09-13 ")
+    assert any("from which rating on" in question for question in likes.questions)
+    assert films.counts == {"items": 12, "features": 3}
+    path = tmp_path / "mine.toml"
+    path.write_text(configuration(found), encoding="utf-8")
+    data = load_config(path).data
+    assert data is not None
+    made = ingest(tmp_path / "interim", data, sources_of(data)).outcome
+    assert made.interactions == likes.counts["interactions"]
+    assert made.item_features == 3
+    assert "# to be decided: from which rating on" in path.read_text()
+
+
+def test_the_likes_are_the_table_with_users_and_items(tmp_path: Path) -> None:
+    ratings, films = written(tmp_path, True)
+    assert [each.source for each in inspect([films, ratings])] == [ratings, films]
+
+
+def test_the_command_writes_no_file_over_another(tmp_path: Path) -> None:
+    files, target = written(tmp_path, True), tmp_path / "mine.toml"
+    command = CliRunner().invoke(command_line(), ["inspect", *files, "--write", str(target)])
+    assert command.exit_code == 0, command.output
+    assert "core interactions" in command.output
+    assert target.exists()
+    again = CliRunner().invoke(command_line(), ["inspect", *files, "--write", str(target)])
+    assert "is there" in str(again.exception)
+    shown = CliRunner().invoke(command_line(), ["inspect", *files, "--json"])
+    assert [each["role"] for each in json.loads(shown.output)] == ["likes", "features"]
+
+
+def test_a_part_of_a_file_is_named_after_a_mark(tmp_path: Path) -> None:
+    likes = pd.DataFrame(RATINGS, columns=["user", "item", "stars", "time"])
+    other = pd.DataFrame({"a": [1]})
+    with sqlite3.connect(tmp_path / "shop.db") as connection:
+        likes.to_sql("likes", connection, index=False)
+        other.to_sql("other", connection, index=False)
+    with pd.ExcelWriter(tmp_path / "book.xlsx") as book:
+        other.to_excel(book, sheet_name="other", index=False)
+        likes.to_excel(book, sheet_name="likes", index=False)
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.writestr("other", "a\n1\n")
+        archive.writestr("likes", likes.to_csv(index=False))
+    for name in ("shop.db", "book.xlsx", "all.zip"):
+        source = str(tmp_path / name)
+        data = recsys.read_interactions(f"{source}#likes", liked_from=1)
+        assert len(data) + sum(data.rejected.values()) == 240
+        assert fingerprint(f"{source}#likes") != fingerprint(f"{source}#other")
+        with pytest.raises(InputError, match=f"{name}#"):
+            open_table(source)
+        with pytest.raises(InputError, match=name):
+            open_table(f"{source}#nothing")
+    (tmp_path / "a#b.csv").write_text("user,item\nu,i\n")
+    assert len(recsys.read_interactions(tmp_path / "a#b.csv")) == 1
+
+
+def test_a_table_of_duckdb(tmp_path: Path) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    with duckdb.connect(str(tmp_path / "shop.duckdb")) as connection:
+        connection.execute(
+            "CREATE TABLE likes AS SELECT i % 9 AS user_id, i AS item_id FROM range(40) t(i)"
+        )
+    assert len(recsys.read_interactions(tmp_path / "shop.duckdb")) == 40
+
+
+def test_tables_in_memory_are_read_alike() -> None:
+    frame = pd.DataFrame(RATINGS, columns=["user", "item", "stars", "time"])[["user", "item"]]
+    table = pa.Table.from_pandas(frame)
+    wanted = recsys.read_interactions(frame).matrix()
+    for source in (table, polars.from_arrow(table), table.to_reader()):
+        assert (recsys.read_interactions(source).matrix() != wanted).nnz == 0
+    matrix = recsys.read_interactions(sp.csr_matrix([[0, 2.0], [1.0, 0]]))
+    assert matrix.users.ids.to_pylist() == matrix.items.ids.to_pylist() == ["0", "1"]
+    assert matrix.matrix().toarray().tolist() == [[0, 2], [1, 0]]
