@@ -192,6 +192,9 @@ def _find_separator(column: pa.ChunkedArray) -> str:
         inside = pc.sum(pc.match_substring(column, separator)).as_py() or 0
         if inside < _SEPARATED * len(column):
             continue
+        if separator == "|":
+            # No language has it.
+            return separator
         _, parts = _split(pa.chunked_array([distinct]), separator)
         # Values that come again and again in other company.
         if pc.count_distinct(parts).as_py() < len(distinct) or len(parts) > 2 * len(

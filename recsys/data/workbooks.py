@@ -100,7 +100,7 @@ def _from_duckdb(path: str, part: str | None) -> pa.Table:
         with duckdb.connect(path, read_only=True) as connection:
             listed = connection.execute("SELECT table_name FROM information_schema.tables")
             table = _chosen(path, [name for (name,) in listed.fetchall()], part, "table")
-            return connection.execute(f"SELECT * FROM {_identifier(table)}").to_arrow_table()  # noqa: S608
+            return connection.sql(f"SELECT * FROM {_identifier(table)}").to_arrow_table()  # noqa: S608
     except duckdb.Error as fault:
         raise _damaged(path, "a database of DuckDB", fault) from fault
 
