@@ -15,4 +15,5 @@ _recommend = cached_task(batch.recommend)
 def recommend(options: config.Batch, tracked: Tracked) -> Stage[Listed]:
     """Lists of the champion there is now."""
     source, bundle = batch.champion_source(tracked.registry())
-    return _recommend(options.folder, source, options.n, bundle, workers=options.workers)
+    only = batch.available_ids(options.only)
+    return _recommend(options.folder, source, options.n, bundle, workers=options.workers, only=only)

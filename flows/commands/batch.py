@@ -17,6 +17,12 @@ from recsys.cli.options import AsJson, ConfigFile
 def batch(
     model: Annotated[str | None, typer.Option("--model", "-m", help="a registered name")] = None,
     n: Annotated[int | None, typer.Option("--n", "-n", min=1, help="items a list")] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            "--only", help="a file of the items that may be on lists: ids, or a table with item"
+        ),
+    ] = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -24,7 +30,7 @@ def batch(
     from recsys.base.config_file import load_config
     from recsys.tracking.address import require_registry
 
-    given: dict[str, Any] = {"tracking.model": model, "batch.n": n}
+    given: dict[str, Any] = {"tracking.model": model, "batch.n": n, "batch.only": only}
     chosen = load_config(config, {name: value for name, value in given.items() if value})
     require_registry(chosen.tracking.uri)
     silence()

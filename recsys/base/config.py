@@ -398,6 +398,11 @@ class Batch(Section):
     n: Positive = Field(20, description="Items in a list.")
     folder: Location = Field("data/output/batch", description="Folder of the lists.")
     workers: Positive = Field(2, description="Threads that rank.")
+    only: str | None = Field(
+        None,
+        description="File of the items that may be on lists: ids, or a table with item, from, "
+        "until, in_stock. By default all.",
+    )
 
 
 class Gallery(Section):

@@ -57,6 +57,11 @@ COMMANDS: Mapping[str, Command] = {
         "recommend",
         "Items for a user, or for a user never seen who likes some items or tags.",
     ),
+    "rank": Command(
+        "recsys.cli.questions",
+        "rank",
+        "Items of your own, in the order in which a user likes them.",
+    ),
     "similar": Command(
         "recsys.cli.questions", "similar", "Items like an item, or like a new one with some tags."
     ),

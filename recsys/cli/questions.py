@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,6 +23,12 @@ MustNot = Annotated[
     list[str] | None, typer.Option("--must-not", help="a feature that no answer has")
 ]
 Exclude = Annotated[list[str] | None, typer.Option("--exclude", help="an id to leave out")]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only", help="an id that may be answered, or a file of them: ids, or a table with item"
+    ),
+]
 ItemOrNone = Annotated[str | None, typer.Argument(help="the item's own id; none for a new one")]
 OfNew = Annotated[list[str] | None, typer.Option("--tag", help="a new item's tag")]
 LikedBy = Annotated[
@@ -51,6 +58,7 @@ def recommend(
     must: Must = None,
     must_not: MustNot = None,
     exclude: Exclude = None,
+    only: Only = None,
     include_seen: Annotated[bool, typer.Option(help="also what the user has liked")] = False,
     include_untrained: Annotated[
         bool, typer.Option(help="also items known by their features alone")
@@ -69,7 +77,12 @@ def recommend(
 
     recommender = open_model(model)
     filters = Filters(
-        must or (), must_not or (), exclude or (), include_seen, include_untrained or None
+        must or (),
+        must_not or (),
+        exclude or (),
+        include_seen,
+        include_untrained or None,
+        _allowed(only),
     )
     if user is None:
         title = f"for a user who likes {', '.join([*(liked or []), *(tag or [])]) or 'nothing'}"
@@ -84,6 +97,23 @@ def recommend(
     _show(title, found, as_json)
 
 
+def rank(
+    user: Annotated[str, typer.Argument(help="the user's own id")],
+    items: Annotated[list[str], typer.Argument(help="the items' own ids")],
+    liked: Annotated[
+        list[str] | None, typer.Option("--liked", help="an item that the user likes besides")
+    ] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option("--tag", help="a tag that the user likes")
+    ] = None,
+    model: Model = "sample",
+    as_json: AsJson = False,
+) -> None:
+    """Put items into the order in which a user is likely to like them."""
+    found = open_model(model).rank(user, items, liked=liked or (), tags=tag or ())
+    _show(f"for {user}", found, as_json)
+
+
 def similar(
     item: ItemOrNone = None,
     tag: OfNew = None,
@@ -93,6 +123,7 @@ def similar(
     must: Must = None,
     must_not: MustNot = None,
     exclude: Exclude = None,
+    only: Only = None,
     trained: Trained = False,
     approximate: Approximate = False,
     as_json: AsJson = False,
@@ -102,7 +133,7 @@ def similar(
     found = recommender.similar_items(
         item,
         n,
-        _filters(must, must_not, exclude, trained),
+        _filters(must, must_not, exclude, trained, only),
         features=tag or (),
         liked_by=liked_by or (),
         approximate=approximate,
@@ -119,13 +150,14 @@ def tag(
     must: Must = None,
     must_not: MustNot = None,
     exclude: Exclude = None,
+    only: Only = None,
     trained: Trained = False,
     as_json: AsJson = False,
 ) -> None:
     """Rank items by how well they match tags, whether they carry them or not."""
     recommender = open_model(model)
     found = recommender.items_for_tag(
-        dict(map(_weighted, tags)), n, _filters(must, must_not, exclude, trained)
+        dict(map(_weighted, tags)), n, _filters(must, must_not, exclude, trained, only)
     )
     _show(f"for {', '.join(tags)}", found, as_json)
 
@@ -170,12 +202,17 @@ def audience(
     model: Model = "sample",
     n: Number = 10,
     exclude: Exclude = None,
+    only: Only = None,
     as_json: AsJson = False,
 ) -> None:
     """Rank the users who have not liked an item by how likely they are to like it."""
     recommender = open_model(model)
     found = recommender.audience(
-        item, n, _filters(None, None, exclude), features=tag or (), liked_by=liked_by or ()
+        item,
+        n,
+        _filters(None, None, exclude, only=only),
+        features=tag or (),
+        liked_by=liked_by or (),
     )
     _show(f"who would like {_title(recommender, item, tag)}", found, as_json)
 
@@ -204,11 +241,33 @@ def _filters(
     must_not: list[str] | None,
     exclude: list[str] | None,
     trained: bool = False,
+    only: list[str] | None = None,
 ) -> Filters:
     from recsys.recommend.queries.filters import Filters
 
-    untrained = False if trained else None
-    return Filters(must or (), must_not or (), exclude or (), include_untrained=untrained)
+    return Filters(
+        must or (),
+        must_not or (),
+        exclude or (),
+        include_untrained=False if trained else None,
+        only=_allowed(only),
+    )
+
+
+def _allowed(only: list[str] | None) -> tuple[str, ...] | None:
+    """The ids of an allow-list, those of files that are available now among them."""
+    if not only:
+        return None
+    from recsys.recommend.availability import now, read_availability
+
+    found: list[str] = []
+    for value in only:
+        if Path(value).is_file():
+            table = read_availability(value)
+            found += table.items.filter(table.open_at(now())).to_pylist()
+        else:
+            found.append(value)
+    return tuple(found)
 
 
 def _title(recommender: Recommender, item: str | None, tags: list[str] | None) -> str:

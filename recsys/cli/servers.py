@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,6 +25,13 @@ def serve(
     body: Annotated[int, typer.Option(min=1, help="bytes of a request, at most")] = 1 << 20,
     seconds: Annotated[float, typer.Option(min=0.1, help="for a request, at most")] = 10.0,
     workers: Annotated[int, typer.Option(min=1, help="threads that answer")] = 2,
+    only: Annotated[
+        Path | None,
+        typer.Option(
+            help="a file of the items that may be shown: ids, or a table with item, from, until, "
+            "in_stock; read again when it changes"
+        ),
+    ] = None,
 ) -> None:
     """Answer questions over HTTP with the champion until interrupted."""
     name = registered_name(model)
@@ -31,7 +39,12 @@ def serve(
     from recsys.serving.champion import Champion
     from recsys.serving.http import Limits, serve
 
-    champion = Champion(name)
+    availability = None
+    if only is not None:
+        from recsys.recommend.availability import WatchedAvailability
+
+        availability = WatchedAvailability(only)
+    champion = Champion(name, availability=availability)
 
     def ready(address: str) -> None:
         print(f"{model} version {champion.version} answers at {address}", flush=True)

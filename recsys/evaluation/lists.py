@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recsys.base.arrays import Float64Array, Int32Array, Int64Array, IntArray
+from recsys.base.arrays import BoolArray, Float64Array, Int32Array, Int64Array, IntArray
 from recsys.bundle import Bundle
 from recsys.models.untrained import BY_FEATURES, BY_LIKES, BY_POPULARITY, PickedRows
 from recsys.ranking.factors import Factors
@@ -18,7 +18,13 @@ from recsys.ranking.topk import TopK, top_k
 
 
 def top_lists(
-    bundle: Bundle, users: IntArray, n: int, *, masked: bool = True, threads: int = 1
+    bundle: Bundle,
+    users: IntArray,
+    n: int,
+    *,
+    masked: bool = True,
+    threads: int = 1,
+    allowed: BoolArray | None = None,
 ) -> TopK:
     """The n best trained items of each user, of those that were not trained as well.
 
@@ -32,6 +38,8 @@ def top_lists(
         Leave out what the user has liked.
     threads : int
         Blocks of users ranked side by side.
+    allowed : bool (n_items,) or None
+        Which items may be on lists; by default all that are trained.
 
     Returns
     -------
@@ -39,7 +47,11 @@ def top_lists(
         Items and scores, (m, n) each, padded with -1 where fewer items are left.
     """
     users = np.asarray(users)
-    candidates = None if bundle.trained == len(bundle.items) else np.arange(bundle.trained)
+    candidates: IntArray | None = np.arange(bundle.trained)
+    if allowed is not None:
+        candidates = np.flatnonzero(allowed[: bundle.trained])
+    elif bundle.trained == len(bundle.items):
+        candidates = None
     items = np.full((len(users), n), -1, np.int32)
     scores = np.full((len(users), n), -np.inf, np.float32)
     for part in _parts(bundle, users):

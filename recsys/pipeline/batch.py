@@ -6,15 +6,16 @@ docs/experiments/batch.md).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from recsys.base.arrays import Int64Array
+from recsys.base.arrays import BoolArray, Int64Array
 from recsys.bundle import Bundle, Seen, load_bundle
 from recsys.data.idmap import IdMap
 from recsys.evaluation.lists import count_bases, top_lists
@@ -22,6 +23,7 @@ from recsys.pipeline.adoption import no_champion
 from recsys.pipeline.outcomes import Listed, Source
 from recsys.ranking.factors import Factors
 from recsys.ranking.topk import TopK, top_k
+from recsys.recommend.availability import now, read_availability
 from recsys.store.stages import stage
 from recsys.tracking.registry import Registry
 from recsys.tracking.versions import BUNDLE, CHAMPION
@@ -39,19 +41,30 @@ class Lists:
 
 
 @stage(Listed, version=3, unkeyed=("bundle", "workers"))
-def recommend(folder: Path, source: Source, n: int, bundle: Path, workers: int = 1) -> Listed:
+def recommend(
+    folder: Path,
+    source: Source,
+    n: int,
+    bundle: Path,
+    workers: int = 1,
+    only: Sequence[str] | None = None,
+) -> Listed:
     """Write `users/` and `items/`, Parquet files of lists, best first.
 
     `source` names the model, its version and the digest of its bundle, `bundle` is where it lies.
     Columns of `users`: user, rank (from 1), item, score, without what the user has liked. Of
     `items`: item, rank, similar, score (cosine). Only trained items are on lists; an item without
-    a direction has none.
+    a direction has none. Users that were not trained are answered from their likes, their features
+    or by popularity; the outcome counts them. `only` names the items that may be on lists.
     """
     model = load_bundle(bundle)
+    allowed = None
+    if only is not None:
+        allowed = np.asarray(pc.is_in(model.items.ids, value_set=pa.array(only, pa.string())))
     sizes: dict[str, int] = {}
     for name, owners, columns, blocks in (
-        ("users", model.users, ("user", "item"), user_lists(model, n, workers)),
-        ("items", model.items, ("item", "similar"), item_lists(model, n, workers)),
+        ("users", model.users, ("user", "item"), user_lists(model, n, workers, allowed)),
+        ("items", model.items, ("item", "similar"), item_lists(model, n, workers, allowed)),
     ):
         lists, rows = write_lists(folder / name, blocks, owners, model.items, columns)
         sizes |= {name: lists, f"{name}_rows": rows}
@@ -76,14 +89,33 @@ def champion_source(registry: Registry) -> tuple[Source, Path]:
     return source, registry.bundle(champion.number)
 
 
-def user_lists(model: Bundle, n: int, workers: int = 1) -> Iterator[Lists]:
+def available_ids(file: str | None) -> list[str] | None:
+    """The ids that a file allows on lists at the moment, sorted; None without a file.
+
+    Raises
+    ------
+    InputError, NotFoundError
+        If the file cannot be read.
+    """
+    if file is None:
+        return None
+    table = read_availability(file)
+    found = table.items.filter(pa.array(table.open_at(now())))
+    return sorted(set(found.to_pylist()))
+
+
+def user_lists(
+    model: Bundle, n: int, workers: int = 1, allowed: BoolArray | None = None
+) -> Iterator[Lists]:
     """The n best items of every user, block by block."""
     for start in range(0, len(model.users), BLOCK):
         users = np.arange(start, min(start + BLOCK, len(model.users)))
-        yield Lists(users, top_lists(model, users, n, threads=workers))
+        yield Lists(users, top_lists(model, users, n, threads=workers, allowed=allowed))
 
 
-def item_lists(model: Bundle, n: int, workers: int = 1) -> Iterator[Lists]:
+def item_lists(
+    model: Bundle, n: int, workers: int = 1, allowed: BoolArray | None = None
+) -> Iterator[Lists]:
     """The n trained items nearest to every item by cosine, block by block."""
     vectors = model.factors.item_factors
     lengths = np.linalg.norm(vectors, axis=1)
@@ -97,10 +129,14 @@ def item_lists(model: Bundle, n: int, workers: int = 1) -> Iterator[Lists]:
     )
     # An item itself is left out of its list.
     itself = Seen(np.minimum(np.arange(n_items + 1), trained), np.arange(trained, dtype=np.int32))
+    candidates = None if allowed is None else np.flatnonzero(allowed[:trained])
     asked = np.flatnonzero(lengths > 0)
     for start in range(0, len(asked), BLOCK):
         items = asked[start : start + BLOCK]
-        yield Lists(items, top_k(scorer, items, n, known=itself, threads=workers))
+        yield Lists(
+            items,
+            top_k(scorer, items, n, known=itself, candidates=candidates, threads=workers),
+        )
 
 
 def write_lists(

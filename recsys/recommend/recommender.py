@@ -19,6 +19,7 @@ from recsys.base.errors import InputError, NotFoundError
 from recsys.bundle import Bundle, Seen, load_bundle
 from recsys.data.idmap import IdMap
 from recsys.ranking.factors import Factors
+from recsys.recommend.availability import HasAvailability
 from recsys.recommend.index import FOLDER, Index, build_index, load_index
 from recsys.recommend.queries import (
     audience,
@@ -61,10 +62,13 @@ class Recommender:
     bundle : Bundle
     folder : Path or None
         Where the bundle is, beside which an approximate index may have been built.
+    availability : HasAvailability or None
+        Which items may be shown; see `recsys.recommend.availability`. By default all.
     """
 
     bundle: Bundle
     folder: Path | None = None
+    availability: HasAvailability | None = None
 
     @classmethod
     def load(cls, where: str | Path) -> Recommender:
@@ -130,7 +134,7 @@ class Recommender:
     @cached_property
     def view(self) -> BundleView:
         """The bundle with what queries derive from it."""
-        return BundleView(self.bundle)
+        return BundleView(self.bundle, self.availability)
 
     @cached_property
     def index(self) -> Index:
@@ -443,6 +447,34 @@ class Recommender:
         """As `explain`, for many pairs of user and item."""
         return [self.explain(user, item, n) for user, item in pairs]
 
+    def rank(
+        self,
+        user: object | None,
+        items: Sequence[object],
+        *,
+        liked: Sequence[object] = (),
+        tags: Sequence[Feature] = (),
+    ) -> Answer:
+        """Put these items into the order in which a user is likely to like them.
+
+        All of them are in the answer, liked ones, untrained ones and those not available too; ids
+        that are unknown are ignored, and a note names them.
+
+        Parameters
+        ----------
+        user : object or None
+            An id; None for somebody new.
+        items : sequence
+            Ids.
+        liked, tags : sequence
+            What the user likes besides, see :meth:`recommend`.
+        """
+        if user is None:
+            asked = new_user(self.view, liked, tags)
+        else:
+            asked = known_user(self.view, user, liked, tags)
+        return recommendation.rank(self.view, asked, items)
+
     def liked(self, user: object) -> Answer:
         """What the user has liked, by the model's score."""
         items, scores = recommendation.scores_of_liked(self.view, known_user(self.view, user))
@@ -453,6 +485,8 @@ class Recommender:
     def popular(self, n: int = 10) -> Answer:
         """The n most liked items with their numbers of likes."""
         likes = self.view.likes.astype(np.float32)
+        if (available := self.view.available()) is not None:
+            likes[~available] = -np.inf
         items = best(likes, n)
         reasons = [popularity(self.view, item) for item in items]
         return Answer(rows(self.view, items, likes[items], reasons))

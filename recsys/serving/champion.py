@@ -11,6 +11,7 @@ from recsys.base.environment import tracking_uri
 from recsys.base.errors import NotFoundError, RecsysError
 from recsys.base.redaction import redacted
 from recsys.bundle import load_bundle
+from recsys.recommend.availability import HasAvailability
 from recsys.recommend.recommender import Recommender
 from recsys.tracking.registry import open_registry
 from recsys.tracking.versions import CHAMPION
@@ -32,6 +33,8 @@ class Champion:
         The registry; by default MLFLOW_TRACKING_URI, or the project's own database.
     every : float
         Seconds between two looks at the alias, at least.
+    availability : HasAvailability or None
+        Which items may be shown; see `recsys.recommend.availability`. By default all.
 
     Examples
     --------
@@ -39,8 +42,15 @@ class Champion:
     >>> champion.current().recommend("blender", n=5)  # doctest: +SKIP
     """
 
-    def __init__(self, name: str, uri: str | None = None, every: float = 30.0) -> None:
+    def __init__(
+        self,
+        name: str,
+        uri: str | None = None,
+        every: float = 30.0,
+        availability: HasAvailability | None = None,
+    ) -> None:
         self._name, self._every = name, every
+        self._availability = availability
         self._uri = uri or tracking_uri()
         self._lock = threading.Lock()
         self._held: tuple[str, Recommender] | None = None
@@ -91,6 +101,8 @@ class Champion:
                 "train first (recsys train), or promote a version",
             )
         if held is None or held[0] != found.number:
-            held = found.number, Recommender(load_bundle(registry.bundle(found.number)))
+            folder = registry.bundle(found.number)
+            model = Recommender(load_bundle(folder), availability=self._availability)
+            held = found.number, model
             self._held = held
         return held

@@ -43,6 +43,8 @@ OPTIONAL: dict[str, DataType | Array] = {
     "must": TEXTS,
     "must_not": TEXTS,
     "exclude": TEXTS,
+    "only": TEXTS,
+    "items": TEXTS,
     "include_seen": DataType.boolean,
     "include_untrained": DataType.boolean,
     "n": DataType.long,

@@ -41,6 +41,7 @@ MOST_QUESTIONS = 1000  # at once
 MOST_ROWS = 50_000  # of the answers to all of them
 BLOCK = 128  # users answered together; between blocks the time that is left is checked
 LONGEST_LIST, LONGEST_TEXT = 1000, 1000
+LONGEST_ALLOW_LIST = 100_000  # ids of `only`; larger ones are given to the server as a file
 FLAGS = ("include_seen", "include_untrained")
 
 
@@ -66,6 +67,7 @@ Text = Annotated[
 ]
 """A name or an id."""
 Texts = Annotated[tuple[Text, ...], Field(max_length=LONGEST_LIST)]
+ManyTexts = Annotated[tuple[Text, ...], Field(max_length=LONGEST_ALLOW_LIST)]
 Weight = Annotated[float, Field(strict=True, gt=-1e6, lt=1e6)]
 Weights = Annotated[tuple[Weight, ...], Field(max_length=LONGEST_LIST)]
 Flag = Annotated[bool, Field(strict=True)]
@@ -79,7 +81,7 @@ class Question(BaseModel):
     ----------
     n : int
         Rows of the answer, at most.
-    must, must_not, exclude, include_seen, include_untrained
+    must, must_not, exclude, only, include_seen, include_untrained
         See `recsys.recommend.queries.filters.Filters`.
     """
 
@@ -90,6 +92,7 @@ class Question(BaseModel):
     must: Texts = ()
     must_not: Texts = ()
     exclude: Texts = ()
+    only: ManyTexts | None = None
     # MLflow's server makes false of a null: false has to mean what null does, the default.
     include_seen: Flag = False
     include_untrained: Flag = False
@@ -101,6 +104,7 @@ class Question(BaseModel):
             self.must,
             self.must_not,
             self.exclude,
+            only=self.only,
             include_seen=self.include_seen,
             include_untrained=True if self.include_untrained else None,
         )
@@ -141,6 +145,20 @@ class Recommend(Question):
         return recommender.recommend_for(
             self.liked, self.n, self.filters, tags=self.tags, features=self.features
         )
+
+
+class Rank(Question):
+    """Some items, put into order for a user, known or new."""
+
+    query: Literal["rank"]
+    items: Texts
+    id: Text | None = None
+    liked: Texts = ()
+    tags: Texts = ()
+
+    def answer(self, recommender: Recommender) -> Answer:
+        """The items, all that are known."""
+        return recommender.rank(self.id, self.items, liked=self.liked, tags=self.tags)
 
 
 class _AboutItem(Question):
@@ -234,7 +252,7 @@ class Explain(Question):
 
 
 AnyQuestion = Annotated[
-    Recommend | Similar | Tag | SuggestTags | SimilarTags | Audience | Explain,
+    Recommend | Rank | Similar | Tag | SuggestTags | SimilarTags | Audience | Explain,
     Field(discriminator="query"),
 ]
 _ADAPTER: TypeAdapter[Question] = TypeAdapter(AnyQuestion)
@@ -243,7 +261,9 @@ QUERIES: dict[str, type[Question]] = {
     get_args(model.model_fields["query"].annotation)[0]: model for model in _MODELS
 }
 NAMES = frozenset(name for model in _MODELS for name in model.model_fields)
-_LISTS = frozenset({"liked", "liked_by", "tags", "features", "must", "must_not", "exclude"})
+_LISTS = frozenset(
+    {"liked", "liked_by", "tags", "features", "must", "must_not", "exclude", "only", "items"}
+)
 
 
 class Questions(BaseModel):
@@ -280,11 +300,12 @@ def _as_input_error(given: Mapping[str, Any], error: ErrorDetails) -> InputError
         return InputError(f"query {query!r}", f"one of {', '.join(QUERIES)}", "ask one of them")
     name, value, kind = str(error["loc"][1]), error["input"], error["type"]
     if kind == "missing":
-        article = "an id" if name == "id" else f"an {name}"
+        article = name if name == "items" else f"an {name}"
         return InputError(f"query {given['query']!r} without {article}", article, "give one")
     if kind == "too_long":
         found = f"{len(given[name]):,} entries of {name}"
-        return InputError(found, f"at most {LONGEST_LIST:,}", "give fewer")
+        most = LONGEST_ALLOW_LIST if name == "only" else LONGEST_LIST
+        return InputError(found, f"at most {most:,}", "give fewer")
     if name == "n":
         expected = f"a whole number from 1 to {MOST}"
         return InputError(f"n = {value!r}", expected, "ask for fewer")

@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from recsys.bundle import save_bundle
 from recsys.pipeline import batch
 from recsys.pipeline.outcomes import Source
+from recsys.recommend.queries.filters import Filters
 from recsys.recommend.recommender import Recommender
 from recsys.serving.champion import Champion
 from recsys.serving.http import make_app
@@ -31,6 +32,7 @@ QUESTIONS: dict[str, dict[str, Any]] = {
     "few likes and new ones": {"id": "n1-03", "liked": ["g2-1", "g2-2", "g2-3"]},
     "features and a tag": {"id": "reader", "tags": ["t2"]},
     "somebody new": {"liked": ["g2-1", "rare-0"]},
+    "an allow-list": {"id": "n1-04", "only": ["g0-1", "g1-1", "g1-2", "g2-7", "g2-8", "g2-9"]},
 }
 
 
@@ -59,7 +61,8 @@ def client(bundle: Path) -> TestClient:
 
 
 def in_python(recommender: Recommender, asked: dict[str, Any]) -> list[dict[str, Any]]:
-    others = {name: value for name, value in asked.items() if name != "id"}
+    others = {name: value for name, value in asked.items() if name not in ("id", "only")}
+    others["filters"] = Filters(only=asked.get("only"))
     if "id" in asked:
         return recommender.recommend(asked["id"], N, **others).as_dicts()
     return recommender.recommend_for(others.pop("liked"), N, **others).as_dicts()
@@ -67,7 +70,7 @@ def in_python(recommender: Recommender, asked: dict[str, Any]) -> list[dict[str,
 
 def in_terminal(recsys: Terminal, asked: dict[str, Any]) -> list[dict[str, Any]]:
     arguments = [asked["id"]] if "id" in asked else []
-    for name in ("liked", "tags"):
+    for name in ("liked", "tags", "only"):
         for value in asked.get(name, ()):
             arguments += [f"--{name.removesuffix('s')}", value]
     return recsys.rows("recommend", *arguments, "--n", str(N))
@@ -107,6 +110,24 @@ def test_every_way_gives_the_same_answer(
             assert tuple(answered["notes"]) == notes
     liked = {row.id for row in recommender.liked(asked["id"])} if "id" in asked else set()
     assert not {row["id"] for row in expected} & (liked | set(asked.get("liked", ())))
+
+
+def test_items_are_ranked_alike(
+    bundle: Path,
+    client: TestClient,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    items = ["g0-1", "g1-1", "rare-0", "g2-7", "lone"]
+    expected = Recommender.load(bundle).rank("n1-04", items, liked=["g2-3"]).as_dicts()
+    terminal = Terminal(bundle, monkeypatch, capsys)
+    same(terminal.rows("rank", "n1-04", *items, "--liked", "g2-3"), expected)
+    question = {"query": "rank", "id": "n1-04", "items": items, "liked": ["g2-3"]}
+    answered = client.post("/questions", json={"questions": [question]}).json()["answers"][0]
+    same(answered["rows"], expected)
+    served = ServedRecommender()
+    served.load_context(SimpleNamespace(artifacts={"bundle": str(bundle)}))  # type: ignore[arg-type]
+    same(served.predict(None, pd.DataFrame([question])).to_dict("records"), expected)
 
 
 def test_new_likes_of_a_known_user_change_the_answer(bundle: Path) -> None:

@@ -16,8 +16,8 @@ from recsys.serving.questions import NAMES, QUERIES, Questions, read_question, r
 SAID: dict[str, tuple[dict[str, Any], str]] = {
     "no such query": (
         {"query": "divine"},
-        "query 'divine'; expected one of recommend, similar, tag, suggest-tags, similar-tags, "
-        "audience, explain; ask one of them",
+        "query 'divine'; expected one of recommend, rank, similar, tag, suggest-tags, "
+        "similar-tags, audience, explain; ask one of them",
     ),
     "no query": ({"id": "ann"}, "query ''; expected one of recommend"),
     "a query that is a list": ({"query": ["tag"]}, "query ['tag']; expected one of recommend"),
@@ -134,7 +134,7 @@ def test_the_schema_says_what_is_read() -> None:
         return jsonschema.Draft202012Validator(schema).is_valid({"questions": [record]})
 
     for query in QUERIES:
-        record = {"query": query, "id": "ann", "item": 7, "n": 5, "must": ["a"]}
+        record = {"query": query, "id": "ann", "item": 7, "items": ["a"], "n": 5, "must": ["a"]}
         assert fits(record)
         assert read_question(record).query == query
     beyond_schemas = (

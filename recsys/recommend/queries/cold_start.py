@@ -9,13 +9,12 @@ import numpy as np
 
 from recsys.base.arrays import Float32Array, Int32Array, IntArray
 from recsys.base.errors import InputError
-from recsys.data.idmap import IdMap
 from recsys.models.side import SideInformation
 from recsys.models.untrained import BY_FEATURES, BY_LIKES, BY_POPULARITY, feature_share
 from recsys.recommend.queries.feature_lookup import Feature, FeatureLookup
-from recsys.recommend.queries.subjects import QueryItem, QueryUser
+from recsys.recommend.queries.subjects import QueryItem, QueryUser, known_ids
 from recsys.recommend.queries.view import BundleView, side_of
-from recsys.recommend.queries.wording import listed, shortened
+from recsys.recommend.queries.wording import listed
 
 
 def new_item(
@@ -44,7 +43,7 @@ def new_item(
     notes: list[str] = []
     side = view.bundle.item_features
     known, weights = _features(side, view.item_lookup, features, notes, "item")
-    users = _ids(view.bundle.users, liked_by, notes)
+    users = known_ids(view.bundle.users, liked_by, notes)
     own: Float32Array | None = None
     if len(users) and view.bundle.item_foldin is not None:
         own = view.bundle.item_foldin.user(view.user_vectors(users), np.arange(len(users)))
@@ -90,7 +89,7 @@ def new_user(
         _require_list(name, given)
     notes: list[str] = []
     bundle = view.bundle
-    items = _ids(bundle.items, liked, notes)
+    items = known_ids(bundle.items, liked, notes)
     liked_tags, _ = _features(bundle.item_features, view.item_lookup, tags, notes, "item")
     own_features, weights = _features(
         bundle.user_features, view.user_lookup, features, notes, "user"
@@ -125,7 +124,7 @@ def known_user(
     index, bundle = view.bundle.users.index(user), view.bundle
     notes: list[str] = []
     old = bundle.seen.of(index)
-    new = _ids(bundle.items, liked, notes)
+    new = known_ids(bundle.items, liked, notes)
     liked_tags, _ = _features(bundle.item_features, view.item_lookup, tags, notes, "item")
     # Looking for new ones among the old takes longer than ranking does in a large batch.
     items = np.concatenate([old, new[~np.isin(new, old)]]) if len(new) else old
@@ -264,17 +263,6 @@ def _features(
     if unknown:
         notes.append(lookup.note(unknown))
     return known, side.profiles.weigh(known)
-
-
-def _ids(ids: IdMap, given: Sequence[object], notes: list[str]) -> Int32Array:
-    """Known ids, each once in the order given; of the others, a note."""
-    distinct = dict.fromkeys(map(str, given))
-    known = [external for external in distinct if external in ids]
-    unknown = [external for external in distinct if external not in ids]
-    if unknown:
-        what = listed(f"unknown {ids.kind}", len(unknown))
-        notes.append(f"{what} ignored: {shortened(unknown, len(unknown))}")
-    return ids.indices(known)
 
 
 def _require_list(name: str, given: object) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from recsys.base.arrays import BoolArray
 from recsys.base.errors import InputError
@@ -31,6 +33,9 @@ class Filters:
     include_untrained : bool or None
         Also items known by their features alone. By default not for users, whose lists are
         measured on trained items, but for everything found by similarity.
+    only : sequence or None
+        Ids of which the answer is made, in any number; None for all. Beside it, an availability
+        that the recommender was given counts as well.
     """
 
     must: Sequence[Feature] = ()
@@ -38,9 +43,10 @@ class Filters:
     exclude: Sequence[object] = ()
     include_seen: bool = False
     include_untrained: bool | None = None
+    only: Sequence[object] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("must", "must_not", "exclude"):
+        for name in ("must", "must_not", "exclude", "only"):
             if isinstance(getattr(self, name), str):
                 raise InputError(
                     f"{name} = {getattr(self, name)!r}", "a list", "put it into square brackets"
@@ -75,7 +81,11 @@ def allowed_items(view: BundleView, filters: Filters) -> Allowed:
     InputError
         If the model knows no features and some are asked for.
     """
-    return _allowed(filters, view.bundle.items, view.bundle.item_features, view.item_lookup)
+    found = _allowed(filters, view.bundle.items, view.bundle.item_features, view.item_lookup)
+    available = view.available()
+    if available is None:
+        return found
+    return Allowed(available if found.mask is None else found.mask & available, found.notes)
 
 
 def allowed_users(view: BundleView, filters: Filters) -> Allowed:
@@ -86,10 +96,17 @@ def allowed_users(view: BundleView, filters: Filters) -> Allowed:
 def _allowed(
     filters: Filters, ids: IdMap, side: SideInformation | None, lookup: FeatureLookup | None
 ) -> Allowed:
-    if not (filters.must or filters.must_not or filters.exclude):
+    if not (filters.must or filters.must_not or filters.exclude or filters.only is not None):
         return Allowed(None)
     mask = np.ones(len(ids), bool)
     notes: list[str] = []
+    if filters.only is not None:
+        named = pa.array([str(external) for external in filters.only], pa.string())
+        mask = np.array(pc.is_in(ids.ids, value_set=named))
+        strange = named.filter(pc.invert(pc.is_in(named, value_set=ids.ids))).to_pylist()
+        if strange:
+            what = listed(f"unknown {ids.kind}", len(strange))
+            notes.append(f"{what} among those allowed: {shortened(strange, len(strange))}")
     unknown_ids = [str(other) for other in filters.exclude if other not in ids]
     if unknown_ids:
         what = listed(f"unknown {ids.kind}", len(unknown_ids))

@@ -16,7 +16,7 @@ from recsys.recommend.queries.filters import Allowed, Filters, allowed_items
 from recsys.recommend.queries.reasons import Reasons, reasons_of_many
 from recsys.recommend.queries.rows import answers, popularity, rows
 from recsys.recommend.queries.scoring import best, candidates, compressed, inverse_lengths, products
-from recsys.recommend.queries.subjects import QueryUser
+from recsys.recommend.queries.subjects import QueryUser, known_ids
 from recsys.recommend.queries.view import BundleView
 
 FEW = 8
@@ -111,6 +111,23 @@ def _scores(view: BundleView, user: QueryUser, filters: Filters) -> Float32Array
     scores *= inverse * inverse_lengths(user.vector[None])[0]
     scores[inverse == 0] = -np.inf
     return scores
+
+
+def rank(view: BundleView, user: QueryUser, items: Sequence[object]) -> Answer:
+    """These items of the catalogue by their scores for a user, whether liked or not."""
+    notes = list(user.notes)
+    chosen = known_ids(view.bundle.items, items, notes)
+    scores = _scores(view, user, Filters(include_untrained=True))[chosen]
+    # What has no direction in an answer by likeness comes last, as it does for everybody else.
+    scores = np.where(np.isfinite(scores), scores, np.float32(0))
+    order = np.argsort(-scores, kind="stable")
+    found = chosen[order]
+    reasons = [popularity(view, item) for item in found]
+    if user.vector is not None:
+        reasons = Reasons(view, user).of(found)
+    liked = np.isin(found, user.liked)
+    reasons = ["liked" if own else reason for own, reason in zip(liked, reasons, strict=True)]
+    return Answer(rows(view, found, scores[order], reasons), tuple(notes))
 
 
 def scores_of_liked(view: BundleView, user: QueryUser) -> tuple[IntArray, Float32Array]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from recsys.base.arrays import Float32Array, Int32Array, IntArray
+from recsys.data.idmap import IdMap
 from recsys.recommend.queries.view import BundleView
+from recsys.recommend.queries.wording import listed, shortened
 
 
 def _nothing() -> Int32Array:
@@ -90,3 +93,14 @@ def known_item(view: BundleView, item: object) -> QueryItem:
         _nothing(),
         index,
     )
+
+
+def known_ids(ids: IdMap, given: Sequence[object], notes: list[str]) -> Int32Array:
+    """Known ids, each once in the order given; of the others, a note."""
+    distinct = dict.fromkeys(map(str, given))
+    known = [external for external in distinct if external in ids]
+    unknown = [external for external in distinct if external not in ids]
+    if unknown:
+        what = listed(f"unknown {ids.kind}", len(unknown))
+        notes.append(f"{what} ignored: {shortened(unknown, len(unknown))}")
+    return ids.indices(known)

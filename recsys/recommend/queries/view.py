@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import pyarrow.compute as pc
 
 from recsys.base.arrays import BoolArray, Float32Array, Int32Array, Int64Array, IntArray
 from recsys.base.arrow import to_arrow
@@ -15,6 +16,7 @@ from recsys.models.side import SideInformation
 from recsys.models.untrained import scaled_neighbours
 from recsys.ranking.factors import Factors
 from recsys.ranking.neighbours import Neighbours
+from recsys.recommend.availability import Availability, HasAvailability, now
 from recsys.recommend.queries.feature_lookup import FeatureLookup
 from recsys.recommend.queries.scoring import inverse_lengths
 
@@ -26,9 +28,12 @@ class BundleView:
     Parameters
     ----------
     bundle : Bundle
+    availability : HasAvailability or None
+        Which items may be shown at the moment; None for all of them.
     """
 
     bundle: Bundle
+    availability: HasAvailability | None = None
 
     @property
     def factors(self) -> Factors:
@@ -143,6 +148,27 @@ class BundleView:
         """The vocabulary of user features."""
         side = self.bundle.user_features
         return None if side is None else FeatureLookup(side.vocabulary)
+
+    def available(self) -> BoolArray | None:
+        """Which items may be shown at the moment: bool (n_items,); None for all of them."""
+        if self.availability is None:
+            return None
+        table = self.availability.current()
+        places = self._places.get(id(table))
+        if places is None or places[0] is not table:
+            found = pc.fill_null(pc.index_in(table.items, value_set=self.bundle.items.ids), -1)
+            places = table, np.asarray(found, np.int64)
+            self._places.clear()  # of one table only: a new one replaces it
+            self._places[id(table)] = places
+        chosen = places[1][table.open_at(now())]
+        mask = np.zeros(len(self.bundle.items), bool)
+        mask[chosen[chosen >= 0]] = True
+        return mask
+
+    @cached_property
+    def _places(self) -> dict[int, tuple[Availability, Int64Array]]:
+        """Where the items of the availability's table stand in the catalogue."""
+        return {}
 
     def features_of(self, item: int) -> Int32Array:
         """The features of an item of the catalogue: int32 (n,)."""
