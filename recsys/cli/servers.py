@@ -32,6 +32,10 @@ def serve(
             "in_stock; read again when it changes"
         ),
     ] = None,
+    likes: Annotated[
+        Path | None,
+        typer.Option(help="the file of fresh likes, by default data/likes/MODEL.sqlite"),
+    ] = None,
 ) -> None:
     """Answer questions over HTTP with the champion until interrupted."""
     name = registered_name(model)
@@ -44,7 +48,10 @@ def serve(
         from recsys.recommend.availability import WatchedAvailability
 
         availability = WatchedAvailability(only)
-    champion = Champion(name, availability=availability)
+    from recsys.data.likes_log import LikesLog
+
+    log = LikesLog(likes or Path("data/likes") / f"{name}.sqlite")
+    champion = Champion(name, availability=availability, fresh=log)
 
     def ready(address: str) -> None:
         print(f"{model} version {champion.version} answers at {address}", flush=True)

@@ -18,6 +18,7 @@ import numpy as np
 from recsys.base.errors import InputError, NotFoundError
 from recsys.bundle import Bundle, Seen, load_bundle
 from recsys.data.idmap import IdMap
+from recsys.data.likes_log import LikesLog
 from recsys.ranking.factors import Factors
 from recsys.recommend.availability import HasAvailability
 from recsys.recommend.index import FOLDER, Index, build_index, load_index
@@ -64,11 +65,14 @@ class Recommender:
         Where the bundle is, beside which an approximate index may have been built.
     availability : HasAvailability or None
         Which items may be shown; see `recsys.recommend.availability`. By default all.
+    fresh : LikesLog or None
+        What users have said since the model was trained; it counts from the next question on.
     """
 
     bundle: Bundle
     folder: Path | None = None
     availability: HasAvailability | None = None
+    fresh: LikesLog | None = None
 
     @classmethod
     def load(cls, where: str | Path) -> Recommender:
@@ -134,7 +138,7 @@ class Recommender:
     @cached_property
     def view(self) -> BundleView:
         """The bundle with what queries derive from it."""
-        return BundleView(self.bundle, self.availability)
+        return BundleView(self.bundle, self.availability, self.fresh)
 
     @cached_property
     def index(self) -> Index:
@@ -169,6 +173,17 @@ class Recommender:
                 "a bundle that is in no folder", "a folder for its index", "save and load it"
             )
         return self.folder / FOLDER
+
+    def require_user(self, user: object) -> None:
+        """Check that a user is known, to the model or by fresh likes.
+
+        Raises
+        ------
+        NotFoundError
+            If not.
+        """
+        if str(user) not in self.users and not self.view.fresh_of(user).liked:
+            self.users.index(user)
 
     def name(self, index: int) -> str:
         """The item's name; its id where it has none."""

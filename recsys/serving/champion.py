@@ -11,6 +11,7 @@ from recsys.base.environment import tracking_uri
 from recsys.base.errors import NotFoundError, RecsysError
 from recsys.base.redaction import redacted
 from recsys.bundle import load_bundle
+from recsys.data.likes_log import LikesLog
 from recsys.recommend.availability import HasAvailability
 from recsys.recommend.recommender import Recommender
 from recsys.tracking.registry import open_registry
@@ -35,6 +36,8 @@ class Champion:
         Seconds between two looks at the alias, at least.
     availability : HasAvailability or None
         Which items may be shown; see `recsys.recommend.availability`. By default all.
+    fresh : LikesLog or None
+        What users have said since a model was trained.
 
     Examples
     --------
@@ -48,9 +51,10 @@ class Champion:
         uri: str | None = None,
         every: float = 30.0,
         availability: HasAvailability | None = None,
+        fresh: LikesLog | None = None,
     ) -> None:
         self._name, self._every = name, every
-        self._availability = availability
+        self._availability, self.fresh = availability, fresh
         self._uri = uri or tracking_uri()
         self._lock = threading.Lock()
         self._held: tuple[str, Recommender] | None = None
@@ -102,7 +106,9 @@ class Champion:
             )
         if held is None or held[0] != found.number:
             folder = registry.bundle(found.number)
-            model = Recommender(load_bundle(folder), availability=self._availability)
+            model = Recommender(
+                load_bundle(folder), availability=self._availability, fresh=self.fresh
+            )
             held = found.number, model
             self._held = held
         return held

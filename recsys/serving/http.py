@@ -2,9 +2,11 @@
 
 `POST /questions` takes `{"questions": [...]}`, records as in :mod:`recsys.serving.questions`, and
 gives `{"model": ..., "version": ..., "answers": [{"rows": [...], "notes": [...]}, ...]}` in that
-order. `GET /health` is 200 while the server lives, `GET /version` says which champion answers. A
-request that is wrong is answered with 4xx and `{"error": {"found", "expected", "action"}}`, and
-with `"question"`, the position of the one that is wrong. `openapi` describes all of it; the server
+order. `POST /likes`, `DELETE /likes`, `POST /hidden` and `GET /users/ID/likes` are about what users
+have said since the model was trained, see :mod:`recsys.serving.likes`. `GET /health` is 200 while
+the server lives, `GET /version` says which champion answers. A request that is wrong is answered
+with 4xx and `{"error": {"found", "expected", "action"}}`, and with `"question"`, the position of
+the one that is wrong. `openapi` describes all of it; the server
 itself does not hand the description out.
 """
 
@@ -30,12 +32,22 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from recsys.base.errors import ConfigError, InputError, NotFoundError, RecsysError
+from recsys.base.errors import ConfigError, InputError, NotFoundError, RecsysError, StorageError
 from recsys.base.redaction import redact_logs
 from recsys.bundle import bundle_digest
+from recsys.data.likes_log import LikesLog
 from recsys.recommend.queries.answers import Answer
 from recsys.recommend.recommender import Recommender
 from recsys.serving.champion import Champion
+from recsys.serving.likes import (
+    LikePosts,
+    PairPost,
+    Written,
+    add_likes,
+    hide_item,
+    remove_like,
+    stored_likes,
+)
 from recsys.serving.questions import Questions, answer_all, read_questions
 
 
@@ -168,6 +180,34 @@ class AnswerPool:
     async def about(self) -> Response:
         """Which champion answers."""
         return await self.in_thread(self._about)
+
+    def change(self, work: Callable[[LikesLog, bytes], dict[str, Any]], body: bytes) -> Response:
+        """Write into the likes log.
+
+        Raises
+        ------
+        RefusedError
+            If the body is wrong, or the log cannot be written to.
+        """
+        if self.champion.fresh is None:
+            fault = InputError(
+                "a server without a likes log", "one with --likes FILE", "start it so"
+            )
+            raise RefusedError(404, fault)
+        try:
+            return _json(work(self.champion.fresh, body))
+        except InputError as fault:
+            raise RefusedError(400, fault) from fault
+        except StorageError as fault:
+            raise RefusedError(503, fault) from fault
+
+    def stored(self, user: str, deadline: float) -> Response:
+        """What is stored of a user."""
+        _, recommender = self._current(deadline)
+        try:
+            return _json(stored_likes(recommender, user))
+        except NotFoundError as fault:
+            raise RefusedError(404, fault) from fault
 
     def _current(self, deadline: float) -> tuple[dict[str, Any], Recommender]:
         """How the answers are signed, and who gives them."""
@@ -344,6 +384,45 @@ def make_app(champion: Champion, model: str, limits: Limits = Limits()) -> FastA
         """Answer questions with the champion."""
         return await pool.answer(await _body(request, limits))
 
+    changed: dict[int | str, dict[str, Any]] = {
+        200: {"model": Written, "description": "It is on disk."},
+        "4XX": {"model": Refusal, "description": "A request that is wrong."},
+        503: {"model": Refusal, "description": "Too much at once, or no log: come back."},
+    }
+
+    def described_by(model: type[BaseModel]) -> dict[str, Any]:
+        schema = model.model_json_schema()
+        definitions = schema.pop("$defs", {})
+        if "likes" in schema["properties"]:
+            schema["properties"]["likes"]["items"] = definitions["LikePost"]
+        return {"requestBody": {"content": {"application/json": {"schema": schema}}}}
+
+    async def write(
+        request: Request, work: Callable[[LikesLog, bytes], dict[str, Any]]
+    ) -> Response:
+        body = await _body(request, limits)
+        return await pool.in_thread(lambda _: pool.change(work, body))
+
+    @app.post("/likes", openapi_extra=described_by(LikePosts), responses=changed)
+    async def post_likes(request: Request) -> Response:
+        """Take likes, on disk when this is answered and in the next answers; one or many."""
+        return await write(request, add_likes)
+
+    @app.delete("/likes", openapi_extra=described_by(PairPost), responses=changed)
+    async def delete_like(request: Request) -> Response:
+        """Undo a like, whether it was posted or the model was trained on it."""
+        return await write(request, remove_like)
+
+    @app.post("/hidden", openapi_extra=described_by(PairPost), responses=changed)
+    async def hide(request: Request) -> Response:
+        """Not interested: never show this item to this user again."""
+        return await write(request, hide_item)
+
+    @app.get("/users/{user:path}/likes")
+    async def likes_of(user: str) -> Response:
+        """What is stored of a user: likes of the training data and of the log."""
+        return await pool.in_thread(lambda deadline: pool.stored(user, deadline))
+
     @app.get("/health")
     async def health() -> Response:
         """200 while the server lives."""
@@ -362,7 +441,7 @@ def make_app(champion: Champion, model: str, limits: Limits = Limits()) -> FastA
     @app.exception_handler(HTTPException)
     async def no_such_thing(request: Request, fault: HTTPException) -> Response:
         found = f"{request.method} {request.url.path}"
-        wanted = "POST /questions, GET /health or GET /version"
+        wanted = "POST /questions, POST /likes, GET /users/ID/likes, GET /health or GET /version"
         answer = RefusedError(fault.status_code, InputError(found, wanted, "ask there")).response()
         answer.headers.update(fault.headers or {})
         return answer

@@ -395,7 +395,7 @@ def answer_all(
     for block in _blocks(questions):
         for position, one in block.items():
             with attribution(position):
-                recommender.users.index(one.id)
+                recommender.require_user(one.id)
         first, asked = next(iter(block.items()))
         with attribution(first):
             users = [question.id for question in block.values()]

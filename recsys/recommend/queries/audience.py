@@ -33,7 +33,7 @@ def audience_many(
 ) -> list[Answer]:
     """The same for many items at once, in blocks."""
     allowed = allowed_users(view, filters)
-    everyone_trained = view.factors.n_users == len(view.bundle.users)
+    everyone_trained = view.factors.n_users == len(view.bundle.users) and view.fresh is None
     if len(query_items) <= FEW or view.bundle.neighbours is not None or not everyone_trained:
         return [_one(view, query_item, n, filters, allowed) for query_item in query_items]
     factors = view.factors
@@ -67,11 +67,28 @@ def _one(
         view.add_neighbour_scores_of_users(query_item.index, scores)
     if allowed.mask is not None:
         scores[~allowed.mask] = -np.inf
+    likers = query_item.likers if query_item.index is None else view.likers_of(query_item.index)
+    likers, hidden = _as_said_last(view, query_item, likers)
+    scores[hidden] = -np.inf
     if not filters.include_seen:
-        likers = query_item.likers if query_item.index is None else view.likers_of(query_item.index)
         scores[likers] = -np.inf
     users = best(scores, n)
     return _answers(view, [query_item], [users], [scores[users]], allowed)[0]
+
+
+def _as_said_last(
+    view: BundleView, query_item: QueryItem, likers: IntArray
+) -> tuple[IntArray, IntArray]:
+    """Who likes an item, and who wants to see it no more, after what users have said lately."""
+    nobody = np.empty(0, np.int64)
+    if view.fresh is None or query_item.index is None:
+        return likers, nobody
+    said: dict[str, list[int]] = {"liked": [], "removed": [], "hidden": []}
+    for word in view.fresh.of_item(view.bundle.items.id(query_item.index)):
+        if word.user in view.bundle.users:
+            said[word.state].append(view.bundle.users.index(word.user))
+    kept = likers[~np.isin(likers, said["removed"])]
+    return np.append(kept, np.array(said["liked"], np.int64)), np.array(said["hidden"], np.int64)
 
 
 def _scores(view: BundleView, query_item: QueryItem) -> Float32Array:

@@ -121,28 +121,38 @@ def known_user(
     """
     for name, given in (("liked", liked), ("tags", tags)):
         _require_list(name, given)
-    index, bundle = view.bundle.users.index(user), view.bundle
+    bundle, said = view.bundle, view.fresh_of(user)
     notes: list[str] = []
-    old = bundle.seen.of(index)
-    new = known_ids(bundle.items, liked, notes)
+    hidden = known_ids(bundle.items, said.hidden, [])
+    new = known_ids(bundle.items, [*said.liked, *liked], notes)
+    if said.liked and str(user) not in bundle.users:
+        index, before = None, new[:0]
+    else:
+        index = bundle.users.index(user)
+        before = bundle.seen.of(index)
+    old = before[~np.isin(before, known_ids(bundle.items, said.removed, []))]
     liked_tags, _ = _features(bundle.item_features, view.item_lookup, tags, notes, "item")
     # Looking for new ones among the old takes longer than ranking does in a large batch.
     items = np.concatenate([old, new[~np.isin(new, old)]]) if len(new) else old
-    if index < bundle.trained_users:
+    if index is not None and index < bundle.trained_users:
         own = bundle.factors.user_factors[index]
-        if (len(items) > len(old) or len(liked_tags)) and bundle.user_foldin is not None:
+        changed = len(items) > len(old) or len(old) < len(before) or len(liked_tags) > 0
+        if changed and bundle.user_foldin is not None:
             after = _folded(view, _liked_vectors(view, items, liked_tags, notes))
-            own = own + (after - _folded(view, _liked_vectors(view, old, liked_tags[:0], [])))
+            own = own + (after - _folded(view, _liked_vectors(view, before, liked_tags[:0], [])))
         bias = float(bundle.factors.user_biases[index])
-        return QueryUser(own, bias, items, liked_tags, trained=True, notes=tuple(notes))
-    features, weights = side_of(bundle.user_features, index)
+        return QueryUser(
+            own, bias, items, liked_tags, hidden=hidden, trained=True, notes=tuple(notes)
+        )
+    features, weights = side_of(None if index is None else bundle.user_features, index or 0)
     found, basis = _described(view, items, liked_tags, features, weights, notes, known=True)
     count = listed("like", len(found.liked))
-    said = {
+    words = {
         BY_LIKES: f"not trained, for too few likes: answered from {count}",
         BY_FEATURES: "not trained, and no likes that say something: answered from their features",
     }
-    return replace(found, notes=(*found.notes, said[basis])) if basis in said else found
+    more = (words[basis],) if basis in words else ()
+    return replace(found, hidden=hidden, notes=(*found.notes, *more))
 
 
 def known_users(view: BundleView, users: Sequence[object]) -> list[QueryUser]:
@@ -153,6 +163,8 @@ def known_users(view: BundleView, users: Sequence[object]) -> list[QueryUser]:
     NotFoundError
         If a user is unknown.
     """
+    if view.fresh is not None:
+        return [known_user(view, user) for user in users]
     bundle = view.bundle
     factors, seen = bundle.factors, bundle.seen
     indices = bundle.users.indices(users)

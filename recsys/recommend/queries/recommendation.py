@@ -51,6 +51,7 @@ def _of_pool(
         pool = pool[allowed.mask[pool]]
     if not filters.include_seen:
         pool = pool[~np.isin(pool, user.liked)]
+    pool = pool[~np.isin(pool, user.hidden)]
     scores = products(view.vectors[pool], user.vector)
     scores = scores + (view.factors.item_biases[pool] + np.float32(user.bias))
     if (added := view.neighbour_scores(user.liked, user.trained)) is not None:
@@ -72,7 +73,10 @@ def recommend_many(
         usual = [
             i
             for i, user in enumerate(users)
-            if user.vector is not None and not user.cosine and user.trained == trained
+            if user.vector is not None
+            and not user.cosine
+            and user.trained == trained
+            and not len(user.hidden)
         ]
         if len(usual) > FEW:
             block = [users[i] for i in usual]
@@ -89,6 +93,7 @@ def _one(view: BundleView, user: QueryUser, n: int, filters: Filters, allowed: A
         scores[~allowed.mask[: len(scores)]] = -np.inf
     if not filters.include_seen:
         scores[user.liked[user.liked < len(scores)]] = -np.inf
+    scores[user.hidden[user.hidden < len(scores)]] = -np.inf
     items = best(scores, n)
     reasons = [popularity(view, item) for item in items]
     if user.vector is not None:

@@ -61,6 +61,8 @@ class QueryUser:
         The user's own.
     cosine : bool
         Whether the vector is a mean of directions, good for likeness only.
+    hidden : int (k,)
+        Items that are never to be shown to this user.
     trained : bool
         Whether the vector was trained; what neighbours add is weighed by it.
     notes : tuple of str
@@ -71,6 +73,7 @@ class QueryUser:
     liked: IntArray
     tags: IntArray = field(default_factory=_nothing)
     features: IntArray = field(default_factory=_nothing)
+    hidden: IntArray = field(default_factory=_nothing)
     cosine: bool = False
     trained: bool = False
     notes: tuple[str, ...] = ()

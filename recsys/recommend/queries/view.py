@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from recsys.base.arrays import BoolArray, Float32Array, Int32Array, Int64Array, IntArray
 from recsys.base.arrow import to_arrow
 from recsys.bundle import Bundle, Seen
+from recsys.data.likes_log import FreshLikes, LikesLog
 from recsys.models.content import Profiles
 from recsys.models.side import SideInformation
 from recsys.models.untrained import scaled_neighbours
@@ -30,10 +31,13 @@ class BundleView:
     bundle : Bundle
     availability : HasAvailability or None
         Which items may be shown at the moment; None for all of them.
+    fresh : LikesLog or None
+        What users have said since the model was trained.
     """
 
     bundle: Bundle
     availability: HasAvailability | None = None
+    fresh: LikesLog | None = None
 
     @property
     def factors(self) -> Factors:
@@ -148,6 +152,10 @@ class BundleView:
         """The vocabulary of user features."""
         side = self.bundle.user_features
         return None if side is None else FeatureLookup(side.vocabulary)
+
+    def fresh_of(self, user: object) -> FreshLikes:
+        """What a user has said since the model was trained."""
+        return FreshLikes() if self.fresh is None else self.fresh.of(str(user))
 
     def available(self) -> BoolArray | None:
         """Which items may be shown at the moment: bool (n_items,); None for all of them."""
