@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from recsys.data.interactions import read_interactions as read_interactions
     from recsys.data.kcore import Core as Core
     from recsys.data.kcore import density as density
+    from recsys.data.likes_log import Like as Like
+    from recsys.data.likes_log import LikesLog as LikesLog
     from recsys.data.splits import Split as Split
     from recsys.data.splits import split as split
     from recsys.data.tables import read_table as read_table
@@ -42,6 +44,8 @@ __all__ = [
     "IdMap",
     "InteractionColumns",
     "Interactions",
+    "Like",
+    "LikesLog",
     "LocatedDataset",
     "RemoteFile",
     "Split",
@@ -61,6 +65,7 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
+        ".likes_log": ["Like", "LikesLog"],
         ".datasets": ["Dataset", "LocatedDataset", "find_dataset", "list_datasets", "locate"],
         ".download": ["Digest", "FetchPolicy", "RemoteFile", "download_file"],
         ".features": [

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from recsys.evaluation.comparison import StrategyFits as StrategyFits
     from recsys.evaluation.comparison import TriedStrategy as TriedStrategy
     from recsys.evaluation.comparison import compare as compare
+    from recsys.evaluation.few_likes import measure_few_likes as measure_few_likes
     from recsys.evaluation.gate import Check as Check
     from recsys.evaluation.gate import Condition as Condition
     from recsys.evaluation.gate import Evidence as Evidence
@@ -62,6 +63,7 @@ __all__ = [
     "mean_list_overlap",
     "measure",
     "measure_churn",
+    "measure_few_likes",
     "measure_suggestions",
     "metric_tags",
     "strategy_metrics",
@@ -71,6 +73,7 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
+        ".few_likes": ["measure_few_likes"],
         ".churn": ["Churn", "measure_churn"],
         ".cold_start": ["ColdStartHoldout", "withhold"],
         ".comparison": ["FittedStrategy", "StrategyFits", "TriedStrategy", "compare"],

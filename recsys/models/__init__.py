@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from recsys.models.side import SideInformation as SideInformation
     from recsys.models.side import Vocabulary as Vocabulary
     from recsys.models.spectral import Spectrum as Spectrum
+    from recsys.models.untrained import UntrainedUsers as UntrainedUsers
+    from recsys.models.untrained import UntrainedWeights as UntrainedWeights
 
 __all__ = [
     "MODELS",
@@ -56,6 +58,8 @@ __all__ = [
     "SideInformation",
     "Spectrum",
     "Training",
+    "UntrainedUsers",
+    "UntrainedWeights",
     "Vocabulary",
     "blend_users",
     "fit_mapping",
@@ -68,6 +72,7 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
+        ".untrained": ["UntrainedUsers", "UntrainedWeights"],
         ".als": ["Als"],
         ".bpr": ["Bpr"],
         ".configuration": ["HybridParameters", "LightFMParameters", "parse_configuration"],

@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING
 from recsys._lazy import lazily
 
 if TYPE_CHECKING:
+    from recsys.recommend.availability import Availability as Availability
+    from recsys.recommend.availability import WatchedAvailability as WatchedAvailability
+    from recsys.recommend.availability import read_availability as read_availability
     from recsys.recommend.index import Index as Index
     from recsys.recommend.index import build_index as build_index
     from recsys.recommend.index import load_index as load_index
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer",
+    "Availability",
     "BundleView",
     "Explanation",
     "Feature",
@@ -31,12 +35,15 @@ __all__ = [
     "Ranked",
     "Recommender",
     "Tags",
+    "WatchedAvailability",
     "build_index",
     "load_index",
+    "read_availability",
 ]
 __getattr__, __dir__ = lazily(
     __name__,
     {
+        ".availability": ["Availability", "WatchedAvailability", "read_availability"],
         ".index": ["Index", "build_index", "load_index"],
         ".queries.answers": ["Answer", "Ranked"],
         ".queries.explanation": ["Explanation", "Part"],
