@@ -88,7 +88,7 @@ def test_a_question_to_the_champion_of_a_local_registry_imports_no_more(tmp_path
     [
         (("train", "--set", "search.trails=3"), 2),
         (("train", "--config", "none.toml"), 2),
-        (("recommend", "ann", "--liked", "a"), 2),
+        (("recommend", "ann", "--n", "0"), 2),
         (("trigger", "nightly", "--param", "x"), 2),
     ],
 )
