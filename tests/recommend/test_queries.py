@@ -294,6 +294,7 @@ def test_questions_as_records_answer_as_methods_do() -> None:
         {"query": "similar-tags", "id": "a"},
         {"query": "audience", "id": "i1", "include_seen": True},
         {"query": "explain", "id": "u1", "item": "i1"},
+        {"query": "rank", "id": "u1", "items": ["i2", "i1"]},
     ]
     assert {record["query"] for record in records} == set(QUERIES)
     answers = answer_all(model, [read_question(r) for r in records], lambda _: nullcontext())
@@ -313,6 +314,7 @@ def test_questions_as_records_answer_as_methods_do() -> None:
     parts = [row for row in answers[9] if row.reason.startswith("part")]
     assert sum(row.score for row in parts) == pytest.approx(explained.score, abs=1e-5)
     assert answers[9].rows[len(parts) :] == explained.nearest
+    assert answers[10] == model.rank("u1", ["i2", "i1"])
 
 
 @pytest.mark.parametrize(

@@ -198,7 +198,7 @@ def test_users_asked_for_together_are_answered_as_alone(server: str) -> None:
         {"query": "similar", "tags": ["grean"]},
         {"query": "tag"},
         {"query": "explain", "id": "ann"},
-        {"query": "recommend", "id": "ann", "liked": ["a"]},
+        {"query": "rank", "id": "ann"},
         {"id": "ann"},
         {"query": "recommend", "liked": ["a"] * 1001},
         {"query": "recommend", "id": "a" * 1001},
