@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
@@ -54,7 +53,9 @@ def cached_task(
         folder = function.folder(Path(interim), *args, **kwargs)
         emit(StageStarted(function.name))
         start = time.monotonic()
-        with nullcontext() if intact(folder) else product_lock(folder, _waiting(function.name)):
+        # Also where the product is there: Prefect writes its record of it a moment later, not at
+        # once, and another run must not read half of that.
+        with product_lock(folder, None if intact(folder) else _waiting(function.name)):
             state: Any = run.with_options(refresh_cache=not intact(folder))(
                 str(folder), lambda: function(Path(interim), *args, **kwargs), return_state=True
             )

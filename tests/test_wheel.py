@@ -21,7 +21,7 @@ TRAIN = [
         f"--set={setting}"
         for setting in (
             "search.trials=1", "search.max_epochs=3", "search.space.no_components=8",
-            "evaluate.baseline_trials=0",
+            "search.item_to_item_trials=0", "evaluate.baseline_trials=0",
             "evaluate.withheld=false", "evaluate.bootstrap_samples=50", "gate.bootstrap_samples=50",
         )
     ),
