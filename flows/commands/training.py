@@ -115,7 +115,7 @@ def _report(console: Console, outcome: TrainingResult) -> None:
 
     holdout = outcome.counts["evaluate"]["holdout"]
     console.print()
-    console.print(leaderboard(outcome.leaderboard, holdout))
+    console.print(leaderboard(outcome.leaderboard, holdout, console.width))
     if (table := cold_start(outcome.strategies)) is not None:
         console.print(table)
     console.print(few_likes(outcome.few_likes))

@@ -24,15 +24,25 @@ if TYPE_CHECKING:
     from recsys.recommend.queries.explanation import Explanation
 
 
-def leaderboard(board: Sequence[Mapping[str, Any]], holdout: str) -> Table:
-    """Compare models on the holdout, best first, with 95 % bootstrap intervals over users."""
-    title = f"{holdout} holdout, known likes left out of the ranking"
+# What the other columns of a leaderboard take.
+_LEADERBOARD_WIDTH = 77
+
+
+def leaderboard(board: Sequence[Mapping[str, Any]], holdout: str, width: int = 120) -> Table:
+    """Compare models on the holdout, best first, with 95 % bootstrap intervals over users.
+
+    Metrics for which a terminal of `width` has no room are left to the report.
+    """
+    title = f"{holdout} holdout, known likes left out of the ranking, with 95 % intervals"
     winner = winner_of(board)
     table = Table(title=title, title_justify="left", box=SIMPLE)
     table.add_column("", no_wrap=True)
-    table.add_column(f"{METRICS[0].label}, 95 % interval", justify="right", no_wrap=True)
+    table.add_column(METRICS[0].label, justify="right", no_wrap=True)
     table.add_column(f"{MODEL_LABELS[winner]} ahead by", justify="right", no_wrap=True)
     others = [metric for metric in METRICS if metric.short and metric.name in board[0]["metrics"]]
+    room = width - _LEADERBOARD_WIDTH
+    while sum(len(metric.short) + 3 for metric in others) > max(0, room):
+        others.pop(0)
     for metric in others:
         table.add_column(metric.short, justify="right", no_wrap=True)
     table.add_column("CPU s", justify="right", no_wrap=True)
