@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from recsys.base.arrays import Int64Array
 from recsys.models.configuration import HybridParameters
 from recsys.models.ease import Ease
-from recsys.models.item_to_item import ItemToItemModel, binary
+from recsys.models.item_to_item import ItemToItemModel, binary, truncated
 from recsys.models.rp3beta import Rp3Beta
 from recsys.ranking.factors import Factors
 from recsys.ranking.neighbours import Neighbours
@@ -49,7 +49,10 @@ def without_neighbours(configuration: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fit_neighbours(
-    factors: Factors, interactions: sp.csr_matrix, parameters: HybridParameters
+    factors: Factors,
+    interactions: sp.csr_matrix,
+    parameters: HybridParameters,
+    fitted: Neighbours | None = None,
 ) -> Neighbours | None:
     """Fit the neighbours of a configuration, to be added to these factors as they are.
 
@@ -59,6 +62,9 @@ def fit_neighbours(
         Trained on these interactions.
     interactions : csr_matrix (n_users, n_items)
     parameters : HybridParameters
+    fitted : Neighbours or None
+        The same model as it was fitted on these interactions already, with at least as many
+        weights of each row.
 
     Returns
     -------
@@ -69,7 +75,10 @@ def fit_neighbours(
     if model is None or parameters.neighbours_weight == 0:
         return None
     likes = binary(interactions)
-    return scaled(model.neighbours(likes), factors, likes, parameters.neighbours_weight)
+    if fitted is None:
+        fitted = model.neighbours(likes)
+    kept = truncated(fitted, parameters.neighbours_kept)
+    return scaled(kept, factors, likes, parameters.neighbours_weight)
 
 
 def scaled(

@@ -20,9 +20,9 @@ from recsys.evaluation.cold_start import ColdStartHoldout, withhold
 from recsys.evaluation.comparison import FittedStrategy, StrategyFits, TriedStrategy, compare
 from recsys.evaluation.holdouts import Measured, as_leaderboard, differences, measure
 from recsys.evaluation.metric_names import BLEND, HEADLINE, LIGHTFM
-from recsys.models.blending import fit_neighbours, scaled, without_neighbours
+from recsys.models.blending import fit_neighbours, without_neighbours
 from recsys.models.configuration import HybridParameters, parse_configuration
-from recsys.models.item_to_item import NeighbourScorer, binary
+from recsys.models.item_to_item import NeighbourScorer
 from recsys.models.model import Model, model_from_dict
 from recsys.models.popularity import Popularity
 from recsys.pipeline.model_seconds import model_seconds
@@ -35,7 +35,7 @@ from recsys.tuning.baselines import SPACES, tune_baseline
 from recsys.tuning.problems import load_sides
 
 
-@stage(Evaluated, version=6, unkeyed=("workers",))
+@stage(Evaluated, version=7, unkeyed=("workers",))
 def evaluate(
     folder: Path,
     holdouts: Stage[HeldOut],
@@ -191,11 +191,9 @@ def _neighbours(
     scorers: Mapping[str, Scorer],
 ) -> Neighbours | None:
     """The winner's neighbours, taken from the leaderboard where the same model stands on it."""
-    fitted = scorers.get(parameters.neighbours)
-    if isinstance(fitted, NeighbourScorer):
-        likes = binary(known)
-        return scaled(fitted.neighbours, factors, likes, parameters.neighbours_weight)
-    return fit_neighbours(factors, known, parameters)
+    found = scorers.get(parameters.neighbours)
+    fitted = found.neighbours if isinstance(found, NeighbourScorer) else None
+    return fit_neighbours(factors, known, parameters, fitted)
 
 
 def _save_per_user(folder: Path, measured: Mapping[str, Measured]) -> None:

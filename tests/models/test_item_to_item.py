@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -17,7 +19,12 @@ from recsys.models.blending import (
 )
 from recsys.models.configuration import parse_configuration
 from recsys.models.ease import Ease
-from recsys.models.item_to_item import NeighbourScorer, largest_of_product, truncated
+from recsys.models.item_to_item import (
+    ItemToItemModel,
+    NeighbourScorer,
+    largest_of_product,
+    truncated,
+)
 from recsys.models.itemknn import ItemKnn
 from recsys.models.rp3beta import Rp3Beta
 from recsys.ranking.factors import Factors
@@ -144,6 +151,23 @@ def test_a_configuration_names_its_neighbours() -> None:
     walk = Rp3Beta(0.9, 0.2, kept=6)
     assert item_to_item_model(parse_configuration(parameters_of(walk, 1.0))[1]) == walk
     assert item_to_item_model(parse_configuration({"no_components": 3})[1]) is None
+
+
+@pytest.mark.parametrize("model", [Ease(3.0, kept=5), Rp3Beta(0.9, 0.2, kept=5)])
+def test_what_is_fitted_already_is_cut_to_what_the_configuration_keeps(
+    model: ItemToItemModel,
+) -> None:
+    """A leaderboard's model keeps more of a row than the one that is blended and registered."""
+    likes = random_likes()
+    draw = np.random.default_rng(2).standard_normal
+    zeros = np.zeros(90, np.float32), np.zeros(31, np.float32)
+    factors = Factors(draw((90, 4)).astype(np.float32), draw((31, 4)).astype(np.float32), *zeros)
+    parameters = parse_configuration(parameters_of(model, 2.0))[1]
+    expected = fit_neighbours(factors, likes, parameters)
+    found = fit_neighbours(factors, likes, parameters, replace(model, kept=31).neighbours(likes))
+    assert expected is not None
+    assert found is not None
+    np.testing.assert_array_equal(dense(found), dense(expected))
 
 
 def test_neighbours_are_brought_to_the_spread_of_the_factors() -> None:
