@@ -94,7 +94,7 @@ def tune_baseline(
         model = model_class(name).from_dict(space.configuration(point))
         assert isinstance(model, FactorModel)
         precision = _precision(model, train, validation, seed, k)
-        optimizer.tell(point, -precision)
+        optimizer.tell(point, -precision, fit=trial + 1 < trials)
         if best is None or precision > best[1]:
             best = model, precision
     if best is None or best[1] < 0:

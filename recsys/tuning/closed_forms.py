@@ -142,7 +142,7 @@ def _tune(
         if model == "ease" and problem.train.shape[1] > MOST_EXACT:
             configuration["nearest"] = min(most, NEAREST)
         trial = _measured(problem, len(before) + place, configuration, recorder)
-        optimizer.tell(point, -trial.precision)
+        optimizer.tell(point, -trial.precision, fit=place + 1 < trials)
         found.append(trial)
         best = max(entry.precision for entry in (*before, *found))
         emit_trial(trial, best)

@@ -24,6 +24,7 @@ from recsys.ranking.factors import Factors
 from recsys.ranking.neighbours import Blended, Neighbours
 from recsys.tuning.closed_forms import model_of
 from recsys.tuning.problems import Problem
+from recsys.tuning.space import Configuration
 from recsys.tuning.trials import TrialResult
 
 # How strongly features may be blended into trained items. More has hurt warm users.
@@ -64,7 +65,6 @@ def with_mapped_features(
     """
     assert problem.sides is not None
     assert problem.sides.item is not None
-    assert plain.best is not None
     own = _factors(problem, plain)
     profiles = without_items(problem.sides.item.profiles(), cold_items)
     chosen = choose_mapping(profiles, own, problem.train, seed=problem.seed)
@@ -88,9 +88,7 @@ def with_mapped_features(
         "content_blending": parameters.content_blending,
         "user_blending": parameters.user_blending,
     }
-    rung = replace(plain.best, precision=value)
-    reason = f"trial {plain.number}, features mapped"
-    return TrialResult(number, configuration, (rung,), "complete", reason, finishes=plain.number)
+    return _finished(plain, number, configuration, value, ", features mapped")
 
 
 def with_blended_users(problem: Problem, plain: TrialResult, number: int) -> TrialResult:
@@ -104,18 +102,12 @@ def with_blended_users(problem: Problem, plain: TrialResult, number: int) -> Tri
     number : int
         Of the trial returned.
     """
-    assert plain.best is not None
     own = _factors(problem, plain)
     parameters = HybridParameters()
     value, parameters = _choose_user_blending(problem, own, own, parameters, plain.precision)
-    return TrialResult(
-        number,
-        {**plain.configuration, "user_blending": parameters.user_blending},
-        (replace(plain.best, precision=value),),
-        "complete",
-        f"trial {plain.number}, users blended with their fold-in",
-        finishes=plain.number,
-    )
+    configuration = {**plain.configuration, "user_blending": parameters.user_blending}
+    how = ", users blended with their fold-in"
+    return _finished(plain, number, configuration, value, how)
 
 
 # Weights of the neighbours beside the factors, both brought to one spread.
@@ -146,7 +138,6 @@ def with_neighbours(
     number : int
         Of the trial returned.
     """
-    assert finished.best is not None
     factors = _finished_factors(problem, finished)
     likes = binary(problem.train)
     whole = model_of(neighbours).neighbours(likes)
@@ -162,9 +153,23 @@ def with_neighbours(
     parameters = parameters_of(model_of(neighbours), weight)
     parameters["neighbours_kept"] = min(kept, int(parameters["neighbours_kept"]))
     configuration = {**finished.configuration, **parameters}
-    rung = replace(finished.best, precision=value)
-    reason = f"trial {finished.number} blended with trial {neighbours.number}"
-    return TrialResult(number, configuration, (rung,), "complete", reason, finishes=finished.number)
+    how = f" blended with trial {neighbours.number}"
+    return _finished(finished, number, configuration, value, how)
+
+
+def _finished(
+    trial: TrialResult, number: int, configuration: Configuration, precision: float, how: str
+) -> TrialResult:
+    """What became of a trial: one rung at its best epoch, with the precision measured now."""
+    assert trial.best is not None
+    return TrialResult(
+        number,
+        configuration,
+        (replace(trial.best, precision=precision),),
+        "complete",
+        f"trial {trial.number}{how}",
+        finishes=trial.number,
+    )
 
 
 def _least_kept(

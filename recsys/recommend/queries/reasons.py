@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from recsys.base.arrays import Int64Array, IntArray
+from recsys.base.arrays import BoolArray, Int64Array, IntArray
 from recsys.recommend.queries.scoring import inverse_lengths
 from recsys.recommend.queries.subjects import QueryUser
 from recsys.recommend.queries.view import BundleView
@@ -19,19 +19,16 @@ def reasons_of_many(
 
     Those that are liked items are named all at once.
     """
-    vectors, inverse = view.vectors, view.inverse_lengths
     found: list[str] = []
     places: list[int] = []
     liked: list[Int64Array] = []
     for user, own in zip(users, items, strict=True):
-        if len(user.tags) or len(user.features) or not len(user.liked):
-            found += Reasons(view, user).of(own)
+        reasons = Reasons(view, user)
+        if len(user.tags) or len(user.features) or not len(user.liked) or not len(own):
+            found += reasons.of(own)
             continue
-        cosines = (vectors[own] @ vectors[user.liked].T) * inverse[user.liked]
-        cosines[own[:, None] == user.liked] = -np.inf
-        nearest = cosines.argmax(axis=1)
-        real = np.flatnonzero(cosines[np.arange(len(own)), nearest] > 0)
-        places += (real + len(found)).tolist()
+        nearest, real = reasons.nearest(own)
+        places += (np.flatnonzero(real) + len(found)).tolist()
         liked.append(np.asarray(user.liked, np.int64)[nearest[real]])
         found += [""] * len(own)
     if places:
@@ -63,14 +60,19 @@ class Reasons:
         """A reason for each item, empty where none holds."""
         if not len(self._vectors) or not len(items):
             return [""] * len(items)
+        nearest, real = self.nearest(items)
+        words = self._words(nearest[real])
+        found = iter(words)
+        return [next(found) if there else "" for there in real]
+
+    def nearest(self, items: IntArray) -> tuple[Int64Array, BoolArray]:
+        """What is nearest to each item, as places among likes, tags and features; and whether it is
+        on the same side at all. Neither may be empty."""
         cosines = (self._view.vectors[items] @ self._vectors.T) * self._inverse
         # An item that is liked, shown because likes were asked for, is no reason for itself.
         cosines[:, : len(self._user.liked)][items[:, None] == self._user.liked] = -np.inf
         nearest = cosines.argmax(axis=1)
-        real = cosines[np.arange(len(items)), nearest] > 0
-        words = self._words(nearest[real])
-        found = iter(words)
-        return [next(found) if there else "" for there in real]
+        return nearest, cosines[np.arange(len(items)), nearest] > 0
 
     def _words(self, places: Int64Array) -> list[str]:
         liked, tags = self._user.liked, self._user.tags
