@@ -33,6 +33,7 @@ from recsys.models.content import Profiles
 from recsys.ranking.factors import Factors
 from recsys.ranking.metrics import precision_at_k
 from recsys.ranking.rows import Rows, flatten
+from recsys.ranking.scorer import ScoreTable
 
 # Wide, since data sets differ: see docs/experiments/feature-mapping.md.
 PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0)
@@ -279,18 +280,6 @@ def choose_mapping(
 
 
 @dataclass(frozen=True)
-class _ScoreTable:
-    scores: Float32Array
-
-    @property
-    def n_items(self) -> int:
-        return self.scores.shape[1]
-
-    def score(self, users: IntArray) -> Float32Array:
-        return self.scores[users]
-
-
-@dataclass(frozen=True)
 class _Lists:
     """Compressed sparse rows, without values."""
 
@@ -334,7 +323,7 @@ class _HiddenItems:
     def precision(self, mapping: Mapping, gain: float, k: int) -> float:
         vectors, biases = mapping.vectors(self.hidden)
         scores: Float32Array = self.user_factors @ vectors.T + np.float32(gain) * biases
-        return float(precision_at_k(_ScoreTable(scores), self.liked, k=k).mean())
+        return float(precision_at_k(ScoreTable(scores), self.liked, k=k).mean())
 
 
 def _csr(profiles: Profiles) -> Any:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from recsys.ranking.neighbours import Blended as Blended
     from recsys.ranking.neighbours import Neighbours as Neighbours
     from recsys.ranking.scorer import Scorer as Scorer
+    from recsys.ranking.scorer import ScoreTable as ScoreTable
     from recsys.ranking.topk import TopK as TopK
     from recsys.ranking.topk import top_k as top_k
 
@@ -24,6 +25,7 @@ __all__ = [
     "Factors",
     "Interval",
     "Neighbours",
+    "ScoreTable",
     "Scorer",
     "TopK",
     "bootstrap_interval",
@@ -44,7 +46,7 @@ __getattr__, __dir__ = lazily(
             "paired_bootstrap",
             "precision_at_k",
         ],
-        ".scorer": ["Scorer"],
+        ".scorer": ["ScoreTable", "Scorer"],
         ".neighbours": ["Blended", "Neighbours"],
         ".topk": ["TopK", "top_k"],
     },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from recsys.base.arrays import Float32Array, IntArray
@@ -35,3 +36,24 @@ class Scorer(Protocol):
             Higher is better. What is not finite is never recommended.
         """
         ...
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """Scores that are there already; a `Scorer`.
+
+    Parameters
+    ----------
+    scores : float32 (n_users, n_items)
+    """
+
+    scores: Float32Array
+
+    @property
+    def n_items(self) -> int:
+        """How many items are scored."""
+        return self.scores.shape[1]
+
+    def score(self, users: IntArray) -> Float32Array:
+        """The rows of some users: int (b,) to float32 (b, n_items)."""
+        return self.scores[users]

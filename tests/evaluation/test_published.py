@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from recsys.base.arrays import Float32Array, IntArray
 from recsys.evaluation.published import (
     LeaveOneOut,
     leave_one_out,
     sampled_metrics,
     strong_generalisation,
 )
+from recsys.ranking.scorer import ScoreTable
 from tests.benchmarks.bench_published import movielens_likes
-
-
-@dataclass(frozen=True)
-class Given:
-    """Scores as they are."""
-
-    scores: Float32Array
-
-    @property
-    def n_items(self) -> int:
-        return self.scores.shape[1]
-
-    def score(self, users: IntArray) -> Float32Array:
-        return self.scores[users]
 
 
 def likes(n_users: int = 40, n_items: int = 30) -> sp.csr_matrix:
@@ -66,7 +51,7 @@ def test_sampled_metrics_by_hand() -> None:
         sp.csr_matrix((3, 4)), np.arange(3), np.array([0, 0, 0]), np.array([[1, 2], [1, 2], [2, 3]])
     )
     # Ranked first; second, as an equal score counts against it; third, out of two.
-    found = sampled_metrics(Given(scores), split, k=2)
+    found = sampled_metrics(ScoreTable(scores), split, k=2)
     assert found["hit_rate_at_2"].tolist() == [1, 1, 0]
     assert found["ndcg_at_2"] == pytest.approx([1, 1 / np.log2(3), 0])
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -21,26 +19,13 @@ from recsys.ranking.metrics import (
     paired_bootstrap,
     precision_at_k,
 )
+from recsys.ranking.scorer import ScoreTable
 
 AWKWARD = [-np.inf, np.inf, np.nan, -1.0, 0.0, 1.0, 2.0]
 
 
-@dataclass(frozen=True)
-class Table:
-    """A scorer that reads its scores from a table."""
-
-    scores: np.ndarray
-
-    @property
-    def n_items(self) -> int:
-        return self.scores.shape[1]
-
-    def score(self, users: np.ndarray) -> np.ndarray:
-        return self.scores[users]
-
-
-def table(*rows: list[float]) -> Table:
-    return Table(np.array(rows, np.float32))
+def table(*rows: list[float]) -> ScoreTable:
+    return ScoreTable(np.array(rows, np.float32))
 
 
 def rows(*lines: list[int]) -> sp.csr_matrix:
@@ -173,7 +158,7 @@ class TestExtremes:
     def test_a_perfect_model(self):
         _, heldout, known = random_case()
         untied = np.linspace(0, 0.5, heldout.shape[1], dtype=np.float32)
-        found = evaluate(Table(heldout.toarray() + untied), heldout, known=known, ks=(5,))
+        found = evaluate(ScoreTable(heldout.toarray() + untied), heldout, known=known, ks=(5,))
         n = heldout.getnnz(axis=1)[found.users]
         np.testing.assert_allclose(found.per_user["precision_at_5"], np.minimum(n, 5) / 5)
         for name in ("ndcg_at_5", "map_at_5", "hit_rate_at_5", "auc"):
@@ -181,7 +166,7 @@ class TestExtremes:
 
     def test_the_worst_model(self):
         _, heldout, known = random_case()
-        found = evaluate(Table(-heldout.toarray()), heldout, known=known, ks=(5,))
+        found = evaluate(ScoreTable(-heldout.toarray()), heldout, known=known, ks=(5,))
         assert all((values == 0).all() for values in found.per_user.values())
 
 
@@ -273,14 +258,14 @@ class TestAgainstTheSlowWay:
     def test_awkward_scores(self, problem):
         scores, heldout, known, k = problem
         arguments = {"known": sp.csr_array(known), "ks": (k,)}
-        found = evaluate(Table(scores), sp.csr_array(heldout), **arguments)
+        found = evaluate(ScoreTable(scores), sp.csr_array(heldout), **arguments)
         assert found.users.tolist() == np.flatnonzero(heldout.any(axis=1)).tolist()
         for row, user in enumerate(found.users):
             for name, value in slow(scores[user], heldout[user], known[user], k).items():
                 assert found.per_user[name][row] == pytest.approx(value), name
-        fast = precision_at_k(Table(scores), sp.csr_array(heldout), sp.csr_array(known), k)
+        fast = precision_at_k(ScoreTable(scores), sp.csr_array(heldout), sp.csr_array(known), k)
         np.testing.assert_allclose(fast, found.per_user[f"precision_at_{k}"])
-        cheap = evaluate(Table(scores), sp.csr_array(heldout), auc=False, **arguments)
+        cheap = evaluate(ScoreTable(scores), sp.csr_array(heldout), auc=False, **arguments)
         del found.per_user["auc"]
         assert_same(cheap, found)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import tracemalloc
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,27 +17,14 @@ from hypothesis.extra import numpy as hnp
 import recsys
 from recsys.ranking import topk as ranking
 from recsys.ranking.factors import Factors
+from recsys.ranking.scorer import ScoreTable
 from recsys.ranking.topk import UNRANKED, Block, TopK, score_blocks, top_k
 
 AWKWARD = [-np.inf, np.inf, np.nan, -1.0, -0.0, 0.0, 1.0, 2.0, 1e-45, 3.4e38]
 
 
-@dataclass(frozen=True)
-class Table:
-    """A scorer that reads its scores from a table."""
-
-    scores: np.ndarray
-
-    @property
-    def n_items(self) -> int:
-        return self.scores.shape[1]
-
-    def score(self, users: np.ndarray) -> np.ndarray:
-        return self.scores[users]
-
-
-def table(*rows: list[float]) -> Table:
-    return Table(np.array(rows, np.float32))
+def table(*rows: list[float]) -> ScoreTable:
+    return ScoreTable(np.array(rows, np.float32))
 
 
 def matrix(n_users: int, n_items: int, *pairs: tuple[int, int]) -> sp.csr_array:
@@ -131,7 +117,9 @@ class TestByHand:
         none = np.array([], int)
         assert top_k(table([1, 2]), np.array([0]), 2, candidates=none).items.tolist() == [[-1, -1]]
         assert top_k(table([1, 2]), none, 2).items.shape == (0, 2)
-        assert top_k(Table(np.empty((1, 0), np.float32)), np.array([0]), 1).items.tolist() == [[-1]]
+        assert top_k(ScoreTable(np.empty((1, 0), np.float32)), np.array([0]), 1).items.tolist() == [
+            [-1]
+        ]
 
     def test_biases_count(self):
         zeros = np.zeros((1, 2), np.float32)
@@ -160,7 +148,9 @@ class TestAgainstSorting:
     @given(problems())
     def test_lists(self, problem):
         scores, known, candidates, k = problem
-        found = top_k(Table(scores), np.arange(len(scores)), k, known=known, candidates=candidates)
+        found = top_k(
+            ScoreTable(scores), np.arange(len(scores)), k, known=known, candidates=candidates
+        )
         assert_same(found, sorted_top(masked(scores, known, candidates), k))
 
     @settings(max_examples=100)
@@ -170,13 +160,15 @@ class TestAgainstSorting:
         expected = masked(scores, known)
         ranks = (expected[:, None, :] >= expected[:, :, None]).sum(axis=2) - 1
         ranks = np.where(expected > -np.inf, ranks, UNRANKED)
-        np.testing.assert_array_equal(all_ranks(Table(scores), len(scores), known=known), ranks)
+        np.testing.assert_array_equal(
+            all_ranks(ScoreTable(scores), len(scores), known=known), ranks
+        )
 
         def look(block: Block) -> None:
             owners, items = (part.ravel() for part in np.indices(scores.shape))
             np.testing.assert_array_equal(block.hits(items, owners, k), ranks.ravel() < k)
 
-        score_blocks(Table(scores), np.arange(len(scores)), look, depth=k, known=known)
+        score_blocks(ScoreTable(scores), np.arange(len(scores)), look, depth=k, known=known)
 
     @pytest.mark.parametrize("n_items", [1, 15, 16, 17, 1000, 1024, 1025, 5000])
     @pytest.mark.parametrize("k", [1, 7, 300])
@@ -281,14 +273,14 @@ class TestLimits:
             top_k(random_factors(2, 3), users, k, **arguments)
 
     def test_a_scorer_of_the_wrong_shape_is_refused(self):
-        class Wrong(Table):
+        class Wrong(ScoreTable):
             n_items = 9
 
         with pytest.raises(ValueError, match="shape"):
             top_k(Wrong(np.zeros((1, 3), np.float32)), np.array([0]), 1)
 
     def test_an_error_in_a_thread_comes_out(self):
-        class Broken(Table):
+        class Broken(ScoreTable):
             def score(self, users):
                 raise RuntimeError("broken")
 
