@@ -136,6 +136,11 @@ class Data(Section):
         description="Weight of a pair of user and item that occurs several times; its time is the "
         "latest.",
     )
+    weights: Literal["auto", "as_given", "log1p", "none"] = Field(
+        "auto",
+        description="What becomes of weights: damped by their logarithm (log1p), as_given, none; "
+        "auto damps those that span more than a factor of 100.",
+    )
     missing: list[str] = Field(
         list(MISSING_WORDS), description="Words that stand for a missing id or value."
     )

@@ -27,6 +27,7 @@ from recsys.data.dialects import TextFormat
 from recsys.data.idmap import IdMap
 from recsys.data.ids import missing, missing_words
 from recsys.data.tables import OpenTable, Source, open_table, require_columns
+from recsys.data.weights import Damping, damped
 
 Repeats = Literal["sum", "last", "max", "count"]
 # More distinct values than a scale of ratings has.
@@ -80,12 +81,15 @@ class InteractionRules:
         The lowest rating that is an interaction.
     event_weights : mapping of str to float, or None
         What a row of each kind weighs; 0 leaves it out.
+    damping : {"auto", "as_given", "log1p", "none"}
+        What becomes of the weights of distinct pairs, see `recsys.data.weights.damped`.
     """
 
     values: ValueFormat = ValueFormat()
     repeats: Repeats = "sum"
     liked_from: float | None = None
     event_weights: Mapping[str, float] | None = None
+    damping: Damping = "as_given"
 
 
 @dataclass(frozen=True)
@@ -277,6 +281,8 @@ def read_interaction_table(
     if keep is not None:
         kept.choose(keep)
     interactions = _distinct(user, item, kept.weight, kept.timestamp, users, items, rules.repeats)
+    weight, told = damped(interactions.weight, rules.damping, opened.label)
+    interactions, notes = replace(interactions, weight=weight), [*notes, *told]
     return InteractionTable(
         interactions,
         _names(table, item, len(items), values),

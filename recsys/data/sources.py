@@ -72,7 +72,9 @@ def interaction_columns(data: config.Data) -> InteractionColumns:
 
 def interaction_rules(data: config.Data) -> InteractionRules:
     """Which rows are interactions, and what they weigh."""
-    return InteractionRules(value_format(data), data.repeats, data.liked_from, data.event_weights)
+    return InteractionRules(
+        value_format(data), data.repeats, data.liked_from, data.event_weights, data.weights
+    )
 
 
 def feature_columns(data: config.Data, side: Side) -> FeatureColumns:

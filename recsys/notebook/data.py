@@ -17,6 +17,7 @@ from recsys.data.features import FeatureColumns, FeatureTable
 from recsys.data.idmap import IdMap
 from recsys.data.interactions import InteractionColumns, InteractionRules, Interactions, Repeats
 from recsys.data.tables import Source
+from recsys.data.weights import Damping
 
 
 @dataclass(frozen=True, repr=False)
@@ -171,6 +172,7 @@ def read_interactions(
     event: str | None = None,
     event_weights: Mapping[str, float] | None = None,
     repeats: Repeats = "sum",
+    weights: Damping = "auto",
 ) -> InteractionData:
     """Read interactions from a table in memory or a file.
 
@@ -196,6 +198,9 @@ def read_interactions(
         What each kind weighs, 0 to leave it out.
     repeats : {"sum", "last", "max", "count"}
         The weight of a pair that occurs several times.
+    weights : {"auto", "as_given", "log1p", "none"}
+        What becomes of weights: damped by their logarithm if they span more than a factor of 100,
+        as they are, damped in any case, or all alike.
 
     Returns
     -------
@@ -209,7 +214,9 @@ def read_interactions(
     columns = InteractionColumns(user, item, name, weight, timestamp, rating, event)
     if weight is None and sp.issparse(source):
         columns = replace(columns, weight="weight")
-    rules = InteractionRules(repeats=repeats, liked_from=liked_from, event_weights=event_weights)
+    rules = InteractionRules(
+        repeats=repeats, liked_from=liked_from, event_weights=event_weights, damping=weights
+    )
     return _read(source, columns, TextFormat(delimiter), rules)
 
 

@@ -51,7 +51,7 @@ __all__ = [
 ]
 
 
-@stage(Ingested, version=4, unkeyed=("data",))
+@stage(Ingested, version=5, unkeyed=("data",))
 def ingest(folder: Path, data: config.Data, sources: dict[str, str]) -> Ingested:
     """Read, check and deduplicate the likes and the features; give everything an index.
 
