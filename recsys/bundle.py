@@ -43,7 +43,8 @@ if TYPE_CHECKING:  # opening a bundle needs neither SciPy nor LightFM
     from recsys.data.interactions import Interactions
     from recsys.models.hybrid import HybridModel
 
-SCHEMA_VERSION = 5  # with users that were not trained, for whom an older reader has no vector
+SCHEMA_VERSION = 6  # with hidden items, which an older reader would recommend
+WITHOUT_HIDDEN = 5  # with users that were not trained, for whom an older reader has no vector
 SEALED = 3  # from this version on, a manifest has a checksum of itself
 MANIFEST = "manifest.json"
 FACTORS = ("user_factors", "item_factors", "user_biases", "item_biases")
@@ -90,6 +91,9 @@ class Bundle:
         schema version and the files with their checksums as well.
     trained : int
         The number of trained items, which come first.
+    hidden : Seen or None
+        Items that are never recommended to each user: disliked, or liked before the window of time
+        that was trained.
     item_features, user_features : SideInformation or None
     user_foldin : FoldIn or None
         From the vectors of a user's items to the user's.
@@ -117,6 +121,7 @@ class Bundle:
     neighbours: Neighbours | None = None
     untrained_weights: UntrainedWeights = field(default_factory=UntrainedWeights)
     untrained_neighbours: Neighbours | None = None
+    hidden: Seen | None = None
 
     @property
     def trained_users(self) -> int:
@@ -135,6 +140,22 @@ class Bundle:
             scaled_neighbours(self.untrained_neighbours or self.neighbours, weights.neighbours),
             weights,
         )
+
+    def hidden_from(self, user: int) -> Int32Array:
+        """The items that are never recommended to a user: int32 (n,)."""
+        return np.empty(0, np.int32) if self.hidden is None else self.hidden.of(user)
+
+    @cached_property
+    def not_listed(self) -> Seen:
+        """What lists of users are without: what each likes, and what is hidden from them."""
+        if self.hidden is None:
+            return self.seen
+        both = self.seen, self.hidden
+        counts = sum(np.diff(rows.indptr) for rows in both)
+        owners = [np.repeat(np.arange(len(self.users)), np.diff(rows.indptr)) for rows in both]
+        items = np.concatenate([rows.indices for rows in both])
+        order = np.lexsort((items, np.concatenate(owners)))
+        return Seen(np.concatenate([[0], np.cumsum(counts)]), items[order])
 
     @cached_property
     def likes(self) -> Int64Array:
@@ -180,8 +201,10 @@ def assemble(
     matrix = interactions.matrix()
     factors, side = model.catalogue(), model.item
     item_foldin = learn_item_foldin(model.own, matrix)
-    users, seen = interactions.users, Seen(matrix.indptr, matrix.indices)
+    users, seen, hidden = interactions.users, Seen(matrix.indptr, matrix.indices), None
     if everyone is not None:
+        if everyone.hidden_indptr is not None and everyone.hidden_indices is not None:
+            hidden = Seen(everyone.hidden_indptr, everyone.hidden_indices)
         users, seen = everyone.users, Seen(everyone.indptr, everyone.indices)
         factors, side = _with_liked_items(model, factors, item_foldin, seen, len(items))
     return Bundle(
@@ -197,6 +220,7 @@ def assemble(
         user_foldin=learn_foldin(model.factors, matrix),
         item_foldin=item_foldin,
         neighbours=model.neighbours,
+        hidden=hidden,
     )
 
 
@@ -280,7 +304,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
         }
     manifest = {
         **bundle.manifest,
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": SCHEMA_VERSION if bundle.hidden is not None else WITHOUT_HIDDEN,
         "trained_items": bundle.trained,
         "side_information": sides,
         "untrained_weights": asdict(bundle.untrained_weights),
@@ -295,6 +319,8 @@ def _arrays(bundle: Bundle) -> dict[str, AnyArray]:
     """Every array under the name of its file."""
     found: dict[str, AnyArray] = {part: getattr(bundle.factors, part) for part in FACTORS}
     found |= {"seen_indptr": bundle.seen.indptr, "seen_indices": bundle.seen.indices}
+    if bundle.hidden is not None:
+        found |= {f"hidden_{part}": getattr(bundle.hidden, part) for part in ("indptr", "indices")}
     for side in SIDES:
         information: SideInformation | None = getattr(bundle, f"{side}_features")
         if information is not None:
@@ -412,6 +438,7 @@ def _open(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
         neighbours=_neighbours(folder, "neighbours", manifest),
         untrained_neighbours=_neighbours(folder, "untrained_neighbours", manifest),
         untrained_weights=UntrainedWeights(**manifest.get("untrained_weights", {})),
+        hidden=_hidden(folder, manifest),
     )
 
 
@@ -453,6 +480,12 @@ def _foldin(folder: Path, side: str, manifest: Mapping[str, Any]) -> FoldIn | No
     if f"{side}_foldin.npy" not in manifest["files"]:
         return None
     return FoldIn(_array(folder, f"{side}_foldin"))
+
+
+def _hidden(folder: Path, manifest: Mapping[str, Any]) -> Seen | None:
+    if "hidden_indptr.npy" not in manifest["files"]:
+        return None
+    return Seen(_array(folder, "hidden_indptr"), _array(folder, "hidden_indices"))
 
 
 def _neighbours(folder: Path, name: str, manifest: Mapping[str, Any]) -> Neighbours | None:

@@ -26,8 +26,11 @@ from recsys.base.fields import (
     Address,
     Column,
     Delimiter,
+    Duration,
+    EventMeaning,
     Location,
     Margin,
+    Moment,
     Name,
     PerhapsColumn,
     Positive,
@@ -126,10 +129,32 @@ class Data(Section):
         None,
         description="Column of the interactions with the kind of event; default: found by name.",
     )
-    event_weights: dict[str, Annotated[float, Field(ge=0)]] | None = Field(
+    disliked_to: float | None = Field(
+        None,
+        description="Highest rating that is a dislike: the item is never recommended to that user.",
+    )
+    event_weights: dict[str, Annotated[float, Field(ge=0)] | EventMeaning] | None = Field(
         None,
         description="What an event of each kind weighs, as in { view = 1, purchase = 10 }; 0: "
-        "nothing.",
+        "nothing; 'dislike': never recommended to that user; 'cancels purchase': takes back the "
+        "latest purchase.",
+    )
+    negative_weights: Literal["leave_out", "refund", "dislike"] = Field(
+        "leave_out",
+        description="What a negative weight says: nothing; refund: so much of what was bought "
+        "before was given back; dislike: never recommended to that user.",
+    )
+    since: Moment | None = Field(
+        None,
+        description="Interactions before it are not trained: a date, or as 365d before the latest "
+        "one (h, d, w, y).",
+    )
+    until: Moment | None = Field(
+        None,
+        description="Interactions from it on are left out: a date, or 7d before the latest.",
+    )
+    half_life: Duration | None = Field(
+        None, description="Time in which the weight of an interaction is halved, as 90d."
     )
     repeats: Literal["sum", "last", "max", "count"] = Field(
         "sum",
@@ -194,6 +219,19 @@ class Data(Section):
         _differ(self.delimiter, self.quote, self.escape)
         if self.user_column is not None and self.user_column == self.item_column:
             raise ValueError(f"two columns, not {self.user_column!r} for users and items")
+        return self
+
+    @model_validator(mode="after")
+    def _negative(self) -> Data:
+        bound = self.disliked_to
+        if bound is not None and (self.liked_from is None or bound >= self.liked_from):
+            raise ValueError("a data.liked_from above data.disliked_to")
+        weights = self.event_weights or {}
+        for meaning in weights.values():
+            if isinstance(meaning, str) and meaning.startswith("cancels "):
+                purchase = weights.get(meaning.removeprefix("cancels "))
+                if not isinstance(purchase, float) or not purchase:
+                    raise ValueError(f"the weight of the kind of event that {meaning!r} names")
         return self
 
     @field_validator("timezone")

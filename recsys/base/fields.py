@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
+from recsys.base.durations import seconds_of
 from recsys.base.redaction import redacted
 
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -37,6 +39,28 @@ Address = Annotated[Location, PlainSerializer(redacted, return_type=str, when_us
 def unsafe_characters(name: str) -> set[str]:
     """The characters of a name that it must not have."""
     return {letter for letter in name if not (letter.isalnum() or letter in " _.+-@")}
+
+
+def _duration(written: str) -> str:
+    if seconds_of(written) is None:
+        raise ValueError("a duration such as 90d, 12h, 8w or 1y")
+    return written
+
+
+def _moment(written: str) -> str:
+    if seconds_of(written) is None:
+        try:
+            datetime.fromisoformat(written)
+        except ValueError as fault:
+            raise ValueError("a date such as 2026-01-31, or a duration such as 365d") from fault
+    return written
+
+
+# TOML has dates of its own.
+_Written = BeforeValidator(lambda given: given.isoformat() if isinstance(given, date) else given)
+Duration = Annotated[str, AfterValidator(_duration)]
+Moment = Annotated[str, _Written, AfterValidator(_moment)]
+EventMeaning = Annotated[str, Field(pattern="^(dislike|cancels .+)$")]
 
 
 class Section(BaseModel):

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from recsys.base.arrays import Int32Array, Int64Array, IntArray
 from recsys.data.idmap import IdMap
 from recsys.data.interactions import Interactions
+from recsys.data.signals import Outside, Pairs
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,15 @@ class Everyone:
     indptr : int64 (n_users + 1,)
     indices : int32 (m,)
         Items of the catalogue, ascending in each row.
+    hidden_indptr, hidden_indices : int64 (n_users + 1,) and int32 (h,), or None
+        Items that are never recommended to each user: disliked, or liked before the window.
     """
 
     users: IdMap
     indptr: Int64Array
     indices: Int32Array
+    hidden_indptr: Int64Array | None = None
+    hidden_indices: Int32Array | None = None
 
 
 def core_first(ids: IdMap, core: IntArray, described: IdMap | None) -> tuple[pa.Array, Int32Array]:
@@ -61,7 +66,12 @@ def core_first(ids: IdMap, core: IntArray, described: IdMap | None) -> tuple[pa.
 
 
 def all_likes(
-    interactions: Interactions, users: IdMap, user_place: IntArray, item_place: IntArray
+    interactions: Interactions,
+    users: IdMap,
+    user_place: IntArray,
+    item_place: IntArray,
+    outside: Outside = Outside(),
+    trained: tuple[int, int] = (0, 0),
 ) -> Everyone:
     """The likes with users and items at their new places.
 
@@ -73,9 +83,37 @@ def all_likes(
         In their new order; those behind the users of the interactions have no likes.
     user_place, item_place : int (n,)
         See `core_first`.
+    outside : Outside
+        What a trained user liked before the window of the trained items is not counted among the
+        likes, as nothing was learned of it; the item is only not recommended again.
+    trained : (int, int)
+        How many users and items are trained, which come first.
     """
     user, item = user_place[interactions.user], item_place[interactions.item]
+    hidden = [_placed(pairs, user_place, item_place) for pairs in (outside.disliked,) if pairs]
+    if outside.earlier is not None:
+        old_user, old_item = _placed(outside.earlier, user_place, item_place)
+        untrained = (old_user >= trained[0]) | (old_item >= trained[1])
+        user = np.concatenate([user, old_user[untrained]])
+        item = np.concatenate([item, old_item[untrained]])
+        hidden.append((old_user[~untrained], old_item[~untrained]))
+    likes = _rows(user, item, len(users))
+    if not sum(len(owners) for owners, _ in hidden):
+        return Everyone(users, *likes)
+    owners, items = (np.concatenate(part) for part in zip(*hidden, strict=True))
+    return Everyone(users, *likes, *_rows(owners, items, len(users)))
+
+
+def _placed(pairs: Pairs, user_place: IntArray, item_place: IntArray) -> tuple[IntArray, IntArray]:
+    return user_place[pairs[0]], item_place[pairs[1]]
+
+
+def _rows(user: IntArray, item: IntArray, n_users: int) -> tuple[Int64Array, Int32Array]:
+    """Pairs as compressed rows, each pair once."""
     order = np.lexsort((item, user))
-    indptr = np.zeros(len(users) + 1, np.int64)
-    np.cumsum(np.bincount(user, minlength=len(users)), out=indptr[1:])
-    return Everyone(users, indptr, item[order].astype(np.int32))
+    user, item = user[order], item[order]
+    first = np.ones(len(user), dtype=bool)
+    first[1:] = (user[1:] != user[:-1]) | (item[1:] != item[:-1])
+    indptr = np.zeros(n_users + 1, np.int64)
+    np.cumsum(np.bincount(user[first], minlength=n_users), out=indptr[1:])
+    return indptr, item[first].astype(np.int32)

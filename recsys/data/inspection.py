@@ -19,11 +19,11 @@ from recsys.data.dialects import TextFormat
 from recsys.data.features import FeatureColumns, read_feature_table
 from recsys.data.interactions import (
     InteractionColumns,
-    InteractionRules,
     InteractionTable,
     read_interaction_table,
 )
 from recsys.data.kcore import kcore
+from recsys.data.signals import InteractionRules
 from recsys.data.tables import OpenTable, open_table
 
 _EXAMPLES = 3

@@ -36,6 +36,8 @@ class Ingested(Outcome):
         What a person should know of the data.
     read_as : tuple of str
         What was found of how the files are written.
+    earlier, disliked : int or None
+        Pairs liked before the window only, and pairs that are never to be recommended.
     users_that_differ_in_case_or_space, items_that_differ_in_case_or_space : int or None
         Ids that are another one but for that.
     items_with_features, item_features, item_feature_pairs : int or None
@@ -51,6 +53,8 @@ class Ingested(Outcome):
     rows: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     read_as: tuple[str, ...] = ()
+    earlier: int | None = None
+    disliked: int | None = None
     users_that_differ_in_case_or_space: int | None = None
     items_that_differ_in_case_or_space: int | None = None
     items_with_features: int | None = None

@@ -14,7 +14,10 @@ from recsys.data.everyone import Everyone
 from recsys.data.features import EncodedFeatures, FeatureTable
 from recsys.data.idmap import IdMap
 from recsys.data.interactions import Interactions
+from recsys.data.signals import Outside, Pairs
 from recsys.data.splits import Split
+
+OUTSIDE = ("earlier", "disliked")
 
 
 def write_columns(path: Path, **columns: object) -> None:
@@ -54,6 +57,9 @@ def save_everyone(folder: Path, everyone: Everyone) -> None:
     """Write the likes of all users, and the ids of these; items are those of the catalogue."""
     np.save(folder / "everyone_indptr.npy", everyone.indptr)
     np.save(folder / "everyone_indices.npy", everyone.indices)
+    if everyone.hidden_indptr is not None and everyone.hidden_indices is not None:
+        np.save(folder / "hidden_indptr.npy", everyone.hidden_indptr)
+        np.save(folder / "hidden_indices.npy", everyone.hidden_indices)
     write_columns(folder / "everyone.parquet", id=everyone.users.ids)
 
 
@@ -63,7 +69,30 @@ def load_everyone(folder: Path) -> Everyone:
         np.load(folder / f"everyone_{part}.npy", mmap_mode="r") for part in ("indptr", "indices")
     )
     users = load_ids(folder / "everyone.parquet", "user")
-    return Everyone(users, np.asarray(indptr), np.asarray(indices))
+    hidden = [
+        np.asarray(np.load(path, mmap_mode="r"))
+        for path in (folder / "hidden_indptr.npy", folder / "hidden_indices.npy")
+        if path.exists()
+    ]
+    return Everyone(users, np.asarray(indptr), np.asarray(indices), *hidden)
+
+
+def save_outside(folder: Path, outside: Outside) -> None:
+    """Write the pairs that are no interactions, of which something is known."""
+    for name in OUTSIDE:
+        pairs: Pairs | None = getattr(outside, name)
+        if pairs is not None:
+            write_columns(folder / f"{name}.parquet", user=pairs[0], item=pairs[1])
+
+
+def load_outside(folder: Path) -> Outside:
+    """Read the pairs that are no interactions."""
+    found: dict[str, Pairs] = {}
+    for name in OUTSIDE:
+        if (folder / f"{name}.parquet").exists():
+            table = pq.read_table(folder / f"{name}.parquet")
+            found[name] = table.column("user").to_numpy(), table.column("item").to_numpy()
+    return Outside(**found)
 
 
 def load_ids(path: Path, kind: str) -> IdMap:

@@ -12,11 +12,8 @@ from recsys.data.columns import ValueFormat
 from recsys.data.datasets import find_dataset, locate
 from recsys.data.dialects import TextFormat
 from recsys.data.features import FeatureColumns, find_feature_columns
-from recsys.data.interactions import (
-    InteractionColumns,
-    InteractionRules,
-    find_interaction_columns,
-)
+from recsys.data.interactions import InteractionColumns, find_interaction_columns
+from recsys.data.signals import InteractionRules
 from recsys.data.splits import require_timestamp
 from recsys.data.tables import fingerprint, open_table
 
@@ -73,7 +70,16 @@ def interaction_columns(data: config.Data) -> InteractionColumns:
 def interaction_rules(data: config.Data) -> InteractionRules:
     """Which rows are interactions, and what they weigh."""
     return InteractionRules(
-        value_format(data), data.repeats, data.liked_from, data.event_weights, data.weights
+        value_format(data),
+        data.repeats,
+        data.liked_from,
+        data.event_weights,
+        data.weights,
+        data.disliked_to,
+        data.negative_weights,
+        data.since,
+        data.until,
+        data.half_life,
     )
 
 

@@ -35,7 +35,7 @@ def top_lists(
         User indices.
     n : int
     masked : bool
-        Leave out what the user has liked.
+        Leave out what the user has liked, and what is hidden from them.
     threads : int
         Blocks of users ranked side by side.
     allowed : bool (n_items,) or None
@@ -55,7 +55,7 @@ def top_lists(
     items = np.full((len(users), n), -1, np.int32)
     scores = np.full((len(users), n), -np.inf, np.float32)
     for part in _parts(bundle, users):
-        known = part.likes if masked else None
+        known = part.known if masked else None
         found = top_k(
             part.scorer, part.rows, n, known=known, candidates=candidates, threads=threads
         )
@@ -65,18 +65,21 @@ def top_lists(
 
 @dataclass(frozen=True)
 class _Part:
-    """Users that are scored alike: their places in what is asked, their rows in the scorer."""
+    """Users that are scored alike: their places in what is asked, their rows in the scorer.
+
+    `known` are the items that are left out of their lists.
+    """
 
     places: Int64Array
     rows: IntArray
     scorer: Scorer
-    likes: Rows
+    known: Rows
 
 
 def _parts(bundle: Bundle, users: IntArray) -> Iterator[_Part]:
     """The users that were trained, and the others by likes and features, or by popularity."""
     trained = users < bundle.trained_users
-    yield _Part(np.flatnonzero(trained), users[trained], bundle.scorer, bundle.seen)
+    yield _Part(np.flatnonzero(trained), users[trained], bundle.scorer, bundle.not_listed)
     if trained.all():
         return
     others = np.flatnonzero(~trained)
@@ -96,7 +99,10 @@ def _parts(bundle: Bundle, users: IntArray) -> Iterator[_Part]:
         if by_popularity[chosen[0]]:
             counts = bundle.likes.astype(np.float32)
             scorer = Factors(vectors[:, :0], nothing, np.zeros_like(biases), counts)
-        yield _Part(others[chosen], np.arange(len(chosen)), scorer, likes)
+        known = likes
+        if bundle.hidden is not None:
+            known = PickedRows.of(bundle.not_listed, users[others[chosen]])
+        yield _Part(others[chosen], np.arange(len(chosen)), scorer, known)
 
 
 def count_bases(model: Bundle) -> dict[str, int]:

@@ -15,7 +15,9 @@ from recsys.data import datasets, features, interactions, kcore, splits
 from recsys.data.dialects import TextFormat
 from recsys.data.features import FeatureColumns, FeatureTable
 from recsys.data.idmap import IdMap
-from recsys.data.interactions import InteractionColumns, InteractionRules, Interactions, Repeats
+from recsys.data.interactions import InteractionColumns, Interactions
+from recsys.data.repeats import Repeats
+from recsys.data.signals import InteractionRules, NegativeWeights
 from recsys.data.tables import Source
 from recsys.data.weights import Damping
 
@@ -170,9 +172,14 @@ def read_interactions(
     rating: str | None = None,
     liked_from: float | None = None,
     event: str | None = None,
-    event_weights: Mapping[str, float] | None = None,
+    event_weights: Mapping[str, float | str] | None = None,
     repeats: Repeats = "sum",
     weights: Damping = "auto",
+    disliked_to: float | None = None,
+    negative_weights: NegativeWeights = "leave_out",
+    since: str | None = None,
+    until: str | None = None,
+    half_life: str | None = None,
 ) -> InteractionData:
     """Read interactions from a table in memory or a file.
 
@@ -194,13 +201,21 @@ def read_interactions(
         The lowest rating that is a like.
     event : str or None
         The column of the kinds of event; known by its name where it is not given.
-    event_weights : mapping of str to float, or None
-        What each kind weighs, 0 to leave it out.
+    event_weights : mapping of str to (float or str), or None
+        What each kind weighs, 0 to leave it out; "dislike" and "cancels purchase" are no likes.
     repeats : {"sum", "last", "max", "count"}
         The weight of a pair that occurs several times.
     weights : {"auto", "as_given", "log1p", "none"}
         What becomes of weights: damped by their logarithm if they span more than a factor of 100,
         as they are, damped in any case, or all alike.
+    disliked_to : float or None
+        The highest rating that is a dislike.
+    negative_weights : {"leave_out", "refund", "dislike"}
+        What a negative weight says.
+    since, until : str or None
+        The window of time that counts: dates, or durations before the latest, such as "365d".
+    half_life : str or None
+        The duration in which a weight is halved, such as "90d".
 
     Returns
     -------
@@ -215,7 +230,15 @@ def read_interactions(
     if weight is None and sp.issparse(source):
         columns = replace(columns, weight="weight")
     rules = InteractionRules(
-        repeats=repeats, liked_from=liked_from, event_weights=event_weights, damping=weights
+        repeats=repeats,
+        liked_from=liked_from,
+        event_weights=event_weights,
+        damping=weights,
+        disliked_to=disliked_to,
+        negative_weights=negative_weights,
+        since=since,
+        until=until,
+        half_life=half_life,
     )
     return _read(source, columns, TextFormat(delimiter), rules)
 

@@ -76,6 +76,12 @@ def ingest(folder: Path, data: config.Data, sources: dict[str, str]) -> Ingested
     names = found.names
     sizes: dict[str, int] = {}
     persistence.save_interactions(folder, interactions)
+    persistence.save_outside(folder, found.outside)
+    sizes |= {
+        name: len(pairs[0])
+        for name in persistence.OUTSIDE
+        if (pairs := getattr(found.outside, name)) is not None
+    }
     owners: dict[Side, IdMap] = {"item": interactions.items, "user": interactions.users}
     for side, role in ROLES.items():
         if source := getattr(data, role):
@@ -165,7 +171,14 @@ def threshold(folder: Path, data: Stage[Ingested], minimums: config.Threshold) -
     ids, names, item_place = _catalogue(ingested, items, core)
     persistence.write_columns(folder / "catalogue.parquet", id=ids, name=names)
     users, user_place = core_first(interactions.users, core.users, _described(ingested, "user"))
-    everyone = all_likes(interactions, IdMap(users, "user"), user_place, item_place)
+    everyone = all_likes(
+        interactions,
+        IdMap(users, "user"),
+        user_place,
+        item_place,
+        persistence.load_outside(ingested),
+        (len(core.users), len(core.items)),
+    )
     persistence.save_everyone(folder, everyone)
     ledger = [asdict(entry) for entry in core.ledger]
     write_json(folder / "ledger.json", ledger)

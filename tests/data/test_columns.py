@@ -16,11 +16,11 @@ from recsys.data.dates import parse_dates
 from recsys.data.dialects import TextFormat
 from recsys.data.interactions import (
     InteractionColumns,
-    InteractionRules,
     InteractionTable,
-    Repeats,
     read_interaction_table,
 )
+from recsys.data.repeats import Repeats
+from recsys.data.signals import InteractionRules
 from recsys.data.splits import split
 
 DAYS = pd.date_range("2021-01-25", periods=40, freq="D")

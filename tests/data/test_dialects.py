@@ -20,10 +20,10 @@ from recsys.base.errors import InputError
 from recsys.data.dialects import TextFormat
 from recsys.data.interactions import (
     InteractionColumns,
-    InteractionRules,
     InteractionTable,
     read_interaction_table,
 )
+from recsys.data.signals import InteractionRules
 from recsys.data.tables import open_table
 
 PLAIN = InteractionColumns()

@@ -22,10 +22,10 @@ from recsys.data.idmap import IdMap
 from recsys.data.ids import id_text
 from recsys.data.interactions import (
     InteractionColumns,
-    InteractionRules,
     read_interaction_table,
 )
 from recsys.data.outcomes import Ingested
+from recsys.data.signals import InteractionRules
 from recsys.pipeline.preparation import ingest, sources_of
 from recsys.store.stages import Stage
 

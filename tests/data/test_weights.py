@@ -8,10 +8,10 @@ import pytest
 
 from recsys.data.interactions import (
     InteractionColumns,
-    InteractionRules,
     InteractionTable,
     read_interaction_table,
 )
+from recsys.data.signals import InteractionRules
 from recsys.data.weights import Damping, damped, halved_with_age
 
 PLAYS = [1, 2, 3, 50, 400, 53_411]

@@ -309,3 +309,35 @@ def test_the_weight_of_features_counts_once(tmp_path: Path, normalisation: str) 
     # A new item with the feature is served as those that were trained with it.
     profiles = sides.item.joint_profiles(HybridParameters("joint"))
     assert profiles.weigh(profiles.indices[:1]).tolist() == profiles.data[:1].tolist() == [1.0]
+
+
+def test_hidden_items_and_old_likes_reach_everybody(tmp_path: Path) -> None:
+    likes, _ = write_planted(tmp_path / "in")
+    frame = pd.read_csv(likes, sep="|").assign(rating=5, day="2026-06-01")
+    user, item = frame.uid[0], frame.mid[frame.uid != frame.uid[0]].iloc[-1]
+    more = pd.DataFrame(
+        [(user, "unseen", 1, "2026-06-01"), (user, item, 5, "2020-01-01"),
+         ("old user", item, 5, "2020-01-01"), (user, "old item", 5, "2020-01-01")],
+        columns=["uid", "mid", "rating", "day"],
+    )  # fmt: skip
+    frame = frame[(frame.uid != user) | (frame.mid != item)]
+    pd.concat([frame, more]).to_csv(likes, sep="|", index=False)
+    data = Data(likes=str(likes), liked_from=4, disliked_to=2, since="365d", timestamp_column="day")
+    ingested = preparation.ingest(tmp_path / "interim", data, preparation.sources_of(data))
+    assert (ingested.outcome.earlier, ingested.outcome.disliked) == (3, 1)
+    core = preparation.threshold(tmp_path / "interim", ingested, Threshold())
+    everyone = persistence.load_everyone(Path(core.path))
+    items = persistence.load_ids(Path(core.path) / "catalogue.parquet", "item")
+
+    def row(indptr: np.ndarray, indices: np.ndarray, of: str) -> set[str]:
+        at = everyone.users.index(of)
+        return set(items.take(indices[indptr[at] : indptr[at + 1]]))
+
+    assert everyone.hidden_indptr is not None
+    assert everyone.hidden_indices is not None
+    # A pair of the core is hidden, for it was not trained; one outside of it is a like.
+    assert row(everyone.hidden_indptr, everyone.hidden_indices, user) == {"unseen", item}
+    assert "old item" in row(everyone.indptr, everyone.indices, user)
+    assert item not in row(everyone.indptr, everyone.indices, user)
+    assert row(everyone.indptr, everyone.indices, "old user") == {item}
+    assert "unseen" in items

@@ -34,7 +34,8 @@ def audience_many(
     """The same for many items at once, in blocks."""
     allowed = allowed_users(view, filters)
     everyone_trained = view.factors.n_users == len(view.bundle.users) and view.fresh is None
-    if len(query_items) <= FEW or view.bundle.neighbours is not None or not everyone_trained:
+    plain = everyone_trained and view.bundle.neighbours is None and view.bundle.hidden is None
+    if len(query_items) <= FEW or not plain:
         return [_one(view, query_item, n, filters, allowed) for query_item in query_items]
     factors = view.factors
     turned = Factors(
@@ -80,15 +81,19 @@ def _as_said_last(
     view: BundleView, query_item: QueryItem, likers: IntArray
 ) -> tuple[IntArray, IntArray]:
     """Who likes an item, and who wants to see it no more, after what users have said lately."""
-    nobody = np.empty(0, np.int64)
+    hidden = np.empty(0, np.int64)
+    if query_item.index is not None and (rows := view.bundle.hidden) is not None:
+        entries = np.flatnonzero(rows.indices == query_item.index)
+        hidden = np.searchsorted(rows.indptr, entries, side="right") - 1
     if view.fresh is None or query_item.index is None:
-        return likers, nobody
+        return likers, hidden
     said: dict[str, list[int]] = {"liked": [], "removed": [], "hidden": []}
     for word in view.fresh.of_item(view.bundle.items.id(query_item.index)):
         if word.user in view.bundle.users:
             said[word.state].append(view.bundle.users.index(word.user))
     kept = likers[~np.isin(likers, said["removed"])]
-    return np.append(kept, np.array(said["liked"], np.int64)), np.array(said["hidden"], np.int64)
+    hidden = np.append(hidden, np.array(said["hidden"], np.int64))
+    return np.append(kept, np.array(said["liked"], np.int64)), hidden
 
 
 def _scores(view: BundleView, query_item: QueryItem) -> Float32Array:

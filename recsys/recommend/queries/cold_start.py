@@ -130,6 +130,7 @@ def known_user(
     else:
         index = bundle.users.index(user)
         before = bundle.seen.of(index)
+        hidden = np.union1d(hidden, bundle.hidden_from(index)) if bundle.hidden else hidden
     old = before[~np.isin(before, known_ids(bundle.items, said.removed, []))]
     liked_tags, _ = _features(bundle.item_features, view.item_lookup, tags, notes, "item")
     # Looking for new ones among the old takes longer than ranking does in a large batch.
@@ -173,7 +174,7 @@ def known_users(view: BundleView, users: Sequence[object]) -> list[QueryUser]:
     biases = factors.user_biases[indices[trained]].tolist()
     own = iter(zip(vectors, biases, strict=True))
     return [
-        QueryUser(*next(own), seen.of(index), trained=True)
+        QueryUser(*next(own), seen.of(index), hidden=bundle.hidden_from(index), trained=True)
         if is_trained
         else known_user(view, user)
         for user, index, is_trained in zip(users, indices, trained.tolist(), strict=True)

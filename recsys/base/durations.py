@@ -1,0 +1,16 @@
+"""Durations as settings write them: a number and a unit, such as 365d or 12h."""
+
+from __future__ import annotations
+
+import re
+
+_SECONDS = {"h": 3600.0, "d": 86_400.0, "w": 604_800.0, "y": 365.25 * 86_400.0}
+_WRITTEN = re.compile(r"(\d+(?:\.\d+)?)\s*([hdwy])")
+
+
+def seconds_of(written: str) -> float | None:
+    """The seconds of a duration in hours, days, weeks or years; None if it is none."""
+    found = _WRITTEN.fullmatch(written.strip().lower())
+    if found is None or not float(found[1]):
+        return None
+    return float(found[1]) * _SECONDS[found[2]]
