@@ -37,10 +37,12 @@ if TYPE_CHECKING:
     from recsys.recommend.queries.filters import Filters as Filters
     from recsys.recommend.recommender import Recommender as Recommender
     from recsys.serving.champion import Champion as Champion
+    from recsys.serving.client import Client as Client
     from recsys.serving.loading import load as load
 
 __all__ = [
     "Champion",
+    "Client",
     "Filters",
     "Recommender",
     "evaluate",
@@ -60,6 +62,7 @@ __getattr__, __dir__ = lazily(
         ".recommend.queries.filters": ["Filters"],
         ".recommend.recommender": ["Recommender"],
         ".serving.champion": ["Champion"],
+        ".serving.client": ["Client"],
         ".serving.loading": ["load"],
     },
 )

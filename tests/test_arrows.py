@@ -19,7 +19,13 @@ ORDER = (
 )  # fmt: skip
 MLFLOW_ROOMS = {"tracking", "serving"}
 WEB = {"starlette", "fastapi", "uvicorn", "jinja2", "h11"}
-ROOMS = {"http.py": {"h11", "starlette", "uvicorn", "fastapi"}, "report.py": {"jinja2"}}
+ROOMS = {
+    "answering.py": {"starlette"},
+    "http.py": {"starlette", "fastapi"},
+    "report.py": {"jinja2"},
+    "server.py": {"h11", "uvicorn"},
+    "workers.py": {"uvicorn"},
+}
 
 
 def imported(path: Path) -> set[str]:

@@ -60,6 +60,12 @@ class OutageError(RegistryError):
     """The tracking server or model registry does not answer at the moment."""
 
 
+class UnavailableError(RecsysError):
+    """A server of answers cannot be reached, or does not answer in time."""
+
+    exit_code = 5
+
+
 class DownloadError(RecsysError):
     """A data set could not be downloaded completely."""
 

@@ -40,8 +40,9 @@ def serve(
     """Answer questions over HTTP with the champion until interrupted."""
     name = registered_name(model)
     require_registry(tracking_uri())
+    from recsys.serving.answering import Limits
     from recsys.serving.champion import Champion
-    from recsys.serving.http import Limits, serve
+    from recsys.serving.server import serve
 
     availability = None
     if only is not None:

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 from recsys._lazy import lazily
 
 if TYPE_CHECKING:
+    from recsys.serving.answering import Limits as Limits
     from recsys.serving.champion import Champion as Champion
-    from recsys.serving.http import Limits as Limits
+    from recsys.serving.client import Client as Client
     from recsys.serving.http import make_app as make_app
     from recsys.serving.http import openapi as openapi
-    from recsys.serving.http import serve as serve
     from recsys.serving.loading import load as load
     from recsys.serving.pyfunc import ServedRecommender as ServedRecommender
     from recsys.serving.pyfunc import register as register
@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from recsys.serving.questions import answer_all as answer_all
     from recsys.serving.questions import read_question as read_question
     from recsys.serving.questions import read_questions as read_questions
+    from recsys.serving.server import serve as serve
 
 __all__ = [
     "QUERIES",
     "Champion",
+    "Client",
     "Limits",
     "Question",
     "Questions",
@@ -40,7 +42,10 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         ".champion": ["Champion"],
-        ".http": ["Limits", "make_app", "openapi", "serve"],
+        ".answering": ["Limits"],
+        ".client": ["Client"],
+        ".http": ["make_app", "openapi"],
+        ".server": ["serve"],
         ".loading": ["load"],
         ".pyfunc": ["ServedRecommender", "register"],
         ".questions": [

@@ -16,6 +16,7 @@ from recsys.base.errors import InputError
 from recsys.data.likes_log import Like, LikesLog
 from recsys.recommend.recommender import Recommender
 from recsys.serving.questions import Text
+from recsys.serving.wire import Written
 
 MOST_LIKES = 1000  # in one request
 _M = TypeVar("_M", bound=BaseModel)
@@ -44,13 +45,6 @@ class LikePosts(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     likes: Annotated[list[LikePost], Field(max_length=MOST_LIKES)]
-
-
-class Written(BaseModel):
-    """How many likes came in, and how many of them were new."""
-
-    received: int = 1
-    added: int = 1
 
 
 def add_likes(log: LikesLog, body: bytes) -> dict[str, Any]:

@@ -35,7 +35,7 @@ USERS, ITEMS, COMPONENTS, LIKES = 20_000, 23_000, 64, 20
 # A raw application, without a framework: nothing but uvicorn is measured.
 BARE = """
 import socket, sys, uvicorn
-from recsys.serving.http import TimedProtocol
+from recsys.serving.server import TimedProtocol
 body = b"x" * int(sys.argv[1])
 head = [(b"content-length", str(len(body)).encode()), (b"content-type", b"application/json")]
 async def app(scope, receive, send):

@@ -26,7 +26,7 @@ from recsys.data.features import FeatureColumns, read_features
 from recsys.data.idmap import IdMap
 from recsys.data.interactions import InteractionColumns, read_interactions
 from recsys.recommend.recommender import Recommender
-from recsys.serving.http import RefusedError, _attributing, _records
+from recsys.serving.answering import RefusedError, _attributing, _records
 from recsys.serving.questions import MOST, answer_all, read_questions
 from recsys.tuning.space import SearchSpace
 from tests.fixtures.bundles import write_bundle

@@ -22,10 +22,9 @@ from hypothesis import strategies as st
 
 from recsys.base.errors import ConfigError, NotFoundError
 from recsys.cli.servers import registered_name
-from recsys.serving import http as server
-from recsys.serving import pyfunc
+from recsys.serving import http, pyfunc, server
+from recsys.serving.answering import Limits
 from recsys.serving.champion import Champion
-from recsys.serving.http import Limits
 from recsys.serving.questions import NAMES, QUERIES
 from recsys.tracking.registry import Registry
 from recsys.tracking.runs import StudyDescription, Tracker
@@ -119,11 +118,12 @@ def test_health_and_version(served: Served) -> None:
 
 
 def test_openapi_describes_questions_and_answers(served: Served) -> None:
-    described = server.openapi()
+    described = http.openapi()
     assert set(described["paths"]) == {
-        "/questions", "/likes", "/hidden", "/users/{user}/likes", "/health", "/version",
+        "/v1/questions", "/v1/likes", "/v1/hidden", "/v1/users/{user}/likes", "/v1/health",
+        "/v1/version",
     }  # fmt: skip
-    asked = described["paths"]["/questions"]["post"]
+    asked = described["paths"]["/v1/questions"]["post"]
     [body] = asked["requestBody"]["content"].values()
     items = body["schema"]["properties"]["questions"]["items"]
     assert {one["properties"]["query"]["const"] for one in items["oneOf"]} == set(QUERIES)
@@ -228,7 +228,7 @@ def test_a_body_without_a_length_is_counted_as_it_comes(served: Served) -> None:
 
 def test_other_addresses_and_methods(served: Served) -> None:
     for method, path, status in (
-        ("GET", "/", 404), ("GET", "/docs", 404), ("GET", "/openapi.json", 404),
+        ("GET", "/", 404), ("GET", "/v2/questions", 404), ("GET", "/redoc", 404),
         ("GET", "/questions", 405), ("DELETE", "/version", 405), ("GET", "/../etc/passwd", 404),
     ):  # fmt: skip
         answer = httpx.request(method, served.address + path)

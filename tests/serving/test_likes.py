@@ -163,14 +163,15 @@ from recsys.bundle import load_bundle
 from recsys.data.likes_log import LikesLog
 from recsys.recommend.recommender import Recommender
 from recsys.serving.champion import Champion
-from recsys.serving.http import _listening, make_app
+from recsys.serving.http import make_app
+from recsys.serving.server import listen
 
 class Fixed(Champion):
     def current_version(self):
         return "1", Recommender(load_bundle(Path(sys.argv[1])), fresh=self.fresh)
 
 app = make_app(Fixed("fruit", "sqlite:///nowhere", fresh=LikesLog(sys.argv[2])), "fruit")
-with _listening("127.0.0.1", 0) as listener:
+with listen("127.0.0.1", 0) as listener:
     print(listener.getsockname()[1], flush=True)
     config = uvicorn.Config(app, log_level="error", lifespan="off")
     uvicorn.Server(config).run(sockets=[listener])
