@@ -208,6 +208,22 @@ class Data(Section):
         description="Column of such an item table with the item's name; default: found by its "
         "name; '' if there is none.",
     )
+    text_columns: list[Column] = Field(
+        [],
+        description="Columns of such tables with text to be taken by its terms, such as title; "
+        "long texts are found.",
+    )
+    term_min_items: Positive = Field(
+        5, description="Fewest items that a term of a text must be on to be a feature."
+    )
+    term_max_share: Share = Field(
+        0.3, description="Largest share of the items with a text that a term may be on."
+    )
+    ids: Literal["found", "text"] = Field(
+        "found",
+        description="'text' reads ids as text where they are numbers in some files of a folder and "
+        "text in others, which is refused by default.",
+    )
     feature_separator: str | None = Field(
         None,
         description="What is between several feature values in a cell; '' if there is one in each; "
@@ -455,10 +471,15 @@ class Gallery(Section):
         None, description="URL of an item's picture, with {id} in it, or 'sketchfab'."
     )
     table: str | None = Field(
-        None, description="File or URL of an item table with a column of picture URLs."
+        None,
+        description="File or URL of an item table with a column of picture URLs; default: the "
+        "item features, if they have one.",
     )
     item_column: str = Field("mid", description="Column of the item table with the item's id.")
-    column: str | None = Field(None, description="Column of the item table with the picture's URL.")
+    column: str | None = Field(
+        None,
+        description="Column of the item table with the picture's URL; default: found by its name.",
+    )
     folder: str = Field("data/output/gallery", description="Folder of maps and pictures.")
 
 

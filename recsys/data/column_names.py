@@ -35,6 +35,14 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
         "timestamp", "time", "datetime", "date", "ts", "createdat", "eventtime", "tdat", "datum",
         "unixreviewtime", "reviewtime", "when",
     ),
+    "picture": (
+        "picture", "pictureurl", "image", "imageurl", "imageurll", "imageurlm", "imageurls",
+        "imgurl", "imagelink", "poster", "posterurl", "posterpath", "thumbnail", "thumbnailurl",
+        "cover", "coverurl",
+    ),
+    "from": ("from", "availablefrom", "validfrom"),
+    "until": ("until", "availableuntil", "validuntil"),
+    "in_stock": ("instock", "available", "isavailable", "stock"),
 }  # fmt: skip
 
 

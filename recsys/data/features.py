@@ -13,7 +13,7 @@ import scipy.sparse as sp
 
 from recsys.base.arrays import Float32Array, Int32Array, Int64Array
 from recsys.base.errors import InputError
-from recsys.data.column_names import by_position, find_columns, find_known, plain
+from recsys.data.column_names import KNOWN, by_position, find_columns, find_known, plain
 from recsys.data.columns import (
     Sieve,
     ValueFormat,
@@ -25,7 +25,7 @@ from recsys.data.columns import (
 from recsys.data.dialects import TextFormat
 from recsys.data.idmap import IdMap
 from recsys.data.ids import missing
-from recsys.data.item_tables import Cells, split_cells, widened
+from recsys.data.item_tables import CellRules, Cells, split_cells, widened
 from recsys.data.tables import OpenTable, Source, TableRows, open_table, require_columns
 
 # Computations on pairs of features grow with the square of their number on one item, and an item
@@ -34,7 +34,8 @@ MOST_FEATURES = 2_000
 Normalisation = Literal["none", "l1", "l2"]
 # A long table has an owner, a type, a value and perhaps a weight.
 _LONG_COLUMNS = 4
-_NO_FEATURES = ("user", "time", "rating", "event")  # roles of columns that describe no item
+_NO_FEATURES = ("user", "rating", "event")  # roles of columns that describe no item
+_SHOWN = ("picture", "from", "until", "in_stock")  # of columns that say how and when it is shown
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,12 @@ class FeatureColumns:
         Of a wide table: what an owner is called; None: found by its name; '' if it has none.
     separator : str or None
         Between several values in a cell; '' if cells hold one value; None: found in wide tables.
+    texts : tuple of str
+        Of a wide table: columns of text to be taken by its terms, besides those of long texts.
+    term_min_items : int
+        Fewest items that a term must be on.
+    term_max_share : float
+        Largest share of the items with a text that it may be on.
     """
 
     owner: str | None = None
@@ -67,10 +74,13 @@ class FeatureColumns:
     wide: tuple[str, ...] = ()
     name: str | None = None
     separator: str | None = None
+    texts: tuple[str, ...] = ()
+    term_min_items: int = 5
+    term_max_share: float = 0.3
 
     def given(self) -> list[str]:
         """The names of columns that were given."""
-        named = (self.owner, self.type, self.value, self.weight, self.name, *self.wide)
+        named = (self.owner, self.type, self.value, self.weight, self.name, *self.wide, *self.texts)
         return [name for name in named if name]
 
 
@@ -213,6 +223,7 @@ def find_feature_columns(
     if not wide:
         identify = {*present.values(), *filter(None, _known(table, kind))}
         wide = tuple(own for own in table.names if own not in identify)
+    wide = tuple(dict.fromkeys((*wide, *(by_position(own, table.names) for own in columns.texts))))
     every = {f"{own} ": own for own in wide}
     require_columns(table.names, present | every, table.label)
     return present, wide
@@ -221,7 +232,12 @@ def find_feature_columns(
 def _known(table: OpenTable, kind: str) -> list[str | None]:
     """Columns that are known to describe nothing by themselves."""
     roles = [role for role in _NO_FEATURES if role != kind] + ["item"] * (kind == "user")
-    return [find_known(table.names, role) for role in roles]
+    if find_known(table.names, "user") and find_known(table.names, "item"):
+        # When somebody gave a tag says nothing of the item.
+        roles.append("time")
+    shown = {name for role in _SHOWN for name in KNOWN[role]}
+    found = [find_known(table.names, role) for role in roles]
+    return [*found, *(own for own in table.names if plain(own) in shown)]
 
 
 def _is_long(table: OpenTable, columns: FeatureColumns, found: Mapping[str, str | None]) -> bool:
@@ -267,6 +283,7 @@ def read_feature_table(
     if wide or "value" not in present:
         return _read_wide(opened, present, wide, columns, kind, values)
     found = opened.read(present, ("owner", "type", "value"))
+    found = replace(found, notes=found.require_one_type(values.ids_as_text))
     sieve = Sieve(found.table.num_rows)
     sieve.rejected["wrong number of fields"] = found.malformed
     for ours in ("owner", "type", "value"):
@@ -295,6 +312,7 @@ def _read_wide(
     cells = {f"{own} ": own for own in wide}
     ids = [name for name in ("owner", "name") if name in present]
     found = opened.read({**present, **cells}, ids)
+    found = replace(found, notes=found.require_one_type(values.ids_as_text))
     sieve = Sieve(found.table.num_rows)
     sieve.rejected["wrong number of fields"] = found.malformed
     sieve.require("no owner", ~missing(found.table.column("owner"), values.missing))
@@ -310,7 +328,13 @@ def _read_wide(
             }
         )
     described = [Cells(own, table.column(f"{own} ")) for own in wide]
-    long, notes = widened(table.column("owner"), described, columns.separator, values, opened.label)
+    cell_rules = CellRules(
+        columns.separator,
+        tuple(by_position(own, opened.names) for own in columns.texts),
+        columns.term_min_items,
+        columns.term_max_share,
+    )
+    long, notes = widened(table.column("owner"), described, cell_rules, values, opened.label)
     rows = _feature_rows(opened, found, long, sieve, kind, (*found.notes, *notes), kept=0)
     return replace(rows, named=named)
 

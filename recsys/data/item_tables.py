@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.base.errors import InputError
-from recsys.data.columns import ValueFormat, numbers
+from recsys.data.cell_values import Values, age_values, embedding_values, term_values
+from recsys.data.column_names import KNOWN, plain
+from recsys.data.columns import ValueFormat, numbers, seconds
 from recsys.data.ids import ENCODED, encode_ids, missing
+from recsys.data.windows import units_in_a_second
 
 SEPARATORS = ("|", ";", ", ", ",", "/")
 _SEPARATED = 0.1  # share of the cells in which a separator stands
@@ -22,6 +26,31 @@ _FEW = 10  # rows below which nothing is said of a column
 _BINS = 10
 _MOST_NUMBERS = 20  # distinct numbers that are values by themselves
 _LISTED = re.compile(r"^\s*\[.*\]\s*$")
+_LONG = 6  # words on average from which a text is one to be read
+_DATE = r"^\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4})([T ,].*)?$"
+_VECTOR = r"^\s*\[\s*[-+]?\d*\.\d[-+.\deE,\s]*\]\s*$"
+
+
+@dataclass(frozen=True)
+class CellRules:
+    """How the cells of a wide table become features.
+
+    Parameters
+    ----------
+    separator : str or None
+        Between values of a cell; None: found; '' for none.
+    texts : tuple of str
+        Columns of text to be taken by its terms, besides those of long texts.
+    term_min_items : int
+        Fewest items that a term must be on.
+    term_max_share : float
+        Largest share of the items with a text that it may be on.
+    """
+
+    separator: str | None = None
+    texts: tuple[str, ...] = ()
+    term_min_items: int = 5
+    term_max_share: float = 0.3
 
 
 @dataclass(frozen=True)
@@ -75,14 +104,15 @@ def split_cells(
 def widened(
     owner: pa.ChunkedArray,
     cells: Sequence[Cells],
-    separator: str | None,
+    rules: CellRules,
     values: ValueFormat,
     source: str,
 ) -> tuple[pa.Table, list[str]]:
     """The columns of a wide table as a long one.
 
     Lists, and text with a separator, are several values. Numbers are taken as they are where they
-    are few, else by tenths of the items. A column with another value for almost every item
+    are few, else by tenths of the items; dates by their age; long texts by their terms; lists of
+    floating-point numbers are embeddings. Another column with a new value for almost every item
     describes none of them, and is left out.
 
     Parameters
@@ -90,8 +120,7 @@ def widened(
     owner : pyarrow.ChunkedArray
         Dictionary-encoded ids (n_rows,).
     cells : sequence of Cells
-    separator : str or None
-        Between values of a cell; None: found; '' for none.
+    rules : CellRules
     values : ValueFormat
     source : str
         The table's name in messages.
@@ -99,74 +128,136 @@ def widened(
     Returns
     -------
     table : pyarrow.Table
-        Columns owner, type and value, dictionary-encoded.
+        Columns owner, type and value, dictionary-encoded, and weight where some is not one.
     notes : list of str
     """
     notes: list[str] = []
-    owners, types, found = [], [], []
+    owners, types, found, weights = [], [], [], []
     for each in cells:
-        rows, texts = _values_of(each, separator, values, source, notes)
-        if texts is None:
+        made = _values_of(each, rules, values, source, notes)
+        if made is None:
             continue
-        good = ~missing(pa.chunked_array([texts]), values.missing)
-        rows, texts = rows[good], texts.filter(pa.array(good))
+        good = ~missing(pa.chunked_array([made.texts]), values.missing)
+        rows = made.rows[good]
+        weight = np.ones(len(made.rows), np.float32) if made.weight is None else made.weight
         owners.append(owner.take(pa.array(rows)).cast(pa.string()))
         types.append(pa.array([each.name.strip()] * len(rows), pa.string()))
-        found.append(texts)
+        found.append(made.texts.filter(pa.array(good)))
+        weights.append(weight[good])
     parts = {
         "owner": [chunk for column in owners for chunk in column.chunks],
         "type": types,
         "value": found,
     }
-    return pa.table({n: _encode(pa.chunked_array(p, pa.string())) for n, p in parts.items()}), notes
+    table = pa.table({n: _encode(pa.chunked_array(p, pa.string())) for n, p in parts.items()})
+    if any((weight != 1).any() for weight in weights):
+        table = table.append_column("weight", pa.array(np.concatenate(weights)))
+    return table, notes
 
 
 def _values_of(
-    each: Cells, separator: str | None, values: ValueFormat, source: str, notes: list[str]
-) -> tuple[np.ndarray, pa.Array | None]:
-    """The values of a column, and the row of each; None for a column that is left out."""
+    each: Cells, rules: CellRules, values: ValueFormat, source: str, notes: list[str]
+) -> Values | None:
+    """The values of a column; None for a column that is left out."""
     column, every = each.column, np.arange(len(each.column))
-    kind = column.type
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        whole = column.combine_chunks()
-        whole = whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
-        inner = pc.list_flatten(whole)
-        if not (pa.types.is_string(inner.type) or pa.types.is_integer(inner.type)):
-            notes.append(f"{each.name} of {source} holds lists of {inner.type}, and is left out")
-            return every, None
-        return np.asarray(pc.list_parent_indices(whole)), inner.cast(pa.string())
-    if pa.types.is_temporal(kind) or pa.types.is_nested(kind) or pa.types.is_binary(kind):
-        notes.append(
-            f"{each.name} of {source} holds {kind} values, and is left out of the features"
-        )
-        return every, None
+    kind, named = column.type, f"{each.name} of {source}"
+    if pa.types.is_temporal(kind):
+        return _aged(seconds(column, values, named), named, notes)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return _listed(_flat(column), named, notes)
+    if pa.types.is_nested(kind) or pa.types.is_binary(kind):
+        notes.append(f"{named} holds {kind} values, and is left out of the features")
+        return None
     if pa.types.is_floating(kind) or pa.types.is_integer(kind):
-        return every, _binned(numbers(column), each.name, source, notes)
+        return _numbered(every, numbers(column), each.name, source, notes)
     text = _flat(column.cast(pa.string()))
     present = text.filter(pa.array(~missing(pa.chunked_array([text]), values.missing)))
     if not len(present):
-        return every, None
+        return None
+    if each.name in rules.texts:
+        return _terms(text, rules, named, notes)
     if pc.all(pc.match_substring_regex(present, r"^\s*[-+]?\d+([.,]\d+)?\s*$")).as_py():
         try:
-            parsed = numbers(pa.chunked_array([text]), values, f"{each.name} of {source}")
+            parsed = numbers(pa.chunked_array([text]), values, named)
         except InputError:
             parsed = None
         if parsed is not None and len(np.unique(parsed[np.isfinite(parsed)])) > _MOST_NUMBERS:
-            return every, _binned(parsed, each.name, source, notes)
-    chosen = _find_separator(pa.chunked_array([present])) if separator is None else separator
+            return _numbered(every, parsed, each.name, source, notes)
+    elif pc.all(pc.match_substring_regex(present, _DATE)).as_py():
+        return _aged(seconds(pa.chunked_array([text]), values, named), named, notes)
+    elif pc.all(pc.match_substring_regex(present, _VECTOR)).as_py():
+        lists = [json.loads(cell) if cell else None for cell in text.to_pylist()]
+        return _listed(pa.array(lists, pa.list_(pa.float64())), named, notes)
+    chosen = rules.separator
+    if chosen is None:
+        chosen = _find_separator(pa.chunked_array([present]))
+    cells = text
     rows = every
     if chosen:
-        rows, text = _split(pa.chunked_array([text]), chosen)
-        if separator is None:
-            notes.append(f"{each.name} of {source} is split at {chosen!r} into several values")
-    distinct = pc.count_distinct(text).as_py()
-    if len(present) >= _FEW and distinct >= _UNIQUE * len(text):
+        rows, cells = _split(pa.chunked_array([text]), chosen)
+    distinct = pc.count_distinct(cells).as_py()
+    if len(present) >= _FEW and distinct >= _UNIQUE * len(cells):
+        if _words(present) >= _LONG and (made := _terms(text, rules, named, notes)) is not None:
+            return made
         notes.append(
-            f"{each.name} of {source} has another value for almost every row, such as "
+            f"{named} has another value for almost every row, such as "
             f"{present[0].as_py()[:40]!r}, and is left out of the features"
         )
-        return every, None
-    return rows, text
+        return None
+    if chosen and rules.separator is None:
+        notes.append(f"{named} is split at {chosen!r} into several values")
+    return Values(rows, cells)
+
+
+def _listed(lists: pa.Array, named: str, notes: list[str]) -> Values | None:
+    """Several values in a cell, or an embedding."""
+    inner = lists.type.value_type
+    if pa.types.is_floating(inner):
+        made = embedding_values(lists, named)
+        size = len(pc.unique(made.texts))
+        notes.append(f"{named} holds embeddings of {size:,} numbers, which are features")
+        return made
+    if not (pa.types.is_string(inner) or pa.types.is_integer(inner)):
+        notes.append(f"{named} holds lists of {inner}, and is left out")
+        return None
+    return Values(
+        np.asarray(pc.list_parent_indices(lists)), pc.list_flatten(lists).cast(pa.string())
+    )
+
+
+def _aged(moments: np.ndarray, named: str, notes: list[str]) -> Values:
+    notes.append(f"{named} is taken by the age of its dates, from the latest one")
+    return age_values(moments)
+
+
+def _terms(text: pa.Array, rules: CellRules, named: str, notes: list[str]) -> Values | None:
+    """The terms of texts; None where too few are on several items."""
+    made = term_values(text.to_pylist(), rules.term_min_items, rules.term_max_share)
+    if made is None:
+        notes.append(
+            f"{named} has no term on {rules.term_min_items} items or more, and is left out of the "
+            "features; see data.term_min_items and data.term_max_share"
+        )
+        return None
+    terms = len(pc.unique(made.texts))
+    notes.append(f"{named} is taken by its {terms:,} terms that are on some items and not on most")
+    return made
+
+
+def _words(texts: pa.Array) -> float:
+    """How many words texts have on average."""
+    return float(pc.mean(pc.count_substring_regex(texts, r"\w+")).as_py() or 0)
+
+
+def _numbered(
+    every: np.ndarray, number: np.ndarray, name: str, source: str, notes: list[str]
+) -> Values | None:
+    """Numbers as they are or by ranges; seconds since 1970 by their age."""
+    known = number[np.isfinite(number)]
+    if plain(name) in KNOWN["time"] and len(known) and np.median(known) >= 1e8:
+        return _aged(number / units_in_a_second(known.astype(np.int64), name), name, notes)
+    binned = _binned(number, name, source, notes)
+    return None if binned is None else Values(every, binned)
 
 
 def _flat(column: pa.ChunkedArray) -> pa.Array:

@@ -51,6 +51,7 @@ def value_format(data: config.Data, role: str = "likes") -> ValueFormat:
         decimal=decimal,
         dates=data.timestamp_format,
         timezone=data.timezone,
+        ids_as_text=data.ids == "text",
     )
 
 
@@ -95,6 +96,9 @@ def feature_columns(data: config.Data, side: Side) -> FeatureColumns:
         tuple(wide[side]),
         data.feature_name_column,
         data.feature_separator,
+        tuple(data.text_columns) if side == "item" else (),
+        data.term_min_items,
+        data.term_max_share,
     )
 
 

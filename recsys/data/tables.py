@@ -54,6 +54,9 @@ class TableRows:
         Of text.
     numeric : frozenset of str
         Identifiers that are numbers in the source.
+    mixed : tuple of str
+        What is to be said of identifiers that are numbers in some files of a folder and text in
+        others.
     """
 
     table: pa.Table
@@ -63,6 +66,23 @@ class TableRows:
     read_as: tuple[str, ...] = ()
     delimiter: str | None = None
     numeric: frozenset[str] = frozenset()
+    mixed: tuple[str, ...] = ()
+
+    def require_one_type(self, allowed: bool) -> tuple[str, ...]:
+        """Notes, those of mixed identifiers among them, if they are allowed.
+
+        Raises
+        ------
+        InputError
+            If they are not.
+        """
+        if self.mixed and not allowed:
+            raise InputError(
+                self.mixed[0],
+                "one type in all files",
+                'write them again, or set data.ids = "text" to read the numbers as text',
+            )
+        return (*self.notes, *self.mixed)
 
 
 class OpenTable(Protocol):
@@ -579,9 +599,10 @@ class _Parts:
             whole.unify_dictionaries(),
             sum(each.rows for each in found),
             sum(each.malformed for each in found),
-            tuple(self._drift(found, columns)),
+            (),
             found[0].read_as,
             found[0].delimiter,
+            mixed=tuple(self._drift(found, columns)),
         )
 
     def _drift(self, found: Sequence[TableRows], columns: Mapping[str, str]) -> Iterator[str]:
@@ -593,7 +614,7 @@ class _Parts:
                 yield (
                     f"{own} holds numbers in some files of {self.label}, such as "
                     f"{self.parts[at].label}, and text in others; where zeros in front were lost, "
-                    "one id has become another: write it as text in all of them"
+                    "one id has become another"
                 )
 
     def _read_part(

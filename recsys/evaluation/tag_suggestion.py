@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from recsys.base.arrays import AnyArray, BoolArray, Float32Array, Float64Array
+from recsys.data.components import is_component
 from recsys.models.content import Profiles, suggest_features
 from recsys.models.hybrid import profile_matrix
 from recsys.models.side import SideInformation
@@ -47,7 +48,7 @@ def measure_suggestions(
     words, profiles = information.vocabulary, information.profiles
     trained = profiles.rows(np.arange(len(item_factors)))
     types = np.asarray(words.types)
-    kind = kind or _commonest(types)
+    kind = kind or _commonest(types[~is_component(words.values)])
     cases = _hidden(trained, types == kind, seed, items)
     if not cases:
         return None

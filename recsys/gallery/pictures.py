@@ -11,8 +11,10 @@ import pyarrow.compute as pc
 
 from recsys.base.config import Config
 from recsys.base.errors import ConfigError, InputError
+from recsys.data.column_names import find_known
 from recsys.data.dialects import TextFormat
-from recsys.data.tables import read_table
+from recsys.data.sources import text_format
+from recsys.data.tables import open_table, read_table
 from recsys.gallery.links import Links
 from recsys.gallery.sketchfab import Sketchfab
 
@@ -66,7 +68,7 @@ def pictures(config: Config) -> Pictures:
         If the table cannot be read, or its pictures are on more hosts than a page should name.
     """
     options = config.gallery
-    urls = _of_table(config) if options.table else {}
+    urls = _of_table(config)
     if options.pictures is None:
         return Pictures(urls=urls)
     if options.pictures == SKETCHFAB:
@@ -85,30 +87,42 @@ def pictures(config: Config) -> Pictures:
 def _of_table(config: Config) -> dict[str, str]:
     """Read URLs by item from a column of the item table; what is no web address is left out."""
     options, data = config.gallery, config.data
-    assert options.table is not None
-    if not options.column:
-        raise ConfigError(
-            "gallery.table without gallery.column",
-            "the column that holds the pictures' addresses",
-            "name it, as in --set gallery.column=thumbnail",
-        )
-    text = TextFormat()
-    if data is not None:
-        text = TextFormat(data.delimiter, data.quote, data.escape, data.encoding)
-    columns = {"item": options.item_column, "picture": options.column}
-    table, _ = read_table(options.table, columns, ["item"], text)
+    source = options.table or (data.features if data is not None else None)
+    if source is None:
+        return {}
+    text = TextFormat() if data is None else text_format(data, "features")
+    try:
+        names = open_table(source, text).names
+        found = options.column or find_known(names, "picture")
+        item = options.item_column
+        if item not in names:
+            item = find_known(names, "item") or item
+        if found is None:
+            if options.table is None:
+                return {}
+            raise ConfigError(
+                "gallery.table without gallery.column",
+                "the column that holds the pictures' addresses",
+                "name it, as in --set gallery.column=thumbnail",
+            )
+        table, _ = read_table(source, {"item": item, "picture": found}, ["item"], text)
+    except InputError:
+        # Features may be gone when the gallery is made; a table that was named may not.
+        if options.table is not None:
+            raise
+        return {}
     items = table.column("item").cast("string").to_pylist()
     given = pc.cast(table.column("picture"), "string").to_pylist()
     pairs = zip(items, given, strict=True)
-    found = {item: url for item, url in pairs if item and url and _is_web(url)}
-    hosts = {_origin(url) for url in found.values()}
+    urls = {item: url for item, url in pairs if item and url and _is_web(url)}
+    hosts = {_origin(url) for url in urls.values()}
     if len(hosts) > _MOST_HOSTS:
         raise InputError(
-            f"{options.table} has pictures on {len(hosts):,} hosts",
+            f"{source} has pictures on {len(hosts):,} hosts",
             f"at most {_MOST_HOSTS}, because every page names them all",
             "serve the pictures from fewer places",
         )
-    return found
+    return urls
 
 
 def _is_web(url: str) -> bool:

@@ -1,12 +1,14 @@
 """Availability: which items may be shown now, from a list of ids or a table, read again on change.
 
-A list has one id a line. A table, delimited text or Parquet, has a column `item` and, as it likes,
-`from`, `until` and `in_stock`. Items that it does not name may not be shown.
+A list has one id a line. A table, delimited text or Parquet, such as an item table, has a column
+`item` and, as it likes, `from`, `until` and `in_stock`, or with other usual names. Items that it
+does not name may not be shown.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import logging
 import math
 import threading
@@ -23,6 +25,7 @@ import pyarrow.parquet as pq
 
 from recsys.base.arrays import BoolArray, Float64Array
 from recsys.base.errors import InputError, NotFoundError, RecsysError
+from recsys.data.column_names import find_known
 
 _log = logging.getLogger(__name__)
 _DELIMITERS = ",;|\t"
@@ -129,7 +132,7 @@ def read_availability(path: str | Path) -> Availability:
     file = Path(path)
     if not file.is_file():
         raise NotFoundError(f"no file {file}", "ids, or a table of items", "check the path")
-    columns = _columns(file)
+    columns = _with_usual_names(_columns(file))
     if "item" not in columns:
         raise InputError(
             f"{file} has the columns {', '.join(columns)}", "a column item", "rename one"
@@ -165,7 +168,7 @@ def _columns(file: Path) -> dict[str, Sequence[Any]]:
     if delimiter is None:
         lines = [line.strip() for line in text.splitlines()]
         return {"item": lines[1:] if lines and _name(lines[0]) == "item" else lines}
-    rows = [row for row in csv.reader(text.splitlines(), delimiter=delimiter) if row]
+    rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if row]
     names = [_name(name) for name in rows[0]]
     if wrong := next((row for row in rows if len(row) != len(names)), None):
         raise InputError(
@@ -174,6 +177,13 @@ def _columns(file: Path) -> dict[str, Sequence[Any]]:
             "correct it",
         )
     return {name: [row[at] for row in rows[1:]] for at, name in enumerate(names)}
+
+
+def _with_usual_names(columns: dict[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
+    """The columns under our names, where theirs are others that are known."""
+    known = {role: find_known(columns, role) for role in ("item", "from", "until", "in_stock")}
+    named = {role: columns[own] for role, own in known.items() if own and role not in columns}
+    return {**columns, **named}
 
 
 def _name(name: str) -> str:

@@ -11,11 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from recsys.base.config import Data, Text, Threshold
+from recsys.base.config import Config, Data, Text, Threshold
 from recsys.base.errors import InputError
 from recsys.data import persistence
 from recsys.data.features import FeatureColumns, FeatureRows, read_feature_table
+from recsys.gallery.pictures import pictures
 from recsys.pipeline import preparation
+from recsys.recommend.availability import read_availability
 
 GENRES = ["Drama", "Comedy|Drama", "Horror", "Comedy", "Drama|Horror"]
 
@@ -72,7 +74,6 @@ def test_what_is_another_value_for_every_item_is_no_feature_and_it_is_said() -> 
     more = {
         "imdb": [7_000_000 + n for n in range(60)],
         "plot": [f"In which {n} things happen" for n in range(60)],
-        "added": pd.date_range("2024-01-01", periods=60),
     }
     found = read(films(**more))
     assert names(found) == ["genres_comedy", "genres_drama", "genres_horror"]
@@ -159,3 +160,93 @@ def test_an_arrow_list_of_numbers_is_a_list_of_values(tmp_path: Path) -> None:
     table = pa.table({"item": ["a", "b"], "tags": pa.array([[1, 2], [2]], pa.list_(pa.int64()))})
     pq.write_table(table, tmp_path / "items.parquet")
     assert names(read_feature_table(tmp_path / "items.parquet")) == ["tags_1", "tags_2"]
+
+
+PLOTS = [
+    f"A {who} from {where} looks for the {what} of case number {n}"
+    for n, (who, where, what) in enumerate(
+        (who, where, what)
+        for who in ("detective", "robot", "pirate", "chef")
+        for where in ("Paris", "Lagos", "Oslo", "Lima", "Kyoto")
+        for what in ("treasure", "murderer", "recipe")
+    )
+]
+
+
+def weights(found: FeatureRows, prefix: str) -> dict[str, list[float]]:
+    features = found.features
+    return {
+        name: features.weight[features.feature == at].round(3).tolist()
+        for at, name in enumerate(names(found))
+        if name.startswith(prefix)
+    }
+
+
+def test_long_texts_are_taken_by_their_terms_and_titles_where_it_is_said() -> None:
+    found = read(films(plot=PLOTS), term_min_items=12, term_max_share=0.5)
+    terms = weights(found, "plot")
+    assert sorted(terms) == [
+        f"plot_{term}"
+        for term in ("chef", "detective", "kyoto", "lagos", "lima", "murderer", "oslo", "paris",
+                     "pirate", "recipe", "robot", "treasure")
+    ]  # fmt: skip
+    # A text weighs as much as four tags: three terms, of which each weighs as much.
+    assert terms["plot_oslo"] == [pytest.approx(2 / 3**0.5, abs=1e-3)] * 12
+    assert weights(found, "genres")["genres_comedy"] == [1.0] * 24
+    assert any("12 terms" in note for note in found.notes)
+    titled = read(films(), texts=("title",), term_max_share=1.0)
+    assert "title_film" in names(titled)
+    assert titled.named is not None
+
+
+def test_embeddings_are_components_centred_and_of_one_length() -> None:
+    vectors = np.random.default_rng(3).normal(5, 1, (60, 12))
+    for cells in (list(vectors), [str(row.tolist()) for row in vectors]):
+        found = read(films(vec=cells), wide=("vec",))
+        assert names(found) == [f"vec_dimension {n:02}" for n in range(12)]
+        matrix = np.zeros((60, 12))
+        matrix[found.features.owner, found.features.feature] = found.features.weight
+        assert np.linalg.norm(matrix, axis=1) == pytest.approx(np.full(60, 8.0))
+        assert (matrix < 0).any()
+    uneven = films(vec=[row[: 1 + n % 2] for n, row in enumerate(vectors)])
+    with pytest.raises(InputError, match="1 to 2 numbers"):
+        read(uneven, wide=("vec",))
+
+
+def test_dates_are_taken_by_their_age() -> None:
+    latest = pd.Timestamp("2026-11-01")
+    dates = pd.Series([latest - pd.Timedelta(days=40 * n) for n in range(60)])
+    written = dates.dt.strftime("%Y-%m-%d")
+    seconds = (dates - pd.Timestamp(0)) // pd.Timedelta(seconds=1)
+    for column, name in ((dates, "released"), (written, "released"), (seconds, "created_at")):
+        found = weights(read(films(**{name: column}), wide=(name,)), name)
+        assert {value.split("_")[-1]: len(w) for value, w in found.items()} == {
+            "up to 30 days": 1, "30 to 90 days": 2, "90 days to 1 year": 7, "1 to 2 years": 9,
+            "2 to 5 years": 27, "5 to 10 years": 14,
+        }  # fmt: skip
+
+
+def test_pictures_and_stock_are_no_features_and_when_a_tag_was_given_neither() -> None:
+    more = {"image_url": "https://x.org/1.jpg", "in_stock": [n % 2 for n in range(60)]}
+    assert names(read(films(**more, created_at=["2020-01-01", "2026-01-01"] * 30))) == [
+        "created_at_5 to 10 years", "created_at_up to 30 days",
+        "genres_comedy", "genres_drama", "genres_horror",
+    ]  # fmt: skip
+    tags = films(user_id=1, movieId=1, timestamp=range(60)).drop(columns="title")
+    assert not any(name.startswith("timestamp") for name in names(read(tags)))
+
+
+def test_the_item_table_says_what_is_available_and_where_pictures_are(tmp_path: Path) -> None:
+    frame = films(
+        in_stock=[n % 2 for n in range(60)],
+        poster=[f"https://films.example/{n}.jpg" for n in range(60)],
+        plot=["two\nlines"] * 60,
+    ).rename(columns={"filmId": "movieId"})
+    frame.to_csv(tmp_path / "films.csv", index=False)
+    found = read_availability(tmp_path / "films.csv")
+    assert len(found.items) == 60
+    assert found.open_at(0).sum() == 30
+    data = Data(likes="likes.csv", features=str(tmp_path / "films.csv"))
+    assert pictures(Config(data=data)).urls["1"] == "https://films.example/0.jpg"
+    gone = Data(likes="likes.csv", features=str(tmp_path / "gone.csv"))
+    assert pictures(Config(data=gone)).urls == {}

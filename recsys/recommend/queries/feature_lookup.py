@@ -13,6 +13,7 @@ from recsys.base.arrays import BoolArray, Int32Array, IntArray
 from recsys.base.arrow import to_arrow
 from recsys.base.errors import InputError, NotFoundError
 from recsys.base.spelling import closest
+from recsys.data.components import is_component
 from recsys.models.side import Vocabulary
 from recsys.recommend.queries.wording import _NAMED, listed, shortened
 
@@ -66,6 +67,11 @@ class FeatureLookup:
             else:
                 found[index] = None
         return np.array(list(found), np.int32), unknown
+
+    @cached_property
+    def components(self) -> BoolArray:
+        """Which features are components of embeddings, no words: bool (n_features,)."""
+        return is_component(self.vocabulary.values)
 
     def of_type(self, kind: str) -> BoolArray:
         """Which features are of a type, bool (n_features,).

@@ -93,6 +93,7 @@ def ranked_tags(
     exclude: Sequence[Feature],
 ) -> IntArray:
     """The best features of a type, without those excluded; changes the scores."""
+    scores[lookup.components] = -np.inf
     if kind is not None:
         scores[~lookup.of_type(kind)] = -np.inf
     scores[lookup.known(exclude)[0]] = -np.inf
