@@ -23,6 +23,7 @@ from prefect.events.actions import CancelFlowRun, ChangeFlowRunState
 from prefect.exceptions import ObjectNotFound
 
 from flows.prefect_api import reached
+from flows.state_names import HELD, SHRUNKEN, STAGE_FAILED
 from recsys.base.errors import ConfigError
 
 FILE = "prefect.yaml"
@@ -38,9 +39,9 @@ OVER = [
     "Cancelled",
     "Crashed",
     "TimedOut",
-    "Held",
-    "Shrunken",
-    "StageFailed",
+    HELD,
+    SHRUNKEN,
+    STAGE_FAILED,
 ]
 
 

@@ -11,18 +11,13 @@ from prefect.flow_engine import FlowRunTimeoutError
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
+from flows.state_names import HELD, SHRUNKEN, STAGE_FAILED
 from recsys.base.errors import RecsysError
 from recsys.base.events import Event, StageDone, StageStarted, listening
 from recsys.pipeline.promotion import Decision, Ending
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-# Of the type Completed: the run did its work and a retry would change nothing. A challenger that is
-# held because data are missing has a state of its own, as another person has to act.
-HELD, SHRUNKEN = "Held", "Shrunken"
-# Of the type Failed.
-STAGE_FAILED = "StageFailed"
 
 
 def named_states(run: Callable[P, R]) -> Callable[P, R]:

@@ -14,8 +14,8 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import PrefectHTTPStatusError
 
-from flows.final_states import HELD, SHRUNKEN
 from flows.prefect_api import reached
+from flows.state_names import HELD, SHRUNKEN
 from recsys.base.errors import HELD_EXIT, ConfigError, NotFoundError
 
 POLL = 1.0  # seconds between two looks at a run

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.preprocessing import normalize
 
 from recsys.base.arrays import Float32Array, Int64Array, IntArray
 from recsys.base.errors import InputError
@@ -75,6 +74,8 @@ class SideFeatures:
 
     def joint_profiles(self, parameters: HybridParameters) -> Profiles:
         """The rows of features that are trained jointly, without their weight."""
+        from sklearn.preprocessing import normalize  # takes long to import
+
         norm = parameters.normalisation or self.normalisation
         kept = (self.encoded.support >= parameters.min_support).astype(np.float32)
         matrix = (self.encoded.matrix @ sp.diags(kept)).tocsr()

@@ -22,7 +22,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_limits
 
 from recsys.base.arrays import Float32Array
@@ -84,6 +83,8 @@ class Spectrum:
 
     def _decompose(self, n_components: int) -> Start:
         """Singular vectors times the roots of their values, negligible ones left out."""
+        from sklearn.utils.extmath import randomized_svd  # takes long to import
+
         normalised = _normalised(self.likes)
         rank = min(n_components, *normalised.shape)
         if normalised.nnz == 0:

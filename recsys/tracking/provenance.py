@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from mlflow.entities import (
-    Dataset,
-    DatasetInput,
-    InputTag,
-)
+if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput
 
 
 @dataclass(frozen=True)
@@ -35,6 +33,8 @@ class TrackedDataset:
 
     def as_input(self) -> DatasetInput:
         """Under MLflow's own names."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
         data = Dataset(
             name=self.name,
             digest=self.fingerprint[:36],  # MLflow's limit

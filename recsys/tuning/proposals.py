@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-from scipy.stats.qmc import Halton
 from skopt import Optimizer
 from skopt.space import Space
 from threadpoolctl import threadpool_limits
@@ -88,6 +87,8 @@ class Proposer:
         return self._space.configuration(self._draw(number))
 
     def _draw(self, number: int) -> list[Any]:
+        from scipy.stats.qmc import Halton  # takes long to import
+
         sequence = Halton(self._likely.transformed_n_dims, scramble=True, seed=self._seed)
         sequence.fast_forward(sum(self.source(n) == "draw" for n in range(number)))
         return list(self._likely.inverse_transform(sequence.random(1))[0])

@@ -24,6 +24,7 @@ from tests.fixtures.paths import ROOT
 from tests.fixtures.planted import write_planted
 from tests.fixtures.ports import free_port
 from tests.fixtures.prefect_harness import migrated_home
+from tests.fixtures.tracking_database import tracking_database
 
 PROGRAM = [sys.executable, "-c", "from flows.cli import main; main()"]
 
@@ -96,6 +97,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "prefect.yaml", folder)
     write_planted(folder / "in")
+    tracking_database(folder / "mlruns")
     migrated_home(folder.parent / "home")
     ports = free_port(), free_port()
     made = Site(

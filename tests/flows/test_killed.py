@@ -9,6 +9,7 @@ import pytest
 
 from tests.fixtures.planted import write_planted
 from tests.fixtures.processes import Run
+from tests.fixtures.tracking_database import tracking_database
 
 pytestmark = pytest.mark.usefixtures("reporting_processes")
 
@@ -23,6 +24,7 @@ CLOSED_FORMS = 6  # two trials of each item-to-item model come first
 def test_the_next_run_finishes_as_if_nothing_had_happened(tmp_path: Path) -> None:
     for name in ("undisturbed", "killed"):
         write_planted(tmp_path / name / "in", users=200, likes=12)
+        tracking_database(tmp_path / name / "mlruns")
     aside = Run(tmp_path / "undisturbed", ARGUMENTS).start()
     run = Run(tmp_path / "killed", ARGUMENTS).start()
     while not run.has_reported(CLOSED_FORMS + 4, "TrialDone"):
