@@ -48,7 +48,7 @@ class Written(BaseModel):
 @named_states
 def recommend(config: Config = Config()) -> Written:
     """Write what the champion would show everybody, and what it finds like everything."""
-    made = write(config.batch, tracked_by(config))
+    made = write(config.batch, tracked_by(config), config.likes_log)
     latest = Path(config.batch.folder) / config.model
     point(latest, Path(made.path))
     return Written(folder=made.path, latest=str(latest), **made.counts())

@@ -11,6 +11,7 @@ from recsys.base.config import Config
 from recsys.base.redaction import redacted
 from recsys.data.outcomes import Encoded, HeldOut, Thresholded
 from recsys.data.sources import locate_data
+from recsys.pipeline.fresh_likes import archive_log
 from recsys.pipeline.outcomes import Chosen, TrainingStages
 from recsys.pipeline.tracked import RunDetails, Tracked
 from recsys.store.stages import Stage
@@ -46,7 +47,7 @@ def retrain(config: Config, choose: Choose) -> TrainingResult:
     config = config.effective()
     interim, seed = config.storage.interim, config.seed
     tracked, details = tracked_by(config), details_of(config)
-    data = ingest(interim, locate_data(config.dataset, config.data))
+    data = ingest(interim, locate_data(config.dataset, config.data), config.likes_log)
     core = threshold(interim, data, config.threshold)
     holdouts = split(interim, data, core, config.split, seed)
     features = encode(interim, data, core, config.encode)
@@ -62,6 +63,7 @@ def retrain(config: Config, choose: Choose) -> TrainingResult:
     decision = promote(
         tracked, Path(interim), version, verdict.outcome, config.batch, announce
     ).decision
+    archive_log(config.likes_log, data.outcome.log, decision)
     stages = TrainingStages(data, core, holdouts, features, chosen, measured, fitted, verdict)
     page = report(tracked, version, decision.reasons, stages).page
     return TrainingResult.of(tracked.model, version, decision, page, stages)

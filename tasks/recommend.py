@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from recsys.base import config
 from recsys.pipeline import batch
+from recsys.pipeline.fresh_likes import read_log
 from recsys.pipeline.outcomes import Listed
 from recsys.pipeline.tracked import Tracked
 from recsys.store.stages import Stage
@@ -12,8 +15,19 @@ from tasks.caching import cached_task
 _recommend = cached_task(batch.recommend)
 
 
-def recommend(options: config.Batch, tracked: Tracked) -> Stage[Listed]:
-    """Lists of the champion there is now."""
+def recommend(
+    options: config.Batch, tracked: Tracked, likes_log: Path | None = None
+) -> Stage[Listed]:
+    """Lists of the champion there is now, with what users have said since it was trained."""
     source, bundle = batch.champion_source(tracked.registry())
-    only = batch.available_ids(options.only)
-    return _recommend(options.folder, source, options.n, bundle, workers=options.workers, only=only)
+    said = read_log(likes_log)
+    return _recommend(
+        options.folder,
+        source,
+        options.n,
+        bundle,
+        workers=options.workers,
+        only=batch.available_ids(options.only),
+        fresh=None if said is None else said.digest,
+        said=said,
+    )

@@ -524,6 +524,16 @@ class Storage(Section):
     """Where stages store their products."""
 
     interim: Location = Field("data/interim", description="Folder of the stages' products.")
+    likes_log: str | None = Field(
+        None,
+        description="File of fresh likes, which `recsys serve` writes, training reads and batches "
+        "follow; default: data/likes/MODEL.sqlite; '' for none.",
+    )
+
+
+def default_likes_log(model: str) -> Path:
+    """Where the fresh likes of a registered model are, unless a setting names another file."""
+    return Path("data/likes") / f"{model}.sqlite"
 
 
 class Config(Section):
@@ -572,6 +582,12 @@ class Config(Section):
     def model(self) -> str:
         """Name of the registered model."""
         return self.tracking.model or self.title
+
+    @property
+    def likes_log(self) -> Path | None:
+        """The file of fresh likes, which need not be there; None for none."""
+        named = self.storage.likes_log
+        return default_likes_log(self.model) if named is None else Path(named) if named else None
 
     def effective(self) -> Config:
         """The configuration with the settings that its protocol prescribes."""

@@ -90,6 +90,11 @@ COMMANDS: Mapping[str, Command] = {
         "serve",
         "Answer questions over HTTP with the champion, whichever it becomes.",
     ),
+    "forget": Command(
+        "recsys.cli.forgetting",
+        "forget",
+        "Delete what is stored of users, and leave them out of all that comes.",
+    ),
     "gallery": Command(
         "recsys.cli.servers", "gallery", "Look at what the champion has learned, in a browser."
     ),

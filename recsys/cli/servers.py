@@ -49,9 +49,10 @@ def serve(
         from recsys.recommend.availability import WatchedAvailability
 
         availability = WatchedAvailability(only)
+    from recsys.base.config import default_likes_log
     from recsys.data.likes_log import LikesLog
 
-    log = LikesLog(likes or Path("data/likes") / f"{name}.sqlite")
+    log = LikesLog(likes or default_likes_log(name))
     champion = Champion(name, availability=availability, fresh=log)
 
     def ready(address: str) -> None:

@@ -2,32 +2,75 @@
 
 One SQLite file in WAL mode, which several server processes and a training read and write at once.
 It keeps the newest word of each user about each item: liked, no longer liked, or not interested.
+
+Every word has a position, which grows with each write. A training reads a snapshot up to a
+position, and the model remembers that; from then on the words up to it are no longer fresh.
+`compact` moves them into an archive inside the same file, where the next trainings find them: they
+are nowhere else. A model that knows less, such as one that was rolled back to, still finds what it
+does not know.
+
+Whoever is forgotten leaves no word, only a keyed hash of the id, by which the id is recognised
+if the files of a training, or a post, name it again.
 """
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-from recsys.base.errors import StorageError
+import pyarrow as pa
+
+from recsys.base.errors import InputError, StorageError
 
 State = Literal["liked", "removed", "hidden"]
 """What a user said last of an item; `hidden` is "not interested"."""
 
+_COLUMNS = (
+    "(user TEXT NOT NULL, item TEXT NOT NULL, state TEXT NOT NULL, time REAL NOT NULL, "
+    "weight REAL NOT NULL, position INTEGER NOT NULL DEFAULT 1, PRIMARY KEY (user, item)) "
+    "WITHOUT ROWID"
+)
 _SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS words (user TEXT NOT NULL, item TEXT NOT NULL, "
-    "state TEXT NOT NULL, time REAL NOT NULL, weight REAL NOT NULL, "
-    "PRIMARY KEY (user, item)) WITHOUT ROWID",
+    f"CREATE TABLE IF NOT EXISTS words {_COLUMNS}",
+    f"CREATE TABLE IF NOT EXISTS archive {_COLUMNS}",
     "CREATE INDEX IF NOT EXISTS by_item ON words (item)",
-    "CREATE TABLE IF NOT EXISTS posts (id TEXT PRIMARY KEY) WITHOUT ROWID",
+    "CREATE INDEX IF NOT EXISTS archive_by_item ON archive (item)",
+    "CREATE INDEX IF NOT EXISTS archive_by_position ON archive (position)",
+    "CREATE INDEX IF NOT EXISTS archive_hidden ON archive (state) WHERE state = 'hidden'",
+    "CREATE TABLE IF NOT EXISTS received (id BLOB PRIMARY KEY, time REAL NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS forgotten (hash BLOB PRIMARY KEY) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID",
+)
+_ALL = "SELECT * FROM words UNION ALL SELECT * FROM archive ORDER BY user, item"
+_ALL_OF_USER = (
+    "SELECT * FROM words WHERE user = ? UNION ALL SELECT * FROM archive WHERE user = ? "
+    "ORDER BY user, item"
+)
+# The last value is the position up to which the model knows the words.
+_FRESH = (
+    "SELECT * FROM words UNION ALL "
+    "SELECT * FROM archive WHERE state = 'hidden' OR position > ? ORDER BY user, item"
+)
+_FRESH_OF_USER = (
+    "SELECT * FROM words WHERE user = ? UNION ALL SELECT * FROM archive WHERE user = ? "
+    "AND (state = 'hidden' OR position > ?) ORDER BY item"
+)
+_FRESH_OF_ITEM = (
+    "SELECT * FROM words WHERE item = ? UNION ALL SELECT * FROM archive WHERE item = ? "
+    "AND (state = 'hidden' OR position > ?) ORDER BY user"
 )
 _PATIENCE = 10.0  # seconds that a writer waits for another one
+KEPT_POSTS = 30 * 86_400.0
+"""Seconds for which the id of a post is remembered at least."""
 
 
 @dataclass(frozen=True)
@@ -53,17 +96,19 @@ class Like:
 
 @dataclass(frozen=True)
 class Word:
-    """What a user said last of an item."""
+    """What a user said last of an item, and where in the log."""
 
     user: str
     item: str
     state: State
     time: float
     weight: float
+    position: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """The word as plain values."""
-        return asdict(self)
+        """The word as plain values, for people: its position is left out."""
+        names = ("user", "item", "state", "time", "weight")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)
@@ -76,6 +121,138 @@ class FreshLikes:
 
     def __bool__(self) -> bool:
         return bool(self.liked or self.removed or self.hidden)
+
+    @classmethod
+    def of(cls, words: Iterable[Word]) -> FreshLikes:
+        """The words of one user, sorted by what they say."""
+        parts: dict[str, list[str]] = {"liked": [], "removed": [], "hidden": []}
+        for word in words:
+            parts[word.state].append(word.item)
+        return cls(*(tuple(parts[name]) for name in ("liked", "removed", "hidden")))
+
+
+@dataclass(frozen=True)
+class LogPosition:
+    """How far a log was read.
+
+    Parameters
+    ----------
+    log : str
+        Which log: each has an id of its own.
+    position : int
+        Of the last word.
+    """
+
+    log: str
+    position: int
+
+
+class FreshWords(Protocol):
+    """Whatever says what users have said since a model was trained: a log, or a snapshot of it.
+
+    Methods take the position up to which the model knows the words. Words of "not interested" are
+    given in any case, as models do not know them.
+    """
+
+    def of(self, user: str, since: LogPosition | None = None) -> FreshLikes:
+        """What a user said."""
+        ...
+
+    def of_item(self, item: str, since: LogPosition | None = None) -> list[Word]:
+        """What users said of one item, by user."""
+        ...
+
+    def by_user(self, since: LogPosition | None = None) -> Mapping[str, FreshLikes]:
+        """What everybody said, users sorted."""
+        ...
+
+    def are_forgotten(self, users: Sequence[str]) -> list[bool]:
+        """Which of these ids belong to users who were forgotten."""
+        ...
+
+    def mark(self) -> object:
+        """Something that changes whenever the words do."""
+        ...
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All words of a log at one moment, those in its archive too, sorted by user and item.
+
+    Parameters
+    ----------
+    log : str
+        The log's id, which is also the key of its hashes.
+    position : int
+        Of the last word.
+    words : tuple of Word
+    forgotten : frozenset of bytes
+        Hashes of the ids of users who were forgotten.
+    """
+
+    log: str
+    position: int
+    words: tuple[Word, ...]
+    forgotten: frozenset[bytes]
+
+    @property
+    def reached(self) -> LogPosition:
+        """How far the log was read."""
+        return LogPosition(self.log, self.position)
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of the content, which compaction does not change (32 hex digits)."""
+        found = hashlib.blake2b(self.log.encode(), digest_size=16)
+        for word in self.words:
+            found.update(repr((word.as_dict(), word.position)).encode("utf-8", "surrogatepass"))
+        for one in sorted(self.forgotten):
+            found.update(one)
+        return found.hexdigest()
+
+    def table(self) -> pa.Table:
+        """The words as columns user, item, state, time and weight."""
+        text = pa.string()
+        kinds = {"user": text, "item": text, "state": text, "time": pa.float64()}
+        kinds["weight"] = pa.float64()
+        columns = {
+            name: pa.array([getattr(word, name) for word in self.words], kind)
+            for name, kind in kinds.items()
+        }
+        return pa.table(columns)
+
+    def of(self, user: str, since: LogPosition | None = None) -> FreshLikes:
+        """What a user said."""
+        after = _after(self.log, since)
+        return FreshLikes.of(w for w in self._of_users.get(user, ()) if _is_fresh(w, after))
+
+    def of_item(self, item: str, since: LogPosition | None = None) -> list[Word]:
+        """What users said of one item, by user."""
+        after = _after(self.log, since)
+        return [word for word in self._of_items.get(item, ()) if _is_fresh(word, after)]
+
+    def by_user(self, since: LogPosition | None = None) -> Mapping[str, FreshLikes]:
+        """What everybody said, users sorted."""
+        after = _after(self.log, since)
+        return _by_user(word for word in self.words if _is_fresh(word, after))
+
+    def are_forgotten(self, users: Sequence[str]) -> list[bool]:
+        """Which of these ids belong to users who were forgotten."""
+        if not self.forgotten:
+            return [False] * len(users)
+        return [_hashed(self.log, user) in self.forgotten for user in users]
+
+    def mark(self) -> object:
+        """Its content never changes."""
+        return self.digest
+
+    @cached_property
+    def _of_users(self) -> Mapping[str, list[Word]]:
+        return _grouped(self.words, "user")
+
+    @cached_property
+    def _of_items(self) -> Mapping[str, list[Word]]:
+        return _grouped(self.words, "item")
 
 
 class LikesLog:
@@ -92,6 +269,11 @@ class LikesLog:
         self._path = Path(path)
         self._local = threading.local()
 
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
     def add(self, likes: Sequence[Like]) -> int:
         """Write likes, all of them or none; they are on disk when this returns.
 
@@ -99,70 +281,187 @@ class LikesLog:
         -------
         int
             How many were new; one whose id was there already changes nothing.
+
+        Raises
+        ------
+        InputError
+            If one is of a user who was forgotten.
         """
         now, added = time.time(), 0
         with self._writing() as connection:
+            self._require_remembered(connection, {like.user for like in likes})
             for like in likes:
                 if like.id is not None:
-                    found = connection.execute("INSERT OR IGNORE INTO posts VALUES (?)", (like.id,))
+                    # Hashed: programs may make ids of posts from those of users.
+                    post = _hashed(self._log(connection), like.id), now
+                    found = connection.execute("INSERT OR IGNORE INTO received VALUES (?, ?)", post)
                     if not found.rowcount:
                         continue
                 at = now if like.time is None else like.time
-                self._say(connection, like.user, like.item, "liked", at, like.weight)
+                _say(connection, like.user, like.item, "liked", at, like.weight)
                 added += 1
         return added
 
     def remove(self, user: str, item: str) -> None:
         """The user no longer likes the item, whether a post or the training data said so."""
-        with self._writing() as connection:
-            self._say(connection, user, item, "removed", time.time(), 0.0)
+        self._write_one(user, item, "removed")
 
     def hide(self, user: str, item: str) -> None:
         """The user is not interested: the item is never shown to them again."""
+        self._write_one(user, item, "hidden")
+
+    def forget(self, user: str) -> int:
+        """Delete all that a user said, and refuse to store anything of them again.
+
+        Nothing of it stays in the file, but a keyed hash of the id: trainings leave out whoever has
+        it, whatever their other files say, and servers do not know them.
+
+        Returns
+        -------
+        int
+            How many words were deleted.
+        """
         with self._writing() as connection:
-            self._say(connection, user, item, "hidden", time.time(), 0.0)
+            connection.execute("PRAGMA secure_delete = ON")
+            hashed = (_hashed(self._log(connection), user),)
+            connection.execute("INSERT OR IGNORE INTO forgotten VALUES (?)", hashed)
+            count = 0
+            for query in (
+                "DELETE FROM words WHERE user = ?",
+                "DELETE FROM archive WHERE user = ?",
+            ):
+                count += connection.execute(query, (user,)).rowcount
+        with self._faults():  # what was deleted is also in free pages and the log of writes
+            self._connection.execute("VACUUM")
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return count
 
-    def of(self, user: str) -> FreshLikes:
+    def of(self, user: str, since: LogPosition | None = None) -> FreshLikes:
         """What a user said, in the order of the items' ids."""
-        parts: dict[str, list[str]] = {"liked": [], "removed": [], "hidden": []}
-        for word in self.words(user):
-            parts[word.state].append(word.item)
-        return FreshLikes(*(tuple(parts[name]) for name in ("liked", "removed", "hidden")))
+        rows = self._read(_FRESH_OF_USER, since, (user, user))
+        return FreshLikes.of(Word(*row) for row in rows)
 
-    def words(self, user: str | None = None) -> list[Word]:
-        """All that was said, or what one user said, by user and item."""
-        columns = "SELECT user, item, state, time, weight FROM words"
-        if user is None:
-            return self._read(f"{columns} ORDER BY user, item", ())
-        return self._read(f"{columns} WHERE user = ? ORDER BY item", (user,))
+    def of_item(self, item: str, since: LogPosition | None = None) -> list[Word]:
+        """What users said of one item, by user."""
+        rows = self._read(_FRESH_OF_ITEM, since, (item, item))
+        return [Word(*row) for row in rows]
 
-    def of_item(self, item: str) -> list[Word]:
-        """What users said of one item."""
-        columns = "SELECT user, item, state, time, weight FROM words"
-        return self._read(f"{columns} WHERE item = ? ORDER BY user", (item,))
+    def by_user(self, since: LogPosition | None = None) -> Mapping[str, FreshLikes]:
+        """What everybody said, users sorted."""
+        return _by_user(Word(*row) for row in self._read(_FRESH, since))
 
     def users(self) -> list[str]:
-        """All users who said something, sorted."""
-        return sorted({word.user for word in self.words()})
+        """All users of whom something is stored, sorted."""
+        query = "SELECT user FROM words UNION SELECT user FROM archive ORDER BY user"
+        return [row[0] for row in self._read(query)]
 
-    def _say(
-        self,
-        connection: sqlite3.Connection,
-        user: str,
-        item: str,
-        state: State,
-        at: float,
-        weight: float,
-    ) -> None:
-        connection.execute(
-            "INSERT OR REPLACE INTO words VALUES (?, ?, ?, ?, ?)", (user, item, state, at, weight)
+    def words(self, user: str | None = None) -> list[Word]:
+        """All that is stored, or what is stored of one user, by user and item."""
+        if user is None:
+            return [Word(*row) for row in self._read(_ALL)]
+        return [Word(*row) for row in self._read(_ALL_OF_USER, None, (user, user))]
+
+    def are_forgotten(self, users: Sequence[str]) -> list[bool]:
+        """Which of these ids belong to users who were forgotten."""
+        if not self._read("SELECT 1 FROM forgotten LIMIT 1"):
+            return [False] * len(users)
+        log = self._log(self._connection)
+        if len(users) == 1:
+            query = "SELECT 1 FROM forgotten WHERE hash = ?"
+            return [bool(self._read(query, None, (_hashed(log, users[0]),)))]
+        hashes = {row[0] for row in self._read("SELECT hash FROM forgotten")}
+        return [_hashed(log, user) in hashes for user in users]
+
+    def mark(self) -> object:
+        """Something that changes whenever the words do, or somebody is forgotten."""
+        query = (
+            "SELECT value, (SELECT count(*) FROM forgotten), (SELECT max(position) FROM archive) "
+            "FROM about WHERE name = 'position'"
         )
+        return tuple(self._read(query))
 
-    def _read(self, query: str, values: tuple[str, ...]) -> list[Word]:
+    def snapshot(self) -> Snapshot | None:
+        """All words at this moment, those in the archive too; None if there is no file yet."""
+        if not self._path.exists():
+            return None
+        with self._faults():
+            connection = self._connection
+            connection.execute("BEGIN")  # one moment for all that is read
+            try:
+                words = tuple(self.words())
+                forgotten = frozenset(row[0] for row in self._read("SELECT hash FROM forgotten"))
+                about = dict(self._read("SELECT name, value FROM about"))
+            finally:
+                connection.execute("COMMIT")
+        return Snapshot(about["id"], about["position"], words, forgotten)
+
+    def compact(self, reached: LogPosition) -> int:
+        """Move the words up to a position into the archive, in one transaction.
+
+        Nothing is lost, whenever it is cut off: a word is in one of the two places. Ids of posts
+        are remembered for a month.
+
+        Parameters
+        ----------
+        reached : LogPosition
+            How far the words are in the champion; one of another log moves nothing.
+
+        Returns
+        -------
+        int
+            How many words were moved.
+        """
+        if not self._path.exists() or self._log(self._connection) != reached.log:
+            return 0
+        with self._writing() as connection:
+            old = (time.time() - KEPT_POSTS,)
+            connection.execute("DELETE FROM received WHERE time < ?", old)
+            connection.execute(
+                "INSERT OR REPLACE INTO archive SELECT * FROM words WHERE position <= ?",
+                (reached.position,),
+            )
+            moved = connection.execute("DELETE FROM words WHERE position <= ?", (reached.position,))
+        with self._faults():
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return moved.rowcount
+
+    def _write_one(self, user: str, item: str, state: State) -> None:
+        with self._writing() as connection:
+            self._require_remembered(connection, {user})
+            _say(connection, user, item, state, time.time(), 0.0)
+
+    def _require_remembered(self, connection: sqlite3.Connection, users: set[str]) -> None:
+        if connection.execute("SELECT 1 FROM forgotten LIMIT 1").fetchone() is None:
+            return
+        named = sorted(users)
+        for user, forgotten in zip(named, self.are_forgotten(named), strict=True):
+            if forgotten:
+                raise InputError(
+                    f"user {user!r}, who was forgotten",
+                    "a user of whom something may be stored",
+                    "leave this user out",
+                )
+
+    def _read(
+        self,
+        query: str,
+        since: LogPosition | None = None,
+        values: tuple[Any, ...] = (),
+    ) -> list[tuple[Any, ...]]:
+        """Rows of a query; where it asks for one value more, it is the position of `since`."""
         if not self._path.exists():
             return []
         with self._faults():
-            return [Word(*row) for row in self._connection.execute(query, values)]
+            if query.count("?") > len(values):
+                values = (*values, _after(self._log(self._connection), since))
+            return self._connection.execute(query, values).fetchall()
+
+    def _log(self, connection: sqlite3.Connection) -> str:
+        """The id of the log that a connection leads to."""
+        if not hasattr(self._local, "log"):
+            found = connection.execute("SELECT value FROM about WHERE name = 'id'").fetchone()
+            self._local.log = str(found[0])
+        return str(self._local.log)
 
     @property
     def _connection(self) -> sqlite3.Connection:
@@ -172,8 +471,7 @@ class LikesLog:
             connection.execute("PRAGMA journal_mode = WAL")
             # Or the log of a commit might not be on disk when it is acknowledged.
             connection.execute("PRAGMA synchronous = FULL")
-            for statement in _SCHEMA:
-                connection.execute(statement)
+            _prepare(connection)
             self._local.connection = connection
         connection = self._local.connection
         assert isinstance(connection, sqlite3.Connection)
@@ -199,6 +497,64 @@ class LikesLog:
                 connection.execute("ROLLBACK")
                 raise
             connection.execute("COMMIT")
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Make the tables of a new log."""
+    names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
+    if "about" in names and connection.execute("SELECT 1 FROM about").fetchone():
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if "words" in names and "about" not in names:  # as it was before words had positions
+            column = "position INTEGER NOT NULL DEFAULT 1"
+            connection.execute(f"ALTER TABLE words ADD COLUMN {column}")
+        for statement in _SCHEMA:
+            connection.execute(statement)
+        made = ("id", secrets.token_hex(16)), ("position", 1)
+        connection.executemany("INSERT OR IGNORE INTO about VALUES (?, ?)", made)
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _say(
+    connection: sqlite3.Connection, user: str, item: str, state: State, at: float, weight: float
+) -> None:
+    """Write the newest word about an item, in place of any older one."""
+    connection.execute("UPDATE about SET value = value + 1 WHERE name = 'position'")
+    connection.execute("DELETE FROM archive WHERE user = ? AND item = ?", (user, item))
+    connection.execute(
+        "INSERT OR REPLACE INTO words SELECT ?, ?, ?, ?, ?, value FROM about "
+        "WHERE name = 'position'",
+        (user, item, state, at, weight),
+    )
+
+
+def _after(log: str, since: LogPosition | None) -> int:
+    """The position after which the words of a log are fresh: 0 if another one was read."""
+    return since.position if since is not None and since.log == log else 0
+
+
+def _is_fresh(word: Word, after: int) -> bool:
+    return word.position > after or word.state == "hidden"
+
+
+def _hashed(key: str, text: str) -> bytes:
+    plain = text.encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(plain, key=key.encode(), digest_size=16).digest()
+
+
+def _by_user(words: Iterable[Word]) -> Mapping[str, FreshLikes]:
+    return {user: FreshLikes.of(said) for user, said in _grouped(words, "user").items()}
+
+
+def _grouped(words: Iterable[Word], name: str) -> Mapping[str, list[Word]]:
+    found: dict[str, list[Word]] = {}
+    for word in words:
+        found.setdefault(getattr(word, name), []).append(word)
+    return found
 
 
 def _storage_error(path: Path, fault: Exception) -> StorageError:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from recsys.data.likes_log import LogPosition
 from recsys.store.stages import Outcome
 
 
@@ -38,6 +39,8 @@ class Ingested(Outcome):
         What was found of how the files are written.
     earlier, disliked : int or None
         Pairs liked before the window only, and pairs that are never to be recommended.
+    log : LogPosition or None
+        How far a likes log was read; None without.
     users_that_differ_in_case_or_space, items_that_differ_in_case_or_space : int or None
         Ids that are another one but for that.
     items_with_features, item_features, item_feature_pairs : int or None
@@ -55,6 +58,7 @@ class Ingested(Outcome):
     read_as: tuple[str, ...] = ()
     earlier: int | None = None
     disliked: int | None = None
+    log: LogPosition | None = None
     users_that_differ_in_case_or_space: int | None = None
     items_that_differ_in_case_or_space: int | None = None
     items_with_features: int | None = None
@@ -81,6 +85,8 @@ class Thresholded(Outcome):
         Items of the core, items cut, and items known by their features alone.
     passes : int
     start, end : Size
+    log : LogPosition or None
+        How far a likes log was read, see `Ingested`.
     """
 
     interactions: int
@@ -90,6 +96,7 @@ class Thresholded(Outcome):
     passes: int
     start: Size
     end: Size
+    log: LogPosition | None = None
 
 
 @dataclass(frozen=True)

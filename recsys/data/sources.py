@@ -13,6 +13,7 @@ from recsys.data.datasets import find_dataset, locate
 from recsys.data.dialects import TextFormat
 from recsys.data.features import FeatureColumns, find_feature_columns
 from recsys.data.interactions import InteractionColumns, find_interaction_columns
+from recsys.data.likes_log import Snapshot
 from recsys.data.signals import InteractionRules
 from recsys.data.splits import require_timestamp
 from recsys.data.tables import fingerprint, open_table
@@ -20,6 +21,7 @@ from recsys.data.tables import fingerprint, open_table
 Side: TypeAlias = Literal["item", "user"]
 ROLES: dict[Side, str] = {"item": "features", "user": "user_features"}
 SOURCES = ("likes", "features", "user_features")
+LIKES_LOG = "likes_log"
 TEXT_SETTINGS = ("delimiter", "quote", "escape", "encoding", "header")
 
 
@@ -124,8 +126,14 @@ def locate_data(dataset: str, data: config.Data | None) -> config.Data:
     return config.Data.model_validate(located.as_config())
 
 
-def sources_of(data: config.Data) -> dict[str, str]:
+def sources_of(data: config.Data, said: Snapshot | None = None) -> dict[str, str]:
     """What is read, by content: fingerprints of the files, and how they are to be read.
+
+    Parameters
+    ----------
+    data : config.Data
+    said : Snapshot or None
+        Of the likes log, where there is one that says something.
 
     Raises
     ------
@@ -134,6 +142,8 @@ def sources_of(data: config.Data) -> dict[str, str]:
     """
     named = {role: getattr(data, role) for role in SOURCES}
     found = {role: fingerprint(source) for role, source in named.items() if source}
+    if said is not None:
+        found[LIKES_LOG] = said.digest
     return found | {"format": data.model_dump_json(exclude=set(SOURCES))}
 
 

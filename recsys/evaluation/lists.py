@@ -105,12 +105,20 @@ def _parts(bundle: Bundle, users: IntArray) -> Iterator[_Part]:
         yield _Part(others[chosen], np.arange(len(chosen)), scorer, known)
 
 
-def count_bases(model: Bundle) -> dict[str, int]:
-    """How many users are answered from a trained vector, likes, features, or by popularity."""
-    others = np.arange(model.trained_users, len(model.users))
+def count_bases(model: Bundle, users: IntArray | None = None) -> dict[str, int]:
+    """How many users are answered from a trained vector, likes, features, or by popularity.
+
+    Parameters
+    ----------
+    model : Bundle
+    users : int (n,) or None
+        Some of them; by default all.
+    """
+    users = np.arange(len(model.users)) if users is None else users
+    others = users[users >= model.trained_users]
     counts = np.bincount(model.untrained.basis(others), minlength=3).tolist()
     return {
-        "trained": model.trained_users,
+        "trained": len(users) - len(others),
         "by_likes": counts[BY_LIKES],
         "by_features": counts[BY_FEATURES],
         "by_popularity": counts[BY_POPULARITY],

@@ -18,12 +18,18 @@ import pyarrow.parquet as pq
 from recsys.base.arrays import BoolArray, Int64Array
 from recsys.bundle import Bundle, Seen, load_bundle
 from recsys.data.idmap import IdMap
+from recsys.data.likes_log import Snapshot
 from recsys.evaluation.lists import count_bases, top_lists
 from recsys.pipeline.adoption import no_champion
 from recsys.pipeline.outcomes import Listed, Source
 from recsys.ranking.factors import Factors
 from recsys.ranking.topk import TopK, top_k
 from recsys.recommend.availability import now, read_availability
+from recsys.recommend.queries.filters import ANY, Allowed
+from recsys.recommend.queries.fresh_users import fresh_users
+from recsys.recommend.queries.recommendation import best_items
+from recsys.recommend.queries.subjects import QueryUser
+from recsys.recommend.queries.view import BundleView
 from recsys.store.stages import stage
 from recsys.tracking.registry import Registry
 from recsys.tracking.versions import BUNDLE, CHAMPION
@@ -40,7 +46,7 @@ class Lists:
     top: TopK
 
 
-@stage(Listed, version=3, unkeyed=("bundle", "workers"))
+@stage(Listed, version=4, unkeyed=("bundle", "workers", "said"))
 def recommend(
     folder: Path,
     source: Source,
@@ -48,6 +54,8 @@ def recommend(
     bundle: Path,
     workers: int = 1,
     only: Sequence[str] | None = None,
+    fresh: str | None = None,
+    said: Snapshot | None = None,
 ) -> Listed:
     """Write `users/` and `items/`, Parquet files of lists, best first.
 
@@ -55,20 +63,28 @@ def recommend(
     Columns of `users`: user, rank (from 1), item, score, without what the user has liked. Of
     `items`: item, rank, similar, score (cosine). Only trained items are on lists; an item without
     a direction has none. Users that were not trained are answered from their likes, their features
-    or by popularity; the outcome counts them. `only` names the items that may be on lists.
+    or by popularity; the outcome counts them. `only` names the items that may be on lists. Lists
+    follow what users have `said` since the model was trained, whose digest is `fresh`.
     """
     model = load_bundle(bundle)
+    view = BundleView(model, fresh=said)
+    unknown = [user for user in fresh_users(view) if user not in model.users]
+    users = IdMap(pa.concat_arrays([model.users.ids, pa.array(unknown, pa.string())]), "user")
     allowed = None
     if only is not None:
         allowed = np.asarray(pc.is_in(model.items.ids, value_set=pa.array(only, pa.string())))
     sizes: dict[str, int] = {}
     for name, owners, columns, blocks in (
-        ("users", model.users, ("user", "item"), user_lists(model, n, workers, allowed)),
+        ("users", users, ("user", "item"), user_lists(model, n, workers, allowed, view)),
         ("items", model.items, ("item", "similar"), item_lists(model, n, workers, allowed)),
     ):
         lists, rows = write_lists(folder / name, blocks, owners, model.items, columns)
         sizes |= {name: lists, f"{name}_rows": rows}
-    sizes |= {f"users_{name}": count for name, count in count_bases(model).items()}
+    bases = count_bases(model)
+    bases["by_likes"] += len(unknown)
+    for name, count in count_bases(model, view.forgotten_users()).items():
+        bases[name] -= count
+    sizes |= {f"users_{name}": count for name, count in bases.items()}
     return Listed(source.model, source.version, source.bundle, n, **sizes)
 
 
@@ -105,12 +121,45 @@ def available_ids(file: str | None) -> list[str] | None:
 
 
 def user_lists(
-    model: Bundle, n: int, workers: int = 1, allowed: BoolArray | None = None
+    model: Bundle,
+    n: int,
+    workers: int = 1,
+    allowed: BoolArray | None = None,
+    view: BundleView | None = None,
 ) -> Iterator[Lists]:
-    """The n best items of every user, block by block."""
+    """The n best items of every user, block by block.
+
+    With a view that has fresh likes, lists follow these; users whom only they know come last, and
+    those who were forgotten have no list.
+    """
+    view = BundleView(model) if view is None else view
+    fresh = fresh_users(view)
+    known = {model.users.index(user): one for user, one in fresh.items() if user in model.users}
+    passed = Allowed(allowed)
+    gone = view.forgotten_users()
     for start in range(0, len(model.users), BLOCK):
         users = np.arange(start, min(start + BLOCK, len(model.users)))
-        yield Lists(users, top_lists(model, users, n, threads=workers, allowed=allowed))
+        users = users[~np.isin(users, gone)]
+        top = top_lists(model, users, n, threads=workers, allowed=allowed)
+        for place in np.flatnonzero(np.isin(users, list(known))).tolist():
+            _replace(top, place, view, known[users[place]], passed)
+        yield Lists(users, top)
+    others = [one for user, one in fresh.items() if user not in model.users]
+    for start in range(0, len(others), BLOCK):
+        block = others[start : start + BLOCK]
+        top = TopK(
+            np.full((len(block), n), -1, np.int32), np.full((len(block), n), -np.inf, np.float32)
+        )
+        for row, one in enumerate(block):
+            _replace(top, row, view, one, passed)
+        yield Lists(len(model.users) + start + np.arange(len(block)), top)
+
+
+def _replace(top: TopK, place: int, view: BundleView, user: QueryUser, allowed: Allowed) -> None:
+    """Put the list of a user with fresh likes into its place."""
+    items, scores = best_items(view, user, top.items.shape[1], ANY, allowed)
+    top.items[place], top.scores[place] = -1, -np.inf
+    top.items[place, : len(items)], top.scores[place, : len(items)] = items, scores
 
 
 def item_lists(

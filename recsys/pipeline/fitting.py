@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,8 @@ def fit(
         "holdout": measured.outcome.holdout,
         "library_versions": dict(versions),
     }
+    if core.outcome.log is not None:
+        about["likes_log"] = asdict(core.outcome.log)
     (folder / "bundle").mkdir()
     catalogue = Path(core.path) / "catalogue.parquet"
     with threadpool_limits(1, user_api="blas"):

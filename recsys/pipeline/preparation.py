@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +21,11 @@ from recsys.data.features import encode as encode_features
 from recsys.data.idmap import IdMap
 from recsys.data.interactions import Interactions, read_interaction_table
 from recsys.data.kcore import Core, density, kcore
+from recsys.data.likes_log import Snapshot
+from recsys.data.logged import with_log, without_forgotten
 from recsys.data.outcomes import Encoded, HeldOut, Ingested, Size, Thresholded
 from recsys.data.sources import (
+    LIKES_LOG,
     ROLES,
     SOURCES,
     Side,
@@ -51,17 +54,25 @@ __all__ = [
 ]
 
 
-@stage(Ingested, version=5, unkeyed=("data",))
-def ingest(folder: Path, data: config.Data, sources: dict[str, str]) -> Ingested:
+@stage(Ingested, version=5, unkeyed=("data", "said"))
+def ingest(
+    folder: Path, data: config.Data, sources: dict[str, str], said: Snapshot | None = None
+) -> Ingested:
     """Read, check and deduplicate the likes and the features; give everything an index.
 
     `sources` (see `sources_of`) names the product by content: a file that only moved is not read
-    again.
+    again. `said` is what the likes log had when `sources` were named.
     """
     found = read_interaction_table(
         data.likes, interaction_columns(data), text_format(data), interaction_rules(data)
     )
-    interactions = found.interactions
+    rejected, rows = {"likes": found.left_out()}, {"likes": found.rows}
+    interactions, names, outside = found.interactions, found.names, found.outside
+    if said is not None:
+        logged = with_log(interactions, names, said, data.missing, outside)
+        interactions, names, outside = logged.interactions, logged.names, logged.outside
+        rejected = {"likes": rejected["likes"] | logged.removed, LIKES_LOG: logged.rejected}
+        rows[LIKES_LOG] = len(said.words)
     similar_users, similar_items = map(similar_ids, (interactions.users, interactions.items))
     notes = [
         *found.notes,
@@ -72,20 +83,18 @@ def ingest(folder: Path, data: config.Data, sources: dict[str, str]) -> Ingested
         *similar_items[1],
     ]
     read_as = list(found.read_as)
-    rejected, rows = {"likes": found.left_out()}, {"likes": found.rows}
-    names = found.names
     sizes: dict[str, int] = {}
     persistence.save_interactions(folder, interactions)
-    persistence.save_outside(folder, found.outside)
+    persistence.save_outside(folder, outside)
     sizes |= {
         name: len(pairs[0])
         for name in persistence.OUTSIDE
-        if (pairs := getattr(found.outside, name)) is not None
+        if (pairs := getattr(outside, name)) is not None
     }
     owners: dict[Side, IdMap] = {"item": interactions.items, "user": interactions.users}
     for side, role in ROLES.items():
         if source := getattr(data, role):
-            described = _read_features(data, side, source, owners[side], notes)
+            described = _read_features(data, side, source, owners[side], notes, said)
             persistence.save_features(folder, side, described.features)
             rejected[f"{side} features"] = described.left_out()
             rows[f"{side} features"] = described.rows
@@ -101,10 +110,11 @@ def ingest(folder: Path, data: config.Data, sources: dict[str, str]) -> Ingested
     return Ingested(
         **interactions.counts(),
         rejected=rejected,
-        sources={role: sources[role] for role in SOURCES if role in sources},
+        sources={role: sources[role] for role in (*SOURCES, LIKES_LOG) if role in sources},
         rows=rows,
         notes=tuple(dict.fromkeys(notes)),
         read_as=tuple(read_as),
+        log=None if said is None else said.reached,
         users_that_differ_in_case_or_space=similar_users[0] or None,
         items_that_differ_in_case_or_space=similar_items[0] or None,
         **sizes,
@@ -112,7 +122,12 @@ def ingest(folder: Path, data: config.Data, sources: dict[str, str]) -> Ingested
 
 
 def _read_features(
-    data: config.Data, side: Side, source: str, owners: IdMap, notes: list[str]
+    data: config.Data,
+    side: Side,
+    source: str,
+    owners: IdMap,
+    notes: list[str],
+    said: Snapshot | None,
 ) -> FeatureRows:
     """The features of one side; adds what a person should know of them."""
     columns = open_features(data, side, source)
@@ -120,6 +135,8 @@ def _read_features(
     found = read_feature_table(
         source, columns, text_format(data, role), side, value_format(data, role)
     )
+    if side == "user" and said is not None:
+        found = replace(found, features=without_forgotten(found.features, said))
     notes += found.notes
     unknown = unmatched(found.features.owners, owners, redacted(source))
     features = found.features
@@ -188,6 +205,7 @@ def threshold(folder: Path, data: Stage[Ingested], minimums: config.Threshold) -
         passes=len(ledger),
         start=_size(interactions),
         end=_size(core.interactions),
+        log=data.outcome.log,
     )
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from recsys.base.errors import InputError, NotFoundError
 from recsys.bundle import Bundle, Seen, load_bundle
 from recsys.data.idmap import IdMap
-from recsys.data.likes_log import LikesLog
+from recsys.data.likes_log import FreshWords
 from recsys.ranking.factors import Factors
 from recsys.recommend.availability import HasAvailability
 from recsys.recommend.index import FOLDER, Index, build_index, load_index
@@ -31,7 +31,13 @@ from recsys.recommend.queries import (
     tag_suggestion,
 )
 from recsys.recommend.queries.answers import Answer, complete
-from recsys.recommend.queries.cold_start import known_user, known_users, new_item, new_user
+from recsys.recommend.queries.cold_start import (
+    known_user,
+    known_users,
+    new_item,
+    new_user,
+    require_remembered,
+)
 from recsys.recommend.queries.explanation import Explanation
 from recsys.recommend.queries.feature_lookup import Feature
 from recsys.recommend.queries.filters import ANY, Filters
@@ -65,14 +71,15 @@ class Recommender:
         Where the bundle is, beside which an approximate index may have been built.
     availability : HasAvailability or None
         Which items may be shown; see `recsys.recommend.availability`. By default all.
-    fresh : LikesLog or None
-        What users have said since the model was trained; it counts from the next question on.
+    fresh : FreshWords or None
+        What users have said since the model was trained, a `recsys.data.likes_log.LikesLog`; it
+        counts from the next question on.
     """
 
     bundle: Bundle
     folder: Path | None = None
     availability: HasAvailability | None = None
-    fresh: LikesLog | None = None
+    fresh: FreshWords | None = None
 
     @classmethod
     def load(cls, where: str | Path) -> Recommender:
@@ -182,6 +189,7 @@ class Recommender:
         NotFoundError
             If not.
         """
+        require_remembered(self.view, user)
         if str(user) not in self.users and not self.view.fresh_of(user).liked:
             self.users.index(user)
 

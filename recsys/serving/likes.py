@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from recsys.base.errors import InputError
 from recsys.data.likes_log import Like, LikesLog
+from recsys.recommend.queries.cold_start import require_remembered
 from recsys.recommend.recommender import Recommender
 from recsys.serving.questions import Text
 from recsys.serving.wire import Written
@@ -83,8 +84,9 @@ def stored_likes(recommender: Recommender, user: str) -> dict[str, Any]:
         If nothing is.
     """
     log = recommender.fresh
-    words = [] if log is None else log.words(user)
+    words = log.words(user) if isinstance(log, LikesLog) else []
     trained: list[str] = []
+    require_remembered(recommender.view, user)
     if user in recommender.users or not words:
         index = recommender.users.index(user)
         trained = recommender.items.take(recommender.seen.of(index))

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from recsys.base.arrays import Float32Array, Int64Array, IntArray
+from recsys.base.arrays import BoolArray, Float32Array, Int64Array, IntArray
 from recsys.models.untrained import BY_POPULARITY
 from recsys.ranking.factors import Factors
 from recsys.ranking.rows import flatten
 from recsys.ranking.topk import top_k
 from recsys.recommend.queries.answers import Answer, Ranked
 from recsys.recommend.queries.filters import Allowed, Filters, allowed_users
+from recsys.recommend.queries.fresh_users import fresh_users
 from recsys.recommend.queries.recommendation import FEW
 from recsys.recommend.queries.scoring import best, candidates, compressed, products
 from recsys.recommend.queries.subjects import QueryItem
@@ -66,34 +67,82 @@ def _one(
     scores = _scores(view, query_item)
     if query_item.index is not None:
         view.add_neighbour_scores_of_users(query_item.index, scores)
-    if allowed.mask is not None:
-        scores[~allowed.mask] = -np.inf
     likers = query_item.likers if query_item.index is None else view.likers_of(query_item.index)
-    likers, hidden = _as_said_last(view, query_item, likers)
+    fresh = _Fresh(view, query_item)
+    scores = fresh.rescored(scores)
+    if allowed.mask is not None:
+        passed = fresh.allowed(filters)
+        scores[~np.concatenate([allowed.mask, passed])] = -np.inf
+    scores[view.forgotten_users()] = -np.inf
+    likers, hidden = fresh.as_said_last(likers)
     scores[hidden] = -np.inf
     if not filters.include_seen:
         scores[likers] = -np.inf
     users = best(scores, n)
-    return _answers(view, [query_item], [users], [scores[users]], allowed)[0]
+    return _answers(view, [query_item], [users], [scores[users]], allowed, fresh)[0]
 
 
-def _as_said_last(
-    view: BundleView, query_item: QueryItem, likers: IntArray
-) -> tuple[IntArray, IntArray]:
-    """Who likes an item, and who wants to see it no more, after what users have said lately."""
-    hidden = np.empty(0, np.int64)
-    if query_item.index is not None and (rows := view.bundle.hidden) is not None:
-        entries = np.flatnonzero(rows.indices == query_item.index)
-        hidden = np.searchsorted(rows.indptr, entries, side="right") - 1
-    if view.fresh is None or query_item.index is None:
-        return likers, hidden
-    said: dict[str, list[int]] = {"liked": [], "removed": [], "hidden": []}
-    for word in view.fresh.of_item(view.bundle.items.id(query_item.index)):
-        if word.user in view.bundle.users:
-            said[word.state].append(view.bundle.users.index(word.user))
-    kept = likers[~np.isin(likers, said["removed"])]
-    hidden = np.append(hidden, np.array(said["hidden"], np.int64))
-    return np.append(kept, np.array(said["liked"], np.int64)), hidden
+class _Fresh:
+    """Who said something since the model was trained, scored for an item with that.
+
+    Those whom the model does not know stand behind all others.
+    """
+
+    def __init__(self, view: BundleView, query_item: QueryItem) -> None:
+        self._view, self._item = view, query_item
+        self._known = fresh_users(view)
+        users, n_users = view.bundle.users, len(view.bundle.users)
+        self.unknown = [user for user in self._known if user not in users]
+        self._places = {user: n_users + place for place, user in enumerate(self.unknown)}
+        self._places |= {
+            user: users.index(user) for user in self._known if user not in self._places
+        }
+        self.likes = {place: self._known[user].liked for user, place in self._places.items()}
+
+    def rescored(self, scores: Float32Array) -> Float32Array:
+        """The scores with those of these users: float32 (n_users + those not known,)."""
+        found = np.concatenate([scores, np.full(len(self.unknown), -np.inf, np.float32)])
+        weights: dict[bool, Float32Array] = {}
+        for user, place in self._places.items():
+            asked = self._known[user]
+            if asked.vector is None or asked.cosine:
+                found[place] = -np.inf
+                continue
+            score = products(asked.vector[None], self._item.vector)[0]
+            score += np.float32(asked.bias) + np.float32(self._item.bias)
+            if self._item.index is not None:
+                if asked.trained not in weights:
+                    column = self._view.neighbour_weights_of(self._item.index, asked.trained)
+                    weights[asked.trained] = column
+                score += weights[asked.trained][asked.liked].sum()
+            found[place] = score
+        return found
+
+    def allowed(self, filters: Filters) -> BoolArray:
+        """Which of those not known the filters let pass: they have no features."""
+        only = None if filters.only is None else {str(user) for user in filters.only}
+        without = {str(user) for user in filters.exclude}
+        passed = [
+            not filters.must and user not in without and (only is None or user in only)
+            for user in self.unknown
+        ]
+        return np.array(passed, bool)
+
+    def as_said_last(self, likers: IntArray) -> tuple[IntArray, IntArray]:
+        """Who likes the item, and who wants to see it no more, after what was said lately."""
+        said: dict[str, list[int]] = {"liked": [], "removed": [], "hidden": []}
+        hidden = np.empty(0, np.int64)
+        if self._item.index is not None:
+            if (rows := self._view.bundle.hidden) is not None:
+                entries = np.flatnonzero(rows.indices == self._item.index)
+                hidden = np.searchsorted(rows.indptr, entries, side="right") - 1
+            for word in self._view.fresh_of_item(self._item.index):
+                if word.user in self._places:
+                    said[word.state].append(self._places[word.user])
+        kept = likers[~np.isin(likers, said["removed"])]
+        liked = np.append(kept, np.array(said["liked"], np.int64))
+        hidden = hidden[~np.isin(hidden, said["removed"])]
+        return liked, np.append(hidden, np.array(said["hidden"], np.int64))
 
 
 def _scores(view: BundleView, query_item: QueryItem) -> Float32Array:
@@ -115,10 +164,20 @@ def _answers(
     users: Sequence[IntArray],
     scores: Sequence[Float32Array],
     allowed: Allowed,
+    fresh: _Fresh | None = None,
 ) -> list[Answer]:
     """Rows of all answers, ids and names looked up at once."""
-    ids = view.bundle.users.take(np.concatenate(users))
-    near = np.concatenate([_nearest(view, *pair) for pair in zip(query_items, users, strict=True)])
+    together = np.concatenate(users)
+    known = together < len(view.bundle.users)
+    names_of_known = iter(view.bundle.users.take(together[known]))
+    unknown = [] if fresh is None else fresh.unknown
+    ids = [
+        next(names_of_known) if there else unknown[user - len(view.bundle.users)]
+        for user, there in zip(together.tolist(), known.tolist(), strict=True)
+    ]
+    near = np.concatenate(
+        [_nearest(view, *pair, fresh) for pair in zip(query_items, users, strict=True)]
+    )
     names = iter(view.names(near[near >= 0]))
     reasons = [f"likes {next(names)}" if there else "" for there in (near >= 0).tolist()]
     made = tuple(map(Ranked, ids, ids, np.concatenate(scores).tolist(), reasons))
@@ -129,10 +188,20 @@ def _answers(
     ]
 
 
-def _nearest(view: BundleView, query_item: QueryItem, users: IntArray) -> Int64Array:
+def _nearest(
+    view: BundleView, query_item: QueryItem, users: IntArray, fresh: _Fresh | None
+) -> Int64Array:
     """What each user likes that is nearest to the item; -1 where nothing is on its side."""
-    entries, owners = flatten(view.bundle.seen, users)
-    liked = view.bundle.seen.indices[entries]
+    if fresh is None or not fresh.likes:
+        entries, owners = flatten(view.bundle.seen, users)
+        liked = view.bundle.seen.indices[entries]
+    else:
+        seen = view.bundle.seen
+        parts = [
+            fresh.likes[user] if user in fresh.likes else seen.of(user) for user in users.tolist()
+        ]
+        owners = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+        liked = np.concatenate([*parts, np.empty(0, np.int32)]).astype(np.int32)
     cosines = (view.vectors[liked] @ query_item.vector) * view.inverse_lengths[liked]
     cosines[liked == query_item.index] = 0
     order = np.argsort(cosines, kind="stable")

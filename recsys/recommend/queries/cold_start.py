@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from recsys.base.arrays import Float32Array, Int32Array, IntArray
-from recsys.base.errors import InputError
+from recsys.base.errors import InputError, NotFoundError
+from recsys.data.likes_log import FreshLikes
 from recsys.models.side import SideInformation
 from recsys.models.untrained import BY_FEATURES, BY_LIKES, BY_POPULARITY, feature_share
 from recsys.recommend.queries.feature_lookup import Feature, FeatureLookup
@@ -98,7 +99,11 @@ def new_user(
 
 
 def known_user(
-    view: BundleView, user: object, liked: Sequence[object] = (), tags: Sequence[Feature] = ()
+    view: BundleView,
+    user: object,
+    liked: Sequence[object] = (),
+    tags: Sequence[Feature] = (),
+    said: FreshLikes | None = None,
 ) -> QueryUser:
     """A user of the bundle, trained or not, and what they like besides.
 
@@ -113,15 +118,21 @@ def known_user(
         More items that they like.
     tags : sequence of feature
         Item features that they like.
+    said : FreshLikes or None
+        What they have said since the model was trained; None to ask the log, which also knows
+        whether they were forgotten.
 
     Raises
     ------
     NotFoundError
-        If the user is unknown.
+        If the user is unknown, or was forgotten.
     """
     for name, given in (("liked", liked), ("tags", tags)):
         _require_list(name, given)
-    bundle, said = view.bundle, view.fresh_of(user)
+    bundle = view.bundle
+    if said is None:
+        require_remembered(view, user)
+        said = view.fresh_of(user)
     notes: list[str] = []
     hidden = known_ids(bundle.items, said.hidden, [])
     new = known_ids(bundle.items, [*said.liked, *liked], notes)
@@ -130,8 +141,11 @@ def known_user(
     else:
         index = bundle.users.index(user)
         before = bundle.seen.of(index)
-        hidden = np.union1d(hidden, bundle.hidden_from(index)) if bundle.hidden else hidden
-    old = before[~np.isin(before, known_ids(bundle.items, said.removed, []))]
+    removed = known_ids(bundle.items, said.removed, [])
+    if index is not None and bundle.hidden is not None:
+        # A like that was undone also undoes that the item was of no interest before.
+        hidden = np.union1d(hidden, np.setdiff1d(bundle.hidden_from(index), removed))
+    old = before[~np.isin(before, removed)]
     liked_tags, _ = _features(bundle.item_features, view.item_lookup, tags, notes, "item")
     # Looking for new ones among the old takes longer than ranking does in a large batch.
     items = np.concatenate([old, new[~np.isin(new, old)]]) if len(new) else old
@@ -154,6 +168,18 @@ def known_user(
     }
     more = (words[basis],) if basis in words else ()
     return replace(found, hidden=hidden, notes=(*found.notes, *more))
+
+
+def require_remembered(view: BundleView, user: object) -> None:
+    """Check that a user was not forgotten.
+
+    Raises
+    ------
+    NotFoundError
+        If they were.
+    """
+    if view.is_forgotten(user):
+        raise NotFoundError(f"no user {str(user)!r}", "a user who is known", "check the id")
 
 
 def known_users(view: BundleView, users: Sequence[object]) -> list[QueryUser]:

@@ -87,7 +87,10 @@ def recommend_many(
     ]
 
 
-def _one(view: BundleView, user: QueryUser, n: int, filters: Filters, allowed: Allowed) -> Answer:
+def best_items(
+    view: BundleView, user: QueryUser, n: int, filters: Filters, allowed: Allowed
+) -> tuple[Int64Array, Float32Array]:
+    """The n best items for a user, and their scores."""
     scores = _scores(view, user, filters)
     if allowed.mask is not None:
         scores[~allowed.mask[: len(scores)]] = -np.inf
@@ -95,10 +98,15 @@ def _one(view: BundleView, user: QueryUser, n: int, filters: Filters, allowed: A
         scores[user.liked[user.liked < len(scores)]] = -np.inf
     scores[user.hidden[user.hidden < len(scores)]] = -np.inf
     items = best(scores, n)
+    return items, scores[items]
+
+
+def _one(view: BundleView, user: QueryUser, n: int, filters: Filters, allowed: Allowed) -> Answer:
+    items, scores = best_items(view, user, n, filters, allowed)
     reasons = [popularity(view, item) for item in items]
     if user.vector is not None:
         reasons = Reasons(view, user).of(items)
-    return Answer(rows(view, items, scores[items], reasons), (*user.notes, *allowed.notes))
+    return Answer(rows(view, items, scores, reasons), (*user.notes, *allowed.notes))
 
 
 def _scores(view: BundleView, user: QueryUser, filters: Filters) -> Float32Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
@@ -11,7 +12,7 @@ import pyarrow.compute as pc
 from recsys.base.arrays import BoolArray, Float32Array, Int32Array, Int64Array, IntArray
 from recsys.base.arrow import to_arrow
 from recsys.bundle import Bundle, Seen
-from recsys.data.likes_log import FreshLikes, LikesLog
+from recsys.data.likes_log import FreshLikes, FreshWords, LogPosition, Word
 from recsys.models.content import Profiles
 from recsys.models.side import SideInformation
 from recsys.models.untrained import scaled_neighbours
@@ -31,13 +32,13 @@ class BundleView:
     bundle : Bundle
     availability : HasAvailability or None
         Which items may be shown at the moment; None for all of them.
-    fresh : LikesLog or None
-        What users have said since the model was trained.
+    fresh : FreshWords or None
+        What users have said since the model was trained: a likes log, or a snapshot of one.
     """
 
     bundle: Bundle
     availability: HasAvailability | None = None
-    fresh: LikesLog | None = None
+    fresh: FreshWords | None = None
 
     @property
     def factors(self) -> Factors:
@@ -120,17 +121,22 @@ class BundleView:
         weight = self.bundle.untrained_weights.neighbours
         return own, scaled_neighbours(own if other is None else _turned(other), weight)
 
+    def neighbour_weights_of(self, item: int, trained: bool) -> Float32Array:
+        """What each liked item adds to the score of one item: float32 (n_items,)."""
+        weights = np.zeros(len(self.bundle.items), np.float32)
+        speakers = self._speakers[0 if trained else 1]
+        if speakers is not None and item < speakers.n_items:
+            row = slice(*speakers.indptr[item : item + 2].tolist())
+            weights[speakers.indices[row]] = speakers.weights[row]
+        return weights
+
     def add_neighbour_scores_of_users(self, item: int, scores: Float32Array) -> None:
         """Add what all users' likes say of one item to their scores, float32 (n_users,)."""
         seen, bound = self.bundle.seen, self.bundle.trained_users
         middle = int(seen.indptr[bound])
         parts = slice(0, middle), slice(middle, len(seen.indices))
-        for speakers, part in zip(self._speakers, parts, strict=True):
-            if speakers is None or item >= speakers.n_items:
-                continue
-            weights = np.zeros(len(self.bundle.items), np.float32)
-            row = slice(*speakers.indptr[item : item + 2].tolist())
-            weights[speakers.indices[row]] = speakers.weights[row]
+        for trained, part in zip((True, False), parts, strict=True):
+            weights = self.neighbour_weights_of(item, trained)
             entries = part.start + np.flatnonzero(weights[seen.indices[part]])
             np.add.at(scores, self._users_at(entries), weights[seen.indices[entries]])
 
@@ -155,7 +161,45 @@ class BundleView:
 
     def fresh_of(self, user: object) -> FreshLikes:
         """What a user has said since the model was trained."""
-        return FreshLikes() if self.fresh is None else self.fresh.of(str(user))
+        return FreshLikes() if self.fresh is None else self.fresh.of(str(user), self.known_words)
+
+    def fresh_of_item(self, item: int) -> list[Word]:
+        """What users have said of an item since the model was trained."""
+        if self.fresh is None:
+            return []
+        return self.fresh.of_item(self.bundle.items.id(item), self.known_words)
+
+    @cached_property
+    def known_words(self) -> LogPosition | None:
+        """How far the training has read a likes log; None if it has read none."""
+        read = self.bundle.manifest.get("likes_log")
+        return None if read is None else LogPosition(str(read["log"]), int(read["position"]))
+
+    def is_forgotten(self, user: object) -> bool:
+        """Whether a user asked to be forgotten, after the model was trained."""
+        return self.fresh is not None and self.fresh.are_forgotten([str(user)])[0]
+
+    def forgotten_users(self) -> Int64Array:
+        """The users of the bundle who asked to be forgotten: int64 (n,)."""
+        if self.fresh is None:
+            return np.empty(0, np.int64)
+        mark = self.fresh.mark()
+        if self._forgotten.get("mark") != mark:
+            ids = self.bundle.users.ids.to_pylist()
+            found = np.flatnonzero(self.fresh.are_forgotten(ids))
+            self._forgotten.update(mark=mark, users=found)
+        users: Int64Array = self._forgotten["users"]
+        return users
+
+    @cached_property
+    def fresh_cache(self) -> dict[str, Any]:
+        """Where `recsys.recommend.queries.fresh_users` keeps what it has found."""
+        return {}
+
+    @cached_property
+    def _forgotten(self) -> dict[str, Any]:
+        """Who was forgotten when it was last looked, and when that was."""
+        return {}
 
     def available(self) -> BoolArray | None:
         """Which items may be shown at the moment: bool (n_items,); None for all of them."""
