@@ -7,7 +7,6 @@ from typing import ClassVar
 
 import numpy as np
 import scipy.sparse as sp
-from implicit.cpu.bpr import BayesianPersonalizedRanking
 from threadpoolctl import threadpool_limits
 
 from recsys.models.configuration import require_number
@@ -50,6 +49,8 @@ class Bpr(FactorModel):
 
     def _fit(self, interactions: sp.csr_matrix, seed: int, threads: int) -> Factors:
         """On one thread, whatever `threads` says: several write to the same vectors."""
+        from implicit.cpu.bpr import BayesianPersonalizedRanking  # takes long to import
+
         with threadpool_limits(1):
             model = BayesianPersonalizedRanking(**asdict(self), random_state=seed, num_threads=1)
             model.fit(interactions, show_progress=False)

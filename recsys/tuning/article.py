@@ -13,9 +13,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from skopt import forest_minimize
-from skopt.space import Integer
-
 from recsys.base.config import Article
 from recsys.base.events import SearchStarted, emit
 from recsys.tuning.problems import Problem
@@ -83,6 +80,9 @@ def _search(
     first: Sequence[Any] | None,
 ) -> None:
     """Run one forest_minimize and append its trials to `trials`."""
+    from skopt import forest_minimize  # takes long to import
+    from skopt.space import Integer
+
     trainer = Trainer(problem)
 
     def objective(point: Sequence[Any]) -> float:

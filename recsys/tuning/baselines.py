@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 import scipy.sparse as sp
-from skopt import Optimizer
 
 from recsys.base.dimensions import Range
 from recsys.base.errors import InputError
@@ -81,6 +80,8 @@ def tune_baseline(
     InputError
         If no trial could be fitted.
     """
+    from skopt import Optimizer  # takes long to import
+
     space, first = SPACES[name], FIRST[name]
     optimizer = Optimizer(
         space.dimensions(), base_estimator="ET", random_state=seed, n_initial_points=_AT_RANDOM

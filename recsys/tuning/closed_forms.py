@@ -6,8 +6,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from skopt import Optimizer
-
 from recsys.base.dimensions import Range
 from recsys.base.errors import InputError
 from recsys.models.ease import MOST_EXACT
@@ -122,6 +120,8 @@ def _tune(
     seed: int,
     before: Sequence[TrialResult],
 ) -> list[TrialResult]:
+    from skopt import Optimizer  # takes long to import
+
     space = SearchSpace(dict(sorted(SPACES[model].items())), {})
     first, most = FIRST[model], kept_within(size, problem.train.shape[1])
     # Sampling the acquisition is as good for so few trials, and fitting these models takes less

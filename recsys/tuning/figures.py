@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
 
 from recsys.tuning.trials import Study, TrialResult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Curves = Mapping[int, Sequence[tuple[int, float]]]  # (epoch, precision), by the trial's number
 GREY: dict[str, Any] = {"color": "lightgrey", "linewidth": 1}
@@ -33,6 +33,8 @@ def draw_study(study: Study, folder: Path) -> list[Path]:
 
 
 def _figure(title: str, x: str, y: str) -> tuple[Figure, Any]:
+    from matplotlib.figure import Figure  # takes long to import
+
     drawing = Figure(figsize=(7, 4), layout="constrained")
     axis = drawing.add_subplot()
     axis.set(title=title, xlabel=x, ylabel=y)
@@ -57,6 +59,8 @@ def _learning_curves(study: Study) -> Figure:
 
 
 def _curves(curves: Curves, best: int) -> Figure:
+    from matplotlib.ticker import ScalarFormatter
+
     drawing, axis = _figure("learning curves, the winner's in colour", "epochs", "precision at 5")
     for number, points in curves.items():
         style = {"color": "tab:blue", "marker": ".", "zorder": 3} if number == best else GREY
@@ -76,6 +80,8 @@ def learning_curves_svg(curves: Curves, best: int) -> str:
     best : int
         The trial that is drawn in colour.
     """
+    from matplotlib import rc_context
+
     stream = StringIO()
     with rc_context({"svg.hashsalt": "", "svg.fonttype": "none"}):
         _curves(curves, best).savefig(stream, format="svg", metadata={"Date": None})

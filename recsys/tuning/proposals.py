@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-from skopt import Optimizer
-from skopt.space import Space
 from threadpoolctl import threadpool_limits
 
 from recsys.tuning.space import Configuration, SearchSpace
@@ -48,6 +46,8 @@ class Proposer:
     ) -> None:
         self._space, self._seed, self._initial = space, seed, initial
         self._known = [space.point(configuration) for configuration in first]
+        from skopt.space import Space  # takes long to import
+
         self._whole, self._likely = Space(space.dimensions()), Space(space.likely())
         for box in (self._whole, self._likely):
             box.set_transformer("normalize")
@@ -103,6 +103,8 @@ class Proposer:
         return list(self._whole.inverse_transform(np.clip(place + step, 0, 1))[0])
 
     def _ask(self, observations: Sequence[tuple[list[Any], float]], number: int) -> list[Any]:
+        from skopt import Optimizer  # takes long to import
+
         # A new surrogate each time, as the expected values change while curves grow.
         with threadpool_limits(1):
             optimizer = Optimizer(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import skopt.space as sk
+from typing import TYPE_CHECKING, Any
 
 from recsys.base.dimensions import Choice, Range, Space
 from recsys.base.errors import ConfigError
 from recsys.models.configuration import parse_configuration
+
+if TYPE_CHECKING:
+    from skopt.space import Dimension
 
 Configuration = dict[str, Any]
 
@@ -77,11 +78,11 @@ class SearchSpace:
                 # As if its condition were met, as the value would not be looked at otherwise.
                 parse_configuration({**self.configuration(point), name: _typed(dimension, value)})
 
-    def dimensions(self) -> list[sk.Dimension]:
+    def dimensions(self) -> list[Dimension]:
         """The searched dimensions as scikit-optimize has them."""
         return [_dimension(name, dimension) for name, dimension in self.searched.items()]
 
-    def likely(self) -> list[sk.Dimension]:
+    def likely(self) -> list[Dimension]:
         """The part of each dimension from which the first trials are drawn."""
         return [
             _dimension(name, dimension, dimension.likely if isinstance(dimension, Range) else None)
@@ -115,7 +116,9 @@ class SearchSpace:
 
 def _dimension(
     name: str, dimension: Range | Choice, bounds: tuple[float | int, float | int] | None = None
-) -> sk.Dimension:
+) -> Dimension:
+    import skopt.space as sk  # takes long to import
+
     if isinstance(dimension, Choice):
         return sk.Categorical(dimension.values, name=name)
     prior = "log-uniform" if dimension.scale == "log" else "uniform"
