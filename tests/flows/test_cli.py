@@ -12,6 +12,7 @@ from mlflow.tracking import MlflowClient
 
 from flows.cli import main
 from tests.fixtures.planted import write_planted
+from tests.fixtures.tracking_database import tracking_database
 
 SMALL = [
     "--trials", "2", "--set", "search.max_epochs=6", "--set", "evaluate.baseline_trials=0",
@@ -146,6 +147,7 @@ WRONG = {
 
 
 def test_a_held_challenger_has_an_exit_code_of_its_own(recsys: Terminal) -> None:
+    tracking_database(recsys.folder / "mlruns")
     first = ("--likes", "in/likes.psv", "--set", "tracking.model=shop")
     assert recsys.train(*first)[0] == 0
     write_planted(recsys.folder / "later", seed=8)
@@ -208,6 +210,7 @@ def test_what_is_wrong_is_one_clear_line(wrong: str, recsys: Terminal) -> None:
 
 
 def test_a_learning_curve_is_shown_drawn_and_logged(recsys: Terminal) -> None:
+    tracking_database(recsys.folder / "mlruns")
     (recsys.folder / "mine.toml").write_text('[data]\nlikes = "in/likes.psv"\n')
     given = ("curve", "no_components=8", "--config", "mine.toml", "--epochs", "6", "--every", "2")
     code, out, _ = recsys(*given, "--json")

@@ -44,7 +44,7 @@ def test_a_disk_that_is_full_fails_clearly_and_the_run_after_repair_ends_well(
     folder, checker = planted_folder(tmp_path), RunChecker(known)
     with small_disk(folder / "data", 8) as data, small_disk(folder / "mlruns", 8) as runs:
         sizes = {data: 8, runs: 8}
-        for _ in range(40):
+        for _ in range(20):
             ended = Run(folder).start().finish()
             if ended.code == 0:
                 break
@@ -54,7 +54,7 @@ def test_a_disk_that_is_full_fails_clearly_and_the_run_after_repair_ends_well(
             assert "run again" in ended.errors
             assert all(intact(path) for path in (data / "interim").glob("[a-z]*-*[0-9a-f]"))
             full = runs if "mlruns" in ended.errors else data
-            sizes[full] *= 3
+            sizes[full] *= 8
             grow(full, sizes[full])
         checker.check_last(ended)
         assert min(sizes.values()) > 8
