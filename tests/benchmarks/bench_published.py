@@ -12,7 +12,9 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -26,14 +28,16 @@ from recsys.evaluation.published import (
     sampled_metrics,
     strong_generalisation,
 )
-from recsys.models.blending import parameters_of
+from recsys.models.blending import scaled
 from recsys.models.ease import Ease
 from recsys.models.hybrid import fit_hybrid
 from recsys.models.item_to_item import ItemToItemModel, NeighbourScorer, binary
 from recsys.models.itemknn import ItemKnn
 from recsys.models.popularity import Popularity
 from recsys.models.rp3beta import Rp3Beta
+from recsys.ranking.factors import Factors
 from recsys.ranking.metrics import bootstrap_interval, evaluate
+from recsys.ranking.neighbours import Neighbours, blended
 from recsys.ranking.scorer import Scorer
 
 LIKED = 4.0
@@ -56,17 +60,30 @@ LIGHTFM = {
 EPOCHS, WEIGHTS = 60, (1.0, 2.0, 4.0)
 
 
-def scorers(
-    fitted_on: sp.csr_matrix, chosen: dict[str, ItemToItemModel], weight: float, seed: int
-) -> dict[str, Scorer]:
-    """All models, fitted."""
-    found: dict[str, Scorer] = {"popularity": Popularity().fit(fitted_on, seed=seed)}
-    for name, model in chosen.items():
-        found[name] = model.fit(fitted_on, seed=seed)
-    for name, extra in (("LightFM", {}), ("blend", parameters_of(chosen["EASE"], weight))):
-        hybrid = fit_hybrid(fitted_on, {**LIGHTFM, **extra}, EPOCHS, seed)
-        found[name] = hybrid.scorer(fitted_on)
-    return found
+@dataclass(frozen=True)
+class Fitted:
+    """All models, each fitted once on the same interactions; blends need no further fit."""
+
+    interactions: sp.csr_matrix
+    scorers: dict[str, Scorer]
+    lightfm: Factors
+    ease: Neighbours
+
+    @classmethod
+    def on(cls, interactions: sp.csr_matrix, chosen: dict[str, ItemToItemModel], seed: int) -> Self:
+        """Fit LightFM and the chosen item-to-item models."""
+        neighbours = {name: model.neighbours(interactions) for name, model in chosen.items()}
+        found: dict[str, Scorer] = {"popularity": Popularity().fit(interactions, seed=seed)}
+        for name, weights in neighbours.items():
+            found[name] = NeighbourScorer(weights, interactions)
+        lightfm = fit_hybrid(interactions, LIGHTFM, EPOCHS, seed).factors
+        found["LightFM"] = lightfm
+        return cls(interactions, found, lightfm, neighbours["EASE"])
+
+    def blend(self, weight: float) -> Scorer:
+        """LightFM and EASE, whose scores spread `weight` times as much."""
+        added = scaled(self.ease, self.lightfm, self.interactions, weight)
+        return blended(self.lightfm, added, self.interactions)
 
 
 def best(
@@ -83,20 +100,20 @@ def citeulike(folder: Path, seed: int) -> None:
     def ndcg(split: LeaveOneOut) -> Callable[[Scorer], float]:
         return lambda scorer: float(sampled_metrics(scorer, split)["ndcg_at_10"].mean())
 
-    chosen = {name: best(grid, ndcg(inner), inner.train) for name, grid in GRIDS.items()}
-    weights = {
-        w: ndcg(inner)(scorers(inner.train, {"EASE": chosen["EASE"]}, w, seed)["blend"])
-        for w in WEIGHTS
-    }
-    weight = max(weights, key=lambda each: weights[each])
+    inside = binary(inner.train)
+    chosen = {name: best(grid, ndcg(inner), inside) for name, grid in GRIDS.items()}
+    blends = Fitted.on(inside, {"EASE": chosen["EASE"]}, seed)
+    weight = max(WEIGHTS, key=lambda each: ndcg(inner)(blends.blend(each)))
     print(
         f"citeulike-a, seed {seed}: {len(outer.users):,} users, {whole.shape[1]:,} items; "
-        f"blended at weight {weight:g}"
+        f"blended at weight {weight:g}; {chosen['EASE']}",
+        flush=True,
     )
-    for name, scorer in scorers(outer.train, chosen, weight, seed).items():
+    fitted = Fitted.on(binary(outer.train), chosen, seed)
+    for name, scorer in [*fitted.scorers.items(), ("blend", fitted.blend(weight))]:
         found = sampled_metrics(scorer, outer)
         cells = [f"{metric} {_said(values, seed)}" for metric, values in found.items()]
-        print(f"  {name:10} {'; '.join(cells)}")
+        print(f"  {name:10} {'; '.join(cells)}", flush=True)
 
 
 def movielens(ratings: Path, heldout: int, seed: int) -> None:
