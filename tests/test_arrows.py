@@ -24,7 +24,6 @@ ROOMS = {
     "http.py": {"starlette", "fastapi"},
     "report.py": {"jinja2"},
     "server.py": {"h11", "uvicorn"},
-    "workers.py": {"uvicorn"},
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +26,8 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any that is free")] = 8000,
     body: Annotated[int, typer.Option(min=1, help="bytes of a request, at most")] = 1 << 20,
     seconds: Annotated[float, typer.Option(min=0.1, help="for a request, at most")] = 10.0,
-    workers: Annotated[int, typer.Option(min=1, help="threads that answer")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="processes that answer")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="of each process that answers")] = 2,
     only: Annotated[
         Path | None,
         typer.Option(
@@ -36,29 +39,35 @@ def serve(
         Path | None,
         typer.Option(help="the file of fresh likes, by default data/likes/MODEL.sqlite"),
     ] = None,
+    openapi: Annotated[
+        bool, typer.Option("--openapi", help="print the OpenAPI description, and end")
+    ] = False,
 ) -> None:
     """Answer questions over HTTP with the champion until interrupted."""
+    if openapi:
+        from recsys.serving.http import openapi as described
+
+        print(json.dumps(described(), indent=1))
+        return
     name = registered_name(model)
     require_registry(tracking_uri())
-    from recsys.serving.answering import Limits
-    from recsys.serving.champion import Champion
-    from recsys.serving.server import serve
+    from recsys.serving.limits import Limits
+    from recsys.serving.opening import open_champion
 
-    availability = None
-    if only is not None:
-        from recsys.recommend.availability import WatchedAvailability
+    opened = partial(open_champion, name, only, likes)
+    limits = Limits(body, seconds, threads)
 
-        availability = WatchedAvailability(only)
-    from recsys.base.config import default_likes_log
-    from recsys.data.likes_log import LikesLog
+    def ready(version: str, address: str) -> None:
+        print(f"{model} version {version} answers at {address}", flush=True)
 
-    log = LikesLog(likes or default_likes_log(name))
-    champion = Champion(name, availability=availability, fresh=log)
+    if workers > 1:
+        from recsys.serving.workers import Work, serve_with_workers
 
-    def ready(address: str) -> None:
-        print(f"{model} version {champion.version} answers at {address}", flush=True)
+        serve_with_workers(Work(opened, name, limits), host, port, workers, ready)
+    else:
+        from recsys.serving.server import serve
 
-    serve(champion, model, host, port, Limits(body, seconds, workers), ready)
+        serve(opened(), model, host, port, limits, ready)
 
 
 def gallery(

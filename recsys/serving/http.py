@@ -29,7 +29,6 @@ from recsys.data.likes_log import LikesLog
 from recsys.serving import likes
 from recsys.serving.answering import (
     AnswerPool,
-    Limits,
     RefusedError,
     json_response,
     package_version,
@@ -37,6 +36,7 @@ from recsys.serving.answering import (
 )
 from recsys.serving.champion import Champion
 from recsys.serving.likes import LikePosts, PairPost
+from recsys.serving.limits import Limits
 from recsys.serving.questions import Questions
 from recsys.serving.wire import About, Answers, Code, Health, Refusal, StoredLikes, Written
 

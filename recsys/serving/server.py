@@ -10,11 +10,11 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from recsys.base.errors import ConfigError
 from recsys.base.redaction import redact_logs
-from recsys.serving.answering import Limits
 from recsys.serving.champion import Champion
 from recsys.serving.http import make_app
+from recsys.serving.limits import Limits
+from recsys.serving.listening import WAITING, address_of, listen
 
 
 class TimedProtocol(H11Protocol):
@@ -50,13 +50,58 @@ class TimedProtocol(H11Protocol):
             self._timer = None
 
 
+class Server(uvicorn.Server):
+    """A server that shares its socket with others, and says when it answers.
+
+    Parameters
+    ----------
+    config : uvicorn.Config
+    told_to : callable or None
+        Called once connections are accepted.
+    """
+
+    def __init__(self, config: uvicorn.Config, told_to: Callable[[], None] | None = None) -> None:
+        super().__init__(config)
+        self._told_to = told_to
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept connections."""
+        await super().startup(sockets)
+        for listener in sockets or ():
+            # asyncio accepts as many at once as may wait, and one worker would get them all. It was
+            # told 1, so the number of those that may wait is set again.
+            listener.listen(WAITING)
+        if self._told_to is not None:
+            self._told_to()
+
+
+def make_server(
+    champion: Champion, model: str, limits: Limits, told_to: Callable[[], None] | None = None
+) -> Server:
+    """What answers on a socket; see `serve`."""
+    config = uvicorn.Config(
+        make_app(champion, model, limits),
+        http=type("Protocol", (TimedProtocol,), {"seconds": limits.seconds}),
+        ws="none",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=1,
+        limit_concurrency=limits.connections,
+        timeout_graceful_shutdown=int(3 * limits.seconds) + 1,
+    )
+    return Server(config, told_to)
+
+
 def serve(
     champion: Champion,
     model: str,
     host: str,
     port: int,
     limits: Limits,
-    ready: Callable[[str], None],
+    ready: Callable[[str, str], None],
 ) -> None:
     """Answer until interrupted.
 
@@ -71,7 +116,7 @@ def serve(
         0 for any that is free.
     limits : Limits
     ready : callable
-        Told the address, once connections are accepted.
+        Told the version that answers and the address, once connections are accepted.
 
     Raises
     ------
@@ -81,39 +126,8 @@ def serve(
         If the address cannot be had.
     """
     redact_logs()
-    champion.current()
-    protocol = type("Protocol", (TimedProtocol,), {"seconds": limits.seconds})
-    config = uvicorn.Config(
-        make_app(champion, model, limits),
-        http=protocol,
-        ws="none",
-        lifespan="off",
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        limit_concurrency=limits.connections,
-        timeout_graceful_shutdown=int(3 * limits.seconds) + 1,
-    )
+    version, _ = champion.current_version()
+    server = make_server(champion, model, limits)
     with listen(host, port) as listener:
-        where = f"[{host}]" if ":" in host else host
-        ready(f"http://{where}:{listener.getsockname()[1]}")
-        uvicorn.Server(config).run(sockets=[listener])
-
-
-def listen(host: str, port: int) -> socket.socket:
-    # Named TCP: only then does asyncio send small answers at once instead of 40 ms later.
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(1024)
-    except (OSError, UnicodeError) as fault:
-        listener.close()
-        raise ConfigError(
-            f"no place at {host} port {port} ({fault})",
-            "an address of this machine and a free port",
-            "choose another with --host or --port",
-        ) from fault
-    return listener
+        ready(version, address_of(host, listener))
+        server.run(sockets=[listener])

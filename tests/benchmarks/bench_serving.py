@@ -139,6 +139,15 @@ def _milliseconds(said: str, share: str) -> float:
     return float(found[1]) * {"us": 1e-3, "ms": 1, "s": 1e3, "m": 6e4}[found[2]]
 
 
+def registered(folder: Path) -> str:
+    """A registry whose champion `load` is such a model."""
+    uri = f"sqlite:///{folder}/mlflow.db"
+    run_id = Tracker.connect(uri, "load").open_study(StudyDescription("k", "load", {}))
+    number = pyfunc.register(uri, run_id, "load", bundle(folder / "bundle"), {})
+    Registry(uri, "load").promote(number, by="bench", why="to be measured")
+    return uri
+
+
 def main() -> None:
     if shutil.which("wrk") is None:
         sys.exit("wrk is not installed: apt-get install wrk")
@@ -147,10 +156,7 @@ def main() -> None:
         folder = Path(name)
         script = folder / "questions.lua"
         script.write_text(SCRIPT.format(last=USERS - 1), encoding="utf-8")
-        uri = f"sqlite:///{folder}/mlflow.db"
-        run_id = Tracker.connect(uri, "load").open_study(StudyDescription("k", "load", {}))
-        number = pyfunc.register(uri, run_id, "load", bundle(folder / "bundle"), {})
-        Registry(uri, "load").promote(number, by="bench", why="to be measured")
+        uri = registered(folder)
         serve = ("-m", "recsys.cli", "serve", "--model", "load", "--port", "0")
         print(f"{USERS:,} users, {ITEMS:,} items, {COMPONENTS} components; recommend, n = 10")
         with running(*serve, MLFLOW_TRACKING_URI=uri) as (address, pid):

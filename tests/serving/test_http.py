@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 from recsys.base.errors import ConfigError, NotFoundError
 from recsys.cli.servers import registered_name
 from recsys.serving import http, pyfunc, server
-from recsys.serving.answering import Limits
 from recsys.serving.champion import Champion
+from recsys.serving.limits import Limits
 from recsys.serving.questions import NAMES, QUERIES
 from recsys.tracking.registry import Registry
 from recsys.tracking.runs import StudyDescription, Tracker

@@ -164,7 +164,7 @@ from recsys.data.likes_log import LikesLog
 from recsys.recommend.recommender import Recommender
 from recsys.serving.champion import Champion
 from recsys.serving.http import make_app
-from recsys.serving.server import listen
+from recsys.serving.listening import listen
 
 class Fixed(Champion):
     def current_version(self):
