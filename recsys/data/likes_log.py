@@ -25,11 +25,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from recsys.base.errors import InputError, StorageError
+
+if TYPE_CHECKING:  # a client of a server has likes as well, and no Arrow
+    import pyarrow as pa
 
 State = Literal["liked", "removed", "hidden"]
 """What a user said last of an item; `hidden` is "not interested"."""
@@ -212,6 +213,8 @@ class Snapshot:
 
     def table(self) -> pa.Table:
         """The words as columns user, item, state, time and weight."""
+        import pyarrow as pa
+
         text = pa.string()
         kinds = {"user": text, "item": text, "state": text, "time": pa.float64()}
         kinds["weight"] = pa.float64()
