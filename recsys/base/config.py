@@ -125,6 +125,10 @@ class Data(Section):
         "'' if every row is a like.",
     )
     liked_from: float | None = Field(None, description="Lowest rating that is a like.")
+    unrated: float | None = Field(
+        None,
+        description="Value of the rating column that stands for no rating; such rows are likes.",
+    )
     event_column: PerhapsColumn | None = Field(
         None,
         description="Column of the interactions with the kind of event; default: found by name.",

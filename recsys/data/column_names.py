@@ -35,6 +35,9 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
         "timestamp", "time", "datetime", "date", "ts", "createdat", "eventtime", "tdat", "datum",
         "unixreviewtime", "reviewtime", "when",
     ),
+    "weight": (
+        "weight", "plays", "playcount", "listens", "listencount", "quantity", "qty", "count",
+    ),
     "picture": (
         "picture", "pictureurl", "image", "imageurl", "imageurll", "imageurlm", "imageurls",
         "imgurl", "imagelink", "poster", "posterurl", "posterpath", "thumbnail", "thumbnailurl",

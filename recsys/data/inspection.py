@@ -39,7 +39,8 @@ class ColumnSummary:
     ----------
     name : str
     role : str
-        What it probably is: user, item, name, rating, event, time, type, value; '' if not known.
+        What it probably is: user, item, name, rating, event, time, weight, type, value and so on;
+        '' if not known.
     kind : str
         "numbers", "dates", "text" or the type of a column that is none of these.
     distinct, missing : int
@@ -111,17 +112,32 @@ def inspect(sources: Sequence[str]) -> list[Inspection]:
     """
     opened = [(source, *_open(source)) for source in sources]
     roles = _roles([(table, positions) for _, table, positions in opened])
-    item = None
-    found = []
+    found: list[Inspection] = []
+    likes: InteractionTable | None = None
     for (source, table, positions), role in sorted(
         zip(opened, roles, strict=True), key=lambda pair: pair[1] != "likes"
     ):
         if role == "likes":
-            found.append(_inspect_likes(source, table, positions))
-            item = found[-1].settings.get("item_column")
-        else:
-            found.append(_inspect_features(source, table, role, item))
+            made, likes = _inspect_likes(source, table, positions)
+            found.append(made)
+            continue
+        if positions and likes is not None:
+            role = _side_of(table, likes)
+        found.append(_inspect_features(source, table, role, found[0].settings.get("item_column")))
     return found
+
+
+def _side_of(table: OpenTable, likes: InteractionTable) -> str:
+    """Whether a table without a header describes items or users, by the ids in its first column."""
+    own = table.read({"id": table.names[0]}, ("id",)).table.column("id")
+    ids = pc.unique(own.cast(pa.string()))
+    alike = {}
+    for role, known in (
+        ("features", likes.interactions.items.ids), ("user_features", likes.interactions.users.ids)
+    ):  # fmt: skip
+        both = pc.sum(pc.is_in(ids, value_set=known)).as_py() or 0
+        alike[role] = both / max(len(ids) + len(known) - both, 1)
+    return max(alike, key=lambda role: alike[role])
 
 
 def configuration(found: Sequence[Inspection]) -> str:
@@ -207,7 +223,9 @@ def _kind(values: Sequence[str]) -> str:
     return "text"
 
 
-def _inspect_likes(source: str, table: OpenTable, positions: bool) -> Inspection:
+def _inspect_likes(
+    source: str, table: OpenTable, positions: bool
+) -> tuple[Inspection, InteractionTable | None]:
     rows, columns = _summaries(table)
     settings: dict[str, Any] = {}
     questions: list[str] = []
@@ -221,12 +239,14 @@ def _inspect_likes(source: str, table: OpenTable, positions: bool) -> Inspection
             questions.append(f"which column is the {role}? set {role}_column")
     if "time" in guessed:
         settings["timestamp_column"] = guessed["time"]
+    if "weight" in guessed:
+        settings["weight_column"] = guessed["weight"]
     if not {"user", "item"} <= set(guessed):
-        return Inspection(source, "likes", rows, columns, settings, tuple(questions))
+        return Inspection(source, "likes", rows, columns, settings, tuple(questions)), None
     found = _read_likes(source, guessed, settings, questions)
     if found is None:
-        return Inspection(source, "likes", rows, columns, settings, tuple(questions))
-    return Inspection(
+        return Inspection(source, "likes", rows, columns, settings, tuple(questions)), None
+    made = Inspection(
         source,
         "likes",
         found.rows,
@@ -238,6 +258,7 @@ def _inspect_likes(source: str, table: OpenTable, positions: bool) -> Inspection
         _over_time(found),
         (*found.read_as, *found.notes),
     )
+    return made, found
 
 
 def _guess(columns: Sequence[ColumnSummary], positions: bool) -> dict[str, str]:
@@ -253,9 +274,16 @@ def _guess(columns: Sequence[ColumnSummary], positions: bool) -> dict[str, str]:
             guessed["rating"] = summary.name
         elif summary.kind == "numbers" and _is_epoch(summary.examples):
             guessed["time"] = summary.name
-        elif summary.kind == "text" and summary.distinct == free[1].distinct:
+        elif summary.kind == "numbers" and "weight" not in guessed:
+            guessed["weight"] = summary.name
+        elif summary.kind == "text" and _as_many(summary, free[1]):
             guessed["name"] = summary.name
     return guessed
+
+
+def _as_many(one: ColumnSummary, other: ColumnSummary) -> bool:
+    """Whether two columns have about as many distinct values, as ids and names have."""
+    return abs(one.distinct - other.distinct) <= 0.1 * other.distinct
 
 
 def _is_epoch(examples: Sequence[str]) -> bool:
@@ -272,11 +300,13 @@ def _read_likes(
         guessed["user"],
         guessed["item"],
         guessed.get("name", ""),
+        guessed.get("weight"),
         timestamp=guessed.get("time"),
         rating=guessed.get("rating"),
         event=guessed.get("event"),
     )
-    text, rules = TextFormat(header=False if "header" in settings else None), InteractionRules()
+    text = TextFormat(header=False if "header" in settings else None)
+    rules = InteractionRules(damping="auto")
     for _ in range(3):
         try:
             return read_interaction_table(source, columns, text, rules)

@@ -48,6 +48,8 @@ class InteractionRules:
         What becomes of the weights of distinct pairs, see `recsys.data.weights.damped`.
     disliked_to : float or None
         The highest rating that is a dislike.
+    unrated : float or None
+        The value that stands for no rating; such rows are likes.
     negative_weights : {"leave_out", "refund", "dislike"}
         What a negative weight says: nothing; that so much of what was bought before was given back;
         that the user does not want the item.
@@ -64,6 +66,7 @@ class InteractionRules:
     event_weights: Mapping[str, float | str] | None = None
     damping: Damping = "as_given"
     disliked_to: float | None = None
+    unrated: float | None = None
     negative_weights: NegativeWeights = "leave_out"
     since: str | None = None
     until: str | None = None
@@ -290,9 +293,10 @@ class Signals:
             self._question_ratings(rating[sieve.keep])
             return
         sieve.require("no rating", np.isfinite(rating))
-        low = sieve.keep & (rating < rules.liked_from)
+        rated = np.ones(len(rating), bool) if rules.unrated is None else rating != rules.unrated
+        low = sieve.keep & rated & (rating < rules.liked_from)
         if rules.disliked_to is not None:
-            disliked = sieve.keep & (rating <= rules.disliked_to)
+            disliked = sieve.keep & rated & (rating <= rules.disliked_to)
             reason = f"rating of at most {rules.disliked_to:g} (dislike)"
             self._special.append(_Special(reason, disliked, dislike=True))
             low &= ~disliked
@@ -314,7 +318,7 @@ class Signals:
             "which low ones are no likes",
             "the lowest rating that is a like",
             f"set data.liked_from = {proposed:g} ({liked:,} of {len(known):,} rows are), or "
-            'data.rating_column = "" if every row is a like',
+            'data.rating_column = "" if every row is a like' + _zeros(known, scale),
         )
 
     def _by_event(
@@ -359,6 +363,14 @@ class Signals:
         each = [1.0 if isinstance(m, str) else m for m in (weights.get(k, 0.0) for k in kinds)]
         self.weight = np.array(each)[codes]
         sieve.keep &= self.weight > 0
+
+
+def _zeros(known: Float64Array, scale: Float64Array) -> str:
+    """A question about zeros, which often stand for an interaction without a rating."""
+    zeros = int((known == 0).sum())
+    if scale[0] != 0 or len(scale) < 4 or zeros < 0.3 * len(known):
+        return ""
+    return f"; if 0, in {zeros:,} rows, stands for no rating, data.unrated = 0 counts them as likes"
 
 
 def _special(kind: str, meaning: str, of_kind: Mapping[str, BoolArray]) -> _Special:

@@ -79,6 +79,7 @@ def interaction_rules(data: config.Data) -> InteractionRules:
         data.event_weights,
         data.weights,
         data.disliked_to,
+        data.unrated,
         data.negative_weights,
         data.since,
         data.until,
@@ -199,4 +200,5 @@ def check_input(dataset: str, data: config.Data | None, split: config.Split) -> 
         for side, role in ROLES.items():
             if source := getattr(data, role):
                 open_features(data, side, source)
+        timestamp = timestamp or ("" if rules.need_time else None)
     require_timestamp(split.method == "last", timestamp is not None)

@@ -21,10 +21,13 @@ import scipy.sparse as sp
 
 from recsys.base.errors import InputError
 from recsys.base.redaction import redacted
+from recsys.data.columnar import Columnar
 from recsys.data.containers import FAULTS, Content, first_line, recognise
 from recsys.data.dialects import TextFormat
 from recsys.data.ids import ENCODED, encode_ids, id_text
 from recsys.data.json_lines import read_json
+from recsys.data.lakes import find_lake
+from recsys.data.sql import SqlTable, is_sql
 from recsys.data.text import TextTable
 from recsys.data.workbooks import read_database, read_workbook
 
@@ -114,7 +117,9 @@ def open_table(
         Text, JSON lines, Parquet, Arrow or Feather, plain or compressed (gzip, bzip2, zstd, lz4,
         xz, zip); a sheet of an Excel workbook, a table of a SQLite or DuckDB file, a member of a
         zip archive, named after a ``#`` if there are several; a folder of files which are the parts
-        of one table; or a table of pandas, Polars or Arrow, or a SciPy matrix of users by items.
+        of one table; a Delta Lake or Iceberg table; the address of a PostgreSQL or MySQL server,
+        with a table or a query after a ``#``; or a table of pandas, Polars or Arrow, or a SciPy
+        matrix of users by items.
     text : TextFormat
     wanted : collection of str
         Names of columns that the caller knows to be there, which help to recognise text.
@@ -126,10 +131,14 @@ def open_table(
     """
     if not isinstance(source, str | Path):
         return _from_object(source)
+    if is_sql(source):
+        return _Columns(SqlTable.of(str(source)))
     address, part = split_part(str(source))
     filesystem, path = locate(address)
     if filesystem.get_file_info(path).is_file:
         return _open_file(filesystem, path, text, wanted, part)
+    if (lake := find_lake(filesystem, path, address)) is not None:
+        return _Columns(lake)
     return _open_folder(filesystem, path, text, wanted)
 
 
@@ -180,6 +189,8 @@ def fingerprint(source: Source) -> str:
         digest.update(hashed.to_numpy().tobytes())
         digest.update("\0".join(map(str, source.columns)).encode())
         return digest.hexdigest()
+    if is_sql(source):
+        return SqlTable.of(str(source)).fingerprint()
     address, part = split_part(str(source))
     digest.update((part or "").encode())
     filesystem, path = locate(address)
@@ -333,12 +344,12 @@ def _open_folder(
     files = filesystem.get_file_info(pafs.FileSelector(path, recursive=True))
     for entry in sorted(files, key=lambda entry: entry.path):
         inner = entry.path.removeprefix(path).strip("/")
-        if inner.startswith("_delta_log") or inner.endswith(".metadata.json"):
-            kind = "a Delta Lake" if inner.startswith("_delta_log") else "an Iceberg"
+        if "/_delta_log/" in f"/{inner}" or inner.endswith(".metadata.json"):
             raise InputError(
-                f"{path} is {kind} table, of whose files some may have been replaced",
-                "a folder of files which are all of the table",
-                "export the table to Parquet, and name that",
+                f"{path} holds a table of Delta Lake or Iceberg, of whose files some may have been "
+                "replaced",
+                "the folder of the table itself, or a folder of files which are all of the table",
+                "name the folder that has _delta_log or metadata in it",
             )
         # Such as `_SUCCESS` and `.part-0.crc`, which go with the parts.
         hidden = any(name.startswith((".", "_")) for name in inner.split("/"))
@@ -499,6 +510,26 @@ class _InMemory:
     def read(self, columns: Mapping[str, str], ids: Collection[str]) -> TableRows:
         require_columns(self.names, columns, self.label)
         table = self.table.select(list(columns.values())).rename_columns(list(columns))
+        return _finished(table, columns, ids, self.label)
+
+
+@dataclass(frozen=True)
+class _Columns:
+    source: Columnar
+
+    @property
+    def label(self) -> str:
+        return self.source.label
+
+    @property
+    def names(self) -> Sequence[str]:
+        return self.source.names
+
+    def read(self, columns: Mapping[str, str], ids: Collection[str]) -> TableRows:
+        require_columns(self.names, columns, self.label)
+        own = list(dict.fromkeys(columns.values()))
+        found = self.source.load(own, {columns[name] for name in ids if name in columns})
+        table = _small(pa.table({ours: found.column(theirs) for ours, theirs in columns.items()}))
         return _finished(table, columns, ids, self.label)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from recsys.base.errors import InputError
+from recsys.data.columnar import lacking
 from recsys.data.containers import FAULTS, Content, first_line
 from recsys.data.json_lines import column_of
 
@@ -29,7 +30,7 @@ def read_workbook(content: Content, part: str | None) -> pa.Table:
     try:
         import openpyxl
     except ImportError as fault:
-        raise _lacking(content.label, "an Excel workbook", "openpyxl", "excel") from fault
+        raise lacking(content.label, "an Excel workbook", "openpyxl", "excel") from fault
     try:
         with content.open() as stream:
             book = openpyxl.load_workbook(
@@ -97,7 +98,7 @@ def _from_duckdb(path: str, part: str | None) -> pa.Table:
     try:
         import duckdb
     except ImportError as fault:
-        raise _lacking(path, "a database of DuckDB", "duckdb", "duckdb") from fault
+        raise lacking(path, "a database of DuckDB", "duckdb", "duckdb") from fault
     try:
         with duckdb.connect(path, read_only=True) as connection:
             listed = connection.execute("SELECT table_name FROM information_schema.tables")
@@ -127,14 +128,6 @@ def _chosen(label: str, names: Sequence[str], part: str | None, what: str) -> st
         f"{label} has the {what}s {listed}" + (f", and no {part}" if part else ""),
         f"the name of one {what}" if names else f"a {what} with rows",
         f"write it after a #, as in {label}#{names[0] if names else what.upper()}",
-    )
-
-
-def _lacking(label: str, what: str, package: str, extra: str) -> InputError:
-    return InputError(
-        f"{label} is {what}, and {package} is not installed",
-        f"the extra {extra}",
-        f"pip install 'liked-this[{extra}]', or export it as Parquet or text",
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 FOLDER = Path("data/output/fuzz")
-NAMES = ("likes", "features", "parquet", "configuration", "options", "questions")
+NAMES = ("likes", "features", "readers", "parquet", "configuration", "options", "questions")
 
 
 def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:

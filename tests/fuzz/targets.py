@@ -6,6 +6,7 @@ comes out of it is checked as well, for a wrong model is worse than a traceback.
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import tempfile
@@ -25,6 +26,7 @@ from recsys.data.dialects import TextFormat
 from recsys.data.features import FeatureColumns, read_features
 from recsys.data.idmap import IdMap
 from recsys.data.interactions import InteractionColumns, read_interactions
+from recsys.data.tables import open_table
 from recsys.recommend.recommender import Recommender
 from recsys.serving.answering import RefusedError, _attributing, _records
 from recsys.serving.questions import MOST, answer_all, read_questions
@@ -111,6 +113,38 @@ def features(data: bytes) -> None:
     _read(data[2:], "features.txt", read)
 
 
+def readers(data: bytes) -> None:
+    """Text that our reader and Python's csv must agree on, if ours reads it at all.
+
+    The first byte chooses the delimiter, and whether it is said how the file is written.
+    """
+    if not data:
+        return
+    delimiter, said = ",;|\t"[data[0] % 4], data[0] // 4 % 2 == 0
+    content = data[1:].decode("latin-1").replace("\0", "").encode()
+    if not said and len(set(content.splitlines()[:1])) == 0:
+        return
+
+    def read(path: Path) -> None:
+        text = TextFormat(delimiter, '"', "", "utf-8", True) if said else TextFormat()
+        opened = open_table(path, text)
+        names = list(opened.names)
+        if len(set(names)) < len(names) or len(names) < 2:
+            return
+        found = opened.read({name: name for name in names}, names)
+        assert found.rows == found.table.num_rows + found.malformed
+        if not said:
+            return
+        rows = [row for row in csv.reader(io.StringIO(content.decode(), newline=""),
+                delimiter=delimiter) if row]  # fmt: skip
+        wanted = [row for row in rows[1:] if len(row) == len(names)]
+        columns = (found.table.column(name).cast(pa.string()).fill_null("") for name in names)
+        assert list(zip(*(c.to_pylist() for c in columns), strict=True)) == list(map(tuple, wanted))
+        assert found.malformed == len(rows) - 1 - len(wanted)
+
+    _read(content, "likes.csv", read)
+
+
 def parquet(data: bytes) -> None:
     """A file that says it is Parquet."""
     _read(data, "likes.parquet", lambda path: _ignore(read_interactions(path)))
@@ -184,6 +218,10 @@ SEEDS: dict[Target, list[bytes]] = {
         b"\x04\x02" + "u|i|n|w|t\nü|é|x|1|1\n".encode("utf-16"),
     ],
     features: [b"\x14\x00i|t|v|w\na|tag|red|1\nb|Tag|Green|2\n", b"\x05\x01i,t,v,w\na,b,c,1\n"],
+    readers: [
+        b'\x00user,item,title\na,x,"One, two"\r\nb,y,"say ""hi"""\nc,z,"two\nlines"\n',
+        b"\x05user;item\n1;2\n3\n;\n\n4;5;6\n",
+    ],
     parquet: [_parquet(), b"PAR1\x00\x00\x00\x00PAR1"],
     configuration: [
         b'seed = 3\n[data]\nlikes = "a.psv"\n[search]\ntrials = 2\n[search.space]\n'
