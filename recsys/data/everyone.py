@@ -97,18 +97,18 @@ def all_likes(
         user = np.concatenate([user, old_user[untrained]])
         item = np.concatenate([item, old_item[untrained]])
         hidden.append((old_user[~untrained], old_item[~untrained]))
-    likes = _rows(user, item, len(users))
+    likes = compressed_rows(user, item, len(users))
     if not sum(len(owners) for owners, _ in hidden):
         return Everyone(users, *likes)
     owners, items = (np.concatenate(part) for part in zip(*hidden, strict=True))
-    return Everyone(users, *likes, *_rows(owners, items, len(users)))
+    return Everyone(users, *likes, *compressed_rows(owners, items, len(users)))
 
 
 def _placed(pairs: Pairs, user_place: IntArray, item_place: IntArray) -> tuple[IntArray, IntArray]:
     return user_place[pairs[0]], item_place[pairs[1]]
 
 
-def _rows(user: IntArray, item: IntArray, n_users: int) -> tuple[Int64Array, Int32Array]:
+def compressed_rows(user: IntArray, item: IntArray, n_users: int) -> tuple[Int64Array, Int32Array]:
     """Pairs as compressed rows, each pair once."""
     order = np.lexsort((item, user))
     user, item = user[order], item[order]

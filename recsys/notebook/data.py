@@ -13,11 +13,12 @@ import scipy.sparse as sp
 
 from recsys.data import datasets, features, interactions, kcore, splits
 from recsys.data.dialects import TextFormat
+from recsys.data.everyone import compressed_rows
 from recsys.data.features import FeatureColumns, FeatureTable
 from recsys.data.idmap import IdMap
 from recsys.data.interactions import InteractionColumns, Interactions
 from recsys.data.repeats import Repeats
-from recsys.data.signals import InteractionRules, NegativeWeights
+from recsys.data.signals import InteractionRules, NegativeWeights, Outside
 from recsys.data.tables import Source
 from recsys.data.weights import Damping
 
@@ -35,12 +36,16 @@ class InteractionData:
         Rows of the source that were left out, by reason.
     notes : tuple of str
         What is worth knowing of how it was read.
+    hidden : pyarrow.Table or None
+        Pairs that are never recommended, by their ids in columns user and item: disliked, or liked
+        before the window.
     """
 
     interactions: Interactions
     names: pa.Array | None = None
     rejected: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    hidden: pa.Table | None = None
 
     @property
     def users(self) -> IdMap:
@@ -89,7 +94,24 @@ class InteractionData:
         """
         core = kcore.kcore(self.interactions, user_min, item_min)
         names = None if self.names is None else self.names.take(pa.array(core.items))
-        return InteractionData(core.interactions, names, self.rejected, self.notes)
+        return replace(self, interactions=core.interactions, names=names)
+
+    def hidden_rows(self, users: IdMap, items: IdMap) -> tuple[np.ndarray, np.ndarray] | None:
+        """Which items are hidden from each user, as compressed rows; None if there are none.
+
+        Parameters
+        ----------
+        users, items : IdMap
+            Of a model, say; pairs of others are left out.
+        """
+        if self.hidden is None:
+            return None
+        user, item = (
+            np.asarray(pc.fill_null(pc.index_in(self.hidden.column(name), value_set=ids.ids), -1))
+            for name, ids in (("user", users), ("item", items))
+        )
+        known = (user >= 0) & (item >= 0)
+        return compressed_rows(user[known], item[known], len(users)) if known.any() else None
 
     def aligned(self, users: IdMap, items: IdMap) -> sp.csr_matrix:
         """The matrix with rows and columns in another order; unknown ids are left out.
@@ -380,9 +402,18 @@ def _read(
     rules: InteractionRules = InteractionRules(),
 ) -> InteractionData:
     found = interactions.read_interaction_table(source, columns, text, rules)
-    return InteractionData(
-        found.interactions, found.names, found.left_out(), (*found.read_as, *found.notes)
-    )
+    notes = (*found.read_as, *found.notes)
+    hidden = _hidden(found.interactions, found.outside)
+    return InteractionData(found.interactions, found.names, found.left_out(), notes, hidden)
+
+
+def _hidden(own: Interactions, outside: Outside) -> pa.Table | None:
+    """The pairs outside of the interactions, by their ids."""
+    pairs = [each for each in (outside.earlier, outside.disliked) if each is not None]
+    if not pairs:
+        return None
+    user, item = (pa.array(np.concatenate(part)) for part in zip(*pairs, strict=True))
+    return pa.table({"user": own.users.ids.take(user), "item": own.items.ids.take(item)})
 
 
 def _part(data: InteractionData, matrix: sp.csr_matrix) -> InteractionData:
@@ -390,7 +421,7 @@ def _part(data: InteractionData, matrix: sp.csr_matrix) -> InteractionData:
     pairs = matrix.tocoo()
     weight = None if data.interactions.weight is None else matrix.data
     part = replace(data.interactions, user=pairs.row, item=pairs.col, weight=weight, timestamp=None)
-    return InteractionData(part, data.names)
+    return InteractionData(part, data.names, hidden=data.hidden)
 
 
 def _places(own: IdMap, others: IdMap) -> np.ndarray:

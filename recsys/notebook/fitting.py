@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from threadpoolctl import threadpool_limits
 
 from recsys.base.errors import InputError
-from recsys.bundle import Bundle, assemble, save_bundle
+from recsys.bundle import Bundle, Seen, assemble, save_bundle
 from recsys.data.features import FeatureTable, encode
 from recsys.data.idmap import IdMap
 from recsys.data.tables import Source
@@ -83,7 +83,9 @@ class FittedModel:
             "seed": self.seed,
             "counts": self.train.interactions.counts(),
         }
-        return assemble(self.hybrid, self.train.interactions, self.items, self.names, about)
+        made = assemble(self.hybrid, self.train.interactions, self.items, self.names, about)
+        hidden = self.train.hidden_rows(made.users, made.items)
+        return made if hidden is None else replace(made, hidden=Seen(*hidden))
 
     def save(self, folder: str | Path) -> Path:
         """Write the bundle into a new or empty folder, for `recsys.load`; returns the folder.

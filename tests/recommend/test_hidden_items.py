@@ -6,9 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
+import recsys
 from recsys.bundle import Seen, load_bundle, save_bundle
 from recsys.evaluation.lists import top_lists
+from recsys.recommend.queries.filters import Filters
 from recsys.recommend.recommender import Recommender
 from tests.fixtures.bundles import write_bundle
 
@@ -28,3 +31,20 @@ def test_hidden_items_are_on_no_list_of_their_user(tmp_path: Path) -> None:
     assert [row.id for row in ask.recommend_many(["ann", "bob"], n=4)[0]] == ["b", "d"]
     assert [row.id for row in ask.audience("c", n=4)] == []
     assert [row.id for row in Recommender(plain).audience("c", n=4)] == ["ann"]
+
+
+def test_what_was_disliked_is_not_recommended_in_a_notebook_either() -> None:
+    rng = np.random.default_rng(8)
+    rows = [(u, i, 5) for u in range(30) for i in range(12) if rng.random() < 0.5]
+    frame = pd.DataFrame(rows, columns=["user", "item", "rating"])
+    other = next(i for i in range(12) if not ((frame.user == 3) & (frame.item == i)).any())
+    frame.loc[len(frame)] = (3, other, 1)
+    data = recsys.read_interactions(frame, liked_from=4, disliked_to=2).kcore(2, 2)
+    train, _ = recsys.split(data, n=1)
+    ask = recsys.Recommender.from_model(recsys.fit(train, "lightfm", no_components=4, epochs=1))
+    assert str(other) not in {
+        row.id for row in ask.recommend("3", n=12, filters=Filters(include_seen=True))
+    }
+    assert str(other) in {
+        row.id for row in ask.recommend("4", n=12, filters=Filters(include_seen=True))
+    }
