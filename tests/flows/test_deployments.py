@@ -56,7 +56,7 @@ class Site:
     def post(self, path: str, **body: Any) -> Any:
         # 503 is what Prefect answers while its database is locked; its own client asks again, too.
         for _ in range(10):
-            answer = httpx.post(f"{self.api}{path}", json=body, timeout=30)
+            answer = httpx.post(f"{self.api}{path}", json=body, timeout=60)
             if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
                 break
             time.sleep(1)
@@ -83,7 +83,7 @@ class Site:
         return json.loads(done.stdout) | {"code": done.returncode}
 
 
-def until(condition: Callable[[], Any], seconds: float = 90) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 180) -> Any:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if found := condition():
@@ -170,7 +170,7 @@ def promoted(site: Site, neglected: dict[str, str]) -> Any:
 def test_all_is_up_and_a_second_up_leaves_it(site: Site) -> None:
     before = site.services()
     assert list(before) == ["prefect", "mlflow", "worker"]
-    assert httpx.get(f"{site.mlflow}/health", timeout=10).text == "OK"
+    assert httpx.get(f"{site.mlflow}/health", timeout=60).text == "OK"
     for line in psutil.Process(before["prefect"]["pid"]).cmdline():
         assert "0.0.0.0" not in line  # noqa: S104
     again = site.run(*site.arguments)
@@ -303,7 +303,7 @@ def test_the_rest_call_of_the_documentation(site: Site) -> None:
     )
     assert json.loads(done.stdout)["parameters"]["config"] == {"dataset": "sample", "seed": 3}
     run_id = json.loads(done.stdout)["id"]
-    httpx.delete(f"{site.api}/flow_runs/{run_id}", timeout=10).raise_for_status()
+    httpx.delete(f"{site.api}/flow_runs/{run_id}", timeout=60).raise_for_status()
 
 
 PYTHON = """
@@ -346,7 +346,7 @@ def test_runs_that_nobody_takes_or_that_fall_silent_are_ended(
     site: Site, neglected: dict[str, str]
 ) -> None:
     def state(run: str) -> Any:
-        found = httpx.get(f"{site.api}/flow_runs/{run}", timeout=30).raise_for_status().json()
+        found = httpx.get(f"{site.api}/flow_runs/{run}", timeout=60).raise_for_status().json()
         return found["state"]
 
     late = until(lambda: s if (s := state(neglected["late"]))["type"] == "CANCELLED" else None)

@@ -80,10 +80,10 @@ class Night:
         """Whether the server emitted the event that automations wait for."""
         run = f"prefect.flow-run.{self.state.state_details.flow_run_id}"
         wanted = {"event": {"name": [f"prefect.flow-run.{self.name}"]}, "resource": {"id": [run]}}
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             address = f"{PREFECT_API_URL.value()}/events/filter"
-            answer = httpx.post(address, json={"filter": wanted}, timeout=10)
+            answer = httpx.post(address, json={"filter": wanted}, timeout=60)
             if answer.raise_for_status().json()["total"]:
                 return True
             time.sleep(0.2)

@@ -47,7 +47,7 @@ class Served:
         return host, int(port)
 
     def ask(self, *questions: dict[str, Any]) -> httpx.Response:
-        return httpx.post(f"{self.address}/questions", json={"questions": questions}, timeout=30)
+        return httpx.post(f"{self.address}/questions", json={"questions": questions}, timeout=90)
 
     def memory(self) -> int:
         """Kilobytes that the process holds."""
@@ -168,7 +168,7 @@ def test_a_wrong_question_is_named(case: str, served: Served) -> None:
     question, status = WRONG[case]
     body = json.dumps({"questions": [{"query": "recommend", "id": "ann"}, question]})
     kind = {"Content-Type": JSON}
-    answer = httpx.post(f"{served.address}/questions", content=body, headers=kind, timeout=30)
+    answer = httpx.post(f"{served.address}/questions", content=body, headers=kind, timeout=90)
     assert answer.status_code == status, answer.text
     assert answer.json()["question"] == 1
     assert set(answer.json()["error"]) == {"found", "expected", "action"}
@@ -197,7 +197,7 @@ BODIES: dict[str, tuple[bytes, str, int]] = {
 def test_a_malformed_body_is_the_senders_fault(case: str, served: Served) -> None:
     body, kind, status = BODIES[case]
     url = f"{served.address}/questions"
-    answer = httpx.post(url, content=body, headers={"Content-Type": kind}, timeout=30)
+    answer = httpx.post(url, content=body, headers={"Content-Type": kind}, timeout=90)
     assert answer.status_code == status, answer.text
     assert set(answer.json()["error"]) == {"found", "expected", "action"}
 
@@ -220,7 +220,7 @@ def test_a_body_without_a_length_is_counted_as_it_comes(served: Served) -> None:
     try:
         url = f"{served.address}/questions"
         kind = {"Content-Type": JSON}
-        assert httpx.post(url, content=chunks(), headers=kind, timeout=30).status_code == 413
+        assert httpx.post(url, content=chunks(), headers=kind, timeout=90).status_code == 413
     except (httpx.WriteError, httpx.ReadError):
         pass  # it has hung up already, which is as well
     assert sent < 10_000 * 10_000

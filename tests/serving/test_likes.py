@@ -193,7 +193,7 @@ def test_a_server_killed_among_a_thousand_posts_loses_none_that_it_acknowledged(
     sent: list[str] = []
     try:
         ports = [int(server.stdout.readline()) for server in servers if server.stdout]
-        with httpx.Client(timeout=30) as client:
+        with httpx.Client(timeout=90) as client:
             for number in range(1000):
                 if number == 400:
                     servers[0].send_signal(signal.SIGKILL)
