@@ -23,6 +23,9 @@ def batch(
             "--only", help="a file of the items that may be on lists: ids, or a table with item"
         ),
     ] = None,
+    rules: Annotated[
+        str | None, typer.Option("--rules", help="a TOML file of house rules for lists of users")
+    ] = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -31,6 +34,7 @@ def batch(
     from recsys.tracking.address import require_registry
 
     given: dict[str, Any] = {"tracking.model": model, "batch.n": n, "batch.only": only}
+    given["batch.rules"] = rules
     chosen = load_config(config, {name: value for name, value in given.items() if value})
     require_registry(chosen.tracking.uri)
     silence()

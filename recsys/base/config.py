@@ -466,6 +466,14 @@ class Batch(Section):
         description="File of the items that may be on lists: ids, or a table with item, from, "
         "until, in_stock. By default all.",
     )
+    rules: str | None = Field(
+        None, description="TOML file of house rules that lists of users follow. By default none."
+    )
+    answers: str | None = Field(
+        None,
+        description="File of what users were shown, for rules that hide it; default: "
+        "data/answers/MODEL.sqlite.",
+    )
 
 
 class Gallery(Section):
@@ -538,6 +546,11 @@ class Storage(Section):
 def default_likes_log(model: str) -> Path:
     """Where the fresh likes of a registered model are, unless a setting names another file."""
     return Path("data/likes") / f"{model}.sqlite"
+
+
+def default_answers_log(model: str) -> Path:
+    """Where it is recorded what users were shown of a registered model."""
+    return Path("data/answers") / f"{model}.sqlite"
 
 
 class Config(Section):

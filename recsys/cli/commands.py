@@ -90,6 +90,11 @@ COMMANDS: Mapping[str, Command] = {
         "serve",
         "Answer questions over HTTP with the champion, whichever it becomes.",
     ),
+    "rules": Command(
+        "recsys.cli.rules",
+        "rules",
+        "Check house rules against a model, and show lists with them.",
+    ),
     "forget": Command(
         "recsys.cli.forgetting",
         "forget",

@@ -21,11 +21,17 @@ def forget(
         Path | None,
         typer.Option(help="the file of fresh likes, by default data/likes/MODEL.sqlite"),
     ] = None,
+    answers: Annotated[
+        Path | None,
+        typer.Option(help="the file of what was shown, by default data/answers/MODEL.sqlite"),
+    ] = None,
     config: ConfigFile = None,
 ) -> None:
     """Delete what is stored of users, and leave them out of servers, trainings and batches."""
+    from recsys.base.config import default_answers_log
     from recsys.base.config_file import load_config
     from recsys.base.errors import ConfigError
+    from recsys.data.answers_log import AnswersLog
     from recsys.data.likes_log import LikesLog
 
     chosen = load_config(config, {"tracking.model": registered_name(model)} if model else {})
@@ -36,9 +42,10 @@ def forget(
             "the file that says who is forgotten",
             "name it with --likes, or set storage.likes_log",
         )
-    log = LikesLog(file)
+    log, shown = LikesLog(file), AnswersLog(answers or default_answers_log(chosen.model))
     for user in users:
         count = log.forget(user)
+        shown.forget(user)
         print(f"{user}: {count:,} words deleted from {file}")
     print(
         f"servers with this log do not know them any more; the next model and the next batch of "

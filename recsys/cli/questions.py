@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,6 +65,10 @@ def recommend(
         bool, typer.Option(help="also items known by their features alone")
     ] = False,
     approximate: Approximate = False,
+    rules: Annotated[Path | None, typer.Option(help="a TOML file of house rules")] = None,
+    answers: Annotated[
+        Path | None, typer.Option(help="the file of what was shown, for rules that hide it")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Recommend items to a user, or to a new user described by likes, tags and features."""
@@ -75,7 +80,7 @@ def recommend(
         )
     from recsys.recommend.queries.filters import Filters
 
-    recommender = open_model(model)
+    recommender = ruled(open_model(model), rules, answers)
     filters = Filters(
         must or (),
         must_not or (),
@@ -95,6 +100,17 @@ def recommend(
             user, n, filters, liked=liked or (), tags=tag or (), approximate=approximate
         )
     _show(title, found, as_json)
+
+
+def ruled(recommender: Recommender, rules: Path | None, answers: Path | None) -> Recommender:
+    """The recommender with the house rules of a file, and what was shown, if it is given."""
+    if rules is None:
+        return recommender
+    from recsys.data.answers_log import AnswersLog
+    from recsys.recommend.house_rules import read_rules
+
+    log = None if answers is None else AnswersLog(answers)
+    return replace(recommender, rules=read_rules(rules), answers=log)
 
 
 def rank(

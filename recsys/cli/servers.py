@@ -39,6 +39,18 @@ def serve(
         Path | None,
         typer.Option(help="the file of fresh likes, by default data/likes/MODEL.sqlite"),
     ] = None,
+    rules: Annotated[
+        Path | None,
+        typer.Option(help="a TOML file of house rules, read again when it changes"),
+    ] = None,
+    answers: Annotated[
+        Path | None,
+        typer.Option(help="the file of what was shown, by default data/answers/MODEL.sqlite"),
+    ] = None,
+    named: Annotated[
+        list[str] | None,
+        typer.Option("--list", help="a list that questions may name: NAME=FILE, as for --only"),
+    ] = None,
     openapi: Annotated[
         bool, typer.Option("--openapi", help="print the OpenAPI description, and end")
     ] = False,
@@ -54,7 +66,8 @@ def serve(
     from recsys.serving.limits import Limits
     from recsys.serving.opening import open_champion
 
-    opened = partial(open_champion, name, only, likes)
+    lists = _named_files(named or [])
+    opened = partial(open_champion, name, only, likes, rules, answers, lists)
     limits = Limits(body, seconds, threads)
 
     def ready(version: str, address: str) -> None:
@@ -89,6 +102,16 @@ def gallery(
     from recsys.gallery.launch import serve
 
     serve(model, chosen, host, port)
+
+
+def _named_files(named: list[str]) -> dict[str, Path]:
+    found = {}
+    for one in named:
+        name, _, file = one.partition("=")
+        if not name or not file:
+            raise ConfigError(f"--list {one}", "NAME=FILE", "name the list and its file")
+        found[name] = Path(file)
+    return found
 
 
 def registered_name(model: str) -> str:

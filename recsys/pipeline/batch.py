@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from recsys.base.arrays import BoolArray, Int64Array
 from recsys.bundle import Bundle, Seen, load_bundle
+from recsys.data.answers_log import AnswersLog
 from recsys.data.idmap import IdMap
 from recsys.data.likes_log import Snapshot
 from recsys.evaluation.lists import count_bases, top_lists
@@ -25,6 +26,8 @@ from recsys.pipeline.outcomes import Listed, Source
 from recsys.ranking.factors import Factors
 from recsys.ranking.topk import TopK, top_k
 from recsys.recommend.availability import now, read_availability
+from recsys.recommend.house_rules import HouseRules
+from recsys.recommend.queries.cold_start import known_users
 from recsys.recommend.queries.filters import ANY, Allowed
 from recsys.recommend.queries.fresh_users import fresh_users
 from recsys.recommend.queries.recommendation import best_items
@@ -40,13 +43,17 @@ FILE_ROWS = 1_000_000
 
 @dataclass(frozen=True)
 class Lists:
-    """The lists of a block: the indices of their owners, and the items on them."""
+    """The lists of a block: the indices of their owners, and the items on them.
+
+    `placed` is what house rules have to do with the items of each list; empty without rules.
+    """
 
     owners: Int64Array
     top: TopK
+    placed: Sequence[Sequence[str]] = ()
 
 
-@stage(Listed, version=4, unkeyed=("bundle", "workers", "said"))
+@stage(Listed, version=4, unkeyed=("bundle", "workers", "said", "answers"))
 def recommend(
     folder: Path,
     source: Source,
@@ -56,6 +63,9 @@ def recommend(
     only: Sequence[str] | None = None,
     fresh: str | None = None,
     said: Snapshot | None = None,
+    rules: HouseRules | None = None,
+    answers: str | None = None,
+    day: int | None = None,
 ) -> Listed:
     """Write `users/` and `items/`, Parquet files of lists, best first.
 
@@ -64,10 +74,13 @@ def recommend(
     `items`: item, rank, similar, score (cosine). Only trained items are on lists; an item without
     a direction has none. Users that were not trained are answered from their likes, their features
     or by popularity; the outcome counts them. `only` names the items that may be on lists. Lists
-    follow what users have `said` since the model was trained, whose digest is `fresh`.
+    follow what users have `said` since the model was trained, whose digest is `fresh`. With house
+    `rules`, rows of `users` have `placed`, what the rules have to do with them; those that hide
+    what was shown read the file `answers`, and the batch is one of that `day`.
     """
     model = load_bundle(bundle)
-    view = BundleView(model, fresh=said)
+    log = None if answers is None else AnswersLog(answers)
+    view = BundleView(model, fresh=said, rules=rules, answers=log)
     unknown = [user for user in fresh_users(view) if user not in model.users]
     users = IdMap(pa.concat_arrays([model.users.ids, pa.array(unknown, pa.string())]), "user")
     allowed = None
@@ -78,7 +91,8 @@ def recommend(
         ("users", users, ("user", "item"), user_lists(model, n, workers, allowed, view)),
         ("items", model.items, ("item", "similar"), item_lists(model, n, workers, allowed)),
     ):
-        lists, rows = write_lists(folder / name, blocks, owners, model.items, columns)
+        with_placed = name == "users" and rules is not None
+        lists, rows = write_lists(folder / name, blocks, owners, model.items, columns, with_placed)
         sizes |= {name: lists, f"{name}_rows": rows}
     bases = count_bases(model)
     bases["by_likes"] += len(unknown)
@@ -140,6 +154,13 @@ def user_lists(
     for start in range(0, len(model.users), BLOCK):
         users = np.arange(start, min(start + BLOCK, len(model.users)))
         users = users[~np.isin(users, gone)]
+        if view.rules is not None:
+            named = known_users(BundleView(model), model.users.take(users))
+            asked = [
+                known.get(index, one) for index, one in zip(users.tolist(), named, strict=True)
+            ]
+            yield _one_by_one(view, users, asked, n, passed)
+            continue
         top = top_lists(model, users, n, threads=workers, allowed=allowed)
         for place in np.flatnonzero(np.isin(users, list(known))).tolist():
             _replace(top, place, view, known[users[place]], passed)
@@ -147,19 +168,28 @@ def user_lists(
     others = [one for user, one in fresh.items() if user not in model.users]
     for start in range(0, len(others), BLOCK):
         block = others[start : start + BLOCK]
-        top = TopK(
-            np.full((len(block), n), -1, np.int32), np.full((len(block), n), -np.inf, np.float32)
-        )
-        for row, one in enumerate(block):
-            _replace(top, row, view, one, passed)
-        yield Lists(len(model.users) + start + np.arange(len(block)), top)
+        yield _one_by_one(view, len(model.users) + start + np.arange(len(block)), block, n, passed)
 
 
-def _replace(top: TopK, place: int, view: BundleView, user: QueryUser, allowed: Allowed) -> None:
-    """Put the list of a user with fresh likes into its place."""
-    items, scores = best_items(view, user, top.items.shape[1], ANY, allowed)
+def _one_by_one(
+    view: BundleView, owners: Int64Array, users: Sequence[QueryUser], n: int, allowed: Allowed
+) -> Lists:
+    """Lists that are chosen for each user alone."""
+    shape = len(users), n
+    top = TopK(np.full(shape, -1, np.int32), np.full(shape, -np.inf, np.float32))
+    placed = [_replace(top, row, view, one, allowed) for row, one in enumerate(users)]
+    return Lists(owners, top, placed)
+
+
+def _replace(
+    top: TopK, place: int, view: BundleView, user: QueryUser, allowed: Allowed
+) -> tuple[str, ...]:
+    """Put the list of a user into its place; returns what rules have to do with its items."""
+    chosen = best_items(view, user, top.items.shape[1], ANY, allowed)
+    count = len(chosen.items)
     top.items[place], top.scores[place] = -1, -np.inf
-    top.items[place, : len(items)], top.scores[place, : len(items)] = items, scores
+    top.items[place, :count], top.scores[place, :count] = chosen.items, chosen.scores
+    return chosen.placed
 
 
 def item_lists(
@@ -189,7 +219,12 @@ def item_lists(
 
 
 def write_lists(
-    folder: Path, blocks: Iterator[Lists], owners: IdMap, items: IdMap, columns: tuple[str, str]
+    folder: Path,
+    blocks: Iterator[Lists],
+    owners: IdMap,
+    items: IdMap,
+    columns: tuple[str, str],
+    with_placed: bool = False,
 ) -> tuple[int, int]:
     """Write blocks as they come, a row group each, into files that are full one after the other.
 
@@ -202,6 +237,8 @@ def write_lists(
         Of the lists, and of what is on them.
     columns : (str, str)
         What the two are called.
+    with_placed : bool
+        Whether there is a column `placed`.
 
     Returns
     -------
@@ -210,6 +247,8 @@ def write_lists(
     owner, item = columns
     text = pa.string()
     schema = pa.schema([(owner, text), ("rank", pa.int32()), (item, text), ("score", pa.float32())])
+    if with_placed:
+        schema = schema.append(pa.field("placed", text))
     folder.mkdir()
     file = _Files(folder, schema)
     lists = 0
@@ -225,12 +264,14 @@ def write_lists(
 def _table(block: Lists, owners: IdMap, items: IdMap, schema: pa.Schema) -> pa.Table:
     found = block.top.items >= 0
     rows, ranks = np.nonzero(found)
-    parts = (
+    parts = [
         owners.ids.take(pa.array(block.owners[rows])),
         pa.array((ranks + 1).astype(np.int32)),
         items.ids.take(pa.array(block.top.items[found])),
         pa.array(block.top.scores[found]),
-    )
+    ]
+    if "placed" in schema.names:
+        parts.append(pa.array([text for one in block.placed for text in one], pa.string()))
     return pa.table(dict(zip(schema.names, parts, strict=True)), schema=schema)
 
 

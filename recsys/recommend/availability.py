@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-import logging
 import math
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -24,10 +22,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys.base.arrays import BoolArray, Float64Array
-from recsys.base.errors import InputError, NotFoundError, RecsysError
+from recsys.base.errors import InputError, NotFoundError
 from recsys.data.column_names import find_known
+from recsys.recommend.watched import Watched
 
-_log = logging.getLogger(__name__)
 _DELIMITERS = ",;|\t"
 _YES = frozenset({"true", "yes", "y", "t"})
 _NO = frozenset({"false", "no", "n", "f"})
@@ -74,11 +72,8 @@ class HasAvailability(Protocol):
         ...
 
 
-class WatchedAvailability:
+class WatchedAvailability(Watched[Availability]):
     """The availability of a file, read again when the file changes.
-
-    A file that cannot be read any more changes nothing: what it said last stays, and the log says
-    so once.
 
     Parameters
     ----------
@@ -91,29 +86,7 @@ class WatchedAvailability:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._path, self._lock = Path(path), threading.Lock()
-        self._seen = self._stamp()
-        self._table = read_availability(self._path)
-
-    def current(self) -> Availability:
-        """The table as it is now."""
-        stamp = self._stamp()
-        if stamp != self._seen and self._lock.acquire(blocking=False):
-            try:
-                self._seen = stamp
-                self._table = read_availability(self._path)
-            except RecsysError as fault:
-                _log.warning("the availability stays as it was: %s", fault)
-            finally:
-                self._lock.release()
-        return self._table
-
-    def _stamp(self) -> tuple[int, ...]:
-        try:
-            found = self._path.stat()
-        except OSError:
-            return ()
-        return found.st_mtime_ns, found.st_size, found.st_ino
+        super().__init__(path, read_availability, "the availability stays")
 
 
 def read_availability(path: str | Path) -> Availability:

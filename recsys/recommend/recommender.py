@@ -8,15 +8,16 @@ has a method for each.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from recsys.base.errors import InputError, NotFoundError
 from recsys.bundle import Bundle, Seen, load_bundle
+from recsys.data.answers_log import AnswersLog
 from recsys.data.idmap import IdMap
 from recsys.data.likes_log import FreshWords
 from recsys.ranking.factors import Factors
@@ -47,6 +48,9 @@ from recsys.recommend.queries.subjects import QueryItem, known_item
 from recsys.recommend.queries.tag_similarity import Tags
 from recsys.recommend.queries.view import BundleView
 
+if TYPE_CHECKING:  # the recommender needs no pydantic
+    from recsys.recommend.house_rules import HasRules
+
 
 class HasBundle(Protocol):
     """A fitted model that can be made portable."""
@@ -74,12 +78,23 @@ class Recommender:
     fresh : FreshWords or None
         What users have said since the model was trained, a `recsys.data.likes_log.LikesLog`; it
         counts from the next question on.
+    rules : HasRules or None
+        How the lists of users are made beside the scores; see `recsys.recommend.house_rules`. By
+        default by scores alone.
+    answers : AnswersLog or None
+        What users were shown, a `recsys.data.answers_log.AnswersLog`, for rules that hide it. Who
+        shows an answer records it.
+    lists : mapping of str to HasAvailability
+        Lists of items by name, for `Filters.lists`.
     """
 
     bundle: Bundle
     folder: Path | None = None
     availability: HasAvailability | None = None
     fresh: FreshWords | None = None
+    rules: HasRules | None = None
+    answers: AnswersLog | None = None
+    lists: Mapping[str, HasAvailability] = field(default_factory=dict)
 
     @classmethod
     def load(cls, where: str | Path) -> Recommender:
@@ -145,7 +160,8 @@ class Recommender:
     @cached_property
     def view(self) -> BundleView:
         """The bundle with what queries derive from it."""
-        return BundleView(self.bundle, self.availability, self.fresh)
+        given = self.availability, self.fresh, self.rules, self.answers, self.lists
+        return BundleView(self.bundle, *given)
 
     @cached_property
     def index(self) -> Index:

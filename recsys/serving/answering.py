@@ -22,7 +22,7 @@ from recsys.recommend.recommender import Recommender
 from recsys.serving.champion import Champion
 from recsys.serving.likes import stored_likes
 from recsys.serving.limits import Limits
-from recsys.serving.questions import answer_all, read_questions
+from recsys.serving.questions import answer_all, read_questions, record_shown
 from recsys.serving.wire import CODES, Code
 
 
@@ -147,6 +147,10 @@ class AnswerPool:
         except InputError as fault:
             raise RefusedError(400, fault) from fault
         answers = answer_all(recommender, questions, _attributing(deadline))
+        try:
+            record_shown(recommender, questions, answers)
+        except StorageError as fault:
+            raise RefusedError(503, fault) from fault
         return json_response(
             {**signature, "answers": [_answer_record(answer) for answer in answers]}
         )

@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Mapping
 
 from recsys.base.config import Tracking
 from recsys.base.environment import tracking_uri
 from recsys.base.errors import NotFoundError, RecsysError
 from recsys.base.redaction import redacted
 from recsys.bundle import load_bundle
+from recsys.data.answers_log import AnswersLog
 from recsys.data.likes_log import LikesLog
 from recsys.recommend.availability import HasAvailability
+from recsys.recommend.house_rules import HasRules
 from recsys.recommend.recommender import Recommender
 from recsys.tracking.registry import open_registry
 from recsys.tracking.versions import CHAMPION
@@ -38,6 +41,12 @@ class Champion:
         Which items may be shown; see `recsys.recommend.availability`. By default all.
     fresh : LikesLog or None
         What users have said since a model was trained.
+    rules : HasRules or None
+        How the lists of users are made beside the scores; see `recsys.recommend.house_rules`.
+    answers : AnswersLog or None
+        What users were shown, for rules that hide it.
+    lists : mapping of str to HasAvailability, or None
+        Lists of items by name, for `Filters.lists`.
 
     Examples
     --------
@@ -52,9 +61,13 @@ class Champion:
         every: float = 30.0,
         availability: HasAvailability | None = None,
         fresh: LikesLog | None = None,
+        rules: HasRules | None = None,
+        answers: AnswersLog | None = None,
+        lists: Mapping[str, HasAvailability] | None = None,
     ) -> None:
         self._name, self._every = name, every
         self._availability, self.fresh = availability, fresh
+        self._rules, self._answers, self._lists = rules, answers, dict(lists or {})
         self._uri = uri or tracking_uri()
         self._lock = threading.Lock()
         self._held: tuple[str, Recommender] | None = None
@@ -107,7 +120,12 @@ class Champion:
         if held is None or held[0] != found.number:
             folder = registry.bundle(found.number)
             model = Recommender(
-                load_bundle(folder), availability=self._availability, fresh=self.fresh
+                load_bundle(folder),
+                availability=self._availability,
+                fresh=self.fresh,
+                rules=self._rules,
+                answers=self._answers,
+                lists=self._lists,
             )
             held = found.number, model
             self._held = held

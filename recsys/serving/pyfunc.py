@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +23,8 @@ from mlflow.types.schema import Array
 
 from recsys.base.errors import InputError, RecsysError
 from recsys.bundle import bundle_digest, read_bundle_manifest
+from recsys.recommend.availability import WatchedAvailability
+from recsys.recommend.house_rules import WatchedRules
 from recsys.recommend.recommender import Recommender
 from recsys.serving.questions import answer_all, read_questions
 from recsys.tracking.client import PatientClient, using_registry
@@ -44,6 +47,7 @@ OPTIONAL: dict[str, DataType | Array] = {
     "must_not": TEXTS,
     "exclude": TEXTS,
     "only": TEXTS,
+    "lists": TEXTS,
     "items": TEXTS,
     "include_seen": DataType.boolean,
     "include_untrained": DataType.boolean,
@@ -74,8 +78,18 @@ class ServedRecommender(PythonModel):
     """Answers a table of questions with a table of answers, `row` telling whose they are."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Open the bundle; MLflow calls it before the first question."""
-        self._recommender = Recommender.load(context.artifacts["bundle"])
+        """Open the bundle; MLflow calls it before the first question.
+
+        The model's configuration (`mlflow.pyfunc.load_model(…, model_config=…)`) may name files:
+        `rules`, of house rules, and `only`, of the items that may be shown. Both are read again
+        when they change.
+        """
+        given = getattr(context, "model_config", None) or {}
+        self._recommender = replace(
+            Recommender.load(context.artifacts["bundle"]),
+            rules=WatchedRules(given["rules"]) if given.get("rules") else None,
+            availability=WatchedAvailability(given["only"]) if given.get("only") else None,
+        )
 
     def predict(
         self,
@@ -150,6 +164,7 @@ def register(
                 signature=SIGNATURE,
                 input_example=example,
                 pip_requirements=requirements,
+                model_config={"rules": "", "only": ""},
             )
 
     def create(info: ModelInfo) -> ModelVersion:

@@ -81,7 +81,7 @@ class Question(BaseModel):
     ----------
     n : int
         Rows of the answer, at most.
-    must, must_not, exclude, only, include_seen, include_untrained
+    must, must_not, exclude, only, lists, include_seen, include_untrained
         See `recsys.recommend.queries.filters.Filters`.
     """
 
@@ -93,6 +93,7 @@ class Question(BaseModel):
     must_not: Texts = ()
     exclude: Texts = ()
     only: ManyTexts | None = None
+    lists: Texts = ()
     # MLflow's server makes false of a null: false has to mean what null does, the default.
     include_seen: Flag = False
     include_untrained: Flag = False
@@ -105,6 +106,7 @@ class Question(BaseModel):
             self.must_not,
             self.exclude,
             only=self.only,
+            lists=self.lists,
             include_seen=self.include_seen,
             include_untrained=True if self.include_untrained else None,
         )
@@ -262,7 +264,8 @@ QUERIES: dict[str, type[Question]] = {
 }
 NAMES = frozenset(name for model in _MODELS for name in model.model_fields)
 _LISTS = frozenset(
-    {"liked", "liked_by", "tags", "features", "must", "must_not", "exclude", "only", "items"}
+    {"liked", "liked_by", "tags", "features", "items"}
+    | {"must", "must_not", "exclude", "only", "lists"}
 )
 
 
@@ -406,6 +409,22 @@ def answer_all(
             with attribution(position):
                 answers[position] = question.answer(recommender)
     return [answers[position] for position in range(len(questions))]
+
+
+def record_shown(
+    recommender: Recommender, questions: Sequence[Question], answers: Sequence[Answer]
+) -> None:
+    """Record what known users are shown, where house rules hide it later."""
+    log, rules = recommender.answers, recommender.rules
+    if log is None or rules is None or rules.current().hide_shown is None:
+        return
+    shown = [
+        (asked.id, [row.id for row in answer])
+        for asked, answer in zip(questions, answers, strict=True)
+        if isinstance(asked, Recommend) and asked.id is not None
+    ]
+    if shown:
+        log.record(shown)
 
 
 def _blocks(questions: Sequence[Question]) -> list[dict[int, Recommend]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,8 +13,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from recsys.bundle import save_bundle
+from recsys.data.answers_log import AnswersLog, today
+from recsys.data.likes_log import Like, LikesLog
 from recsys.pipeline import batch
 from recsys.pipeline.outcomes import Source
+from recsys.recommend.house_rules import WatchedRules, read_rules
 from recsys.recommend.queries.filters import Filters
 from recsys.recommend.recommender import Recommender
 from recsys.serving.champion import Champion
@@ -110,6 +114,126 @@ def test_every_way_gives_the_same_answer(
             assert tuple(answered["notes"]) == notes
     liked = {row.id for row in recommender.liked(asked["id"])} if "id" in asked else set()
     assert not {row["id"] for row in expected} & (liked | set(asked.get("liked", ())))
+
+
+RULES = """
+[[exclude]]
+tags = ["t1"]
+users = ["country_l0"]
+
+[[boost]]
+tags = ["t2"]
+by = 1.0
+
+[[bury]]
+items = ["g0-0"]
+
+[hide_shown]
+days = 7
+
+[diversity]
+weight = 0.3
+
+[[at_most]]
+n = 2
+tag = "t2"
+
+[[at_least]]
+n = 1
+kind = "new"
+
+[[pin]]
+item = "g0-9"
+place = 2
+"""
+
+
+def test_house_rules_and_fresh_likes_are_the_same_on_every_way(
+    bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file, answers = tmp_path / "rules.toml", AnswersLog(tmp_path / "answers.sqlite")
+    file.write_text(RULES)
+    plain = Recommender.load(bundle)
+    users = ["c0-03", "c1-05", "n1-04", "n2-05", "reader", "odd"]
+    for user in users:
+        answers.record([(user, [plain.recommend(user, 1)[0].id])], day=today() - 3)
+    log = LikesLog(tmp_path / "likes.sqlite")
+    asked = replace(plain, rules=read_rules(file), answers=answers)
+    expected = {user: asked.recommend(user, N) for user in users}
+    reasons = " ".join(row.reason for found in expected.values() for row in found)
+    for word in ("pinned", "boosted by t2", "new", "for diversity"):
+        assert word in reasons
+    terminal = Terminal(bundle, monkeypatch, capsys)
+    options = ["--rules", str(file), "--answers", str(tmp_path / "answers.sqlite")]
+    served = TestClient(make_app(Fixed(replace(asked, rules=WatchedRules(file), fresh=log)), "few"))
+    questions = [{"query": "recommend", "id": user, "n": N} for user in users]
+    # Twice: what is shown now is hidden on the next day, not at once.
+    for _ in range(2):
+        over_http = served.post("/questions", json={"questions": questions}).json()["answers"]
+    made = batch.recommend(
+        tmp_path, Source("few", "1", "b"), N, bundle, rules=read_rules(file),
+        answers=str(tmp_path / "answers.sqlite"),
+    )  # fmt: skip
+    lists = pq.read_table(made.file("users")).to_pandas()
+    for user, answered in zip(users, over_http, strict=True):
+        rows = expected[user].as_dicts()
+        same(answered["rows"], rows)
+        same(terminal.rows("recommend", user, "--n", str(N), *options), rows)
+        batched = lists[lists["user"] == user]
+        assert batched["item"].tolist() == [row["id"] for row in rows]
+        assert batched["score"].tolist() == pytest.approx([row["score"] for row in rows], abs=1e-4)
+        for placed, row in zip(batched["placed"], rows, strict=True):
+            assert row["reason"].startswith(placed)
+    # MLflow's model has no log of answers.
+    model = ServedRecommender()
+    context = SimpleNamespace(
+        artifacts={"bundle": str(bundle)}, model_config={"rules": str(file), "only": ""}
+    )
+    model.load_context(context)  # type: ignore[arg-type]
+    without_log = replace(asked, answers=None)
+    table = model.predict(None, pd.DataFrame(questions))
+    for number, user in enumerate(users):
+        rows = without_log.recommend(user, N).as_dicts()
+        same(table[table["row"] == number].to_dict("records"), rows)
+    # With likes that came in since, in the answers of all who read the log.
+    log.add([Like("c0-03", "g2-1"), Like("eve", "g1-1"), Like("eve", "g1-2")])
+    fresh = replace(asked, fresh=log)
+    said = log.snapshot()
+    assert said is not None
+    made = batch.recommend(
+        tmp_path, Source("few", "1", "b"), N, bundle, fresh=said.digest, said=said,
+        rules=read_rules(file), answers=str(tmp_path / "answers.sqlite"),
+    )  # fmt: skip
+    lists = pq.read_table(made.file("users")).to_pandas()
+    for user in ("c0-03", "eve", "n1-04"):
+        rows = fresh.recommend(user, N).as_dicts()
+        question = {"query": "recommend", "id": user, "n": N}
+        answered = served.post("/questions", json={"questions": [question]}).json()["answers"][0]
+        same(answered["rows"], rows)
+        assert lists[lists["user"] == user]["item"].tolist() == [row["id"] for row in rows]
+
+
+def test_rules_are_checked_against_a_model(
+    bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    terminal = Terminal(bundle, monkeypatch, capsys)
+    (tmp_path / "rules.toml").write_text(RULES)
+    code, shown, _ = terminal("rules", "check", str(tmp_path / "rules.toml"), "--user", "c1-05")
+    assert code == 0
+    assert "excludes 1, hide_shown 1, boosts 1" in shown
+    assert "pinned" in shown
+    assert "not on the list any more: " in shown
+    (tmp_path / "rules.toml").write_text('[[boost]]\ntags = ["t22"]\n')
+    code, shown, said = terminal("rules", "check", str(tmp_path / "rules.toml"))
+    assert code != 0
+    assert "unknown: no feature 't22'" in shown
+    assert "1 of the names" in said
 
 
 def test_items_are_ranked_alike(

@@ -157,7 +157,14 @@ def known_user(
             own = own + (after - _folded(view, _liked_vectors(view, before, liked_tags[:0], [])))
         bias = float(bundle.factors.user_biases[index])
         return QueryUser(
-            own, bias, items, liked_tags, hidden=hidden, trained=True, notes=tuple(notes)
+            own,
+            bias,
+            items,
+            liked_tags,
+            hidden=hidden,
+            trained=True,
+            id=str(user),
+            notes=tuple(notes),
         )
     features, weights = side_of(None if index is None else bundle.user_features, index or 0)
     found, basis = _described(view, items, liked_tags, features, weights, notes, known=True)
@@ -167,7 +174,7 @@ def known_user(
         BY_FEATURES: "not trained, and no likes that say something: answered from their features",
     }
     more = (words[basis],) if basis in words else ()
-    return replace(found, hidden=hidden, notes=(*found.notes, *more))
+    return replace(found, hidden=hidden, id=str(user), notes=(*found.notes, *more))
 
 
 def require_remembered(view: BundleView, user: object) -> None:
@@ -200,7 +207,13 @@ def known_users(view: BundleView, users: Sequence[object]) -> list[QueryUser]:
     biases = factors.user_biases[indices[trained]].tolist()
     own = iter(zip(vectors, biases, strict=True))
     return [
-        QueryUser(*next(own), seen.of(index), hidden=bundle.hidden_from(index), trained=True)
+        QueryUser(
+            *next(own),
+            seen.of(index),
+            hidden=bundle.hidden_from(index),
+            trained=True,
+            id=str(user),
+        )
         if is_trained
         else known_user(view, user)
         for user, index, is_trained in zip(users, indices, trained.tolist(), strict=True)

@@ -36,6 +36,8 @@ class Filters:
     only : sequence or None
         Ids of which the answer is made, in any number; None for all. Beside it, an availability
         that the recommender was given counts as well.
+    lists : sequence of str
+        Names of lists that the recommender was given: every row is on all of them.
     """
 
     must: Sequence[Feature] = ()
@@ -44,9 +46,10 @@ class Filters:
     include_seen: bool = False
     include_untrained: bool | None = None
     only: Sequence[object] | None = None
+    lists: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        for name in ("must", "must_not", "exclude", "only"):
+        for name in ("must", "must_not", "exclude", "only", "lists"):
             if isinstance(getattr(self, name), str):
                 raise InputError(
                     f"{name} = {getattr(self, name)!r}", "a list", "put it into square brackets"
@@ -77,15 +80,16 @@ def allowed_items(view: BundleView, filters: Filters) -> Allowed:
     Raises
     ------
     NotFoundError
-        If a feature to be had is unknown.
+        If a feature to be had, or a list, is unknown.
     InputError
         If the model knows no features and some are asked for.
     """
     found = _allowed(filters, view.bundle.items, view.bundle.item_features, view.item_lookup)
-    available = view.available()
-    if available is None:
-        return found
-    return Allowed(available if found.mask is None else found.mask & available, found.notes)
+    mask = found.mask
+    for more in (view.available(), *(view.on_list(name) for name in filters.lists)):
+        if more is not None:
+            mask = more if mask is None else mask & more
+    return Allowed(mask, found.notes)
 
 
 def allowed_users(view: BundleView, filters: Filters) -> Allowed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from recsys.recommend.queries.answers import Answer
 from recsys.recommend.queries.filters import Allowed, Filters, allowed_items
 from recsys.recommend.queries.reasons import Reasons, reasons_of_many
 from recsys.recommend.queries.rows import answers, popularity, rows
+from recsys.recommend.queries.ruled import Chosen, choose, rules_of
 from recsys.recommend.queries.scoring import best, candidates, compressed, inverse_lengths, products
 from recsys.recommend.queries.subjects import QueryUser, known_ids
 from recsys.recommend.queries.view import BundleView
@@ -28,6 +30,8 @@ def recommend(
 ) -> Answer:
     """The n items with the highest scores for a user; of those an index finds, if one is given."""
     allowed = allowed_items(view, filters)
+    if index is not None and view.rules is not None:
+        return _one(view, user, n, filters, allowed).with_note("exact: there are house rules")
     if index is None or user.vector is None or user.cosine:
         return _one(view, user, n, filters, allowed)
     if filters.include_untrained:
@@ -73,7 +77,8 @@ def recommend_many(
         usual = [
             i
             for i, user in enumerate(users)
-            if user.vector is not None
+            if view.rules is None
+            and user.vector is not None
             and not user.cosine
             and user.trained == trained
             and not len(user.hidden)
@@ -89,24 +94,30 @@ def recommend_many(
 
 def best_items(
     view: BundleView, user: QueryUser, n: int, filters: Filters, allowed: Allowed
-) -> tuple[Int64Array, Float32Array]:
-    """The n best items for a user, and their scores."""
-    scores = _scores(view, user, filters)
+) -> Chosen:
+    """The n best items for a user, as the scores have them, or as house rules do."""
+    rules = rules_of(view)
+    everything = filters if rules is None else replace(filters, include_untrained=True)
+    scores = _scores(view, user, everything)
     if allowed.mask is not None:
         scores[~allowed.mask[: len(scores)]] = -np.inf
     if not filters.include_seen:
         scores[user.liked[user.liked < len(scores)]] = -np.inf
     scores[user.hidden[user.hidden < len(scores)]] = -np.inf
+    if rules is not None:
+        trained = len(scores) if filters.include_untrained else view.bundle.trained
+        return choose(view, rules, user, n, scores, trained)
     items = best(scores, n)
-    return items, scores[items]
+    return Chosen(items, scores[items])
 
 
 def _one(view: BundleView, user: QueryUser, n: int, filters: Filters, allowed: Allowed) -> Answer:
-    items, scores = best_items(view, user, n, filters, allowed)
-    reasons = [popularity(view, item) for item in items]
+    chosen = best_items(view, user, n, filters, allowed)
+    reasons = [popularity(view, item) for item in chosen.items]
     if user.vector is not None:
-        reasons = Reasons(view, user).of(items)
-    return Answer(rows(view, items, scores, reasons), (*user.notes, *allowed.notes))
+        reasons = Reasons(view, user).of(chosen.items)
+    found = rows(view, chosen.items, chosen.scores, chosen.with_reasons(reasons))
+    return Answer(found, (*user.notes, *allowed.notes))
 
 
 def _scores(view: BundleView, user: QueryUser, filters: Filters) -> Float32Array:

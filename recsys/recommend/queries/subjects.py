@@ -65,6 +65,8 @@ class QueryUser:
         Items that are never to be shown to this user.
     trained : bool
         Whether the vector was trained; what neighbours add is weighed by it.
+    id : str or None
+        None for a new one.
     notes : tuple of str
     """
 
@@ -76,6 +78,7 @@ class QueryUser:
     hidden: IntArray = field(default_factory=_nothing)
     cosine: bool = False
     trained: bool = False
+    id: str | None = None
     notes: tuple[str, ...] = ()
 
 

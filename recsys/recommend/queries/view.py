@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow.compute as pc
 
 from recsys.base.arrays import BoolArray, Float32Array, Int32Array, Int64Array, IntArray
 from recsys.base.arrow import to_arrow
+from recsys.base.errors import NotFoundError
 from recsys.bundle import Bundle, Seen
+from recsys.data.answers_log import AnswersLog
 from recsys.data.likes_log import FreshLikes, FreshWords, LogPosition, Word
 from recsys.models.content import Profiles
 from recsys.models.side import SideInformation
@@ -21,6 +24,9 @@ from recsys.ranking.neighbours import Neighbours
 from recsys.recommend.availability import Availability, HasAvailability, now
 from recsys.recommend.queries.feature_lookup import FeatureLookup
 from recsys.recommend.queries.scoring import inverse_lengths
+
+if TYPE_CHECKING:  # the recommender needs no pydantic
+    from recsys.recommend.house_rules import HasRules
 
 
 @dataclass(frozen=True)
@@ -34,11 +40,20 @@ class BundleView:
         Which items may be shown at the moment; None for all of them.
     fresh : FreshWords or None
         What users have said since the model was trained: a likes log, or a snapshot of one.
+    rules : HasRules or None
+        How the lists of users are made beside the scores; see `recsys.recommend.house_rules`.
+    answers : AnswersLog or None
+        What users were shown, for rules that hide it.
+    lists : mapping of str to HasAvailability
+        Lists of items by name, for `Filters.lists`.
     """
 
     bundle: Bundle
     availability: HasAvailability | None = None
     fresh: FreshWords | None = None
+    rules: HasRules | None = None
+    answers: AnswersLog | None = None
+    lists: Mapping[str, HasAvailability] = field(default_factory=dict)
 
     @property
     def factors(self) -> Factors:
@@ -192,6 +207,11 @@ class BundleView:
         return users
 
     @cached_property
+    def rules_cache(self) -> dict[str, Any]:
+        """Where `recsys.recommend.queries.ruled` keeps the rules as they are for this model."""
+        return {}
+
+    @cached_property
     def fresh_cache(self) -> dict[str, Any]:
         """Where `recsys.recommend.queries.fresh_users` keeps what it has found."""
         return {}
@@ -203,23 +223,35 @@ class BundleView:
 
     def available(self) -> BoolArray | None:
         """Which items may be shown at the moment: bool (n_items,); None for all of them."""
-        if self.availability is None:
-            return None
-        table = self.availability.current()
-        places = self._places.get(id(table))
+        return None if self.availability is None else self._open_items("", self.availability)
+
+    def on_list(self, name: str) -> BoolArray:
+        """Which items are on a list of a name at the moment: bool (n_items,).
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such list.
+        """
+        if name not in self.lists:
+            known = ", ".join(sorted(self.lists)) or "none is known"
+            raise NotFoundError(f"no list {name!r}", f"one of the lists ({known})", "choose one")
+        return self._open_items(name, self.lists[name])
+
+    def _open_items(self, name: str, source: HasAvailability) -> BoolArray:
+        table = source.current()
+        places = self._places.get(name)
         if places is None or places[0] is not table:
             found = pc.fill_null(pc.index_in(table.items, value_set=self.bundle.items.ids), -1)
-            places = table, np.asarray(found, np.int64)
-            self._places.clear()  # of one table only: a new one replaces it
-            self._places[id(table)] = places
+            places = self._places[name] = table, np.asarray(found, np.int64)
         chosen = places[1][table.open_at(now())]
         mask = np.zeros(len(self.bundle.items), bool)
         mask[chosen[chosen >= 0]] = True
         return mask
 
     @cached_property
-    def _places(self) -> dict[int, tuple[Availability, Int64Array]]:
-        """Where the items of the availability's table stand in the catalogue."""
+    def _places(self) -> dict[str, tuple[Availability, Int64Array]]:
+        """Where the items of lists stand in the catalogue; that of availability is ""."""
         return {}
 
     def features_of(self, item: int) -> Int32Array:
