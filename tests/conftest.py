@@ -19,8 +19,8 @@ from tests.fixtures.terminal import Terminal
 # What tests start reads and keeps bytecode: importing everything anew takes ten seconds a process.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# How long an example takes says more of the machine than of the code. A change is judged by the same
-# examples every time; `pytest --hypothesis-profile=explore` draws others.
+# How long an example takes says more of the machine than of the code. A change is judged by the
+# same examples every time; `pytest --hypothesis-profile=explore` draws others.
 hypothesis.settings.register_profile("suite", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("explore", deadline=None)
 hypothesis.settings.load_profile("suite")
