@@ -22,7 +22,7 @@ Initialisation = Literal["random", "spectral"]
 WHOLE = {"no_components": (1, 10_000), "max_sampled": (1, 1_000_000), "k": (1, 1_000_000)}
 WHOLE |= {"n": (1, 1_000_000)}
 REAL = {"learning_rate": (1e-12, 1e30), "user_alpha": (0.0, 1e6), "item_alpha": (0.0, 1e6)}
-REAL |= {"rho": (0.0, 1.0), "epsilon": (0.0, 1e6)}
+REAL |= {"rho": (0.0, 1.0), "epsilon": (0.0, 1e6), "weight_power": (0.0, 2.0)}
 
 # Names of earlier releases, which manifests, journals and MLflow's runs still hold.
 _RENAMED = {
@@ -55,11 +55,12 @@ def require_number(
 
 @dataclass(frozen=True)
 class LightFMParameters:
-    """Hyper-parameters of LightFM under its own names, and how its vectors are initialised.
+    """Hyper-parameters of LightFM under its own names, and what it is given besides.
 
     Defaults are LightFM's. Regularisation may be given once for both sides (`from_dict` with
     `alpha`) as the founding article does. `initialisation` is "random", LightFM's own, or
-    "spectral" (see `recsys.models.spectral`).
+    "spectral" (see `recsys.models.spectral`). The weights of interactions are raised to the power
+    `weight_power`; with 0 all count alike.
     """
 
     no_components: int = 10
@@ -74,6 +75,7 @@ class LightFMParameters:
     k: int = 5
     n: int = 10
     initialisation: Initialisation = "random"
+    weight_power: float = 1.0
 
     def __post_init__(self) -> None:
         named = ("loss", Loss), ("learning_schedule", Schedule), ("initialisation", Initialisation)
@@ -118,7 +120,8 @@ class LightFMParameters:
 
     def for_lightfm(self) -> dict[str, Any]:
         """The arguments of LightFM's constructor."""
-        return {name: v for name, v in asdict(self).items() if name != "initialisation"}
+        ours = ("initialisation", "weight_power")
+        return {name: value for name, value in asdict(self).items() if name not in ours}
 
 
 def _plain(value: Any) -> Any:

@@ -45,7 +45,7 @@ class Training:
     Parameters
     ----------
     interactions : csr_matrix float32 (n_users, n_items)
-        Values other than one are used as sample weights.
+        Values other than one are used as sample weights, raised to the power `weight_power`.
     hyperparameters : LightFMParameters
     seed : int
     threads : int
@@ -69,8 +69,12 @@ class Training:
         spectrum: Spectrum | None = None,
     ) -> None:
         self._interactions = interactions.tocoo()
-        weighted = bool((interactions.data != 1).any())
+        power = hyperparameters.weight_power
+        weighted = power != 0 and bool((interactions.data != 1).any())
         self._weights = self._interactions if weighted else None
+        if weighted and power != 1:
+            self._weights = self._interactions.copy()
+            self._weights.data **= np.float32(power)
         self._threads = threads
         self._features = {"user_features": user_features, "item_features": item_features}
         self._model = LightFM(**hyperparameters.for_lightfm(), random_state=seed)
