@@ -27,6 +27,7 @@ class TrainingResult(BaseModel):
     leaderboard: list[dict[str, Any]]
     strategies: dict[str, Any]
     few_likes: dict[str, Any]
+    diversity: list[dict[str, Any]] = []
     counts: dict[str, dict[str, Any]]
 
     @property
@@ -55,5 +56,6 @@ class TrainingResult(BaseModel):
             leaderboard=timed_leaderboard(stages.chosen, stages.measured),
             strategies=stages.measured.read_json("strategies.json"),
             few_likes=stages.fitted.read_json("few_likes.json"),
+            diversity=stages.measured.read_json("diversity.json"),
             counts=stages.counts(),
         )

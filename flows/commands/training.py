@@ -111,6 +111,7 @@ def _report(console: Console, outcome: TrainingResult) -> None:
     """Show what was measured, the gate's verdict and, if it passed, a few answers."""
     from recsys.cli.tables import cold_start, few_likes, leaderboard, verdict
     from recsys.evaluation.churn import summary
+    from recsys.evaluation.metric_names import diversity_text
     from recsys.recommend.recommender import Recommender
 
     holdout = outcome.counts["evaluate"]["holdout"]
@@ -119,6 +120,8 @@ def _report(console: Console, outcome: TrainingResult) -> None:
     if (table := cold_start(outcome.strategies)) is not None:
         console.print(table)
     console.print(few_likes(outcome.few_likes))
+    if diverse := diversity_text(outcome.diversity):
+        console.print(f"{diverse}\n")
     judged = json.loads((Path(outcome.verdict) / "verdict.json").read_text(encoding="utf-8"))
     console.print(verdict(judged))
     churn = Path(outcome.verdict) / "churn.json"

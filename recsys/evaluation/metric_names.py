@@ -190,6 +190,37 @@ def few_likes_metrics(figures: Mapping[str, Any]) -> dict[str, float]:
     return found
 
 
+def diversity_metrics(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """What diverse lists cost and gain, under MLflow's names.
+
+    Parameters
+    ----------
+    figures : sequence of mapping
+        As `recsys.evaluation.diversity.measure_diversity` returns them.
+
+    Returns
+    -------
+    dict of str to float
+        `diversity_0.2/precision_at_5`, `diversity_0.2/intra_list_diversity`, … for each weight.
+    """
+    return {
+        f"diversity_{one['weight']:g}/{name}": one[name]
+        for one in figures
+        for name in ("precision_at_5", "intra_list_diversity")
+    }
+
+
+def diversity_text(figures: Sequence[Mapping[str, float]], weight: float = 0.2) -> str:
+    """What one weight of diversity costs and gains, in one line; '' where it was not measured."""
+    chosen = {one["weight"]: one for one in figures}
+    if weight not in chosen or 0.0 not in chosen:
+        return ""
+    plain, diverse = chosen[0.0], chosen[weight]
+    names = ("precision at 5", "precision_at_5"), ("intra-list diversity", "intra_list_diversity")
+    parts = [f"{label} {plain[name]:.4f} → {diverse[name]:.4f}" for label, name in names]
+    return f"diversity {weight:g} in house rules: {', '.join(parts)}"
+
+
 def metric_tags(metrics: Mapping[str, Mapping[str, float]], holdout: str) -> dict[str, str]:
     """A model's metrics as tags of a registered version, for a person to read.
 

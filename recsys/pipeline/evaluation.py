@@ -18,6 +18,7 @@ from recsys.data.outcomes import Encoded, HeldOut
 from recsys.data.splits import Split
 from recsys.evaluation.cold_start import ColdStartHoldout, withhold
 from recsys.evaluation.comparison import FittedStrategy, StrategyFits, TriedStrategy, compare
+from recsys.evaluation.diversity import measure_diversity
 from recsys.evaluation.holdouts import Measured, as_leaderboard, differences, measure
 from recsys.evaluation.metric_names import BLEND, HEADLINE, LIGHTFM
 from recsys.models.blending import fit_neighbours, without_neighbours
@@ -35,7 +36,7 @@ from recsys.tuning.baselines import SPACES, tune_baseline
 from recsys.tuning.problems import load_sides
 
 
-@stage(Evaluated, version=7, unkeyed=("workers",))
+@stage(Evaluated, version=8, unkeyed=("workers",))
 def evaluate(
     folder: Path,
     holdouts: Stage[HeldOut],
@@ -49,7 +50,8 @@ def evaluate(
 
     Where there is one holdout only (the founding article's protocol), they are fitted on train
     and measured on it, although the search has seen it; the outcome says which. What features are
-    good for is measured beside it, for each strategy that was tried (`strategies.json`).
+    good for is measured beside it, for each strategy that was tried (`strategies.json`), and what
+    lists of different items cost and gain (`diversity.json`).
     """
     parts = persistence.load_split(Path(holdouts.path))
     known, heldout = parts.final()
@@ -76,6 +78,8 @@ def evaluate(
     configurations[winner] = chosen.outcome.trained
     board = _leaderboard(measured, winner, configurations, options, seed)
     write_json(folder / "leaderboard.json", board)
+    diverse = measure_diversity(scorers[winner], own.item_factors, known, heldout, threads=workers)
+    write_json(folder / "diversity.json", diverse)
     _save_per_user(folder, measured)
     compared: dict[str, Any] = {"winner": parameters.strategy}
     if withheld is not None and fits.withheld is not None:

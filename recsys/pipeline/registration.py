@@ -10,6 +10,7 @@ from typing import Any
 from recsys.bundle import bundle_digest, load_bundle
 from recsys.evaluation.gate import Verdict
 from recsys.evaluation.metric_names import (
+    diversity_metrics,
     few_likes_metrics,
     leaderboard_metrics,
     metric_tags,
@@ -100,6 +101,7 @@ def metrics(
         **leaderboard_metrics(board, measured.outcome.holdout),
         **strategy_metrics(compared, measured.seconds),
         **few_likes_metrics(fitted.read_json("few_likes.json")),
+        **diversity_metrics(measured.read_json("diversity.json")),
     }
 
 

@@ -55,6 +55,7 @@ def build(
         _gate(stages.verdict),
         _newcomers(stages.measured),
         _everyone(stages.fitted),
+        _diversity(stages.measured),
         _search(stages.chosen),
         _data(stages),
         _answers(Recommender.load(stages.fitted.file("bundle"))),
@@ -161,6 +162,23 @@ def _everyone(fitted: Stage[Fitted]) -> Section:
 
 
 _FEW_LIKES_BASELINES = tuple((name, MODEL_LABELS[name]) for name in ("itemknn", "popularity"))
+
+
+def _diversity(measured: Stage[Evaluated]) -> Section | None:
+    figures = measured.read_json("diversity.json")
+    if not figures:
+        return None
+    rows = tuple(
+        (
+            f"{one['weight']:g}",
+            f"{one['precision_at_5']:.4f}",
+            f"{one['intra_list_diversity']:.4f}",
+        )
+        for one in figures
+    )
+    caption = f"lists of five for {figures[0]['users']:,} users of the holdout"
+    header = ("weight of diversity", "precision at 5", "intra-list diversity")
+    return Section("Diverse lists", (), ((caption, Table(header, rows)),))
 
 
 def _search(chosen: Stage[Chosen]) -> Section:

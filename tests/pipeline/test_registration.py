@@ -64,6 +64,8 @@ def test_figures_of_an_evaluation_have_the_names_of_mlflow(tmp_path: Path) -> No
         "model": ESTIMATE,
     }
     (tmp_path / "few_likes.json").write_text(json.dumps(few_likes))
+    diverse = {"precision_at_5": 0.2, "intra_list_diversity": 0.7, "weight": 0.5, "users": 9}
+    (tmp_path / "diversity.json").write_text(json.dumps([diverse]))
     outcome = Evaluated("validation", {"blend": 0.25, "ease": 0.25, "popularity": 0.25})
     fitted = {"none": 3.5, "model/blend": 6.0, "model/ease": 2.0}
     chosen = Tuned(
@@ -95,4 +97,6 @@ def test_figures_of_an_evaluation_have_the_names_of_mlflow(tmp_path: Path) -> No
         "answered/by_features": 0.1,
         "answered/by_popularity": 0.0,
         "few_likes/hit_rate_at_10": 0.25,
+        "diversity_0.5/precision_at_5": 0.2,
+        "diversity_0.5/intra_list_diversity": 0.7,
     }
