@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Mapping
 
+import pyarrow as pa
+
 from recsys.base.config import Tracking
 from recsys.base.environment import tracking_uri
 from recsys.base.errors import NotFoundError, RecsysError
@@ -78,6 +80,11 @@ class Champion:
         """The version that answers; None before the first question."""
         return None if self._held is None else self._held[0]
 
+    @property
+    def held(self) -> bool:
+        """Whether the next question is answered without a look at the registry."""
+        return self._held is not None and time.monotonic() - self._looked < self._every
+
     def current(self) -> Recommender:
         """The champion's recommender, the same object until the champion changes.
 
@@ -129,4 +136,6 @@ class Champion:
             )
             held = found.number, model
             self._held = held
+            # Reading the bundle has taken several times the memory of what was read.
+            pa.default_memory_pool().release_unused()
         return held

@@ -121,7 +121,7 @@ def make_app(champion: Champion, model: str, limits: Limits = Limits()) -> FastA
     )
     pool = AnswerPool(champion, model, limits)
     api = APIRouter()
-    _add_questions(api, pool)
+    _add_questions(app, api, pool)
     _add_likes(api, pool)
     _add_status(api, pool)
     app.include_router(api, prefix="/v1")
@@ -149,13 +149,18 @@ def _taking(schema: dict[str, Any]) -> dict[str, Any]:
     return {"requestBody": {"content": {"application/json": {"schema": schema}}, "required": True}}
 
 
-def _add_questions(api: APIRouter, pool: AnswerPool) -> None:
+def _add_questions(app: FastAPI, api: APIRouter, pool: AnswerPool) -> None:
     described = _responses(Answers, "The answers, in the order of the questions.", "no champion")
 
     @api.post("/questions", openapi_extra=_taking(_schema(Questions)), responses=described)
     async def ask(request: Request) -> Response:
         """Answer questions with the champion."""
         return await pool.answer(await _body(request, pool.limits))
+
+    # Most requests come here, and FastAPI's way of calling takes a tenth of their time: those
+    # routes, which come first, call the same function; the one above describes it.
+    for path in ("/v1/questions", "/questions"):
+        app.add_route(path, ask, methods=["POST"], include_in_schema=False)
 
 
 def _add_likes(api: APIRouter, pool: AnswerPool) -> None:

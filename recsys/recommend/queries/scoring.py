@@ -10,14 +10,30 @@ from recsys.base.arrays import BoolArray, Float32Array, Int64Array, IntArray
 from recsys.bundle import Seen
 from recsys.ranking.rows import Rows
 
+_PRODUCT = 8192
+"""Numbers of a block of rows that is multiplied at once: so few that BLAS stays in one thread."""
+
 
 def products(matrix: Float32Array, vector: Float32Array) -> Float32Array:
     """The inner product of every row with a vector: float32 (n,).
 
-    Each row is summed by itself in one order, so equal rows score equally wherever they stand;
-    a matrix-vector product sums rows in groups, and the last ones otherwise.
+    Rows are multiplied in blocks of one size, a multiple of what BLAS takes together, so equal rows
+    score equally wherever they stand; one matrix-vector product would sum the last rows otherwise.
+    Blocks are faster than rows one by one, see docs/experiments/serving.md.
     """
-    return np.vecdot(matrix, vector)
+    n, d = matrix.shape
+    size = _PRODUCT // max(d, 1) // 16 * 16
+    if not size or not matrix.flags.c_contiguous:
+        return np.vecdot(matrix, vector)
+    found = np.empty(n, np.float32)
+    whole = n // size * size
+    blocks = matrix[:whole].reshape(-1, size, d)
+    np.matmul(blocks, vector, out=found[:whole].reshape(-1, size))
+    if whole < n:
+        last = np.zeros((size, d), np.float32)
+        last[: n - whole] = matrix[whole:]
+        found[whole:] = np.matmul(last, vector)[: n - whole]
+    return found
 
 
 def inverse_lengths(vectors: Float32Array) -> Float32Array:
