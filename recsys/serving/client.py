@@ -50,6 +50,7 @@ class Only(TypedDict, total=False):
     must_not: Sequence[str]
     exclude: Sequence[str]
     only: Sequence[str] | None
+    lists: Sequence[str]
     include_seen: bool
     include_untrained: bool
 

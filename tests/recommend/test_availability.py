@@ -134,7 +134,7 @@ def test_a_file_that_changes_is_read_again(
     file.write_text("item,from\nc,whenever\n")
     assert ids(shown.recommend("ann", 5)) == ["c"]
     assert ids(shown.recommend("ann", 5)) == ["c"]
-    assert len([entry for entry in caplog.records if "stays as it was" in entry.message]) == 1
+    assert len([entry for entry in caplog.records if "stays as before" in entry.message]) == 1
     file.unlink()
     assert ids(shown.recommend("ann", 5)) == ["c"]
 

@@ -197,7 +197,7 @@ def test_the_clients_methods_agree_with_the_openapi_description(champion: Fixed)
     client = Client(http=httpx.Client(transport=httpx.MockTransport(handle)))
     x = ["x"]
     every: dict[str, Any] = {
-        "must": x, "must_not": x, "exclude": x, "only": x, "include_seen": True,
+        "must": x, "must_not": x, "exclude": x, "only": x, "lists": x, "include_seen": True,
         "include_untrained": True,
     }  # fmt: skip
     client.recommend("x", liked=x, tags=x, **every)
