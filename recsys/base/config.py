@@ -223,10 +223,10 @@ class Data(Section):
     term_max_share: Share = Field(
         0.3, description="Largest share of the items with a text that a term may be on."
     )
-    ids: Literal["found", "text"] = Field(
-        "found",
-        description="'text' reads ids as text where they are numbers in some files of a folder and "
-        "text in others, which is refused by default.",
+    ids: Literal["text", "one_type"] = Field(
+        "text",
+        description="Ids that are numbers in some files of a folder and text in others are read as "
+        "'text', and it is said; 'one_type' refuses such a folder.",
     )
     feature_separator: str | None = Field(
         None,

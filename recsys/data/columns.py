@@ -36,8 +36,8 @@ class ValueFormat:
         "dmy", "mdy", "ymd" or a format of `strptime`; None: found by all of a column.
     timezone : str
         Of dates that do not name one.
-    ids_as_text : bool
-        Whether ids may be numbers in some files of a folder and text in others.
+    one_type : bool
+        Whether ids that are numbers in some files of a folder and text in others are refused.
     """
 
     missing: tuple[str, ...] = MISSING_WORDS
@@ -45,7 +45,7 @@ class ValueFormat:
     likely_decimal: Mark | None = None
     dates: str | None = None
     timezone: str = "UTC"
-    ids_as_text: bool = False
+    one_type: bool = False
 
 
 def positive(number: Float64Array) -> BoolArray:

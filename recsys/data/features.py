@@ -283,7 +283,7 @@ def read_feature_table(
     if wide or "value" not in present:
         return _read_wide(opened, present, wide, columns, kind, values)
     found = opened.read(present, ("owner", "type", "value"))
-    found = replace(found, notes=found.require_one_type(values.ids_as_text))
+    found = replace(found, notes=found.said_of_types(values.one_type))
     sieve = Sieve(found.table.num_rows)
     sieve.rejected["wrong number of fields"] = found.malformed
     for ours in ("owner", "type", "value"):
@@ -312,7 +312,7 @@ def _read_wide(
     cells = {f"{own} ": own for own in wide}
     ids = [name for name in ("owner", "name") if name in present]
     found = opened.read({**present, **cells}, ids)
-    found = replace(found, notes=found.require_one_type(values.ids_as_text))
+    found = replace(found, notes=found.said_of_types(values.one_type))
     sieve = Sieve(found.table.num_rows)
     sieve.rejected["wrong number of fields"] = found.malformed
     sieve.require("no owner", ~missing(found.table.column("owner"), values.missing))

@@ -231,7 +231,7 @@ def read_interaction_table(
     opened = open_table(source, text, wanted)
     present = find_interaction_columns(opened, columns, rules)
     found = opened.read(present, ("user", "item", "name"))
-    notes = list(found.require_one_type(rules.values.ids_as_text))
+    notes = list(found.said_of_types(rules.values.one_type))
     sieve = Sieve(found.table.num_rows)
     sieve.rejected["wrong number of fields"] = found.malformed
     values = replace(rules.values, likely_decimal="." if found.delimiter == "," else None)

@@ -53,7 +53,7 @@ def value_format(data: config.Data, role: str = "likes") -> ValueFormat:
         decimal=decimal,
         dates=data.timestamp_format,
         timezone=data.timezone,
-        ids_as_text=data.ids == "text",
+        one_type=data.ids == "one_type",
     )
 
 

@@ -71,19 +71,19 @@ class TableRows:
     numeric: frozenset[str] = frozenset()
     mixed: tuple[str, ...] = ()
 
-    def require_one_type(self, allowed: bool) -> tuple[str, ...]:
-        """Notes, those of mixed identifiers among them, if they are allowed.
+    def said_of_types(self, one_type: bool) -> tuple[str, ...]:
+        """Notes, those of mixed identifiers among them, if these are allowed.
 
         Raises
         ------
         InputError
             If they are not.
         """
-        if self.mixed and not allowed:
+        if self.mixed and one_type:
             raise InputError(
                 self.mixed[0],
                 "one type in all files",
-                'write them again, or set data.ids = "text" to read the numbers as text',
+                'write them again, or set data.ids = "text" to read all of them as text',
             )
         return (*self.notes, *self.mixed)
 
@@ -645,7 +645,7 @@ class _Parts:
                 yield (
                     f"{own} holds numbers in some files of {self.label}, such as "
                     f"{self.parts[at].label}, and text in others; where zeros in front were lost, "
-                    "one id has become another"
+                    "one id has become another: write it as text in all of them"
                 )
 
     def _read_part(

@@ -359,10 +359,10 @@ def test_titles_that_come_later_and_ids_that_change_their_type(tmp_path: Path) -
     second = {"user": ["01000", "1001"], "item": ["a", "c"], "title": ["A", "C"]}
     for name, columns in (("1.parquet", first), ("2.parquet", second)):
         pq.write_table(pa.table(columns), tmp_path / name)
+    rules = InteractionRules(ValueFormat(one_type=True))
     with pytest.raises(InputError, match=r'numbers in some files.*1\.parquet.*data\.ids = "text"'):
-        read_interaction_table(tmp_path)
-    rules = InteractionRules(ValueFormat(ids_as_text=True))
-    found = read_interaction_table(tmp_path, rules=rules)
+        read_interaction_table(tmp_path, rules=rules)
+    found = read_interaction_table(tmp_path)
     assert found.interactions.users.ids.to_pylist() == ["01000", "1000", "1001"]
     assert found.names is not None
     assert found.names.to_pylist() == ["A", "", "C"]
