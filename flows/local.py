@@ -124,11 +124,12 @@ def up(
 def down(folder: Path, report: Callable[[str], None]) -> None:
     """End exactly what `up` started, the worker first."""
     running = _running(folder)
+    if not running:
+        report("nothing was up")
+        return
     _end(folder, running)
     for service in reversed(running):
         report(f"{service.name} is down")
-    if not running:
-        report("nothing was up")
 
 
 def _prefect(port: int) -> list[str]:
@@ -206,6 +207,7 @@ def _running(folder: Path) -> list[Service]:
 
 def _remember(folder: Path, services: Sequence[Service]) -> None:
     path = folder / FOLDER / STARTED
+    path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_suffix(".new")
     scratch.write_text(json.dumps([asdict(s) for s in services], indent=1), encoding="utf-8")
     scratch.replace(path)

@@ -231,6 +231,13 @@ def test_a_holdout_read_elsewhere_is_measured_by_ids(
         recsys.evaluate(model, strangers)
 
 
+def test_columns_of_a_file_without_a_header_have_numbers(tmp_path: Path) -> None:
+    (tmp_path / "likes.csv").write_text("b,2,ann\na,1,ann\na,1,bob\n")
+    found = recsys.read_interactions(tmp_path / "likes.csv", user=3, item=1, weight=2)
+    assert found.users.ids.to_pylist() == ["ann", "bob"]
+    assert found.items.ids.to_pylist() == ["a", "b"]
+
+
 def test_it_is_what_the_pipeline_trains(tmp_path: Path) -> None:
     """The same functions underneath: on the same data, the same bytes."""
     likes, features = write_planted(tmp_path / "in")

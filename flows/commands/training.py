@@ -16,7 +16,7 @@ from rich.console import Console
 from flows.quiet import silence
 from recsys.base.config import Config
 from recsys.base.config_file import load_config
-from recsys.base.errors import HELD_EXIT
+from recsys.base.errors import HELD_EXIT, ConfigError
 from recsys.base.events import listening
 from recsys.cli.options import ConfigFile
 from recsys.cli.progress import Progress, json_lines
@@ -33,11 +33,11 @@ def train(
     features: Annotated[str | None, typer.Option(help="your item features")] = None,
     user_features: Annotated[str | None, typer.Option(help="your user features")] = None,
     delimiter: Annotated[str | None, typer.Option(help="between the fields of text")] = None,
-    user_column: Annotated[str | None, typer.Option()] = None,
-    item_column: Annotated[str | None, typer.Option()] = None,
+    user_column: Annotated[str | None, typer.Option(help="name, or number from 1")] = None,
+    item_column: Annotated[str | None, typer.Option(help="name, or number from 1")] = None,
     name_column: Annotated[str | None, typer.Option(help="'' if there is none")] = None,
-    weight_column: Annotated[str | None, typer.Option()] = None,
-    timestamp_column: Annotated[str | None, typer.Option()] = None,
+    weight_column: Annotated[str | None, typer.Option(help="how much a like counts")] = None,
+    timestamp_column: Annotated[str | None, typer.Option(help="when it was")] = None,
     config: ConfigFile = None,
     settings: Annotated[
         list[str] | None,
@@ -45,7 +45,7 @@ def train(
     ] = None,
     trials: Annotated[int | None, typer.Option(help="at most so many trials")] = None,
     seconds: Annotated[float | None, typer.Option(help="no new trial after so long")] = None,
-    seed: Annotated[int | None, typer.Option()] = None,
+    seed: Annotated[int | None, typer.Option(help="of split, search and models")] = None,
     protocol: Annotated[str | None, typer.Option(help="standard or article")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="errors only")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="the outcome as JSON")] = False,
@@ -73,6 +73,12 @@ def train(
         "seed": seed,
         "protocol": protocol,
     }
+    if dataset is not None and data["likes"] is not None:
+        raise ConfigError(
+            f"--dataset {dataset} beside --likes {data['likes']}",
+            "one of them",
+            "leave out the one that is not meant",
+        )
     given |= {name: value for name, value in other.items() if value is not None}
     chosen = load_config(config, given | parse_settings(settings or []))
     _train(chosen, quiet=quiet or as_json, as_json=as_json, as_lines=as_lines)

@@ -46,7 +46,7 @@ def forget(
     for user in users:
         count = log.forget(user)
         shown.forget(user)
-        print(f"{user}: {count:,} words deleted from {file}")
+        print(f"{user}: {count:,} entries deleted from {file}")
     print(
         f"servers with this log do not know them any more; the next model and the next batch of "
         f"{chosen.model} are made without them. Versions registered before, batches written "

@@ -1,15 +1,15 @@
 """The likes log: likes that come in between two trainings, on disk before they are acknowledged.
 
 One SQLite file in WAL mode, which several server processes and a training read and write at once.
-It keeps the newest word of each user about each item: liked, no longer liked, or not interested.
+It keeps the newest entry of each user about each item: liked, no longer liked, or not interested.
 
-Every word has a position, which grows with each write. A training reads a snapshot up to a
-position, and the model remembers that; from then on the words up to it are no longer fresh.
+Every entry has a position, which grows with each write. A training reads a snapshot up to a
+position, and the model remembers that; from then on the entries up to it are no longer fresh.
 `compact` moves them into an archive inside the same file, where the next trainings find them: they
 are nowhere else. A model that knows less, such as one that was rolled back to, still finds what it
 does not know.
 
-Whoever is forgotten leaves no word, only a keyed hash of the id, by which the id is recognised
+Whoever is forgotten leaves no entry, only a keyed hash of the id, by which the id is recognised
 if the files of a training, or a post, name it again.
 """
 
@@ -41,9 +41,9 @@ _COLUMNS = (
     "WITHOUT ROWID"
 )
 _SCHEMA = (
-    f"CREATE TABLE IF NOT EXISTS words {_COLUMNS}",
+    f"CREATE TABLE IF NOT EXISTS entries {_COLUMNS}",
     f"CREATE TABLE IF NOT EXISTS archive {_COLUMNS}",
-    "CREATE INDEX IF NOT EXISTS by_item ON words (item)",
+    "CREATE INDEX IF NOT EXISTS by_item ON entries (item)",
     "CREATE INDEX IF NOT EXISTS archive_by_item ON archive (item)",
     "CREATE INDEX IF NOT EXISTS archive_by_position ON archive (position)",
     "CREATE INDEX IF NOT EXISTS archive_hidden ON archive (state) WHERE state = 'hidden'",
@@ -51,22 +51,22 @@ _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS forgotten (hash BLOB PRIMARY KEY) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID",
 )
-_ALL = "SELECT * FROM words UNION ALL SELECT * FROM archive ORDER BY user, item"
+_ALL = "SELECT * FROM entries UNION ALL SELECT * FROM archive ORDER BY user, item"
 _ALL_OF_USER = (
-    "SELECT * FROM words WHERE user = ? UNION ALL SELECT * FROM archive WHERE user = ? "
+    "SELECT * FROM entries WHERE user = ? UNION ALL SELECT * FROM archive WHERE user = ? "
     "ORDER BY user, item"
 )
-# The last value is the position up to which the model knows the words.
+# The last value is the position up to which the model knows the entries.
 _FRESH = (
-    "SELECT * FROM words UNION ALL "
+    "SELECT * FROM entries UNION ALL "
     "SELECT * FROM archive WHERE state = 'hidden' OR position > ? ORDER BY user, item"
 )
 _FRESH_OF_USER = (
-    "SELECT * FROM words WHERE user = ? UNION ALL SELECT * FROM archive WHERE user = ? "
+    "SELECT * FROM entries WHERE user = ? UNION ALL SELECT * FROM archive WHERE user = ? "
     "AND (state = 'hidden' OR position > ?) ORDER BY item"
 )
 _FRESH_OF_ITEM = (
-    "SELECT * FROM words WHERE item = ? UNION ALL SELECT * FROM archive WHERE item = ? "
+    "SELECT * FROM entries WHERE item = ? UNION ALL SELECT * FROM archive WHERE item = ? "
     "AND (state = 'hidden' OR position > ?) ORDER BY user"
 )
 _PATIENCE = 10.0  # seconds that a writer waits for another one
@@ -96,7 +96,7 @@ class Like:
 
 
 @dataclass(frozen=True)
-class Word:
+class Entry:
     """What a user said last of an item, and where in the log."""
 
     user: str
@@ -107,7 +107,7 @@ class Word:
     position: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """The word as plain values, for people: its position is left out."""
+        """The entry as plain values, for people: its position is left out."""
         names = ("user", "item", "state", "time", "weight")
         return {name: getattr(self, name) for name in names}
 
@@ -124,11 +124,11 @@ class FreshLikes:
         return bool(self.liked or self.removed or self.hidden)
 
     @classmethod
-    def of(cls, words: Iterable[Word]) -> FreshLikes:
-        """The words of one user, sorted by what they say."""
+    def of(cls, entries: Iterable[Entry]) -> FreshLikes:
+        """The entries of one user, sorted by what they say."""
         parts: dict[str, list[str]] = {"liked": [], "removed": [], "hidden": []}
-        for word in words:
-            parts[word.state].append(word.item)
+        for entry in entries:
+            parts[entry.state].append(entry.item)
         return cls(*(tuple(parts[name]) for name in ("liked", "removed", "hidden")))
 
 
@@ -141,25 +141,25 @@ class LogPosition:
     log : str
         Which log: each has an id of its own.
     position : int
-        Of the last word.
+        Of the last entry.
     """
 
     log: str
     position: int
 
 
-class FreshWords(Protocol):
+class FreshEntries(Protocol):
     """Whatever says what users have said since a model was trained: a log, or a snapshot of it.
 
-    Methods take the position up to which the model knows the words. Words of "not interested" are
-    given in any case, as models do not know them.
+    Methods take the position up to which the model knows the entries. Entries of "not interested"
+    are given in any case, as models do not know them.
     """
 
     def of(self, user: str, since: LogPosition | None = None) -> FreshLikes:
         """What a user said."""
         ...
 
-    def of_item(self, item: str, since: LogPosition | None = None) -> list[Word]:
+    def of_item(self, item: str, since: LogPosition | None = None) -> list[Entry]:
         """What users said of one item, by user."""
         ...
 
@@ -172,28 +172,28 @@ class FreshWords(Protocol):
         ...
 
     def mark(self) -> object:
-        """Something that changes whenever the words do."""
+        """Something that changes whenever the entries do."""
         ...
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All words of a log at one moment, those in its archive too, sorted by user and item.
+    """All entries of a log at one moment, those in its archive too, sorted by user and item.
 
     Parameters
     ----------
     log : str
         The log's id, which is also the key of its hashes.
     position : int
-        Of the last word.
-    words : tuple of Word
+        Of the last entry.
+    entries : tuple of Entry
     forgotten : frozenset of bytes
         Hashes of the ids of users who were forgotten.
     """
 
     log: str
     position: int
-    words: tuple[Word, ...]
+    entries: tuple[Entry, ...]
     forgotten: frozenset[bytes]
 
     @property
@@ -205,21 +205,21 @@ class Snapshot:
     def digest(self) -> str:
         """A hash of the content, which compaction does not change (32 hex digits)."""
         found = hashlib.blake2b(self.log.encode(), digest_size=16)
-        for word in self.words:
-            found.update(repr((word.as_dict(), word.position)).encode("utf-8", "surrogatepass"))
+        for entry in self.entries:
+            found.update(repr((entry.as_dict(), entry.position)).encode("utf-8", "surrogatepass"))
         for one in sorted(self.forgotten):
             found.update(one)
         return found.hexdigest()
 
     def table(self) -> pa.Table:
-        """The words as columns user, item, state, time and weight."""
+        """The entries as columns user, item, state, time and weight."""
         import pyarrow as pa
 
         text = pa.string()
         kinds = {"user": text, "item": text, "state": text, "time": pa.float64()}
         kinds["weight"] = pa.float64()
         columns = {
-            name: pa.array([getattr(word, name) for word in self.words], kind)
+            name: pa.array([getattr(entry, name) for entry in self.entries], kind)
             for name, kind in kinds.items()
         }
         return pa.table(columns)
@@ -229,15 +229,15 @@ class Snapshot:
         after = _after(self.log, since)
         return FreshLikes.of(w for w in self._of_users.get(user, ()) if _is_fresh(w, after))
 
-    def of_item(self, item: str, since: LogPosition | None = None) -> list[Word]:
+    def of_item(self, item: str, since: LogPosition | None = None) -> list[Entry]:
         """What users said of one item, by user."""
         after = _after(self.log, since)
-        return [word for word in self._of_items.get(item, ()) if _is_fresh(word, after)]
+        return [entry for entry in self._of_items.get(item, ()) if _is_fresh(entry, after)]
 
     def by_user(self, since: LogPosition | None = None) -> Mapping[str, FreshLikes]:
         """What everybody said, users sorted."""
         after = _after(self.log, since)
-        return _by_user(word for word in self.words if _is_fresh(word, after))
+        return _by_user(entry for entry in self.entries if _is_fresh(entry, after))
 
     def are_forgotten(self, users: Sequence[str]) -> list[bool]:
         """Which of these ids belong to users who were forgotten."""
@@ -250,12 +250,12 @@ class Snapshot:
         return self.digest
 
     @cached_property
-    def _of_users(self) -> Mapping[str, list[Word]]:
-        return _grouped(self.words, "user")
+    def _of_users(self) -> Mapping[str, list[Entry]]:
+        return _grouped(self.entries, "user")
 
     @cached_property
-    def _of_items(self) -> Mapping[str, list[Word]]:
-        return _grouped(self.words, "item")
+    def _of_items(self) -> Mapping[str, list[Entry]]:
+        return _grouped(self.entries, "item")
 
 
 class LikesLog:
@@ -322,7 +322,7 @@ class LikesLog:
         Returns
         -------
         int
-            How many words were deleted.
+            How many entries were deleted.
         """
         with self._writing() as connection:
             connection.execute("PRAGMA secure_delete = ON")
@@ -330,7 +330,7 @@ class LikesLog:
             connection.execute("INSERT OR IGNORE INTO forgotten VALUES (?)", hashed)
             count = 0
             for query in (
-                "DELETE FROM words WHERE user = ?",
+                "DELETE FROM entries WHERE user = ?",
                 "DELETE FROM archive WHERE user = ?",
             ):
                 count += connection.execute(query, (user,)).rowcount
@@ -342,27 +342,27 @@ class LikesLog:
     def of(self, user: str, since: LogPosition | None = None) -> FreshLikes:
         """What a user said, in the order of the items' ids."""
         rows = self._read(_FRESH_OF_USER, since, (user, user))
-        return FreshLikes.of(Word(*row) for row in rows)
+        return FreshLikes.of(Entry(*row) for row in rows)
 
-    def of_item(self, item: str, since: LogPosition | None = None) -> list[Word]:
+    def of_item(self, item: str, since: LogPosition | None = None) -> list[Entry]:
         """What users said of one item, by user."""
         rows = self._read(_FRESH_OF_ITEM, since, (item, item))
-        return [Word(*row) for row in rows]
+        return [Entry(*row) for row in rows]
 
     def by_user(self, since: LogPosition | None = None) -> Mapping[str, FreshLikes]:
         """What everybody said, users sorted."""
-        return _by_user(Word(*row) for row in self._read(_FRESH, since))
+        return _by_user(Entry(*row) for row in self._read(_FRESH, since))
 
     def users(self) -> list[str]:
         """All users of whom something is stored, sorted."""
-        query = "SELECT user FROM words UNION SELECT user FROM archive ORDER BY user"
+        query = "SELECT user FROM entries UNION SELECT user FROM archive ORDER BY user"
         return [row[0] for row in self._read(query)]
 
-    def words(self, user: str | None = None) -> list[Word]:
+    def entries(self, user: str | None = None) -> list[Entry]:
         """All that is stored, or what is stored of one user, by user and item."""
         if user is None:
-            return [Word(*row) for row in self._read(_ALL)]
-        return [Word(*row) for row in self._read(_ALL_OF_USER, None, (user, user))]
+            return [Entry(*row) for row in self._read(_ALL)]
+        return [Entry(*row) for row in self._read(_ALL_OF_USER, None, (user, user))]
 
     def are_forgotten(self, users: Sequence[str]) -> list[bool]:
         """Which of these ids belong to users who were forgotten."""
@@ -376,7 +376,7 @@ class LikesLog:
         return [_hashed(log, user) in hashes for user in users]
 
     def mark(self) -> object:
-        """Something that changes whenever the words do, or somebody is forgotten."""
+        """Something that changes whenever the entries do, or somebody is forgotten."""
         query = (
             "SELECT value, (SELECT count(*) FROM forgotten), (SELECT max(position) FROM archive) "
             "FROM about WHERE name = 'position'"
@@ -384,35 +384,35 @@ class LikesLog:
         return tuple(self._read(query))
 
     def snapshot(self) -> Snapshot | None:
-        """All words at this moment, those in the archive too; None if there is no file yet."""
+        """All entries at this moment, those in the archive too; None if there is no file yet."""
         if not self._path.exists():
             return None
         with self._faults():
             connection = self._connection
             connection.execute("BEGIN")  # one moment for all that is read
             try:
-                words = tuple(self.words())
+                entries = tuple(self.entries())
                 forgotten = frozenset(row[0] for row in self._read("SELECT hash FROM forgotten"))
                 about = dict(self._read("SELECT name, value FROM about"))
             finally:
                 connection.execute("COMMIT")
-        return Snapshot(about["id"], about["position"], words, forgotten)
+        return Snapshot(about["id"], about["position"], entries, forgotten)
 
     def compact(self, reached: LogPosition) -> int:
-        """Move the words up to a position into the archive, in one transaction.
+        """Move the entries up to a position into the archive, in one transaction.
 
-        Nothing is lost, whenever it is cut off: a word is in one of the two places. Ids of posts
+        Nothing is lost, whenever it is cut off: a entry is in one of the two places. Ids of posts
         are remembered for a month.
 
         Parameters
         ----------
         reached : LogPosition
-            How far the words are in the champion; one of another log moves nothing.
+            How far the entries are in the champion; one of another log moves nothing.
 
         Returns
         -------
         int
-            How many words were moved.
+            How many entries were moved.
         """
         if not self._path.exists() or self._log(self._connection) != reached.log:
             return 0
@@ -420,10 +420,12 @@ class LikesLog:
             old = (time.time() - KEPT_POSTS,)
             connection.execute("DELETE FROM received WHERE time < ?", old)
             connection.execute(
-                "INSERT OR REPLACE INTO archive SELECT * FROM words WHERE position <= ?",
+                "INSERT OR REPLACE INTO archive SELECT * FROM entries WHERE position <= ?",
                 (reached.position,),
             )
-            moved = connection.execute("DELETE FROM words WHERE position <= ?", (reached.position,))
+            moved = connection.execute(
+                "DELETE FROM entries WHERE position <= ?", (reached.position,)
+            )
         with self._faults():
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return moved.rowcount
@@ -509,9 +511,9 @@ def _prepare(connection: sqlite3.Connection) -> None:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if "words" in names and "about" not in names:  # as it was before words had positions
+        if "entries" in names and "about" not in names:  # as it was before entries had positions
             column = "position INTEGER NOT NULL DEFAULT 1"
-            connection.execute(f"ALTER TABLE words ADD COLUMN {column}")
+            connection.execute(f"ALTER TABLE entries ADD COLUMN {column}")
         for statement in _SCHEMA:
             connection.execute(statement)
         made = ("id", secrets.token_hex(16)), ("position", 1)
@@ -525,23 +527,23 @@ def _prepare(connection: sqlite3.Connection) -> None:
 def _say(
     connection: sqlite3.Connection, user: str, item: str, state: State, at: float, weight: float
 ) -> None:
-    """Write the newest word about an item, in place of any older one."""
+    """Write the newest entry about an item, in place of any older one."""
     connection.execute("UPDATE about SET value = value + 1 WHERE name = 'position'")
     connection.execute("DELETE FROM archive WHERE user = ? AND item = ?", (user, item))
     connection.execute(
-        "INSERT OR REPLACE INTO words SELECT ?, ?, ?, ?, ?, value FROM about "
+        "INSERT OR REPLACE INTO entries SELECT ?, ?, ?, ?, ?, value FROM about "
         "WHERE name = 'position'",
         (user, item, state, at, weight),
     )
 
 
 def _after(log: str, since: LogPosition | None) -> int:
-    """The position after which the words of a log are fresh: 0 if another one was read."""
+    """The position after which the entries of a log are fresh: 0 if another one was read."""
     return since.position if since is not None and since.log == log else 0
 
 
-def _is_fresh(word: Word, after: int) -> bool:
-    return word.position > after or word.state == "hidden"
+def _is_fresh(entry: Entry, after: int) -> bool:
+    return entry.position > after or entry.state == "hidden"
 
 
 def _hashed(key: str, text: str) -> bytes:
@@ -549,14 +551,14 @@ def _hashed(key: str, text: str) -> bytes:
     return hashlib.blake2b(plain, key=key.encode(), digest_size=16).digest()
 
 
-def _by_user(words: Iterable[Word]) -> Mapping[str, FreshLikes]:
-    return {user: FreshLikes.of(said) for user, said in _grouped(words, "user").items()}
+def _by_user(entries: Iterable[Entry]) -> Mapping[str, FreshLikes]:
+    return {user: FreshLikes.of(said) for user, said in _grouped(entries, "user").items()}
 
 
-def _grouped(words: Iterable[Word], name: str) -> Mapping[str, list[Word]]:
-    found: dict[str, list[Word]] = {}
-    for word in words:
-        found.setdefault(getattr(word, name), []).append(word)
+def _grouped(entries: Iterable[Entry], name: str) -> Mapping[str, list[Entry]]:
+    found: dict[str, list[Entry]] = {}
+    for entry in entries:
+        found.setdefault(getattr(entry, name), []).append(entry)
     return found
 
 

@@ -1,6 +1,6 @@
-"""Logged likes: the words of a likes log as one more source beside the files of interactions.
+"""Logged likes: the entries of a likes log as one more source beside the files of interactions.
 
-The log has the last word about a pair of user and item. What it says is no longer liked, or not of
+The log has the final say on a pair of user and item. What it says is no longer liked, or not of
 interest, is no interaction whatever the files say, and what is not of interest is not recommended;
 what is liked in both counts once, with the weight of the files and the later time. Users who were
 forgotten are left out.
@@ -41,7 +41,7 @@ class Logged:
     removed : dict of str to int
         Interactions of the files that are none any more, by reason.
     rejected : dict of str to int
-        Words of the log that are no interaction of their own, by reason.
+        Entries of the log that are no interaction of their own, by reason.
     """
 
     interactions: Interactions
@@ -79,13 +79,13 @@ def with_log(
     """
     table = said.table()
     usable = _usable(table, missing)
-    words = table.filter(pa.array(usable))
-    users, file_user, log_user = _united(interactions.users, words.column("user"))
-    items, file_item, log_item = _united(interactions.items, words.column("item"))
+    entries = table.filter(pa.array(usable))
+    users, file_user, log_user = _united(interactions.users, entries.column("user"))
+    items, file_item, log_item = _united(interactions.items, entries.column("item"))
     width = np.int64(len(items))
     of_files = file_user[interactions.user] * width + file_item[interactions.item]
     of_log = log_user * width + log_item
-    state = np.asarray(words.column("state").to_pylist(), dtype=object)
+    state = np.asarray(entries.column("state").to_pylist(), dtype=object)
     liked, hidden = state == "liked", state == "hidden"
     forgotten = np.array(said.are_forgotten(interactions.users.ids.to_pylist()), bool)
     by_forgotten = forgotten[interactions.user]
@@ -94,8 +94,8 @@ def with_log(
     place = np.searchsorted(of_files, of_log) if len(of_files) else np.zeros(len(of_log), np.int64)
     both = liked & _at(of_files, place, of_log)
     new = liked & ~both
-    weight = _weights(interactions, words, new)
-    timestamp = _times(interactions, words, place, both, new)
+    weight = _weights(interactions, entries, new)
+    timestamp = _times(interactions, entries, place, both, new)
     key = np.concatenate([of_files[kept], of_log[new]])
     if not len(key):
         raise InputError(
@@ -163,11 +163,13 @@ def without_forgotten(features: FeatureTable, said: Snapshot) -> FeatureTable:
 
 
 def _usable(table: pa.Table, missing: Sequence[str]) -> BoolArray:
-    """Which words have a user and an item."""
+    """Which entries have a user and an item."""
     found = np.ones(table.num_rows, bool)
-    words = pa.array(["", *missing], pa.string())
+    absent = pa.array(["", *missing], pa.string())
     for name in ("user", "item"):
-        found &= ~np.asarray(pc.is_in(pc.utf8_trim_whitespace(table.column(name)), value_set=words))
+        found &= ~np.asarray(
+            pc.is_in(pc.utf8_trim_whitespace(table.column(name)), value_set=absent)
+        )
     return found
 
 
@@ -189,9 +191,9 @@ def _at(keys: Int64Array, place: Int64Array, wanted: Int64Array) -> BoolArray:
     return found
 
 
-def _weights(interactions: Interactions, words: pa.Table, new: BoolArray) -> Float32Array | None:
+def _weights(interactions: Interactions, entries: pa.Table, new: BoolArray) -> Float32Array | None:
     """Weights of the interactions and the new likes; None if all are one."""
-    own = words.column("weight").to_numpy()[new].astype(np.float32)
+    own = entries.column("weight").to_numpy()[new].astype(np.float32)
     if interactions.weight is None:
         if (own == 1).all():
             return None
@@ -200,7 +202,11 @@ def _weights(interactions: Interactions, words: pa.Table, new: BoolArray) -> Flo
 
 
 def _times(
-    interactions: Interactions, words: pa.Table, place: Int64Array, both: BoolArray, new: BoolArray
+    interactions: Interactions,
+    entries: pa.Table,
+    place: Int64Array,
+    both: BoolArray,
+    new: BoolArray,
 ) -> Int64Array | None:
     """Times of the interactions and the new likes, in the files' unit; None without."""
     if interactions.timestamp is None:
@@ -208,7 +214,7 @@ def _times(
     times = interactions.timestamp.copy()
     largest = float(np.abs(times).max(initial=0))
     unit = max((factor for bound, factor in _UNITS if largest > bound), default=1.0)
-    own = (words.column("time").to_numpy() * unit).astype(np.int64)
+    own = (entries.column("time").to_numpy() * unit).astype(np.int64)
     np.maximum.at(times, place[both], own[both])
     return np.concatenate([times, own[new]])
 

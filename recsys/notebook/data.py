@@ -185,11 +185,11 @@ class LoadedDataset:
 def read_interactions(
     source: Source,
     *,
-    user: str | None = None,
-    item: str | None = None,
-    name: str | None = None,
-    weight: str | None = None,
-    timestamp: str | None = None,
+    user: str | int | None = None,
+    item: str | int | None = None,
+    name: str | int | None = None,
+    weight: str | int | None = None,
+    timestamp: str | int | None = None,
     delimiter: str | None = None,
     rating: str | None = None,
     liked_from: float | None = None,
@@ -210,10 +210,11 @@ def read_interactions(
     source : table, matrix, path or URL
         A row for each interaction: a table of pandas, Polars or Arrow, or a file of text, JSON
         lines, Parquet or Arrow, compressed or not; or a SciPy matrix of users by items.
-    user, item, name : str or None
-        The columns of the users, the items, and the items' names. Where they are not given, they
+    user, item, name : str, int or None
+        The columns of the users, the items, and the items' names: their names, or their numbers
+        from 1 in a file without a header. Where they are not given, they
         are known by names such as user, user_id, userId, uid, item, itemId, movieId, mid.
-    weight, timestamp : str or None
+    weight, timestamp : str, int or None
         Columns that are read only if they are given.
     delimiter : str or None
         Of a text file; found in it where it is not given.
@@ -248,7 +249,9 @@ def read_interactions(
     InputError
         If a column is not found, the file cannot be read, or no row is usable.
     """
-    columns = InteractionColumns(user, item, name, weight, timestamp, rating, event)
+    of = {"user": user, "item": item, "name": name, "weight": weight, "timestamp": timestamp}
+    numbered = {ours: None if column is None else str(column) for ours, column in of.items()}
+    columns = InteractionColumns(**numbered, rating=rating, event=event)
     if weight is None and sp.issparse(source):
         columns = replace(columns, weight="weight")
     rules = InteractionRules(

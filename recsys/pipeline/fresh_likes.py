@@ -19,13 +19,13 @@ def read_log(file: Path | None) -> Snapshot | None:
         If it cannot be read.
     """
     said = None if file is None else LikesLog(file).snapshot()
-    return said if said is not None and (said.words or said.forgotten) else None
+    return said if said is not None and (said.entries or said.forgotten) else None
 
 
 def archive_log(file: Path | None, reached: LogPosition | None, decision: Decision) -> int:
     """Archive what the new champion has learned; without one, everything stays fresh.
 
-    A log that cannot be written to is said, and fails no run: the words stay where they are.
+    A log that cannot be written to is said, and fails no run: the entries stay where they are.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def archive_log(file: Path | None, reached: LogPosition | None, decision: Decisi
     Returns
     -------
     int
-        How many words were moved.
+        How many entries were moved.
     """
     if file is None or reached is None or decision.ending is not Ending.PROMOTED:
         return 0

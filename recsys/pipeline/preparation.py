@@ -72,7 +72,7 @@ def ingest(
         logged = with_log(interactions, names, said, data.missing, outside)
         interactions, names, outside = logged.interactions, logged.names, logged.outside
         rejected = {"likes": rejected["likes"] | logged.removed, LIKES_LOG: logged.rejected}
-        rows[LIKES_LOG] = len(said.words)
+        rows[LIKES_LOG] = len(said.entries)
     similar_users, similar_items = map(similar_ids, (interactions.users, interactions.items))
     notes = [
         *found.notes,

@@ -19,7 +19,7 @@ from recsys.base.errors import InputError, NotFoundError
 from recsys.bundle import Bundle, Seen, load_bundle
 from recsys.data.answers_log import AnswersLog
 from recsys.data.idmap import IdMap
-from recsys.data.likes_log import FreshWords
+from recsys.data.likes_log import FreshEntries
 from recsys.ranking.factors import Factors
 from recsys.recommend.availability import HasAvailability
 from recsys.recommend.index import FOLDER, Index, build_index, load_index
@@ -75,7 +75,7 @@ class Recommender:
         Where the bundle is, beside which an approximate index may have been built.
     availability : HasAvailability or None
         Which items may be shown; see `recsys.recommend.availability`. By default all.
-    fresh : FreshWords or None
+    fresh : FreshEntries or None
         What users have said since the model was trained, a `recsys.data.likes_log.LikesLog`; it
         counts from the next question on.
     rules : HasRules or None
@@ -91,7 +91,7 @@ class Recommender:
     bundle: Bundle
     folder: Path | None = None
     availability: HasAvailability | None = None
-    fresh: FreshWords | None = None
+    fresh: FreshEntries | None = None
     rules: HasRules | None = None
     answers: AnswersLog | None = None
     lists: Mapping[str, HasAvailability] = field(default_factory=dict)
@@ -124,7 +124,8 @@ class Recommender:
         Raises
         ------
         InputError
-            If the model is no factor model.
+            If the model is no factor model: an item-to-item model alone has no vectors, and is
+            asked by its scores.
         """
         return cls(model.bundle)
 

@@ -335,4 +335,4 @@ def _given(values: Mapping[str, Any], needed: Sequence[str] = ()) -> dict[str, A
 def _pause(attempt: int, wanted: str = "") -> float:
     """Seconds to wait: as long as the server asks for, and longer each time, never all at once."""
     least = float(wanted) if wanted.isdecimal() else FIRST_PAUSE * 2**attempt
-    return min(least, LONGEST_PAUSE) * random.uniform(1.0, 1.5)  # noqa: S311  # nosec B311 (no secret)
+    return min(least, LONGEST_PAUSE) * random.uniform(1.0, 1.5)  # noqa: S311  # nosec B311

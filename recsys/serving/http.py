@@ -243,8 +243,8 @@ def _add_refusals(app: FastAPI) -> None:
     async def no_such_thing(request: Request, fault: HTTPException) -> Response:
         found = f"{request.method} {request.url.path}"
         wanted = (
-            "POST /questions, POST /likes, GET /users/ID/likes, GET /health or GET /version, "
-            "each below /v1 as well; GET /docs says more"
+            "POST /questions, POST /likes, DELETE /likes, POST /hidden, GET /users/ID/likes, "
+            "GET /health or GET /version, each below /v1 as well; GET /docs says more"
         )
         code: Code | None = "no_such_address" if fault.status_code == 404 else None
         error = InputError(found, wanted, "ask there")

@@ -20,6 +20,8 @@ from recsys.serving.questions import Text
 from recsys.serving.wire import Written
 
 MOST_LIKES = 1000  # in one request
+# Whoever sends an empty id has lost one.
+Id = Annotated[Text, Field(min_length=1, pattern=r"\S")]
 _M = TypeVar("_M", bound=BaseModel)
 
 
@@ -28,8 +30,8 @@ class PairPost(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    user: Text
-    item: Text
+    user: Id
+    item: Id
 
 
 class LikePost(PairPost):
@@ -84,14 +86,15 @@ def stored_likes(recommender: Recommender, user: str) -> dict[str, Any]:
         If nothing is.
     """
     log = recommender.fresh
-    words = log.words(user) if isinstance(log, LikesLog) else []
+    entries = log.entries(user) if isinstance(log, LikesLog) else []
     trained: list[str] = []
     require_remembered(recommender.view, user)
-    if user in recommender.users or not words:
+    if user in recommender.users or not entries:
         index = recommender.users.index(user)
         trained = recommender.items.take(recommender.seen.of(index))
     said = [
-        {name: value for name, value in word.as_dict().items() if name != "user"} for word in words
+        {name: value for name, value in entry.as_dict().items() if name != "user"}
+        for entry in entries
     ]
     return {"user": user, "model": trained, "log": said}
 

@@ -127,6 +127,7 @@ WRONG = {
         5,
         "no tracking server answers at http://127.0.0.1:9",
     ),
+    "two sources": (["--likes", "in/likes.psv", "--dataset", "sample"], 2, "beside --likes"),
     "unknown data set": (["--dataset", "sketchfap"], 4, "sketchfab"),
     "unknown setting": (["--set", "search.trails=3"], 2, "search.trails"),
     "no setting": (["--set", "search"], 2, "expected name=value"),

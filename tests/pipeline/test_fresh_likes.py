@@ -143,9 +143,9 @@ def test_only_a_promotion_archives_what_was_read(log: LikesLog) -> None:
     # The new champion knows what was archived; one that is rolled back to does not.
     assert log.of("ann", said.reached).liked == ("d",)
     assert log.of("ann").liked == ("b", "c", "d")
-    assert [word.user for word in log.of_item("b", said.reached)] == ["bob"]
-    assert [word.item for word in log.words("ann")] == ["b", "c", "d"]
-    # A later word takes the place of an archived one, and a post that was seen is one still.
+    assert [entry.user for entry in log.of_item("b", said.reached)] == ["bob"]
+    assert [entry.item for entry in log.entries("ann")] == ["b", "c", "d"]
+    # A later entry takes the place of an archived one, and a post that was seen is one still.
     log.remove("ann", "b")
     assert log.of("ann", said.reached).removed == ("b",)
     assert log.add([Like("ann", "c", id="post")]) == 0
@@ -163,7 +163,7 @@ from recsys.data.likes_log import LikesLog, LogPosition
 log = LikesLog(sys.argv[1])
 said = log.snapshot()
 def kill(statement):
-    if statement.startswith("DELETE FROM words"):
+    if statement.startswith("DELETE FROM entries"):
         os.kill(os.getpid(), signal.SIGKILL)
 log._connection.set_trace_callback(kill)
 log.compact(said.reached)
@@ -172,15 +172,15 @@ log.compact(said.reached)
 
 def test_a_compaction_that_is_killed_in_the_middle_loses_nothing(log: LikesLog) -> None:
     log.add([Like(f"u{number}", "a") for number in range(50)])
-    before = log.words()
+    before = log.entries()
     done = subprocess.run([sys.executable, "-c", KILLED, str(log.path)], cwd=ROOT, check=False)
     assert done.returncode == -signal.SIGKILL
     again = LikesLog(log.path)
-    assert again.words() == before
+    assert again.entries() == before
     said = again.snapshot()
     assert said is not None
     assert again.compact(said.reached) == 50
-    assert again.words() == before
+    assert again.entries() == before
 
 
 def test_lists_and_audiences_follow_the_log(
@@ -236,15 +236,15 @@ def test_who_is_forgotten_leaves_nothing_and_is_known_to_nobody(
     with pytest.raises(SystemExit) as ended:
         run(command_line())
     assert not ended.value.code
-    assert f"{user}: 2 words deleted" in capsys.readouterr().out
+    assert f"{user}: 2 entries deleted" in capsys.readouterr().out
     for file in log.path.parent.iterdir():
         assert user.encode() not in file.read_bytes()
-    assert [word.user for word in log.words()] == ["other"]
+    assert [entry.user for entry in log.entries()] == ["other"]
     with pytest.raises(InputError, match="who was forgotten"):
         log.add([Like("new", "g2-1"), Like(user, "g2-1")])
     with pytest.raises(InputError, match="who was forgotten"):
         log.hide(user, "g2-1")
-    assert [word.user for word in log.words()] == ["other"]
+    assert [entry.user for entry in log.entries()] == ["other"]
     asked = Recommender(bundle, fresh=log)
     for question in (
         lambda: asked.recommend(user), lambda: asked.recommend_many([user]),

@@ -53,19 +53,19 @@ def items(client: TestClient, user: str, **more: Any) -> list[str]:
 
 
 def test_the_log_keeps_the_last_word_about_an_item(log: LikesLog) -> None:
-    assert log.words() == []
+    assert log.entries() == []
     assert log.of("ann") == FreshLikes()
     assert not log.of("ann")
     assert log.add([Like("ann", "b", 5.0, 2.0, "1"), Like("ann", "c"), Like("bob", "b")]) == 3
     assert log.add([Like("ann", "b", 9.0, 3.0, "1"), Like("ann", "d", id="2")]) == 1
-    first = log.words("ann")[0]
+    first = log.entries("ann")[0]
     assert (first.item, first.time, first.weight) == ("b", 5.0, 2.0)
     log.remove("ann", "c")
     log.hide("ann", "d")
     assert log.of("ann") == FreshLikes(("b",), ("c",), ("d",))
     log.add([Like("ann", "c")])
     assert log.of("ann") == FreshLikes(("b", "c"), (), ("d",))
-    assert [word.user for word in log.of_item("b")] == ["ann", "bob"]
+    assert [entry.user for entry in log.of_item("b")] == ["ann", "bob"]
     assert log.users() == ["ann", "bob"]
 
 
@@ -132,13 +132,14 @@ def items_of_new(client: TestClient, liked: list[str]) -> list[str]:
         {"user": "ann"}, {"user": "ann", "item": "a", "weight": 0}, {"likes": {}}, [], 3,
         {"user": "ann", "item": "a", "liked": True}, {"user": "ann", "item": ["a"]},
         {"likes": [{"user": "ann", "item": "a"}] * 1001}, {"user": "ann", "item": "a", "time": "x"},
+        {"user": "", "item": "a"}, {"user": "ann", "item": " "},
     ],
 )  # fmt: skip
 def test_a_wrong_post_writes_nothing(body: Any, client: TestClient, log: LikesLog) -> None:
     answered = client.post("/likes", json=body)
     assert answered.status_code == 400
     assert set(answered.json()["error"]) == {"found", "expected", "action"}
-    assert log.words() == []
+    assert log.entries() == []
 
 
 def test_python_asks_with_the_same_log(tmp_path: Path, log: LikesLog) -> None:

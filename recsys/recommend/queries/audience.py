@@ -136,9 +136,9 @@ class _Fresh:
             if (rows := self._view.bundle.hidden) is not None:
                 entries = np.flatnonzero(rows.indices == self._item.index)
                 hidden = np.searchsorted(rows.indptr, entries, side="right") - 1
-            for word in self._view.fresh_of_item(self._item.index):
-                if word.user in self._places:
-                    said[word.state].append(self._places[word.user])
+            for entry in self._view.fresh_of_item(self._item.index):
+                if entry.user in self._places:
+                    said[entry.state].append(self._places[entry.user])
         kept = likers[~np.isin(likers, said["removed"])]
         liked = np.append(kept, np.array(said["liked"], np.int64))
         hidden = hidden[~np.isin(hidden, said["removed"])]

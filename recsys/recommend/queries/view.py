@@ -15,7 +15,7 @@ from recsys.base.arrow import to_arrow
 from recsys.base.errors import NotFoundError
 from recsys.bundle import Bundle, Seen
 from recsys.data.answers_log import AnswersLog
-from recsys.data.likes_log import FreshLikes, FreshWords, LogPosition, Word
+from recsys.data.likes_log import Entry, FreshEntries, FreshLikes, LogPosition
 from recsys.models.content import Profiles
 from recsys.models.side import SideInformation
 from recsys.models.untrained import scaled_neighbours
@@ -38,7 +38,7 @@ class BundleView:
     bundle : Bundle
     availability : HasAvailability or None
         Which items may be shown at the moment; None for all of them.
-    fresh : FreshWords or None
+    fresh : FreshEntries or None
         What users have said since the model was trained: a likes log, or a snapshot of one.
     rules : HasRules or None
         How the lists of users are made beside the scores; see `recsys.recommend.house_rules`.
@@ -50,7 +50,7 @@ class BundleView:
 
     bundle: Bundle
     availability: HasAvailability | None = None
-    fresh: FreshWords | None = None
+    fresh: FreshEntries | None = None
     rules: HasRules | None = None
     answers: AnswersLog | None = None
     lists: Mapping[str, HasAvailability] = field(default_factory=dict)
@@ -178,7 +178,7 @@ class BundleView:
         """What a user has said since the model was trained."""
         return FreshLikes() if self.fresh is None else self.fresh.of(str(user), self.known_words)
 
-    def fresh_of_item(self, item: int) -> list[Word]:
+    def fresh_of_item(self, item: int) -> list[Entry]:
         """What users have said of an item since the model was trained."""
         if self.fresh is None:
             return []
