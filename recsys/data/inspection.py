@@ -174,12 +174,19 @@ def _open(source: str) -> tuple[OpenTable, bool]:
 
 
 def _roles(tables: Sequence[tuple[OpenTable, bool]]) -> list[str]:
-    """What each table is: the likes are the first one with users and items, or the first one."""
+    """What each table is: the likes are the first one with users and items, or the first one.
+
+    A table without a header may have both, as its columns have no names.
+    """
     known = [
         {kind: find_known(table.names, kind) for kind in ("user", "item", "type", "value")}
         for table, _ in tables
     ]
-    both = [bool(has["user"] and has["item"] and not has["type"]) for has in known]
+    both = [
+        (positions and len(table.names) > 1)
+        or bool(has["user"] and has["item"] and not has["type"])
+        for has, (table, positions) in zip(known, tables, strict=True)
+    ]
     likes = both.index(True) if any(both) else 0
     roles = ["user_features" if has["user"] and not has["item"] else "features" for has in known]
     roles[likes] = "likes"

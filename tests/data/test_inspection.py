@@ -62,6 +62,16 @@ def test_the_likes_are_the_table_with_users_and_items(tmp_path: Path) -> None:
     assert [each.source for each in inspect([films, ratings])] == [ratings, films]
 
 
+def test_the_first_table_is_the_likes_where_names_do_not_decide(tmp_path: Path) -> None:
+    ratings = written(tmp_path, header=False)[0]
+    tags = tmp_path / "tags.csv"
+    tags.write_text("userId,movieId,tag,timestamp\n1,2,noir,1600000000\n2,3,slow,1600000001\n")
+    found = inspect([ratings, str(tags)])
+    assert [(each.source, each.role == "likes") for each in found] == [
+        (ratings, True), (str(tags), False),
+    ]  # fmt: skip
+
+
 def test_the_command_writes_no_file_over_another(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
