@@ -7,6 +7,7 @@ pipe and hands on the process whatever happens to the starter, and the server en
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import socket
@@ -194,6 +195,8 @@ def _end_with(parent: int, serving: list[uvicorn.Server]) -> None:
     for server in serving:
         # A database that is brought up to date is not left half way.
         _started(server)
+        # Services that are cut off say so in a hundred lines, before the one line of the run.
+        logging.disable(logging.CRITICAL)
         server.should_exit = True
         time.sleep(GRACE)
     # What is not serving yet has nothing to finish, and a request that never ends must not keep it.
