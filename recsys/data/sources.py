@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 from recsys.base import config
@@ -12,7 +13,11 @@ from recsys.data.columns import ValueFormat
 from recsys.data.datasets import find_dataset, locate
 from recsys.data.dialects import TextFormat
 from recsys.data.features import FeatureColumns, find_feature_columns
-from recsys.data.interactions import InteractionColumns, find_interaction_columns
+from recsys.data.interactions import (
+    InteractionColumns,
+    find_interaction_columns,
+    read_interaction_table,
+)
 from recsys.data.likes_log import Snapshot
 from recsys.data.signals import InteractionRules
 from recsys.data.splits import require_timestamp
@@ -22,6 +27,7 @@ Side: TypeAlias = Literal["item", "user"]
 ROLES: dict[Side, str] = {"item": "features", "user": "user_features"}
 SOURCES = ("likes", "features", "user_features")
 LIKES_LOG = "likes_log"
+_SMALL = 1_000_000  # bytes of a file that is read in no time
 TEXT_SETTINGS = ("delimiter", "quote", "escape", "encoding", "header")
 
 
@@ -172,8 +178,8 @@ def open_features(data: config.Data, side: Side, source: str) -> FeatureColumns:
 def check_input(dataset: str, data: config.Data | None, split: config.Split) -> None:
     """Make sure that a run can begin: files and columns are there, the data set is known.
 
-    Headers and first rows are read at most, nothing is downloaded. What is wrong is said in the
-    words of the stage that would meet it.
+    Headers and first rows are read, a small file of interactions whole; nothing is downloaded.
+    What is wrong is said in the words of the stage that would meet it.
 
     Parameters
     ----------
@@ -197,6 +203,9 @@ def check_input(dataset: str, data: config.Data | None, split: config.Split) -> 
         wanted = [name for name in columns.given().values() if name]
         opened = open_table(data.likes, text_format(data), wanted)
         find_interaction_columns(opened, columns, rules)
+        path = Path(data.likes)
+        if path.is_file() and path.stat().st_size <= _SMALL:
+            read_interaction_table(data.likes, columns, text_format(data), rules)
         for side, role in ROLES.items():
             if source := getattr(data, role):
                 open_features(data, side, source)

@@ -25,6 +25,8 @@ WRONG: dict[str, tuple[list[str], int, str]] = {
         ["train", "--likes", LIKES, "--user-features", "none"], 3, "no file or folder none"
     ),
     "empty file": (["train", "--likes", "empty.psv"], 3, "empty.psv is empty"),
+    "only a header": (["train", "--likes", "header.csv"], 3, "none is usable"),
+    "undecided ratings": (["train", "--likes", "stars.csv"], 3, "liked_from"),
     "empty features": (
         ["train", "--likes", LIKES, "--features", "empty.psv"], 3, "empty.psv is empty"
     ),
@@ -113,6 +115,9 @@ class Ended:
 def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
     folder = tmp_path_factory.mktemp("wrong")
     write_planted(folder / "in")
+    (folder / "header.csv").write_text("user,item\n")
+    stars = "".join(f"u{n % 9},i{n % 7},{1 + n % 5}\n" for n in range(60))
+    (folder / "stars.csv").write_text(f"user,item,rating\n{stars}")
     (folder / "empty.psv").write_text("")
     (folder / "not.parquet").write_text("no")
     (folder / "broken.toml").write_text("[data\n")
