@@ -504,16 +504,24 @@ class LikesLog:
             connection.execute("COMMIT")
 
 
+def _tables(connection: sqlite3.Connection) -> set[str]:
+    return {str(row[0]) for row in connection.execute("SELECT name FROM sqlite_master")}
+
+
 def _prepare(connection: sqlite3.Connection) -> None:
-    """Make the tables of a new log."""
-    names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
-    if "about" in names and connection.execute("SELECT 1 FROM about").fetchone():
+    """Make the tables of a new log, and bring those of an older one up to date."""
+    names = _tables(connection)
+    begun = "about" in names and connection.execute("SELECT 1 FROM about").fetchone()
+    if begun and "words" not in names:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if "entries" in names and "about" not in names:  # as it was before entries had positions
-            column = "position INTEGER NOT NULL DEFAULT 1"
-            connection.execute(f"ALTER TABLE entries ADD COLUMN {column}")
+        names = _tables(connection)  # another process may have made them meanwhile
+        if "words" in names:  # what entries were called, at first without positions
+            connection.execute("ALTER TABLE words RENAME TO entries")
+            if "about" not in names:
+                column = "position INTEGER NOT NULL DEFAULT 1"
+                connection.execute(f"ALTER TABLE entries ADD COLUMN {column}")
         for statement in _SCHEMA:
             connection.execute(statement)
         made = ("id", secrets.token_hex(16)), ("position", 1)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +144,21 @@ def test_a_wrong_post_writes_nothing(body: Any, client: TestClient, log: LikesLo
     assert log.entries() == []
 
 
+def test_a_log_of_an_older_version_keeps_its_entries(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "likes.db")) as older:
+        older.execute(
+            "CREATE TABLE words (user TEXT NOT NULL, item TEXT NOT NULL, state TEXT NOT NULL, "
+            "time REAL NOT NULL, weight REAL NOT NULL, PRIMARY KEY (user, item)) WITHOUT ROWID"
+        )
+        older.execute("CREATE INDEX by_item ON words (item)")
+        older.execute("INSERT INTO words VALUES ('ann', 'b', 'liked', 5.0, 2.0)")
+        older.commit()
+    log = LikesLog(tmp_path / "likes.db")
+    log.add([Like("ann", "c")])
+    assert [(entry.item, entry.position) for entry in log.entries("ann")] == [("b", 1), ("c", 2)]
+    assert [entry.weight for entry in log.of_item("b")] == [2.0]
+
+
 def test_python_asks_with_the_same_log(tmp_path: Path, log: LikesLog) -> None:
     asked = Recommender(load_bundle(write_bundle(tmp_path / "bundle", features=True)), fresh=log)
     log.add([Like("ann", "b"), Like("bob", "a")])
@@ -158,6 +175,7 @@ def test_python_asks_with_the_same_log(tmp_path: Path, log: LikesLog) -> None:
 
 SERVER = """
 import sys
+from contextlib import closing
 from pathlib import Path
 import uvicorn
 from recsys.bundle import load_bundle
