@@ -7,18 +7,17 @@ keeps a row for each user, item and day (UTC), so that asking again on the same 
 from __future__ import annotations
 
 import sqlite3
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from recsys.base.errors import StorageError
+from recsys.data.sqlite_file import SqliteFile
 
 DAY = 86_400
 KEPT_DAYS = 366
 """Days for which it is remembered what was shown."""
-_PATIENCE = 10.0  # seconds that a writer waits for another one
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS shown (user TEXT NOT NULL, day INTEGER NOT NULL, "
     "item TEXT NOT NULL, PRIMARY KEY (user, day, item)) WITHOUT ROWID",
@@ -43,7 +42,7 @@ class AnswersLog:
 
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
-        self._local = threading.local()
+        self._file = SqliteFile(self._path, "NORMAL", _prepare)
         self._pruned = -1
 
     def record(self, shown: Sequence[tuple[str, Sequence[str]]], day: int | None = None) -> None:
@@ -53,19 +52,11 @@ class AnswersLog:
         """
         at = today() if day is None else day
         rows = [(user, at, item) for user, items in shown for item in items]
-        with self._faults():
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            connection = self._connection
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                connection.executemany("INSERT OR IGNORE INTO shown VALUES (?, ?, ?)", rows)
-                if self._pruned != at:
-                    connection.execute("DELETE FROM shown WHERE day < ?", (at - KEPT_DAYS,))
-                    self._pruned = at
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
+        with self._faults(), self._file.writing() as connection:
+            connection.executemany("INSERT OR IGNORE INTO shown VALUES (?, ?, ?)", rows)
+            if self._pruned != at:
+                connection.execute("DELETE FROM shown WHERE day < ?", (at - KEPT_DAYS,))
+                self._pruned = at
 
     def shown_before(self, user: str, days: int, day: int | None = None) -> list[str]:
         """The items that a user was shown on so many days before today, not those of today."""
@@ -74,7 +65,7 @@ class AnswersLog:
         at = today() if day is None else day
         query = "SELECT DISTINCT item FROM shown WHERE user = ? AND day >= ? AND day < ?"
         with self._faults():
-            found = self._connection.execute(query, (user, at - days, at))
+            found = self._file.connection.execute(query, (user, at - days, at))
             return [row[0] for row in found]
 
     def forget(self, user: str) -> int:
@@ -82,25 +73,11 @@ class AnswersLog:
         if not self._path.exists():
             return 0
         with self._faults():
-            self._connection.execute("PRAGMA secure_delete = ON")
-            done = self._connection.execute("DELETE FROM shown WHERE user = ?", (user,))
-            self._connection.execute("VACUUM")
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._file.connection.execute("PRAGMA secure_delete = ON")
+            done = self._file.connection.execute("DELETE FROM shown WHERE user = ?", (user,))
+            self._file.connection.execute("VACUUM")
+            self._file.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return done.rowcount
-
-    @property
-    def _connection(self) -> sqlite3.Connection:
-        """The connection of this thread."""
-        if not hasattr(self._local, "connection"):
-            connection = sqlite3.connect(self._path, timeout=_PATIENCE, isolation_level=None)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            for statement in _SCHEMA:
-                connection.execute(statement)
-            self._local.connection = connection
-        connection = self._local.connection
-        assert isinstance(connection, sqlite3.Connection)
-        return connection
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
@@ -112,3 +89,8 @@ class AnswersLog:
                 "a file of SQLite that can be written to",
                 "check the path and its permissions, or name another",
             ) from fault
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    for statement in _SCHEMA:
+        connection.execute(statement)

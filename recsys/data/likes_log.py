@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from recsys.base.errors import InputError, StorageError
+from recsys.data.sqlite_file import SqliteFile
 
 if TYPE_CHECKING:  # a client of a server has likes as well, and no Arrow
     import pyarrow as pa
@@ -69,7 +70,6 @@ _FRESH_OF_ITEM = (
     "SELECT * FROM entries WHERE item = ? UNION ALL SELECT * FROM archive WHERE item = ? "
     "AND (state = 'hidden' OR position > ?) ORDER BY user"
 )
-_PATIENCE = 10.0  # seconds that a writer waits for another one
 KEPT_POSTS = 30 * 86_400.0
 """Seconds for which the id of a post is remembered at least."""
 
@@ -271,6 +271,8 @@ class LikesLog:
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
         self._local = threading.local()
+        # FULL, or the log of a commit might not be on disk when it is acknowledged.
+        self._file = SqliteFile(self._path, "FULL", _prepare)
 
     @property
     def path(self) -> Path:
@@ -470,17 +472,7 @@ class LikesLog:
 
     @property
     def _connection(self) -> sqlite3.Connection:
-        """The connection of this thread."""
-        if not hasattr(self._local, "connection"):
-            connection = sqlite3.connect(self._path, timeout=_PATIENCE, isolation_level=None)
-            connection.execute("PRAGMA journal_mode = WAL")
-            # Or the log of a commit might not be on disk when it is acknowledged.
-            connection.execute("PRAGMA synchronous = FULL")
-            _prepare(connection)
-            self._local.connection = connection
-        connection = self._local.connection
-        assert isinstance(connection, sqlite3.Connection)
-        return connection
+        return self._file.connection
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
@@ -492,16 +484,8 @@ class LikesLog:
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction: all of it is on disk at the end, or nothing."""
-        with self._faults():
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            connection = self._connection
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
+        with self._faults(), self._file.writing() as connection:
+            yield connection
 
 
 def _tables(connection: sqlite3.Connection) -> set[str]:
