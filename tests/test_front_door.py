@@ -76,6 +76,39 @@ def test_items_that_only_have_features_can_be_asked(
 
 
 @pytest.mark.parametrize("model", ["lightfm", "als"])
+def test_users_and_items_below_the_core_are_answered(
+    model: str, tables: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
+    likes, _ = tables
+    rows = [("rare", "g1i00"), ("rare", "g1i01"), ("rare", "odd"), ("g1u00", "odd")]
+    below = pd.DataFrame(rows, columns=["uid", "mid"]).assign(modelname="named")
+    data = recsys.read_interactions(pd.concat([likes, below]))
+    core = data.kcore(5, 5)
+    assert "rare" not in core.users
+    assert "odd" not in core.items
+    assert repr(core).endswith(", 4 below the core>")
+    train, test = recsys.split(core, n=2, seed=1)
+    # Twice makes no difference: what is held out does not come back as what is below the core.
+    for part in (train, train.kcore(2, 2)):
+        settings: dict[str, Any] = {"lightfm": SIZE, "als": {"factors": GROUPS}}[model]
+        fitted = recsys.fit(part, model, **settings)
+        asked = recsys.Recommender.from_model(fitted)
+        found = asked.recommend("rare", n=5)
+        assert {group(row.id) for row in found} == {"g1"}
+        assert not {"g1i00", "g1i01", "odd"} & {row.id for row in found}
+        assert "odd" in asked.items
+        assert asked.bundle.names is not None
+        assert asked.bundle.names[asked.items.index("odd")].as_py() == "named"
+        # The held-out likes are in no list of likes.
+        user = test.users.id(test.interactions.user[0])
+        stored = asked.items.take(asked.seen.of(asked.users.index(user)))
+        assert sorted(stored) == sorted(train.liked(user))
+        assert fitted.bundle.trained == len(part.items)
+        assert len(asked.items) == len(data.items)
+        assert int(asked.seen.indptr[-1]) == len(data) - len(test)
+
+
+@pytest.mark.parametrize("model", ["lightfm", "als"])
 def test_a_model_that_learns_beats_popularity(
     model: str, tables: tuple[pd.DataFrame, pd.DataFrame]
 ) -> None:
@@ -158,7 +191,9 @@ def test_the_bundled_sample_is_read_thresholded_and_split() -> None:
     found = recsys.evaluate(popular, test)
     assert 0 < found["precision_at_5"] < 0.2
     best = recsys.Recommender.from_model(popular).popular(3)
-    counts = np.bincount(train.interactions.item)
+    # Everybody's likes count, those of users below the core among them.
+    counts = np.bincount(train.everything().interactions.item)
+    assert int(counts.sum()) == 273_795 - len(validation) - len(test)
     assert [row.score for row in best] == sorted(counts, reverse=True)[:3]
     with pytest.raises(NotFoundError, match="sample"):
         recsys.load_dataset("smaple")

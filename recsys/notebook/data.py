@@ -39,6 +39,9 @@ class InteractionData:
     hidden : pyarrow.Table or None
         Pairs that are never recommended, by their ids in columns user and item: disliked, or liked
         before the window.
+    below : InteractionData or None
+        What `kcore` left out, of all users and items that there were. It is not trained, but a
+        recommender answers these users from it, and knows these items.
     """
 
     interactions: Interactions
@@ -46,6 +49,7 @@ class InteractionData:
     rejected: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     hidden: pa.Table | None = None
+    below: InteractionData | None = None
 
     @property
     def users(self) -> IdMap:
@@ -60,12 +64,16 @@ class InteractionData:
     def __len__(self) -> int:
         return len(self.interactions)
 
+    def __bool__(self) -> bool:
+        return True  # without interactions, too
+
     def __repr__(self) -> str:
         counts = self.interactions.counts()
         left_out = sum(self.rejected.values())
         return (
             f"<InteractionData: {counts['users']:,} users, {counts['items']:,} items, "
             f"{counts['interactions']:,} interactions (density {kcore.density(**counts):.3g} %)"
+            + ("" if self.below is None else f", {len(self.below):,} below the core")
             + (f", {left_out:,} rows left out>" if left_out else ">")
         )
 
@@ -85,7 +93,10 @@ class InteractionData:
         return self.items.take(np.sort(own.item[own.user == self.users.index(user)]))
 
     def kcore(self, user_min: int = 5, item_min: int = 5) -> InteractionData:
-        """Leave out users and items with too few interactions, until nothing changes.
+        """Leave users and items with too few interactions out of training.
+
+        They are removed until nothing changes. What is left out is kept in `below`, and a
+        recommender that is made of the core answers these users and items, too.
 
         Raises
         ------
@@ -94,7 +105,29 @@ class InteractionData:
         """
         core = kcore.kcore(self.interactions, user_min, item_min)
         names = None if self.names is None else self.names.take(pa.array(core.items))
-        return replace(self, interactions=core.interactions, names=names)
+        below = self._with_below(
+            np.isin(self.interactions.user, core.users, invert=True)
+            | np.isin(self.interactions.item, core.items, invert=True)
+        )
+        return replace(self, interactions=core.interactions, names=names, below=below)
+
+    def everything(self) -> InteractionData:
+        """The interactions with those below the core, of all users and items that there were."""
+        return self if self.below is None else self._with_below(np.ones(len(self), dtype=bool))
+
+    def _with_below(self, chosen: np.ndarray) -> InteractionData:
+        """Some of the interactions, bool (n,), and those below the core, without weights."""
+        own, below = self.interactions, self.below
+        user, item = own.user[chosen], own.item[chosen]
+        if below is None:
+            pairs = replace(own, user=user, item=item, weight=None, timestamp=None)
+            return InteractionData(pairs, self.names)
+        user = np.concatenate([below.interactions.user, _places(own.users, below.users)[user]])
+        item = np.concatenate([below.interactions.item, _places(own.items, below.items)[item]])
+        order = np.lexsort((item, user))
+        user, item = user[order].astype(np.int32), item[order].astype(np.int32)
+        pairs = Interactions(user, item, None, None, below.users, below.items)
+        return InteractionData(pairs, below.names)
 
     def hidden_rows(self, users: IdMap, items: IdMap) -> tuple[np.ndarray, np.ndarray] | None:
         """Which items are hidden from each user, as compressed rows; None if there are none.
@@ -424,7 +457,7 @@ def _part(data: InteractionData, matrix: sp.csr_matrix) -> InteractionData:
     pairs = matrix.tocoo()
     weight = None if data.interactions.weight is None else matrix.data
     part = replace(data.interactions, user=pairs.row, item=pairs.col, weight=weight, timestamp=None)
-    return InteractionData(part, data.names, hidden=data.hidden)
+    return InteractionData(part, data.names, hidden=data.hidden, below=data.below)
 
 
 def _places(own: IdMap, others: IdMap) -> np.ndarray:

@@ -8,12 +8,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from threadpoolctl import threadpool_limits
 
 from recsys.base.errors import InputError
-from recsys.bundle import Bundle, Seen, assemble, save_bundle
+from recsys.bundle import Bundle, assemble, save_bundle
+from recsys.data.everyone import Everyone, all_likes, core_first
 from recsys.data.features import FeatureTable, encode
 from recsys.data.idmap import IdMap
 from recsys.data.tables import Source
@@ -39,8 +41,8 @@ class FittedModel:
     seed : int
     hybrid : HybridModel or None
         What was learned of features; None for a scorer that is no factors.
-    items : IdMap
-        Those of `train`, and behind them items that only have features.
+    users, items : IdMap
+        Those of `train`; behind them those below its core, and those that only have features.
     names : pyarrow string array (len(items),) or None
     """
 
@@ -49,6 +51,7 @@ class FittedModel:
     train: InteractionData
     seed: int
     hybrid: HybridModel | None
+    users: IdMap
     items: IdMap
     names: pa.Array | None
 
@@ -57,7 +60,7 @@ class FittedModel:
         default = type(self.model)().hyperparameters()
         said = [f"{name}={value!r}" for name, value in values.items() if value != default[name]]
         return (
-            f"<FittedModel {self.model.name}({', '.join(said)}): {len(self.train.users):,} users, "
+            f"<FittedModel {self.model.name}({', '.join(said)}): {len(self.users):,} users, "
             f"{len(self.items):,} items>"
         )
 
@@ -72,9 +75,10 @@ class FittedModel:
         """
         if self.hybrid is None:
             raise InputError(
-                f"{self.model.name} fits no factors",
+                f"{self.model.name} has no vectors of users and items, which a recommender asks",
                 "a factor model, such as lightfm or als",
-                "use its scores: recsys.ranking.top_k(model.scorer, …)",
+                "add it to one, as in recsys.fit(train, neighbours='ease', neighbours_weight=2.0), "
+                "or use its scores: recsys.ranking.top_k(model.scorer, …)",
             )
         about = {
             "model": self.model.name,
@@ -83,9 +87,27 @@ class FittedModel:
             "seed": self.seed,
             "counts": self.train.interactions.counts(),
         }
-        made = assemble(self.hybrid, self.train.interactions, self.items, self.names, about)
-        hidden = self.train.hidden_rows(made.users, made.items)
-        return made if hidden is None else replace(made, hidden=Seen(*hidden))
+        return assemble(
+            self.hybrid,
+            self.train.interactions,
+            self.items,
+            self.names,
+            about,
+            self._everyone(),
+        )
+
+    def _everyone(self) -> Everyone:
+        """The likes of all users, trained or not, and what is hidden from them."""
+        whole = self.train.everything()
+        user, item = (
+            np.asarray(pc.index_in(own.ids, value_set=ids.ids))
+            for own, ids in ((whole.users, self.users), (whole.items, self.items))
+        )
+        everyone = all_likes(whole.interactions, self.users, user, item)
+        hidden = self.train.hidden_rows(self.users, self.items)
+        if hidden is None:
+            return everyone
+        return replace(everyone, hidden_indptr=hidden[0], hidden_indices=hidden[1])
 
     def save(self, folder: str | Path) -> Path:
         """Write the bundle into a new or empty folder, for `recsys.load`; returns the folder.
@@ -146,18 +168,19 @@ def fit(
     if epochs is not None:
         hyperparameters["epochs"] = epochs
     chosen = _chosen(model, hyperparameters)
-    items, names = train.items, train.names
+    tables = {
+        kind: source
+        if source is None or isinstance(source, FeatureTable)
+        else read_features(source, kind=kind)
+        for kind, source in (("item", features), ("user", user_features))
+    }
+    users, items = _all_ids(train, "user", tables["user"]), _all_ids(train, "item", tables["item"])
     sides: dict[str, SideFeatures] = {}
-    for kind, source, ids in (("item", features, items), ("user", user_features, train.users)):
-        if source is None:
-            continue
-        _require_features(chosen)
-        table = source if isinstance(source, FeatureTable) else read_features(source, kind=kind)
-        trained = len(ids)
-        if kind == "item":
-            items, names = _with_described(train, table)
-            ids = items
-        sides[kind] = SideFeatures(encode(table, ids, counted=trained), trained)
+    for kind, ids, trained in (("item", items, train.items), ("user", users, train.users)):
+        if (table := tables[kind]) is not None:
+            _require_features(chosen)
+            sides[kind] = SideFeatures(encode(table, ids, counted=len(trained)), len(trained))
+    known = users, items, _names(train, items)
     # Sums of products differ in their last bits with the threads that share them.
     with threadpool_limits(1, user_api="blas"):
         if isinstance(chosen, LightFM):
@@ -168,10 +191,10 @@ def fit(
                 threads=threads,
             )
             scorer = hybrid.scorer(train.matrix())
-            return FittedModel(chosen, scorer, train, seed, hybrid, items, names)
+            return FittedModel(chosen, scorer, train, seed, hybrid, *known)
         fitted = chosen.fit(train.matrix(), seed=seed, threads=threads)
     learned = HybridModel(fitted, fitted) if isinstance(fitted, Factors) else None
-    return FittedModel(chosen, fitted, train, seed, learned, items, names)
+    return FittedModel(chosen, fitted, train, seed, learned, *known)
 
 
 def _chosen(model: str | Mapping[str, Any] | Model, values: Mapping[str, Any]) -> Model:
@@ -190,12 +213,18 @@ def _require_features(model: Model) -> None:
         )
 
 
-def _with_described(
-    train: InteractionData, features: FeatureTable
-) -> tuple[IdMap, pa.Array | None]:
-    """The ids and names of the items trained, then of those that only have features."""
-    known = pc.is_in(features.owners.ids, value_set=train.items.ids)
-    others = features.owners.ids.filter(pc.invert(known))
-    ids = pa.concat_arrays([train.items.ids, others])
-    names = None if train.names is None else pa.concat_arrays([train.names, others])
-    return IdMap(ids, "item"), names
+def _all_ids(train: InteractionData, side: str, features: FeatureTable | None) -> IdMap:
+    """The ids that are trained, then those below the core, then those that only have features."""
+    own, everything = (getattr(data, f"{side}s") for data in (train, train.below or train))
+    core = np.asarray(pc.index_in(own.ids, value_set=everything.ids))
+    described = None if features is None else features.owners
+    return IdMap(core_first(everything, core, described)[0], side)
+
+
+def _names(train: InteractionData, items: IdMap) -> pa.Array | None:
+    """What items are called; their ids where they have no name."""
+    whole = train.below or train
+    if whole.names is None:
+        return None
+    place = pc.index_in(items.ids, value_set=whole.items.ids)
+    return pc.coalesce(whole.names.take(place), items.ids)
