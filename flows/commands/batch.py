@@ -31,12 +31,13 @@ def batch(
 ) -> None:
     """Write the champion's lists for every user and every item."""
     from recsys.base.config_file import load_config
-    from recsys.tracking.address import require_registry
+    from recsys.tracking.local import require_version
+    from recsys.tracking.versions import CHAMPION, ModelAddress
 
     given: dict[str, Any] = {"tracking.model": model, "batch.n": n, "batch.only": only}
     given["batch.rules"] = rules
     chosen = load_config(config, {name: value for name, value in given.items() if value})
-    require_registry(chosen.tracking.uri)
+    require_version(chosen.tracking.uri, ModelAddress(chosen.model, alias=CHAMPION))
     silence()
     from rich.console import Console
 

@@ -11,6 +11,8 @@ from flows.commands.options import RegisteredModel, say
 from flows.quiet import silence
 from recsys.base.environment import tracking_uri
 from recsys.cli.options import AsJson
+from recsys.tracking.local import require_version
+from recsys.tracking.versions import CHAMPION, ModelAddress
 
 if TYPE_CHECKING:
     from recsys.tracking.registry import Registry
@@ -25,7 +27,7 @@ def promote(
     as_json: AsJson = False,
 ) -> None:
     """Make a version champion whatever the gate said of it."""
-    registry, user = _registry(model)
+    registry, user = _registry(ModelAddress(model, number=version))
     before = registry.promote(version, by=user, why=why)
     replaced = before.number if before is not None and before.number != version else None
     text = f"version {version} of {model} is champion"
@@ -36,7 +38,7 @@ def promote(
 
 def rollback(why: Why, model: RegisteredModel = "sample", as_json: AsJson = False) -> None:
     """Make the previous champion champion again."""
-    registry, user = _registry(model)
+    registry, user = _registry(ModelAddress(model, alias=CHAMPION))
     replaced, restored = registry.rollback(by=user, why=why)
     text = f"version {restored.number} of {model} is champion again, instead of {replaced.number}"
     _announce(registry, restored.number, why)
@@ -44,16 +46,14 @@ def rollback(why: Why, model: RegisteredModel = "sample", as_json: AsJson = Fals
     say(outcome, text, as_json)
 
 
-def _registry(model: str) -> tuple[Registry, str]:
-    """The registry of a model, and the user who asks."""
+def _registry(needed: ModelAddress) -> tuple[Registry, str]:
+    """The registry of a version that there has to be, and the user who asks."""
+    require_version(tracking_uri(), needed)
     from recsys.base.config import Tracking
-    from recsys.tracking.address import require_registry
-
-    require_registry(tracking_uri())
     from recsys.tracking.registry import open_registry, whoami
 
     # Who asks by hand waits for no server: its outage is said at once.
-    return open_registry(Tracking(patience=0), model), whoami()
+    return open_registry(Tracking(patience=0), needed.model), whoami()
 
 
 def _announce(registry: Registry, version: str, why: str) -> None:

@@ -453,6 +453,11 @@ class Gate(Section):
         0.2,
         description="Largest share of the champion's users, items or likes that may be gone.",
     )
+    shared: Share = Field(
+        0.1,
+        description="Smallest share of the champion's trained users, or of its items, that are "
+        "still there by their ids; below it, these are other data under the same model's name.",
+    )
 
 
 class Batch(Section):

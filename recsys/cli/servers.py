@@ -14,7 +14,8 @@ from recsys.base.errors import ConfigError
 from recsys.cli.models import is_bundle
 from recsys.cli.options import ConfigFile, Model
 from recsys.cli.settings import parse_settings
-from recsys.tracking.address import require_registry
+from recsys.tracking.local import require_version
+from recsys.tracking.versions import CHAMPION, ModelAddress
 
 
 def serve(
@@ -62,7 +63,7 @@ def serve(
         print(json.dumps(described(), indent=1))
         return
     name = registered_name(model)
-    require_registry(tracking_uri())
+    require_version(tracking_uri(), ModelAddress(name, alias=CHAMPION))
     from recsys.serving.limits import Limits
     from recsys.serving.opening import open_champion
 
@@ -98,7 +99,7 @@ def gallery(
 
     chosen = load_config(config, parse_settings(settings or []))
     if not is_bundle(model):
-        require_registry(chosen.tracking.uri)
+        require_version(chosen.tracking.uri, ModelAddress(model, alias=CHAMPION))
     from recsys.gallery.launch import serve
 
     serve(model, chosen, host, port)

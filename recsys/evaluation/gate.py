@@ -24,6 +24,7 @@ class Condition(StrEnum):
     COVERAGE = "coverage"
     VARIETY = "variety"
     DATA = "data all there"
+    SAME = "the same data"
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,8 @@ class Evidence:
         Users, items and interactions it was made from.
     champion_counts : mapping or None
         Those the champion was made from.
+    shared : mapping or None
+        The shares of the champion's users and items that the challenger knows.
     """
 
     own: Float64Array
@@ -121,6 +124,7 @@ class Evidence:
     list_overlap: float
     counts: Mapping[str, int]
     champion_counts: Mapping[str, int] | None
+    shared: Mapping[str, float] | None = None
 
 
 def judge(evidence: Evidence, limits: Gate, seed: int) -> Verdict:
@@ -156,6 +160,7 @@ def judge(evidence: Evidence, limits: Gate, seed: int) -> Verdict:
                 f"at most {limits.list_overlap:.0%}",
             ),
             not_shrunken(evidence.counts, evidence.champion_counts, limits),
+            same_data(evidence.shared, limits),
         )
     )
 
@@ -228,6 +233,26 @@ def not_shrunken(
     passed = all(part >= -limits.shrink for part in change.values())
     found = ", ".join(f"{size} {part:+.1%}" for size, part in change.items())
     return Check(name, passed, found, wanted)
+
+
+def same_data(shared: Mapping[str, float] | None, limits: Gate) -> Check:
+    """Check that these are data of the same users or items as the champion's.
+
+    Two files of the same name, of two shops, would otherwise take turns as one model.
+
+    Parameters
+    ----------
+    shared : mapping of str to float, or None
+        The shares of the champion's `users` and `items` that the challenger knows; None if there
+        is no champion.
+    limits : Gate
+    """
+    name = Condition.SAME
+    wanted = f"{limits.shared:.0%} of either; other data need a name of their own, tracking.model"
+    if shared is None:
+        return Check(name, True, NO_CHAMPION, wanted)
+    found = " and ".join(f"{part:.0%} of the champion's {side}" for side, part in shared.items())
+    return Check(name, max(shared.values()) >= limits.shared, f"{found} are known", wanted)
 
 
 def _difference(own: Float64Array, other: Float64Array, limits: Gate, seed: int) -> Interval:

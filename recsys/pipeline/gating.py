@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recsys.base import config
@@ -35,7 +36,7 @@ from recsys.tracking.versions import BUNDLE
 SAMPLED_USERS = 5_000  # users whose lists are made to measure coverage and variety
 
 
-@stage(Judged, version=3, unkeyed=("champion_bundle",))
+@stage(Judged, version=4, unkeyed=("champion_bundle",))
 def gate(
     folder: Path,
     holdouts: Stage[HeldOut],
@@ -161,7 +162,20 @@ def _evidence(
         mean_list_overlap(unmasked, challenger.trained),
         challenger.manifest["counts"],
         None if rival is None else rival.manifest["counts"],
+        None if rival is None else _shared(challenger, rival),
     )
+
+
+def _shared(challenger: Bundle, rival: Bundle) -> dict[str, float]:
+    """The shares of the champion's trained users and items that the challenger knows."""
+    both = {
+        "users": (rival.users.ids.slice(0, rival.trained_users), challenger.users.ids),
+        "items": (rival.items.ids.slice(0, rival.trained), challenger.items.ids),
+    }
+    return {
+        side: pc.sum(pc.is_in(old, value_set=new)).as_py() / max(1, len(old))
+        for side, (old, new) in both.items()
+    }
 
 
 def _save_scores(

@@ -18,7 +18,7 @@ from recsys.bundle import bundle_digest, read_bundle_manifest
 from recsys.store.checksums import find_damage
 from recsys.tracking.address import local_folder, require_registry
 from recsys.tracking.cache import DEFAULT_CACHE, BundleCache, CacheKey
-from recsys.tracking.local import UnreadableError, read_version
+from recsys.tracking.local import UnreadableError, read_model_names, read_version
 from recsys.tracking.versions import BUNDLE, BUNDLE_PATH, ModelAddress, Version, missing_version
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class RegisteredBundle:
                 pass
             else:
                 if version is None:
-                    raise missing_version(self.address, self.uri)
+                    raise missing_version(self.address, self.uri, read_model_names(self.uri))
                 return address.model, version
         from recsys.tracking.remote import find_version
 

@@ -12,8 +12,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from recsys.tracking.address import database_path
-from recsys.tracking.versions import ModelAddress, Version
+from recsys.tracking.address import database_path, require_registry
+from recsys.tracking.versions import ModelAddress, Version, missing_version
 
 _DELETED = "Deleted_Internal"  # the stage of versions that were deleted; their rows stay
 _WORKSPACE = "default"
@@ -48,6 +48,39 @@ def read_version(uri: str, address: ModelAddress) -> Version | None:
             return _version(database, address)
     except sqlite3.Error as fault:
         raise UnreadableError(f"{path} cannot be read ({fault})") from fault
+
+
+def require_version(uri: str, address: ModelAddress) -> None:
+    """Refuse a version that a local registry does not have, before anything long is begun.
+
+    What a server has is found when it is asked.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such model, alias or version; names the models that there are.
+    RegistryError
+        If the database is not there.
+    """
+    require_registry(uri)
+    try:
+        if read_version(uri, address) is None:
+            raise missing_version(str(address), uri, read_model_names(uri))
+    except UnreadableError:
+        pass
+
+
+def read_model_names(uri: str) -> list[str]:
+    """The names of the models of a local registry, sorted; empty if it cannot be read."""
+    path = database_path(uri)
+    if path is None or not path.is_file():
+        return []
+    try:
+        with closing(_opened(path)) as database:
+            found = database.execute("SELECT name FROM registered_models ORDER BY name")
+            return list(dict.fromkeys(str(name) for (name,) in found))
+    except sqlite3.Error:
+        return []
 
 
 def _opened(path: Path) -> sqlite3.Connection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from recsys.base.errors import NotFoundError
@@ -13,6 +14,7 @@ CHALLENGER = "challenger"
 PREVIOUS = "previous"
 BUNDLE_PATH = "artifacts/bundle"  # in the folder of a registered model
 BUNDLE, JUDGED_AGAINST = "bundle", "judged_against"
+SHOWN = 10  # names of models in a message
 PROMOTED, ROLLED_BACK, ROLLED_BACK_TO = "promoted", "rolled_back", "rolled_back_to"
 
 _ADDRESS = re.compile(r"models:/(?P<model>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<number>[0-9]+))")
@@ -70,10 +72,18 @@ class ModelAddress:
         return f"models:/{self.model}" + (f"@{self.alias}" if self.alias else f"/{self.number}")
 
 
-def missing_version(address: str, uri: str) -> NotFoundError:
-    """The error for a version that a registry does not have."""
+def missing_version(address: str, uri: str, models: Sequence[str] = ()) -> NotFoundError:
+    """The error for a version that a registry does not have.
+
+    Parameters
+    ----------
+    address, uri : str
+    models : sequence of str
+        The names of the models that the registry has, where they are known.
+    """
+    named = ", ".join(models[:SHOWN]) + (", …" if len(models) > SHOWN else "")
     return NotFoundError(
         f"no model {address} in {redacted(uri)}",
-        "a registered model with that alias or version",
-        "train one first (recsys train), or check the name",
+        f"a version of {named}" if named else "a registered model with that alias or version",
+        "name it (--model in the terminal), or train one first (recsys train)",
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -34,15 +36,30 @@ except SystemExit as ended:
 """
 
 
+# The columns that are read of MLflow's tables.
+EMPTY_REGISTRY = """
+CREATE TABLE registered_models (name TEXT);
+INSERT INTO registered_models VALUES ('nuts'), ('fruit');
+CREATE TABLE registered_model_aliases (name TEXT, alias TEXT, version INTEGER);
+CREATE TABLE model_versions (name TEXT, version INTEGER, run_id TEXT, status TEXT,
+    current_stage TEXT, storage_location TEXT, source TEXT);
+"""
+
+
 def imported(folder: Path, *arguments: str, code: int = 0) -> set[str]:
     """The modules that are imported once `recsys` has run with these arguments."""
+    return run_program(folder, *arguments, code=code)[0]
+
+
+def run_program(folder: Path, *arguments: str, code: int = 0) -> tuple[set[str], str]:
+    """The modules that `recsys` has imported, and what it said on standard error."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *arguments],
         cwd=folder, env={"PYTHONPATH": str(ROOT), "PATH": ""}, capture_output=True, text=True,
     )  # fmt: skip
     found = json.loads(done.stderr.splitlines()[-1])
     assert found["code"] == code, done.stderr
-    return set(found["modules"])
+    return set(found["modules"]), done.stderr
 
 
 def among(modules: set[str], libraries: set[str]) -> set[str]:
@@ -70,6 +87,27 @@ def test_a_question_to_a_bundle_imports_numpy_and_arrow(tmp_path: Path) -> None:
     found = imported(tmp_path, "recommend", "ann", "--model", "./bundle", "--json")
     assert among(found, SLOW) == set()
     assert len(found) < 600
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["recommend", "ann"],
+        ["serve"],
+        ["gallery"],
+        ["batch"],
+        ["rollback", "--why", "so"],
+        ["promote", "1", "--why", "so"],
+    ],
+)
+def test_a_model_that_is_not_there_is_found_at_once(command: list[str], tmp_path: Path) -> None:
+    (tmp_path / "mlruns").mkdir()
+    with closing(sqlite3.connect(tmp_path / "mlruns/mlflow.db")) as database:
+        database.executescript(EMPTY_REGISTRY)
+    found, said = run_program(tmp_path, *command, "--model", "fruits", code=4)
+    assert among(found, SLOW) == set()
+    assert "error: no model models:/fruits" in said
+    assert "expected a version of fruit, nuts" in said
 
 
 def test_a_question_to_the_champion_of_a_local_registry_imports_no_more(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ GOOD = Evidence(
     list_overlap=0.1,
     counts=COUNTS,
     champion_counts=COUNTS,
+    shared={"users": 0.9, "items": 1.0},
 )
 
 
@@ -42,11 +43,13 @@ def test_a_good_challenger_passes_everything() -> None:
     verdict = judge(GOOD, LIMITS, 0)
     assert verdict.passed
     assert verdict.reasons == []
-    assert len(verdict.checks) == 6
+    assert len(verdict.checks) == 7
 
 
 def test_the_first_challenger_needs_no_champion() -> None:
-    first = replace(GOOD, champion=None, champion_counts=None, missing="no champion yet")
+    first = replace(
+        GOOD, champion=None, champion_counts=None, shared=None, missing="no champion yet"
+    )
     assert failed(first) == []
     assert "no champion yet" in judge(first, LIMITS, 0).markdown()
 
@@ -62,6 +65,9 @@ def test_the_first_challenger_needs_no_champion() -> None:
         ({"list_overlap": 0.81}, ["variety"]),
         ({"list_overlap": 0.8}, []),
         ({"counts": COUNTS | {"items": 39}}, ["data all there"]),
+        ({"shared": {"users": 0.0, "items": 0.1}}, []),
+        ({"shared": {"users": 0.1, "items": 0.0}}, []),
+        ({"shared": {"users": 0.09, "items": 0.05}}, ["the same data"]),
     ],
 )
 def test_each_condition_holds_by_itself(changed: dict[str, object], expected: list[str]) -> None:

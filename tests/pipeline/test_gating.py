@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -14,6 +15,7 @@ from recsys.base.config import Data, Evaluate, Fit, Gate
 from recsys.base.errors import InputError
 from recsys.bundle import Bundle, Seen, load_bundle, read_bundle_manifest, save_bundle
 from recsys.data import persistence
+from recsys.data.idmap import IdMap
 from recsys.evaluation.comparison import TriedStrategy
 from recsys.models.popularity import Popularity
 from recsys.pipeline import adoption, evaluation, fitting
@@ -160,6 +162,30 @@ def test_half_a_delivery_is_held(world: tuple[Path, Night, Night], tmp_path: Pat
     champion = _stage(tmp_path, good, bundle.factors, counts=counts)
     verdict = judged(folder, good, champion.file("bundle"), "9")
     assert [name for name, passed in checks(verdict).items() if not passed] == ["data all there"]
+
+
+def test_other_data_under_the_champions_name_are_held(
+    world: tuple[Path, Night, Night], tmp_path: Path
+) -> None:
+    folder, good, _ = world
+    own = load_bundle(good.bundle)
+    users, items = (
+        IdMap(pa.array([f"other {n}" for n in range(len(ids))]), ids.kind)
+        for ids in (own.users, own.items)
+    )
+    (tmp_path / "other").mkdir()
+    save_bundle(tmp_path / "other", replace(own, users=users, items=items))
+    verdict = judged(folder, good, tmp_path / "other", "9")
+    assert [name for name, passed in checks(verdict).items() if not passed] == ["the same data"]
+    (reason,) = verdict.outcome.reasons
+    assert reason.text == (
+        "the same data: 0% of the champion's users and 0% of the champion's items are known, "
+        "wanted 10% of either; other data need a name of their own, tracking.model"
+    )
+    # Everybody is new, but the items are the same ones.
+    (tmp_path / "half").mkdir()
+    save_bundle(tmp_path / "half", replace(own, users=users))
+    assert judged(folder, good, tmp_path / "half", "10").outcome.passed
 
 
 def test_a_champion_that_cannot_be_trained_any_more_does_not_block_the_way(
