@@ -174,7 +174,7 @@ def test_a_held_challenger_has_an_exit_code_of_its_own(recsys: Terminal) -> None
     code, _, err = recsys("rollback", "--why", "again", "--model", "shop")
     assert (code, "version 2 of shop was rolled back itself" in err) == (4, True)
     code, _, err = recsys("promote", "9", "--why", "x", "--model", "shop")
-    assert (code, "no version 9 of shop" in err) == (4, True)
+    assert (code, "no model models:/shop/9 in" in err) == (4, True)
     assert recsys("promote", "1", "--model", "shop")[0] == 2
 
     code, out, err = recsys("batch", "--model", "shop", "-n", "3")
