@@ -32,10 +32,13 @@ def draw_study(study: Study, folder: Path) -> list[Path]:
     return paths
 
 
-def _figure(title: str, x: str, y: str) -> tuple[Figure, Any]:
+def _figure(title: str, x: str, y: str, long_labels: bool = False) -> tuple[Figure, Any]:
     from matplotlib.figure import Figure  # takes long to import
 
-    drawing = Figure(figsize=(7, 4), layout="constrained")
+    # Room for labels of any length is found by drawing everything three times.
+    drawing = Figure(figsize=(7, 4), layout="constrained" if long_labels else None)
+    if not long_labels:
+        drawing.subplots_adjust(left=0.11, right=0.97, bottom=0.13, top=0.92)
     axis = drawing.add_subplot()
     axis.set(title=title, xlabel=x, ylabel=y)
     return drawing, axis
@@ -97,7 +100,9 @@ def _importance(study: Study) -> Figure | None:
     from sklearn.ensemble import ExtraTreesRegressor  # takes long to import
 
     forest = ExtraTreesRegressor(200, min_samples_leaf=2, random_state=0).fit(points, values)
-    drawing, axis = _figure("importance (of a forest over the trials)", "share of variance", "")
+    drawing, axis = _figure(
+        "importance (of a forest over the trials)", "share of variance", "", long_labels=True
+    )
     order = np.argsort(forest.feature_importances_)
     axis.barh([names[i] for i in order], forest.feature_importances_[order])
     return drawing

@@ -77,7 +77,8 @@ class Site:
             "config.tracking.model": '"sample"',
             "config.evaluate.bootstrap_samples": 50,
             "config.evaluate.baseline_trials": 0,
-            "config.search.item_to_item_trials": 2,
+            "config.evaluate.withheld": "false",
+            "config.search.item_to_item_trials": 1,
             **parameters,
         }
         options = [f"--param={name}={value}" for name, value in given.items()]

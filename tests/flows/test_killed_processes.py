@@ -22,7 +22,7 @@ from tests.fixtures.killing import (
 )
 from tests.fixtures.paths import ROOT
 from tests.fixtures.prefect_harness import migrated_home
-from tests.fixtures.processes import ARGUMENTS, FinishedRun, planted_folder
+from tests.fixtures.processes import ARGUMENTS, FinishedRun, Run, planted_folder
 from tests.fixtures.worker import descendants
 
 pytestmark = pytest.mark.usefixtures("reporting_processes")
@@ -51,36 +51,23 @@ def test_killed_trial_workers_are_replaced_and_too_many_end_the_run_clearly(
     known: FinishedRun, tmp_path: Path
 ) -> None:
     planted_folder(tmp_path)
-    checker, program = RunChecker(known), "from flows.cli import main; main()"
-    command = [
-        sys.executable,
-        "-c",
-        program,
-        *ARGUMENTS,
-        "--set=search.runner=processes",
-        "--set=search.workers=1",
-    ]
-    said, errors = tmp_path / "said", tmp_path / "errors"
+    checker = RunChecker(known)
 
     def run(kills: int) -> FinishedRun:
         """The workers of the first so many pools are killed, once a trial has paused or ended."""
-        with said.open("w") as out, errors.open("w") as err:
-            process = subprocess.Popen(
-                command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
-                stdout=out, stderr=err,
-            )  # fmt: skip
-            killed: set[int] = set()
-            for pool in range(kills):
-                while not (workers := set(trial_workers(process.pid)) - killed) or (
-                    pool == 0 and "TrialDone" not in said.read_text()
-                ):
-                    assert process.poll() is None, errors.read_text()
-                    time.sleep(0.01)
-                killed |= workers
-                for pid in workers:
-                    os.kill(pid, signal.SIGKILL)
-            process.wait()
-        return FinishedRun.read(process.returncode, said, errors)
+        arguments = ["--set=search.runner=processes", "--set=search.workers=1"]
+        made = Run(tmp_path, arguments, children=True).start()
+        assert made.process.pid is not None
+        killed: set[int] = set()
+        for pool in range(kills):
+            while not (workers := set(trial_workers(made.process.pid)) - killed) or (
+                pool == 0 and not made.has_reported(1, "TrialDone")
+            ):
+                assert made.wait(0.01) is None, made.errors.read_text()
+            killed |= workers
+            for pid in workers:
+                os.kill(pid, signal.SIGKILL)
+        return made.finish()
 
     gone = run(kills=3)
     checker.check(gone)

@@ -45,7 +45,8 @@ def require(runner: str) -> None:
         pytest.skip(f"{INTEGRATIONS[runner]} is not installed (liked-this[{runner}])")
 
 
-@pytest.mark.parametrize("runner", ["threads", "processes", "dask", "ray"])
+# Processes: tests/flows/test_killed_processes.py, which kills them, too.
+@pytest.mark.parametrize("runner", ["threads", "dask", "ray"])
 def test_every_runner_makes_the_same_study(
     prepared: Prepared, expected: str, tmp_path: Path, runner: str
 ) -> None:
