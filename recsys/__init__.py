@@ -28,12 +28,12 @@ from typing import TYPE_CHECKING
 from recsys._lazy import lazily
 
 if TYPE_CHECKING:
-    from recsys.notebook.data import load_dataset as load_dataset
-    from recsys.notebook.data import read_features as read_features
-    from recsys.notebook.data import read_interactions as read_interactions
     from recsys.notebook.data import split as split
     from recsys.notebook.evaluating import evaluate as evaluate
     from recsys.notebook.fitting import fit as fit
+    from recsys.notebook.reading import load_dataset as load_dataset
+    from recsys.notebook.reading import read_features as read_features
+    from recsys.notebook.reading import read_interactions as read_interactions
     from recsys.recommend.queries.filters import Filters as Filters
     from recsys.recommend.recommender import Recommender as Recommender
     from recsys.serving.champion import Champion as Champion
@@ -56,9 +56,10 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        ".notebook.data": ["load_dataset", "read_features", "read_interactions", "split"],
+        ".notebook.data": ["split"],
         ".notebook.evaluating": ["evaluate"],
         ".notebook.fitting": ["fit"],
+        ".notebook.reading": ["load_dataset", "read_features", "read_interactions"],
         ".recommend.queries.filters": ["Filters"],
         ".recommend.recommender": ["Recommender"],
         ".serving.champion": ["Champion"],

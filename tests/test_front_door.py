@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import doctest
+import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -154,6 +156,52 @@ def test_columns_are_known_by_their_names(user: str, item: str) -> None:
     found = recsys.read_interactions(table)
     assert found.users.ids.to_pylist() == ["x", "y"]
     assert found.items.ids.to_pylist() == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("table", "given", "said"),
+    [
+        ("1,2\n3,4\n", {}, "header=False and name columns by position, as in user=1 and item=2"),
+        ("user,item,rating\na,x,1\nb,y,5\n", {}, 'liked_from=5 (1 of 2 rows are), or rating=""'),
+        (
+            "user,item,w\na,x,1\nb,y,2\n",
+            {"weight": "w", "repeats": "last"},
+            "name the column in timestamp",
+        ),
+        (
+            "user,item,t\na,x,01/02/2024\nb,y,03/04/2024\n",
+            {"timestamp": "t"},
+            'set timestamp_format="dmy" or "mdy"',
+        ),
+    ],
+)  # fmt: skip
+def test_errors_name_arguments_that_there_are(
+    table: str, given: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "likes.csv").write_text(table)
+    with pytest.raises(InputError) as fault:
+        recsys.read_interactions(tmp_path / "likes.csv", **given)
+    assert said in str(fault.value)
+    assert "data." not in str(fault.value)
+    arguments = inspect.signature(recsys.read_interactions).parameters
+    assert set(re.findall(r"\b([a-z_]+)=", str(fault.value))) <= set(arguments)
+
+
+def test_how_text_and_values_are_written_can_be_given(tmp_path: Path) -> None:
+    path = tmp_path / "likes.txt"
+    path.write_bytes(
+        "'ä';x;2,5;-;3.4.2024\n'b';x;1,5;7;4.5.2024\nnobody;x;1;7;4.5.2024\n".encode("cp1252")
+    )
+    found = recsys.read_interactions(
+        path, delimiter=";", header=False, user=1, item=2, weight=3, timestamp=5, quote="'",
+        escape="", encoding="cp1252", missing=["no"], decimal=",", timestamp_format="dmy",
+        timezone="Europe/Berlin", weights="as_given",
+    )  # fmt: skip
+    assert found.users.ids.to_pylist() == ["b", "ä"]
+    assert found.matrix().toarray().tolist() == [[1.5], [2.5]]
+    assert found.interactions.timestamp is not None
+    # Midnight of the 4th of May in summer time, and of the 3rd of April.
+    assert found.interactions.timestamp.tolist() == [1714773600, 1712095200]
 
 
 def test_columns_that_are_given_are_taken() -> None:

@@ -377,7 +377,7 @@ def _has_header(
         f"the first line of {content.label} {'looks like' if like_data else 'may be'} data "
         f"({', '.join(repr(field) for field in first[:5])})",
         "names of columns",
-        f"set {text.setting}.header = false and name columns by their position, as in "
+        f"set {text.setting}.header = false and name columns by position, as in "
         "user_column = 1 and item_column = 2; or true if these are names",
     )
 

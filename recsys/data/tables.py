@@ -226,9 +226,7 @@ def locate(source: str) -> tuple[pafs.FileSystem, str]:
         If nothing that can be read is there.
     """
     if not source or "\0" in source:
-        raise InputError(
-            f"the path {source!r}", "a file, folder or URL", "check the path in the configuration"
-        )
+        raise InputError(f"the path {source!r}", "a file, folder or URL", "check the path")
     if "://" not in source:
         filesystem, path = pafs.LocalFileSystem(), str(Path(source).expanduser())
     else:
@@ -250,9 +248,7 @@ def locate(source: str) -> tuple[pafs.FileSystem, str]:
             "check the address and the rights on it",
         ) from fault
     if info.type == pafs.FileType.NotFound:
-        raise InputError(
-            f"no file or folder {source}", "a readable table", "check the path in the configuration"
-        )
+        raise InputError(f"no file or folder {source}", "a readable table", "check the path")
     if info.type == pafs.FileType.Unknown:
         # Reading a pipe or a device may never end.
         raise InputError(f"{source} is not a file", "a file or folder", "write it to a file first")

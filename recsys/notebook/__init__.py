@@ -9,16 +9,16 @@ from recsys._lazy import lazily
 
 if TYPE_CHECKING:
     from recsys.notebook.data import InteractionData as InteractionData
-    from recsys.notebook.data import LoadedDataset as LoadedDataset
     from recsys.notebook.data import SplitData as SplitData
-    from recsys.notebook.data import load_dataset as load_dataset
-    from recsys.notebook.data import read_features as read_features
-    from recsys.notebook.data import read_interactions as read_interactions
     from recsys.notebook.data import split as split
     from recsys.notebook.evaluating import EvaluationResult as EvaluationResult
     from recsys.notebook.evaluating import evaluate as evaluate
     from recsys.notebook.fitting import FittedModel as FittedModel
     from recsys.notebook.fitting import fit as fit
+    from recsys.notebook.reading import LoadedDataset as LoadedDataset
+    from recsys.notebook.reading import load_dataset as load_dataset
+    from recsys.notebook.reading import read_features as read_features
+    from recsys.notebook.reading import read_interactions as read_interactions
 
 __all__ = [
     "EvaluationResult",
@@ -36,16 +36,9 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        ".data": [
-            "InteractionData",
-            "LoadedDataset",
-            "SplitData",
-            "load_dataset",
-            "read_features",
-            "read_interactions",
-            "split",
-        ],
+        ".data": ["InteractionData", "SplitData", "split"],
         ".evaluating": ["EvaluationResult", "evaluate"],
         ".fitting": ["FittedModel", "fit"],
+        ".reading": ["LoadedDataset", "load_dataset", "read_features", "read_interactions"],
     },
 )

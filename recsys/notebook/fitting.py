@@ -21,7 +21,8 @@ from recsys.data.idmap import IdMap
 from recsys.data.tables import Source
 from recsys.models.hybrid import FeaturesBySide, HybridModel, LightFM, SideFeatures
 from recsys.models.model import Model, model_from_dict
-from recsys.notebook.data import InteractionData, read_features
+from recsys.notebook.data import InteractionData
+from recsys.notebook.reading import read_features
 from recsys.ranking.factors import Factors
 from recsys.ranking.scorer import Scorer
 
