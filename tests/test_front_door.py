@@ -194,7 +194,7 @@ def test_how_text_and_values_are_written_can_be_given(tmp_path: Path) -> None:
     )
     found = recsys.read_interactions(
         path, delimiter=";", header=False, user=1, item=2, weight=3, timestamp=5, quote="'",
-        escape="", encoding="cp1252", missing=["no"], decimal=",", timestamp_format="dmy",
+        escape="", encoding="cp1252", missing=["nobody"], decimal=",", timestamp_format="dmy",
         timezone="Europe/Berlin", weights="as_given",
     )  # fmt: skip
     assert found.users.ids.to_pylist() == ["b", "ä"]
