@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.base.errors import InputError, RecsysError
+from recsys.data.accounts import similar_ids, unmatched
 from recsys.data.column_names import KNOWN, find_known
 from recsys.data.columns import numbers, seconds
 from recsys.data.dialects import TextFormat
@@ -29,6 +30,7 @@ from recsys.data.tables import OpenTable, open_table
 _EXAMPLES = 3
 _SPARK = "▁▂▃▄▅▆▇█"
 _BUCKETS = 24
+NO_HEADER = "the first line is data: columns are called by their position"
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,8 @@ def inspect(sources: Sequence[str]) -> list[Inspection]:
             continue
         if positions and likes is not None:
             role = _side_of(table, likes)
-        found.append(_inspect_features(source, table, role, found[0].settings.get("item_column")))
+        shared = found[0].settings.get("item_column")
+        found.append(_inspect_features(source, table, role, shared, likes))
     return found
 
 
@@ -237,6 +240,8 @@ def _inspect_likes(
     settings: dict[str, Any] = {}
     questions: list[str] = []
     guessed = _guess(columns, positions)
+    roles = {name: role for role, name in guessed.items()}
+    columns = tuple(replace(summary, role=roles.get(summary.name, "")) for summary in columns)
     if positions:
         settings["header"] = False
     for role in ("user", "item", "name"):
@@ -263,7 +268,13 @@ def _inspect_likes(
         _counts(found),
         found.left_out(),
         _over_time(found),
-        (*found.read_as, *found.notes),
+        (
+            *((NO_HEADER,) if positions else ()),
+            *found.read_as,
+            *found.notes,
+            *similar_ids(found.interactions.users)[1],
+            *similar_ids(found.interactions.items)[1],
+        ),
     )
     return made, found
 
@@ -367,7 +378,9 @@ def _moment(when: int) -> str:
     return str(when)
 
 
-def _inspect_features(source: str, table: OpenTable, role: str, item: str | None) -> Inspection:
+def _inspect_features(
+    source: str, table: OpenTable, role: str, item: str | None, likes: InteractionTable | None
+) -> Inspection:
     rows, columns = _summaries(table)
     kind = "user" if role == "user_features" else "item"
     text, named = TextFormat(), FeatureColumns()
@@ -390,10 +403,15 @@ def _inspect_features(source: str, table: OpenTable, role: str, item: str | None
         found = read_feature_table(source, named, text, kind)
     except InputError as fault:
         return Inspection(source, role, rows, columns, settings, (_question(fault),))
-    counts = {f"{kind}s": len(found.features.owners), "features": len(found.features.names)}
+    owners = found.features.owners
+    counts = {f"{kind}s": len(owners), "features": len(found.features.names)}
+    notes = [*((NO_HEADER,) if table.names[0] == "1" else ()), *found.read_as, *found.notes]
+    if likes is not None:
+        own = likes.interactions
+        notes += unmatched(owners, own.users if kind == "user" else own.items, source)
     return Inspection(
         source, role, found.rows, columns, settings, (), counts, found.left_out(),
-        notes=(*found.read_as, *found.notes),
+        notes=tuple(notes),
     )  # fmt: skip
 
 

@@ -130,3 +130,26 @@ def test_tables_in_memory_are_read_alike() -> None:
     matrix = recsys.read_interactions(sp.csr_matrix([[0, 2.0], [1.0, 0]]))
     assert matrix.users.ids.to_pylist() == matrix.items.ids.to_pylist() == ["0", "1"]
     assert matrix.matrix().toarray().tolist() == [[0, 2], [1, 0]]
+
+
+def test_ids_that_do_not_meet_are_said(tmp_path: Path) -> None:
+    (tmp_path / "likes.csv").write_text("user,item\nu1,007\nu2,007\nU1,042\n")
+    (tmp_path / "tags.csv").write_text("item,type,value\n7,tag,a\n42,tag,b\n")
+    likes, features = inspect([str(tmp_path / "likes.csv"), str(tmp_path / "tags.csv")])
+    (said,) = [note for note in likes.notes if "Unicode form" in note]
+    assert "'U1' and 'u1'" in said
+    (said,) = [note for note in features.notes if "match no item" in note]
+    assert "2 of the 2 items" in said
+    assert "would without zeros in front: '42' there, '042' in the likes" in said
+
+
+def test_columns_without_a_header_are_said_to_be_and_what_they_probably_are(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "likes.csv").write_text("1;2\n3;4\n3;2\n")
+    (found,) = inspect([str(tmp_path / "likes.csv")])
+    assert [(column.name, column.role) for column in found.columns] == [
+        ("1", "user"),
+        ("2", "item"),
+    ]
+    assert found.notes[0] == "the first line is data: columns are called by their position"
