@@ -6,6 +6,8 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -13,16 +15,34 @@ from recsys.base.config import Tracking
 from recsys.base.environment import tracking_uri
 from recsys.base.errors import NotFoundError, RecsysError
 from recsys.base.redaction import redacted
-from recsys.bundle import load_bundle
+from recsys.bundle import Bundle, load_bundle
 from recsys.data.answers_log import AnswersLog
 from recsys.data.likes_log import LikesLog
 from recsys.recommend.availability import HasAvailability
 from recsys.recommend.house_rules import HasRules
 from recsys.recommend.recommender import Recommender
-from recsys.tracking.registry import open_registry
-from recsys.tracking.versions import CHAMPION
+from recsys.tracking.address import require_registry
+from recsys.tracking.bundles import locate_bundle
+from recsys.tracking.local import UnreadableError, read_version
+from recsys.tracking.versions import CHAMPION, ModelAddress, Version
 
 _log = logging.getLogger(__name__)
+_opened: dict[Path, Bundle] = {}
+
+
+def open_before_forking(name: str) -> None:
+    """Open a model's champion here, so that processes which are forked from this one share it.
+
+    Nothing happens where it cannot be opened: each of them says why, where it is heard.
+    """
+    with suppress(RecsysError):
+        folder = locate_bundle(str(ModelAddress(name, alias=CHAMPION)))
+        bundle = load_bundle(folder)
+        # Made when they are first needed: ids looked up, vectors of untrained users, likes.
+        _ = ("" in bundle.users, "" in bundle.items, bundle.untrained, bundle.likes)
+        _ = bundle.not_listed
+        _opened[folder] = bundle
+        pa.default_memory_pool().release_unused()
 
 
 class Champion:
@@ -115,9 +135,7 @@ class Champion:
         if held is not None and time.monotonic() - self._looked < self._every:
             return held  # another thread looked while this one waited
         self._looked = time.monotonic()
-        # Nobody is kept waiting for a registry that is away: the version that is held answers.
-        registry = open_registry(Tracking(uri=self._uri, patience=0), self._name)
-        found = registry.at(CHAMPION)
+        found = self._champion()
         if found is None:
             raise NotFoundError(
                 f"{self._name} has no champion in {redacted(self._uri)}",
@@ -125,9 +143,10 @@ class Champion:
                 "train first (recsys train), or promote a version",
             )
         if held is None or held[0] != found.number:
-            folder = registry.bundle(found.number)
+            address = ModelAddress(self._name, number=found.number)
+            folder = locate_bundle(str(address), self._uri)
             model = Recommender(
-                load_bundle(folder),
+                _opened.get(folder) or load_bundle(folder),
                 availability=self._availability,
                 fresh=self.fresh,
                 rules=self._rules,
@@ -139,3 +158,17 @@ class Champion:
             # Reading the bundle has taken several times the memory of what was read.
             pa.default_memory_pool().release_unused()
         return held
+
+    def _champion(self) -> Version | None:
+        """The version that the alias points at; a local registry is read without MLflow.
+
+        MLflow would be a third of the memory of a server.
+        """
+        require_registry(self._uri)
+        try:
+            return read_version(self._uri, ModelAddress(self._name, alias=CHAMPION))
+        except UnreadableError:
+            from recsys.tracking.registry import open_registry
+
+            # Nobody is kept waiting for a registry that is away: the version that is held answers.
+            return open_registry(Tracking(uri=self._uri, patience=0), self._name).at(CHAMPION)

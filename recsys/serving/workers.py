@@ -1,7 +1,7 @@
 """Workers: several processes that answer on one address, each replaced when it dies.
 
 They are forked from a process that has imported everything and has no threads (Python's fork
-server), so that they share the memory of modules, as they share the mapped files of the bundle. All
+server), so that they share the memory of modules and of the bundle that there was at the start. All
 of them accept connections of one socket. What they have to tell each other is on disk: the likes
 log, and the registry, which each of them looks into by itself.
 """
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from recsys.serving.server import Server
 
 _log = logging.getLogger(__name__)
+SERVED = "RECSYS_SERVED_MODEL"  # environment: the model whose champion is opened before forking
 _PRELOADED = "recsys.serving.preloaded"
 _SHORT = 10.0  # seconds of a life after which the next worker is waited with
 _LONGEST_PAUSE = 30.0
@@ -127,6 +128,7 @@ class _Crew:
     def __post_init__(self) -> None:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([_PRELOADED])
+        os.environ[SERVED] = self.work.model
 
     def begin(self) -> str:
         """Start all of them; the version that they answer with.
