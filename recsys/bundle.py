@@ -162,6 +162,14 @@ class Bundle:
         """How many users like each item, trained or not: int64 (n_items,)."""
         return np.bincount(self.seen.indices, minlength=len(self.items))
 
+    @cached_property
+    def shown_names(self) -> list[str]:
+        """What each item is called; its id where it has no name."""
+        ids: list[str] = self.items.ids.to_pylist()
+        if self.names is None:
+            return ids
+        return [name or own for name, own in zip(self.names.to_pylist(), ids, strict=True)]
+
     @property
     def scorer(self) -> Factors | Blended:
         """What ranks the catalogue for the users that were trained."""

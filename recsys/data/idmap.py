@@ -15,6 +15,8 @@ from recsys.base.errors import NotFoundError
 from recsys.base.spelling import closest
 from recsys.data.ids import id_text
 
+_FEW = 1000
+
 
 @dataclass(frozen=True)
 class IdMap:
@@ -37,6 +39,16 @@ class IdMap:
     @cached_property
     def _index(self) -> dict[str, int]:
         return {value: position for position, value in enumerate(self.ids.to_pylist())}
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether ids were looked up before, so that all of them are there as strings."""
+        return "_index" in self.__dict__
+
+    @cached_property
+    def _texts(self) -> list[str]:
+        """The same strings in index order."""
+        return list(self._index)
 
     def __contains__(self, external: object) -> bool:
         return id_text(external) in self._index
@@ -64,6 +76,10 @@ class IdMap:
 
     def take(self, indices: IntArray) -> list[str]:
         """External ids at several indices."""
+        # A program that has looked ids up has them as strings, of which a few are at hand sooner.
+        if self.at_hand and len(indices) < _FEW:
+            texts = self._texts
+            return [texts[index] for index in np.asarray(indices).tolist()]
         return [str(value) for value in self.ids.take(to_arrow(indices)).to_pylist()]
 
     def select(self, indices: IntArray) -> IdMap:

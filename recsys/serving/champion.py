@@ -37,12 +37,15 @@ def open_before_forking(name: str) -> None:
     """
     with suppress(RecsysError):
         folder = locate_bundle(str(ModelAddress(name, alias=CHAMPION)))
-        bundle = load_bundle(folder)
-        # Made when they are first needed: ids looked up, vectors of untrained users, likes.
-        _ = ("" in bundle.users, "" in bundle.items, bundle.untrained, bundle.likes)
-        _ = bundle.not_listed
-        _opened[folder] = bundle
+        _opened[folder] = _ready(load_bundle(folder))
         pa.default_memory_pool().release_unused()
+
+
+def _ready(bundle: Bundle) -> Bundle:
+    """The bundle, with what questions need of it made before the first of them comes."""
+    _ = ("" in bundle.users, "" in bundle.items, bundle.shown_names)
+    _ = (bundle.untrained, bundle.likes, bundle.not_listed)
+    return bundle
 
 
 class Champion:
@@ -146,7 +149,7 @@ class Champion:
             address = ModelAddress(self._name, number=found.number)
             folder = locate_bundle(str(address), self._uri)
             model = Recommender(
-                _opened.get(folder) or load_bundle(folder),
+                _opened.get(folder) or _ready(load_bundle(folder)),
                 availability=self._availability,
                 fresh=self.fresh,
                 rules=self._rules,

@@ -48,10 +48,11 @@ def best(scores: Float32Array, n: int) -> Int64Array:
     A score that is not finite is never among them.
     """
     scores = np.where(np.isfinite(scores), scores, np.float32(-np.inf))
-    found = np.arange(len(scores))
     if n < len(scores):
         bound = np.partition(scores, len(scores) - n)[len(scores) - n]
         found = np.flatnonzero(scores >= bound)
+    else:
+        found = np.arange(len(scores))
     found = found[scores[found] > -np.inf]
     order = np.argsort(-scores[found], kind="stable")
     return found[order[:n]].astype(np.int64)

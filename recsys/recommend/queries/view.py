@@ -275,6 +275,9 @@ class BundleView:
         ids = self.ids(items)
         if self.bundle.names is None:
             return ids, ids
+        if self.bundle.items.at_hand:
+            texts = self.bundle.shown_names
+            return ids, [texts[item] for item in np.asarray(items).tolist()]
         names = self.bundle.names.take(to_arrow(items)).to_pylist()
         return ids, [name or external for name, external in zip(names, ids, strict=True)]
 
