@@ -38,6 +38,8 @@ _SHOWN = {
     "recommend": ("version", "users", "items", "users_rows", "items_rows"),
 }
 
+_BEST_KNOWN = ("loss", "no_components", "learning_rate", "max_sampled")
+
 
 class Progress:
     """Shows the events of a run: one line for each stage, a progress bar over the trials.
@@ -138,8 +140,11 @@ def json_lines(console: Console) -> Callable[[Event], None]:
 
 
 def _configuration(configuration: Mapping[str, Any]) -> str:
-    searched = {k: v for k, v in configuration.items() if not isinstance(v, str)}
-    return ", ".join(f"{name} {_number(value)}" for name, value in searched.items())
+    """What is best known of a configuration; the report, and MLflow, have all of it."""
+    shown = [f"{n} {_number(configuration[n])}" for n in _BEST_KNOWN if n in configuration]
+    if neighbours := configuration.get("neighbours"):
+        shown.append(f"with {neighbours}, weight {_number(configuration['neighbours_weight'])}")
+    return ", ".join(shown)
 
 
 def _number(value: Any) -> str:
