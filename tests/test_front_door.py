@@ -230,6 +230,7 @@ def test_the_bundled_sample_is_read_thresholded_and_split() -> None:
     sample = recsys.load_dataset("sample")
     assert len(sample.interactions) == 273_795
     assert sample.features is not None
+    assert repr(sample.features) == "<FeatureTable: 20,623 items, 558 features, 52,857 pairs>"
     core = sample.interactions.kcore()
     train, validation, test = recsys.split(core, validation=True)
     assert len(train) + len(validation) + len(test) == len(core) == 204_373

@@ -82,6 +82,10 @@ def _explain(fault: ValidationError, source: str) -> ConfigError:
     if first["type"] == "extra_forbidden":
         return _unknown(where, source)
     said = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if first["type"] in ("model_type", "model_attributes_type"):
+        names = _names_in(parts)
+        said = f"a section with settings of its own, such as {'.'.join([*parts, names[0]])}"
+    said = said.partition(", unable to parse")[0]
     return ConfigError(
         f"{source}: {where}{found}",
         said[0].lower() + said[1:],

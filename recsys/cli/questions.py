@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recsys.base.errors import ConfigError
+from recsys.base.errors import ConfigError, NotFoundError
 from recsys.cli.models import open_model
 from recsys.cli.options import AsJson, Model, Number
 
@@ -278,12 +278,21 @@ def _allowed(only: list[str] | None) -> tuple[str, ...] | None:
 
     found: list[str] = []
     for value in only:
+        if _meant_as_file(value) and not Path(value).exists():
+            raise NotFoundError(
+                f"no file {value}", "a file of items, or an id", "check the path given to --only"
+            )
         if Path(value).is_file():
             table = read_availability(value)
             found += table.items.filter(table.open_at(now())).to_pylist()
         else:
             found.append(value)
     return tuple(found)
+
+
+def _meant_as_file(value: str) -> bool:
+    """Whether somebody who writes this means a file: ids seldom end so."""
+    return value.lower().endswith((".csv", ".tsv", ".txt", ".psv", ".parquet", ".jsonl", ".gz"))
 
 
 def _title(recommender: Recommender, item: str | None, tags: list[str] | None) -> str:

@@ -84,7 +84,7 @@ class FeatureColumns:
         return [name for name in named if name]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FeatureTable:
     """Distinct (owner, feature) pairs; an owner is an item or a user.
 
@@ -111,6 +111,12 @@ class FeatureTable:
 
     def __len__(self) -> int:
         return len(self.owner)
+
+    def __repr__(self) -> str:
+        return (
+            f"<FeatureTable: {len(self.owners):,} {self.owners.kind}s, {len(self.names):,} "
+            f"features, {len(self):,} pairs>"
+        )
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,8 @@ FAULTS = {
         )
     },
     "dataset = '../x'\n": "no path in it",
+    "search = 3\n": r"search \(found 3\); expected a section .* such as search\.\w+; see",
+    "[search]\ntrials = 'x'\n": r"search\.trials \(found 'x'\); expected a valid integer; see",
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.fixtures.bundles import write_bundle
 from tests.fixtures.paths import ROOT
 from tests.fixtures.planted import write_planted
 
@@ -55,6 +56,9 @@ WRONG: dict[str, tuple[list[str], int, str]] = {
     "gallery without registry": (["gallery"], 5, "train first"),
     "batch with wrong TOML": (["batch", "--config", "broken.toml"], 2, "is not TOML"),
     "question without registry": (["recommend", "ann"], 5, "train first"),
+    "question with a missing list": (
+        ["recommend", "ann", "--only", "stock.csv", "--model", "./bundle"], 4, "no file stock.csv"
+    ),
     "question to no bundle": (["similar", "a", "--model", "./in"], 3, "manifest.json"),
     "user and features": (["recommend", "ann", "--feature", "a"], 2, "give one of them"),
     "promote without registry": (["promote", "1", "--why", "x"], 5, "train first"),
@@ -115,6 +119,7 @@ class Ended:
 def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
     folder = tmp_path_factory.mktemp("wrong")
     write_planted(folder / "in")
+    write_bundle(folder / "bundle")
     (folder / "header.csv").write_text("user,item\n")
     stars = "".join(f"u{n % 9},i{n % 7},{1 + n % 5}\n" for n in range(60))
     (folder / "stars.csv").write_text(f"user,item,rating\n{stars}")

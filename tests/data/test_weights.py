@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from recsys.data.interactions import (
@@ -41,6 +46,29 @@ def test_what_is_damped_by_itself_is_said() -> None:
     assert "1 to 53411" in note
     assert 'data.weights = "as_given"' in note
     assert read(list(PLAYS), "log1p").notes == ()
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "sums", "left_out"),
+    [
+        ([1.5, 2.5], pa.float64(), [2.5, 4.5], {"duplicate": 2}),
+        (["1,5", "2,5"], pa.string(), [2.5, 4.5], {"duplicate": 2}),
+        (["much", "2.5"], pa.string(), [1, 4.5],
+         {"duplicate": 1, "weight not a positive number": 1}),
+        ([True, False], pa.bool_(), [1, 2], {"weight not a positive number": 2}),
+    ],
+)  # fmt: skip
+def test_a_weight_that_changes_its_type_between_files_is_read_or_counted(
+    values: list[Any], kind: pa.DataType, sums: list[float], left_out: dict[str, int],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    for name, weights in (("a", pa.array([1, 2])), ("b", pa.array(values, kind))):
+        table = pa.table({"user": ["u", "v"], "item": ["x", "y"], "n": weights})
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+    found = read_interaction_table(tmp_path, InteractionColumns(weight="n"))
+    assert found.interactions.weight is not None
+    assert found.interactions.weight.tolist() == sums
+    assert found.left_out() == left_out
 
 
 @pytest.mark.parametrize(("weights", "damping"), [(STARS, "auto"), (PLAYS, "as_given")])
