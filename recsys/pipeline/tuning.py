@@ -77,7 +77,7 @@ def open_study(
     return Study(started_from, recorder)
 
 
-@stage(Tuned, version=10, unkeyed=("recorder", "workers", "pool", "exchange"))
+@stage(Tuned, version=11, unkeyed=("recorder", "workers", "pool", "exchange"))
 def tune(
     folder: Path,
     holdouts: Stage[HeldOut],

@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from recsys.base.arrays import IntArray
 from recsys.base.config import Search
+from recsys.base.dimensions import Range, Space
 from recsys.models.configuration import parse_configuration
 from recsys.tuning.closed_forms import best_closed_forms, tune_closed_forms
 from recsys.tuning.finishing import (
@@ -33,6 +34,8 @@ from recsys.tuning.workers import Workers
 
 BLENDABLE = ("ease", "rp3beta")
 """The item-to-item models that the winner may be blended with."""
+# Searched where weights differ: from all alike to as they are.
+WEIGHT_SPACE: Space = {"weight_power": Range(low=0.0, high=1.0)}
 
 # Searches a space within a budget, beginning with some configurations.
 RunSearch = Callable[[SearchSpace, Budget, Sequence[Configuration], PartRecorder], Study]
@@ -74,8 +77,11 @@ def study_strategies(
     """
     recorder = recorder or NullRecorder()
     recorder.begin()
-    space = SearchSpace.from_config({"strategy": "none", **search.space})
-    first = _known(space, (*started_from, *PORTFOLIO.values()))
+    weighted = _weights_differ(problem)
+    weights = WEIGHT_SPACE if weighted else {}
+    space = SearchSpace.from_config({"strategy": "none", **weights, **search.space})
+    known = (*started_from, *PORTFOLIO.values())
+    first = _known(space, _with_and_without_weights(known) if weighted else known)
     run = partial(_run, problem, search, seed, threads, workers)
     with threadpool_limits(1, user_api="blas"):
         trials = tune_closed_forms(
@@ -124,6 +130,24 @@ def _blended(
     blended = with_neighbours(problem, finished, neighbours, len(trials))
     _record(blended, recorder, max(trial.precision for trial in (*trials, blended)))
     return [blended]
+
+
+def _weights_differ(problem: Problem) -> bool:
+    weights = problem.train.data
+    return len(weights) > 0 and bool((weights != weights[0]).any())
+
+
+def _with_and_without_weights(known: Sequence[Configuration]) -> list[Configuration]:
+    """Configurations that take weights as they are, the first of them without weights as well.
+
+    Whether weights help at all is a matter of the data, and one trial says it.
+    """
+    as_they_are: list[Configuration] = [{"weight_power": 1.0, **each} for each in known]
+    return [
+        *as_they_are[:1],
+        *({**each, "weight_power": 0.0} for each in known[:1]),
+        *as_they_are[1:],
+    ]
 
 
 def _known(space: SearchSpace, configurations: Sequence[Configuration]) -> list[Configuration]:

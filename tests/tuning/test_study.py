@@ -207,6 +207,26 @@ def blending(request: pytest.FixtureRequest) -> tuple[Problem, Study, CallRecord
     return asked, study_strategies(asked, BLENDING, 1, recorder=calls), calls
 
 
+def test_where_weights_differ_they_are_tried_as_they_are_and_not_at_all() -> None:
+    plain = problem()
+    weights = plain.train.copy()
+    weights.data[:] = 1 + np.arange(weights.nnz) % 3
+    weighted = replace(plain, train=weights)
+    search = Search(item_to_item_trials=0, trials=4, max_epochs=3, batch=4)
+    found = study_strategies(weighted, search, 1).trials
+    powers = [trial.configuration["weight_power"] for trial in found[:4]]
+    assert powers == [1.0, 0.0, 1.0, 1.0]
+    first, second = (dict(trial.configuration) for trial in found[:2])
+    assert first.pop("weight_power") != second.pop("weight_power")
+    assert first == second
+    # All weights alike are none; and who fixes the power has it fixed.
+    alike = replace(plain, train=2 * plain.train)
+    assert "weight_power" not in study_strategies(alike, search, 1).trials[0].configuration
+    fixed = search.model_copy(update={"space": {**search.space, "weight_power": 0.5}})
+    trials = study_strategies(weighted, fixed, 1).trials
+    assert {trial.configuration["weight_power"] for trial in trials[:4]} == {0.5}
+
+
 def test_a_study_begins_with_item_to_item_trials_and_ends_with_a_blended_one(
     blending: tuple[Problem, Study, CallRecorder],
 ) -> None:
