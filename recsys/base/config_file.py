@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -84,7 +84,8 @@ def _explain(fault: ValidationError, source: str) -> ConfigError:
     said = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     if first["type"] in ("model_type", "model_attributes_type"):
         names = _names_in(parts)
-        said = f"a section with settings of its own, such as {'.'.join([*parts, names[0]])}"
+        such = f", such as {'.'.join([*parts, names[0]])}" if names else ""
+        said = f"a section with settings of its own{such}"
     said = said.partition(", unable to parse")[0]
     return ConfigError(
         f"{source}: {where}{found}",
@@ -108,4 +109,6 @@ def _names_in(sections: Sequence[str]) -> list[str]:
     for name in sections:
         fields = getattr(section, "model_fields", {})
         section = fields[name].annotation if name in fields else None
+        # Of a section that may be left out, the section.
+        section = next((one for one in get_args(section) if one is not type(None)), section)
     return list(getattr(section, "model_fields", {}))

@@ -175,6 +175,8 @@ def save_split(folder: Path, parts: Split) -> None:
     for name in ("train", "validation", "test"):
         save_matrix(folder / f"{name}.npz", getattr(parts, name))
     np.save(folder / "cold_items.npy", parts.cold_items)
+    if parts.hidden is not None:
+        save_matrix(folder / "hidden.npz", parts.hidden)
 
 
 def load_split(folder: Path) -> Split:
@@ -182,7 +184,9 @@ def load_split(folder: Path) -> Split:
     train, validation, test = (
         load_matrix(folder / f"{name}.npz") for name in ("train", "validation", "test")
     )
-    return Split(train, validation, test, load_cold_items(folder))
+    path = folder / "hidden.npz"
+    hidden = load_matrix(path) if path.exists() else None
+    return Split(train, validation, test, load_cold_items(folder), hidden=hidden)
 
 
 def load_cold_items(folder: Path) -> Int32Array:

@@ -29,6 +29,8 @@ class Split:
     tied : int or None
         Users of whose last interactions chance decided, as several have the same time; None where
         nothing was held out by time.
+    hidden : csr_matrix float32 or None
+        Ones for pairs that are never recommended: disliked, or liked before the window of time.
     """
 
     train: sp.csr_matrix
@@ -36,6 +38,7 @@ class Split:
     test: sp.csr_matrix
     cold_items: Int32Array
     tied: int | None = None
+    hidden: sp.csr_matrix | None = None
 
     def refit_train(self) -> sp.csr_matrix:
         """Train and validation together, for a fit that is measured on test."""
@@ -50,6 +53,24 @@ class Split:
         if self.test.nnz == 0:
             return self.train, self.validation
         return self.refit_train(), self.test
+
+    def not_ranked(self, known: sp.csr_matrix, heldout: sp.csr_matrix) -> sp.csr_matrix:
+        """What lists are measured without, as people get them: what is known, and what is hidden.
+
+        What is held out is to be found, even if it was hidden for what was said of it before.
+        """
+        return not_ranked(known, heldout, self.hidden)
+
+
+def not_ranked(
+    known: sp.csr_matrix, heldout: sp.csr_matrix, hidden: sp.csr_matrix | None
+) -> sp.csr_matrix:
+    """See `Split.not_ranked`; all are csr_matrix float32 (n_users, n_items)."""
+    if hidden is None:
+        return known
+    found = hidden - hidden.multiply(heldout.astype(bool))
+    found.eliminate_zeros()
+    return (known + found).tocsr()
 
 
 def split(

@@ -36,7 +36,7 @@ from recsys.tuning.baselines import SPACES, tune_baseline
 from recsys.tuning.problems import load_sides
 
 
-@stage(Evaluated, version=8, unkeyed=("workers",))
+@stage(Evaluated, version=9, unkeyed=("workers",))
 def evaluate(
     folder: Path,
     holdouts: Stage[HeldOut],
@@ -72,13 +72,16 @@ def evaluate(
             parts_of_blend = seconds[LIGHTFM] + seconds.get(parameters.neighbours, 0.0)
             seconds[BLEND] = parts_of_blend + time.thread_time() - start
     winner = BLEND if BLEND in scorers else LIGHTFM
-    measured = _measure_all(scorers, known, heldout, options, seed)
+    without = parts.not_ranked(known, heldout)
+    measured = _measure_all(scorers, without, heldout, options, seed)
     configurations = {found.model.name: found.model.hyperparameters() for found in baselines}
     configurations[LIGHTFM] = without_neighbours(chosen.outcome.trained)
     configurations[winner] = chosen.outcome.trained
     board = _leaderboard(measured, winner, configurations, options, seed)
     write_json(folder / "leaderboard.json", board)
-    diverse = measure_diversity(scorers[winner], own.item_factors, known, heldout, threads=workers)
+    diverse = measure_diversity(
+        scorers[winner], own.item_factors, without, heldout, threads=workers
+    )
     write_json(folder / "diversity.json", diverse)
     _save_per_user(folder, measured)
     compared: dict[str, Any] = {"winner": parameters.strategy}

@@ -46,7 +46,9 @@ def log_curve(
     config = config.effective()
     parts = persistence.load_split(Path(prepare_holdouts(config).path))
     masked = config.protocol == "standard"
-    problem = Problem(parts.train, parts.validation, seed=config.seed, masked=masked)
+    problem = Problem(
+        parts.train, parts.validation, seed=config.seed, masked=masked, hidden=parts.hidden
+    )
     try:
         points = learning_curve(problem, configuration, epochs)
     except DivergedError as fault:

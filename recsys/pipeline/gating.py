@@ -36,7 +36,7 @@ from recsys.tracking.versions import BUNDLE
 SAMPLED_USERS = 5_000  # users whose lists are made to measure coverage and variety
 
 
-@stage(Judged, version=4, unkeyed=("champion_bundle",))
+@stage(Judged, version=5, unkeyed=("champion_bundle",))
 def gate(
     folder: Path,
     holdouts: Stage[HeldOut],
@@ -129,12 +129,13 @@ def _compared(
     if configuration == challenger.manifest["configuration"]:
         # The same configuration, data and seed: what a refit would give is there already.
         return scores.own, ""
-    known, heldout = persistence.load_split(Path(holdouts.path)).final()
+    parts = persistence.load_split(Path(holdouts.path))
+    known, heldout = parts.final()
     try:
         scorer = refit(known, configuration, features, seed).scorer(known)
     except RecsysError as fault:
         return None, f"its configuration cannot be trained on today's data ({fault.found})"
-    found = precision_at_k(scorer, heldout, known, 5)
+    found = precision_at_k(scorer, heldout, parts.not_ranked(known, heldout), 5)
     assert len(found) == len(scores.users), "both were measured on the same holdout"
     return found, ""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import scipy.sparse as sp
 
 from recsys.base import config
 from recsys.base.arrays import Int32Array
@@ -19,7 +20,7 @@ from recsys.data.everyone import all_likes, core_first
 from recsys.data.features import FeatureRows, FeatureTable, read_feature_table
 from recsys.data.features import encode as encode_features
 from recsys.data.idmap import IdMap
-from recsys.data.interactions import Interactions, read_interaction_table
+from recsys.data.interactions import Interactions, csr_from_pairs, read_interaction_table
 from recsys.data.kcore import Core, density, kcore
 from recsys.data.likes_log import Snapshot
 from recsys.data.logged import with_log, without_forgotten
@@ -242,7 +243,7 @@ def _names_of_unliked(ingested: Path, unliked: pa.Array) -> pa.Array:
     return pc.coalesce(named.column("name").combine_chunks().take(place), unliked)
 
 
-@stage(HeldOut, version=3)
+@stage(HeldOut, version=4)
 def split(
     folder: Path, data: Stage[Ingested], core: Stage[Thresholded], holdout: config.Split, seed: int
 ) -> HeldOut:
@@ -262,6 +263,7 @@ def split(
         cold_share=holdout.cold_share,
         seed=seed,
     )
+    parts = replace(parts, hidden=_hidden(core))
     persistence.save_split(folder, parts)
     return HeldOut(
         train=parts.train.nnz,
@@ -272,6 +274,20 @@ def split(
         cold_items=len(parts.cold_items),
         tied=parts.tied,
     )
+
+
+def _hidden(core: Stage[Thresholded]) -> sp.csr_matrix | None:
+    """What is hidden from users of the core among its items; None if nothing is."""
+    everyone = persistence.load_everyone(Path(core.path))
+    if everyone.hidden_indptr is None or everyone.hidden_indices is None:
+        return None
+    shape = core.outcome.users, core.outcome.items
+    indptr = everyone.hidden_indptr[: shape[0] + 1]
+    user = np.repeat(np.arange(shape[0], dtype=np.int32), np.diff(indptr))
+    item = everyone.hidden_indices[: indptr[-1]]
+    trained = item < shape[1]
+    pairs = csr_from_pairs(user[trained], item[trained], None, shape)
+    return pairs if pairs.nnz else None
 
 
 def load_core(core: Stage[Thresholded]) -> Interactions:

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from recsys.base.arrays import Float64Array
 from recsys.data import persistence
 from recsys.data.outcomes import Encoded, HeldOut
+from recsys.data.splits import not_ranked
 from recsys.models.hybrid import FeaturesBySide, SideFeatures, start_training
 from recsys.models.lightfm import Training
 from recsys.models.spectral import Spectrum
@@ -36,6 +37,8 @@ class Problem:
         False leaves the training interactions in the ranking, as the founding article does.
     sides : FeaturesBySide or None
         Features, for configurations whose strategy is to train with them.
+    hidden : csr_matrix float32 or None
+        Pairs that no list has, beside the training interactions where these are masked.
     """
 
     train: sp.csr_matrix
@@ -44,6 +47,7 @@ class Problem:
     seed: int = 0
     masked: bool = True
     sides: FeaturesBySide | None = None
+    hidden: sp.csr_matrix | None = None
 
     def precision(self, scorer: Scorer) -> float:
         """The objective: mean precision_at_k over users with validation interactions."""
@@ -51,7 +55,7 @@ class Problem:
 
     def precisions(self, scorer: Scorer) -> Float64Array:
         """What the objective is the mean of: float64 (users with validation interactions,)."""
-        known = self.train if self.masked else None
+        known = self._not_ranked if self.masked else None
         return precision_at_k(scorer, self.validation, known=known, k=self.k)
 
     def training(self, configuration: Mapping[str, Any]) -> Training:
@@ -59,6 +63,10 @@ class Problem:
         return start_training(
             self.train, configuration, self.seed, self.sides, spectrum=self._spectrum
         )
+
+    @cached_property
+    def _not_ranked(self) -> sp.csr_matrix:
+        return not_ranked(self.train, self.validation, self.hidden)
 
     @cached_property
     def _spectrum(self) -> Spectrum:
@@ -81,7 +89,7 @@ def load_problem(
     """
     parts = persistence.load_split(Path(holdouts.path))
     sides = load_sides(features, parts.train.shape)
-    return Problem(parts.train, parts.validation, seed=seed, masked=masked, sides=sides)
+    return Problem(parts.train, parts.validation, 5, seed, masked, sides, parts.hidden)
 
 
 def load_sides(features: Stage[Encoded], shape: tuple[int, int]) -> FeaturesBySide | None:

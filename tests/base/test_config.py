@@ -86,6 +86,9 @@ FAULTS = {
     },
     "dataset = '../x'\n": "no path in it",
     "search = 3\n": r"search \(found 3\); expected a section .* such as search\.\w+; see",
+    "data = 3\n": r"data \(found 3\); expected a section .* such as data\.likes; see",
+    "[search]\nspace = 3\n": r"search\.space \(found 3\); expected a valid dictionary; see",
+    "[data]\nlikes = 'a'\nfeatures_text = 3\n": r"data\.features_text .* as data\.features_text\.",
     "[search]\ntrials = 'x'\n": r"search\.trials \(found 'x'\); expected a valid integer; see",
 }
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.base.errors import InputError
 from recsys.data.interactions import InteractionColumns, Interactions, read_interactions
-from recsys.data.splits import Split, split
+from recsys.data.splits import Split, not_ranked, split
 from tests.fixtures.planted import planted
 
 COLUMNS = InteractionColumns(name=None, timestamp="t")
@@ -133,3 +134,13 @@ def test_users_and_their_interactions_are_drawn_evenly() -> None:
     assert held.max() < 28
     # Half of a user's eleven or so interactions leave with it, whichever they are.
     assert (pairs > 0).mean() > 0.95
+
+
+def test_lists_are_measured_without_what_is_hidden_but_for_what_is_to_be_found() -> None:
+    known = sp.csr_matrix(np.array([[2, 0, 0, 0], [0, 1, 0, 0]], np.float32))
+    heldout = sp.csr_matrix(np.array([[0, 0, 1, 0], [0, 0, 0, 1]], np.float32))
+    hidden = sp.csr_matrix(np.array([[0, 1, 1, 0], [0, 0, 0, 0]], np.float32))
+    found = not_ranked(known, heldout, hidden)
+    assert found.toarray().tolist() == [[2, 1, 0, 0], [0, 1, 0, 0]]
+    assert found.nnz == 3
+    assert not_ranked(known, heldout, None) is known

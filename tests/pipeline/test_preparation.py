@@ -341,3 +341,11 @@ def test_hidden_items_and_old_likes_reach_everybody(tmp_path: Path) -> None:
     assert item not in row(everyone.indptr, everyone.indices, user)
     assert row(everyone.indptr, everyone.indices, "old user") == {item}
     assert "unseen" in items
+    # Holdouts are measured without it; "unseen" is no item of the core.
+    holdouts = preparation.split(tmp_path / "interim", ingested, core, Split(), 1)
+    hidden = persistence.load_split(Path(holdouts.path)).hidden
+    assert hidden is not None
+    assert hidden.shape == (core.outcome.users, core.outcome.items)
+    assert list(zip(*hidden.nonzero(), strict=True)) == [
+        (everyone.users.index(user), items.index(item))
+    ]
