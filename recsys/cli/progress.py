@@ -142,7 +142,7 @@ def json_lines(console: Console) -> Callable[[Event], None]:
 def _configuration(configuration: Mapping[str, Any]) -> str:
     """What is best known of a configuration; the report, and MLflow, have all of it."""
     shown = [f"{n} {_number(configuration[n])}" for n in _BEST_KNOWN if n in configuration]
-    if neighbours := configuration.get("neighbours"):
+    if (neighbours := configuration.get("neighbours", "none")) != "none":
         shown.append(f"with {neighbours}, weight {_number(configuration['neighbours_weight'])}")
     return ", ".join(shown)
 
