@@ -8,8 +8,9 @@ from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from recsys.base.arrays import Int32Array, IntArray
+from recsys.base.arrays import Int32Array, Int64Array, IntArray
 from recsys.base.arrow import to_arrow
 from recsys.base.errors import NotFoundError
 from recsys.base.spelling import closest
@@ -73,6 +74,11 @@ class IdMap:
     def indices(self, externals: Sequence[object]) -> Int32Array:
         """Indices (int32) of several external ids; raises as `index` does."""
         return np.array([self.index(external) for external in externals], dtype=np.int32)
+
+    def places_in(self, other: IdMap) -> Int64Array:
+        """Where each id is in another map, -1 where it is not: int64 (n,)."""
+        found = pc.fill_null(pc.index_in(self.ids, value_set=other.ids), -1)
+        return np.asarray(found, np.int64)
 
     def take(self, indices: IntArray) -> list[str]:
         """External ids at several indices."""

@@ -54,18 +54,19 @@ class Split:
             return self.train, self.validation
         return self.refit_train(), self.test
 
-    def not_ranked(self, known: sp.csr_matrix, heldout: sp.csr_matrix) -> sp.csr_matrix:
-        """What lists are measured without, as people get them: what is known, and what is hidden.
-
-        What is held out is to be found, even if it was hidden for what was said of it before.
-        """
-        return not_ranked(known, heldout, self.hidden)
-
 
 def not_ranked(
     known: sp.csr_matrix, heldout: sp.csr_matrix, hidden: sp.csr_matrix | None
 ) -> sp.csr_matrix:
-    """See `Split.not_ranked`; all are csr_matrix float32 (n_users, n_items)."""
+    """What lists are measured without, as people get them: what is known, and what is hidden.
+
+    What is held out is to be found, even if it was hidden for what was said of it before.
+
+    Parameters
+    ----------
+    known, heldout, hidden : csr_matrix float32 (n_users, n_items)
+        `hidden` is None if nothing is.
+    """
     if hidden is None:
         return known
     found = hidden - hidden.multiply(heldout.astype(bool))

@@ -8,11 +8,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from recsys.base.arrays import Float64Array, Int64Array, IntArray
 from recsys.bundle import Bundle
-from recsys.data.idmap import IdMap
 from recsys.evaluation.lists import evenly_spaced, jaccard_overlap, top_lists
 from recsys.ranking.metrics import percentiles
 
@@ -92,12 +90,12 @@ def measure_churn(
     users : int
         How many users are compared at most, evenly spaced over those in common.
     """
-    user_before = _indices(after.users, before.users)
+    user_before = after.users.places_in(before.users)
     common = np.flatnonzero(user_before >= 0)
     compared = common[evenly_spaced(len(common), users)]
     old = top_lists(before, user_before[compared], n).items
     new = top_lists(after, compared, n).items
-    item_after = _indices(before.items, after.items)
+    item_after = before.items.places_in(after.items)
     # An item that is gone gets an index that no item of the new model has.
     gone = np.arange(len(before.items)) + len(after.items)
     translated = np.where(old >= 0, np.where(item_after >= 0, item_after, gone)[old], -1)
@@ -186,15 +184,9 @@ class _Lists:
         )
 
 
-def _indices(ids: IdMap, other: IdMap) -> Int64Array:
-    """The index of each id in the other map, -1 if it is not there."""
-    found = pc.index_in(ids.ids, value_set=other.ids)
-    return np.asarray(pc.fill_null(found, -1), dtype=np.int64)
-
-
 def _trained_indices(one: Bundle, other: Bundle) -> Int64Array:
     """The index of each trained item among the other's trained items, -1 if it is not there."""
-    found = _indices(one.items, other.items)[: one.trained]
+    found = one.items.places_in(other.items)[: one.trained]
     return np.where(found < other.trained, found, -1)
 
 

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 
 from recsys.base.arrays import Float32Array, Float64Array, IntArray
 from recsys.evaluation.lists import evenly_spaced
-from recsys.ranking.diversity import intra_list_diversity, rerank
+from recsys.ranking.diversity import directions, intra_list_diversity, rerank
 from recsys.ranking.scorer import Scorer
 from recsys.ranking.topk import top_k
 
@@ -49,15 +49,16 @@ def measure_diversity(
     users = users[evenly_spaced(len(users), MOST_USERS)]
     if not len(users):
         return []
+    unit = directions(vectors)
     hits: dict[float, list[Float64Array]] = {weight: [] for weight in WEIGHTS}
     spread: dict[float, list[Float64Array]] = {weight: [] for weight in WEIGHTS}
     for start in range(0, len(users), _BLOCK):
         block = users[start : start + _BLOCK]
         top = top_k(scorer, block, DEPTH, known=known, threads=threads)
         for weight in WEIGHTS:
-            lists = rerank(top, vectors, weight, K)
+            lists = rerank(top, unit, weight, K)
             hits[weight].append(_precision(lists, block, heldout))
-            spread[weight].append(intra_list_diversity(lists, vectors))
+            spread[weight].append(intra_list_diversity(lists, unit))
     return [
         {
             "weight": weight,

@@ -115,8 +115,8 @@ class InteractionData:
         if below is None:
             pairs = replace(own, user=user, item=item, weight=None, timestamp=None)
             return InteractionData(pairs, self.names)
-        user = np.concatenate([below.interactions.user, _places(own.users, below.users)[user]])
-        item = np.concatenate([below.interactions.item, _places(own.items, below.items)[item]])
+        user = np.concatenate([below.interactions.user, own.users.places_in(below.users)[user]])
+        item = np.concatenate([below.interactions.item, own.items.places_in(below.items)[item]])
         order = np.lexsort((item, user))
         user, item = user[order].astype(np.int32), item[order].astype(np.int32)
         pairs = Interactions(user, item, None, None, below.users, below.items)
@@ -152,8 +152,8 @@ class InteractionData:
         csr_matrix float32 (len(users), len(items))
         """
         own = self.interactions
-        user = _places(own.users, users)[own.user]
-        item = _places(own.items, items)[own.item]
+        user = own.users.places_in(users)[own.user]
+        item = own.items.places_in(items)[own.item]
         known = (user >= 0) & (item >= 0)
         weight = np.ones(len(own), np.float32) if own.weight is None else own.weight
         where = weight[known], (user[known], item[known])
@@ -235,8 +235,3 @@ def _part(data: InteractionData, matrix: sp.csr_matrix) -> InteractionData:
     weight = None if data.interactions.weight is None else matrix.data
     part = replace(data.interactions, user=pairs.row, item=pairs.col, weight=weight, timestamp=None)
     return InteractionData(part, data.names, hidden=data.hidden, below=data.below)
-
-
-def _places(own: IdMap, others: IdMap) -> np.ndarray:
-    """Where each id is in another map (int64); -1 where it is not."""
-    return np.asarray(pc.fill_null(pc.index_in(own.ids, value_set=others.ids), -1), np.int64)

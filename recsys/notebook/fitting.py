@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from threadpoolctl import threadpool_limits
@@ -100,11 +99,8 @@ class FittedModel:
     def _everyone(self) -> Everyone:
         """The likes of all users, trained or not, and what is hidden from them."""
         whole = self.train.everything()
-        user, item = (
-            np.asarray(pc.index_in(own.ids, value_set=ids.ids))
-            for own, ids in ((whole.users, self.users), (whole.items, self.items))
-        )
-        everyone = all_likes(whole.interactions, self.users, user, item)
+        places = whole.users.places_in(self.users), whole.items.places_in(self.items)
+        everyone = all_likes(whole.interactions, self.users, *places)
         hidden = self.train.hidden_rows(self.users, self.items)
         if hidden is None:
             return everyone
@@ -217,9 +213,8 @@ def _require_features(model: Model) -> None:
 def _all_ids(train: InteractionData, side: str, features: FeatureTable | None) -> IdMap:
     """The ids that are trained, then those below the core, then those that only have features."""
     own, everything = (getattr(data, f"{side}s") for data in (train, train.below or train))
-    core = np.asarray(pc.index_in(own.ids, value_set=everything.ids))
     described = None if features is None else features.owners
-    return IdMap(core_first(everything, core, described)[0], side)
+    return IdMap(core_first(everything, own.places_in(everything), described)[0], side)
 
 
 def _names(train: InteractionData, items: IdMap) -> pa.Array | None:

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from recsys.base import config
 from recsys.data import persistence
 from recsys.data.outcomes import Encoded, HeldOut
-from recsys.data.splits import Split
+from recsys.data.splits import Split, not_ranked
 from recsys.evaluation.cold_start import ColdStartHoldout, withhold
 from recsys.evaluation.comparison import FittedStrategy, StrategyFits, TriedStrategy, compare
 from recsys.evaluation.diversity import measure_diversity
@@ -72,7 +72,7 @@ def evaluate(
             parts_of_blend = seconds[LIGHTFM] + seconds.get(parameters.neighbours, 0.0)
             seconds[BLEND] = parts_of_blend + time.thread_time() - start
     winner = BLEND if BLEND in scorers else LIGHTFM
-    without = parts.not_ranked(known, heldout)
+    without = not_ranked(known, heldout, parts.hidden)
     measured = _measure_all(scorers, without, heldout, options, seed)
     configurations = {found.model.name: found.model.hyperparameters() for found in baselines}
     configurations[LIGHTFM] = without_neighbours(chosen.outcome.trained)

@@ -17,6 +17,7 @@ from recsys.base.errors import RecsysError
 from recsys.bundle import Bundle, bundle_digest, load_bundle
 from recsys.data import persistence
 from recsys.data.outcomes import Encoded, HeldOut
+from recsys.data.splits import not_ranked
 from recsys.evaluation.churn import markdown, measure_churn
 from recsys.evaluation.gate import NO_CHAMPION, Evidence, Verdict, judge
 from recsys.evaluation.lists import (
@@ -135,7 +136,7 @@ def _compared(
         scorer = refit(known, configuration, features, seed).scorer(known)
     except RecsysError as fault:
         return None, f"its configuration cannot be trained on today's data ({fault.found})"
-    found = precision_at_k(scorer, heldout, parts.not_ranked(known, heldout), 5)
+    found = precision_at_k(scorer, heldout, not_ranked(known, heldout, parts.hidden), 5)
     assert len(found) == len(scores.users), "both were measured on the same holdout"
     return found, ""
 

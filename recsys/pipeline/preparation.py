@@ -20,7 +20,7 @@ from recsys.data.everyone import all_likes, core_first
 from recsys.data.features import FeatureRows, FeatureTable, read_feature_table
 from recsys.data.features import encode as encode_features
 from recsys.data.idmap import IdMap
-from recsys.data.interactions import Interactions, csr_from_pairs, read_interaction_table
+from recsys.data.interactions import Interactions, read_interaction_table
 from recsys.data.kcore import Core, density, kcore
 from recsys.data.likes_log import Snapshot
 from recsys.data.logged import with_log, without_forgotten
@@ -281,13 +281,12 @@ def _hidden(core: Stage[Thresholded]) -> sp.csr_matrix | None:
     everyone = persistence.load_everyone(Path(core.path))
     if everyone.hidden_indptr is None or everyone.hidden_indices is None:
         return None
-    shape = core.outcome.users, core.outcome.items
-    indptr = everyone.hidden_indptr[: shape[0] + 1]
-    user = np.repeat(np.arange(shape[0], dtype=np.int32), np.diff(indptr))
-    item = everyone.hidden_indices[: indptr[-1]]
-    trained = item < shape[1]
-    pairs = csr_from_pairs(user[trained], item[trained], None, shape)
-    return pairs if pairs.nnz else None
+    indptr = everyone.hidden_indptr[: core.outcome.users + 1]
+    indices = everyone.hidden_indices[: indptr[-1]]
+    rows = np.ones(len(indices), np.float32), indices, indptr
+    whole = sp.csr_matrix(rows, shape=(core.outcome.users, core.outcome.catalogue))
+    hidden = whole[:, : core.outcome.items]
+    return hidden if hidden.nnz else None
 
 
 def load_core(core: Stage[Thresholded]) -> Interactions:

@@ -14,7 +14,7 @@ from recsys.base.arrays import Float32Array, Float64Array, IntArray
 from recsys.ranking.topk import TopK
 
 
-def rerank(top: TopK, vectors: Float32Array, weight: float, n: int) -> IntArray:
+def rerank(top: TopK, unit: Float32Array, weight: float, n: int) -> IntArray:
     """The n items of each list with maximal marginal relevance.
 
     One after the other, the item is taken whose `(1 - weight) * score - weight * likeness` is
@@ -25,7 +25,8 @@ def rerank(top: TopK, vectors: Float32Array, weight: float, n: int) -> IntArray:
     ----------
     top : TopK
         Lists that are longer than n, (n_lists, m), padded with -1.
-    vectors : float32 (n_items, d)
+    unit : float32 (n_items, d)
+        Of all items, see `directions`.
     weight : float
         Between 0 and 1; 0 leaves the order as it is.
     n : int
@@ -41,7 +42,7 @@ def rerank(top: TopK, vectors: Float32Array, weight: float, n: int) -> IntArray:
         low = np.where(real, scores, np.inf).min(axis=1, initial=np.inf)[:, None]
         high = np.where(real, scores, -np.inf).max(axis=1, initial=-np.inf)[:, None]
         value = (1 - weight) * (scores - low) / np.where(high > low, high - low, 1)
-    unit = directions(vectors)[items]
+    listed = unit[items]
     alike = np.zeros(items.shape, np.float32)
     left, rows = real.copy(), np.arange(len(items))
     found = np.full((len(items), n), -1, items.dtype)
@@ -50,25 +51,26 @@ def rerank(top: TopK, vectors: Float32Array, weight: float, n: int) -> IntArray:
         there = left[rows, taken]
         found[there, place] = items[rows, taken][there]
         left[rows, taken] = False
-        np.maximum(alike, np.vecdot(unit, unit[rows, taken][:, None]), out=alike)
+        np.maximum(alike, np.vecdot(listed, listed[rows, taken][:, None]), out=alike)
     return found
 
 
-def intra_list_diversity(lists: IntArray, vectors: Float32Array) -> Float64Array:
+def intra_list_diversity(lists: IntArray, unit: Float32Array) -> Float64Array:
     """One minus the mean cosine of two items of each list: float64 (n_lists,).
 
     Parameters
     ----------
     lists : int (n_lists, n)
         Item indices, padded with -1. A list of fewer than two items has diversity 0.
-    vectors : float32 (n_items, d)
+    unit : float32 (n_items, d)
+        Of all items, see `directions`.
     """
     real = lists >= 0
-    unit = directions(vectors)[lists] * real[:, :, None]
+    listed = unit[lists] * real[:, :, None]
     count = real.sum(axis=1)
     # The squared length of a sum of unit vectors has each pair twice, and each item once.
-    together = np.vecdot(unit, unit).sum(axis=1)
-    total = unit.sum(axis=1, dtype=np.float64)
+    together = np.vecdot(listed, listed).sum(axis=1)
+    total = listed.sum(axis=1, dtype=np.float64)
     pairs = (np.vecdot(total, total) - together) / np.maximum(1, count * (count - 1))
     found: Float64Array = np.where(count > 1, 1 - pairs, 0.0)
     return found

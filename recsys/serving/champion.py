@@ -43,8 +43,9 @@ def open_before_forking(name: str) -> None:
 
 def _ready(bundle: Bundle) -> Bundle:
     """The bundle, with what questions need of it made before the first of them comes."""
-    _ = ("" in bundle.users, "" in bundle.items, bundle.shown_names)
-    _ = (bundle.untrained, bundle.likes, bundle.not_listed)
+    _ = ("" in bundle.users, "" in bundle.items, bundle.untrained, bundle.likes, bundle.not_listed)
+    if bundle.names is not None:
+        _ = bundle.shown_names
     return bundle
 
 
@@ -124,7 +125,7 @@ class Champion:
         if held is None:
             with self._lock:
                 return self._look()
-        if time.monotonic() - self._looked >= self._every and self._lock.acquire(blocking=False):
+        if not self.held and self._lock.acquire(blocking=False):
             try:
                 return self._look()
             except RecsysError as fault:
@@ -135,7 +136,7 @@ class Champion:
 
     def _look(self) -> tuple[str, Recommender]:
         held = self._held
-        if held is not None and time.monotonic() - self._looked < self._every:
+        if held is not None and self.held:
             return held  # another thread looked while this one waited
         self._looked = time.monotonic()
         found = self._champion()

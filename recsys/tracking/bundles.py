@@ -18,8 +18,8 @@ from recsys.bundle import bundle_digest, read_bundle_manifest
 from recsys.store.checksums import find_damage
 from recsys.tracking.address import local_folder, require_registry
 from recsys.tracking.cache import DEFAULT_CACHE, BundleCache, CacheKey
-from recsys.tracking.local import UnreadableError, read_model_names, read_version
-from recsys.tracking.versions import BUNDLE, BUNDLE_PATH, ModelAddress, Version, missing_version
+from recsys.tracking.local import require_version
+from recsys.tracking.versions import BUNDLE, BUNDLE_PATH, ModelAddress, Version
 
 if TYPE_CHECKING:
     from recsys.tracking.client import PatientClient
@@ -109,17 +109,11 @@ class RegisteredBundle:
     @cached_property
     def _found(self) -> tuple[str, Version]:
         """The model and the version that the address names."""
-        require_registry(self.uri)
         address = ModelAddress.parse(self.address)
-        if address is not None:
-            try:
-                version = read_version(self.uri, address)
-            except UnreadableError:
-                pass
-            else:
-                if version is None:
-                    raise missing_version(self.address, self.uri, read_model_names(self.uri))
-                return address.model, version
+        if address is None:
+            require_registry(self.uri)
+        elif (version := require_version(self.uri, address)) is not None:
+            return address.model, version
         from recsys.tracking.remote import find_version
 
         return find_version(self._client, self.address)

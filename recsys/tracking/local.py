@@ -50,10 +50,11 @@ def read_version(uri: str, address: ModelAddress) -> Version | None:
         raise UnreadableError(f"{path} cannot be read ({fault})") from fault
 
 
-def require_version(uri: str, address: ModelAddress) -> None:
-    """Refuse a version that a local registry does not have, before anything long is begun.
+def require_version(uri: str, address: ModelAddress) -> Version | None:
+    """A version that a local registry has to have; None where only MLflow can tell.
 
-    What a server has is found when it is asked.
+    Where it is missing, that is known before anything long is begun. What a server has is found
+    when it is asked.
 
     Raises
     ------
@@ -64,10 +65,12 @@ def require_version(uri: str, address: ModelAddress) -> None:
     """
     require_registry(uri)
     try:
-        if read_version(uri, address) is None:
-            raise missing_version(str(address), uri, read_model_names(uri))
+        found = read_version(uri, address)
     except UnreadableError:
-        pass
+        return None
+    if found is None:
+        raise missing_version(str(address), uri, read_model_names(uri))
+    return found
 
 
 def read_model_names(uri: str) -> list[str]:

@@ -89,7 +89,9 @@ def load_problem(
     """
     parts = persistence.load_split(Path(holdouts.path))
     sides = load_sides(features, parts.train.shape)
-    return Problem(parts.train, parts.validation, 5, seed, masked, sides, parts.hidden)
+    return Problem(
+        parts.train, parts.validation, seed=seed, masked=masked, sides=sides, hidden=parts.hidden
+    )
 
 
 def load_sides(features: Stage[Encoded], shape: tuple[int, int]) -> FeaturesBySide | None:

@@ -142,12 +142,8 @@ def _with_and_without_weights(known: Sequence[Configuration]) -> list[Configurat
 
     Whether weights help at all is a matter of the data, and one trial says it.
     """
-    as_they_are: list[Configuration] = [{"weight_power": 1.0, **each} for each in known]
-    return [
-        *as_they_are[:1],
-        *({**each, "weight_power": 0.0} for each in known[:1]),
-        *as_they_are[1:],
-    ]
+    first, *others = ({"weight_power": 1.0, **each} for each in known)
+    return [first, {**first, "weight_power": 0.0}, *others]
 
 
 def _known(space: SearchSpace, configurations: Sequence[Configuration]) -> list[Configuration]:

@@ -7,11 +7,11 @@ import pytest
 import scipy.sparse as sp
 
 from recsys.evaluation.diversity import WEIGHTS, measure_diversity
-from recsys.ranking.diversity import intra_list_diversity, rerank
+from recsys.ranking.diversity import directions, intra_list_diversity, rerank
 from recsys.ranking.factors import Factors
 from recsys.ranking.topk import TopK
 
-VECTORS = np.array([[2, 0], [1, 0], [0, 1], [0, 0], [-1, 0]], np.float32)
+VECTORS = directions(np.array([[2, 0], [1, 0], [0, 1], [0, 0], [-1, 0]], np.float32))
 
 
 def test_the_diversity_of_a_list_is_one_less_its_mean_cosine() -> None:

@@ -21,7 +21,7 @@ def fresh_users(view: BundleView) -> Mapping[str, QueryUser]:
     if view.fresh_cache.get("mark") != mark:
         before = view.fresh_cache.get("found", {})
         found = {}
-        for user, said in view.fresh.by_user(view.known_words).items():
+        for user, said in view.fresh.by_user(view.known_position).items():
             if user in view.bundle.users or said.liked:
                 known = before.get(user)
                 if known is None or known[0] != said:

@@ -176,16 +176,16 @@ class BundleView:
 
     def fresh_of(self, user: object) -> FreshLikes:
         """What a user has said since the model was trained."""
-        return FreshLikes() if self.fresh is None else self.fresh.of(str(user), self.known_words)
+        return FreshLikes() if self.fresh is None else self.fresh.of(str(user), self.known_position)
 
     def fresh_of_item(self, item: int) -> list[Entry]:
         """What users have said of an item since the model was trained."""
         if self.fresh is None:
             return []
-        return self.fresh.of_item(self.bundle.items.id(item), self.known_words)
+        return self.fresh.of_item(self.bundle.items.id(item), self.known_position)
 
     @cached_property
-    def known_words(self) -> LogPosition | None:
+    def known_position(self) -> LogPosition | None:
         """How far the training has read a likes log; None if it has read none."""
         read = self.bundle.manifest.get("likes_log")
         return None if read is None else LogPosition(str(read["log"]), int(read["position"]))
