@@ -24,7 +24,7 @@ from recsys.store.stages import Stage
 from recsys.tracking.faults import tracking_errors
 from recsys.tracking.registry import Registry
 from recsys.tracking.runs import StudyDescription, Tracker
-from recsys.tracking.versions import BUNDLE, JUDGED_AGAINST
+from recsys.tracking.versions import BUNDLE, JUDGED_AGAINST, Version
 
 VERDICT_FILES = ("verdict.json", "verdict.md", "per_user.parquet", "churn.json")
 JUDGED = "judged"  # tag: digest of the verdict whose tags and files are all there
@@ -79,15 +79,16 @@ def register(
         number = known.number if known else ""
         if not known:
             run_id = tracker.open_study(description)
-            figures = metrics(chosen, measured, fitted)
-            tracker.log(run_id, [(name, value, 0) for name, value in figures.items()])
             tags = version_tags(manifest, digest)
             number = pyfunc.register(
                 tracking.uri, run_id, tracked.model, bundle, tags, tracking.patience
             )
         registry.challenge(number)
-        if not known or known.tags.get(JUDGED) != verdict.digest:
-            _log_verdict(registry, tracker, number, verdict)
+        version = known or registry.version(number)
+        if JUDGED not in version.tags:
+            _log_figures(tracker, version, metrics(chosen, measured, fitted))
+        if version.tags.get(JUDGED) != verdict.digest:
+            _log_verdict(registry, tracker, version, verdict)
     return Registered(tracked.model, number, known is not None)
 
 
@@ -134,9 +135,21 @@ def verdict_tags(verdict: Verdict) -> dict[str, str]:
     return tags
 
 
-def _log_verdict(registry: Registry, tracker: Tracker, number: str, verdict: Stage[Judged]) -> None:
+def _log_figures(tracker: Tracker, version: Version, figures: Mapping[str, float]) -> None:
+    """Log the figures of a version on its run and on its model.
+
+    After the model: MLflow copies what its run knows, and asks a server for each metric alone. The
+    time is the version's, so that what is logged again after a fault is there once.
+    """
+    entries = [(name, value, 0) for name, value in figures.items()]
+    tracker.log(version.run_id, entries, at=version.created, model_id=version.model_id)
+
+
+def _log_verdict(
+    registry: Registry, tracker: Tracker, version: Version, verdict: Stage[Judged]
+) -> None:
     """Say on the version, and on its run, what the gate found."""
-    run_id = registry.version(number).run_id
+    number, run_id = version.number, version.run_id
     for name in VERDICT_FILES:
         if verdict.file(name).exists():
             tracker.client.log_artifact(run_id, str(verdict.file(name)), "gate")

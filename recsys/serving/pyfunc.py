@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,6 +27,7 @@ from recsys.bundle import bundle_digest, read_bundle_manifest
 from recsys.recommend.availability import WatchedAvailability
 from recsys.recommend.house_rules import WatchedRules
 from recsys.recommend.recommender import Recommender
+from recsys.serving.model_code import copy_model_code
 from recsys.serving.questions import answer_all, read_questions
 from recsys.tracking.client import PatientClient, using_registry
 from recsys.tracking.versions import BUNDLE
@@ -146,7 +148,6 @@ def register(
     RegistryError
         If the registry does not answer.
     """
-    package = Path(__file__).resolve().parents[1]
     requirements = [f"{name}=={version(name)}" for name in REQUIRED]
     client = PatientClient(uri, patience)
     example = _example(bundle)
@@ -155,12 +156,13 @@ def register(
 
     def log() -> ModelInfo:
         # Again from the start if it is cut off: a model that was logged in part is not registered.
-        with mlflow.start_run(run_id=run_id):
+        with tempfile.TemporaryDirectory() as folder, mlflow.start_run(run_id=run_id):
+            code = copy_model_code("recsys.serving.pyfunc", Path(folder))
             return mlflow.pyfunc.log_model(
                 name="recommender",
-                python_model=str(package / "serving" / "pyfunc.py"),
+                python_model=str(code / "serving" / "pyfunc.py"),
                 artifacts={"bundle": str(bundle)},
-                code_paths=[str(package)],
+                code_paths=[str(code)],
                 signature=SIGNATURE,
                 input_example=example,
                 pip_requirements=requirements,
@@ -170,7 +172,7 @@ def register(
     def create(info: ModelInfo) -> ModelVersion:
         # An earlier attempt may have arrived although its answer got lost.
         found = client.once.search_model_versions(f"name = '{model}' and run_id = '{run_id}'")
-        if same := [entry for entry in found if entry.model_id == info.model_id]:
+        if same := [entry for entry in found if entry.source == info.model_uri]:
             return same[0]
         if not client.once.search_registered_models(f"name = '{model}'"):
             client.once.create_registered_model(model)

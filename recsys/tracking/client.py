@@ -23,7 +23,7 @@ from recsys.tracking.faults import is_outage, registry_errors
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 ADDRESSES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
 SETTINGS = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
     # It is drawn on standard error, which is a broken pipe once a worker that read it is dead.
@@ -119,9 +119,9 @@ def set_defaults() -> None:
     """MLflow's own retries and no progress bars, unless the environment sets them.
 
     By default it tries eight times over some minutes, without a word, and waits two minutes
-    for each answer. One immediate retry is enough for a connection that was dropped; longer
-    outages are waited for by `PatientClient`, which reports them. A minute is
-    enough for a slow server to answer one call.
+    for each answer. It also repeats what must not be done twice: where the answer to the creation
+    of a run or of a version is lost, there are two of them. So nothing is repeated but by
+    `PatientClient`, which reports it. A minute is enough for a slow server to answer one call.
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)

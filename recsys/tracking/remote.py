@@ -25,10 +25,24 @@ from recsys.tracking.versions import BUNDLE_PATH, Version, missing_version
 
 MOST_BYTES = 2**36  # of a bundle that is fetched: 250 million vectors with 64 factors
 
+_MODELS = "models:/"
+
 
 def as_version(found: ModelVersion, location: str = "") -> Version:
     """MLflow's version as ours."""
-    return Version(str(found.version), str(found.run_id), dict(found.tags), location)
+    return Version(
+        str(found.version),
+        str(found.run_id),
+        dict(found.tags),
+        location,
+        found.creation_timestamp,
+        found.model_id or _model_in(found.source or ""),
+    )
+
+
+def _model_in(source: str) -> str | None:
+    """The id of a logged model in its address; databases keep this alone of it."""
+    return source.removeprefix(_MODELS) if source.startswith(f"{_MODELS}m-") else None
 
 
 def find_version(client: PatientClient, address: str) -> tuple[str, Version]:

@@ -225,14 +225,17 @@ class Tracker:
         params: Mapping[str, Any] | None = None,
         tags: Mapping[str, str] | None = None,
         at: int | None = None,
+        model_id: str | None = None,
     ) -> None:
         """Metrics (name, value, step), parameters and tags in as few calls as MLflow allows.
 
-        `at` is the time in milliseconds; a metric that is logged
-        twice with the same time is kept once.
+        `at` is the time in milliseconds; a metric that is logged twice with the same time is kept
+        once. With the `model_id` of a logged model, metrics are that model's as well.
         """
         now = int(time.time() * 1000) if at is None else at
-        entries = [Metric(name, value, now, step) for name, value, step in metrics]
+        entries = [
+            Metric(name, value, now, step, model_id=model_id) for name, value, step in metrics
+        ]
         parameters = [
             Param(name, redacted(str(value))[:6000]) for name, value in (params or {}).items()
         ]

@@ -32,12 +32,18 @@ class Version:
     tags : dict of str to str
     location : str
         Where the registry says that its files are; empty if it was not asked.
+    created : int or None
+        Milliseconds since 1970; None if it was not asked.
+    model_id : str or None
+        MLflow's id of the model that was registered.
     """
 
     number: str
     run_id: str = ""
     tags: dict[str, str] = field(default_factory=dict)
     location: str = ""
+    created: int | None = None
+    model_id: str | None = None
 
 
 @dataclass(frozen=True)

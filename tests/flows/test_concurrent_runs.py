@@ -32,16 +32,15 @@ def test_two_runs_at_once_on_one_registry_lose_no_alias(tmp_path: Path) -> None:
         Run(planted_folder(tmp_path / seed), [database, f"--seed={seed}"]).start()
         for seed in ("1", "2")
     ]
-    ended = [run.finish() for run in runs]
-    registry = registry_client(tmp_path)
-    champion = registry.get_model_version_by_alias("likes", "champion")
-    versions = {str(v.version): v for v in registry.search_model_versions("name = 'likes'")}
-    assert set(versions) == {"1", "2"}
-    for run in ended:
+    for run in [run.finish() for run in runs]:
         # Champion, or refused clearly.
         assert run.code in (0, 7), run.errors
         if run.code == 7:
             assert "held: version" in run.errors
+    registry = registry_client(tmp_path)
+    champion = registry.get_model_version_by_alias("likes", "champion")
+    versions = {str(v.version): v for v in registry.search_model_versions("name = 'likes'")}
+    assert set(versions) == {"1", "2"}
     promoted = {number for number, v in versions.items() if "promoted" in v.tags}
     assert str(champion.version) in promoted
     if len(promoted) == 2:

@@ -15,6 +15,7 @@ from recsys.base.config import Config, Data
 from recsys.base.events import Event, StageDone, TrialDone, listening
 from recsys.recommend.recommender import Recommender
 from recsys.tracking.bundles import locate_bundle
+from recsys.tracking.registry import Registry
 from tests.fixtures.configurations import small_config
 from tests.fixtures.planted import write_planted
 
@@ -132,6 +133,16 @@ def test_the_champion_answers_by_alias(trained: Run) -> None:
     assert {"data_fingerprint", "configuration", "libraries"} <= set(version.tags)
     folder = locate_bundle("models:/planted@champion", trained.config.tracking.uri)
     assert Recommender.load(folder).recommend("g0u00", 1)
+
+
+def test_the_model_has_the_figures_of_its_run(trained: Run) -> None:
+    version = Registry(trained.config.tracking.uri, "planted").at("champion")
+    assert version is not None
+    assert version.model_id is not None
+    run = trained.client.get_run(version.run_id)
+    told = {m.key: m.value for m in trained.client.get_logged_model(version.model_id).metrics or []}
+    assert told == run.data.metrics
+    assert "test/precision_at_5" in told
 
 
 def test_a_second_run_reuses_everything(trained: Run) -> None:

@@ -18,6 +18,7 @@ import pytest
 from recsys.base.errors import NotFoundError, RegistryError
 from recsys.recommend.recommender import Recommender
 from recsys.serving import pyfunc
+from recsys.serving.model_code import needed_modules
 from recsys.tracking.bundles import locate_bundle
 from recsys.tracking.client import using_registry
 from recsys.tracking.registry import Registry
@@ -73,9 +74,24 @@ before = {{name.split(".")[0] for name in sys.modules}}
 import recsys.serving.pyfunc
 found = {{name.split(".")[0] for name in sys.modules}} - before
 print(sorted(found - sys.stdlib_module_names - {{"recsys"}}))
+print(*(name for name in sys.modules if name.split(".")[0] == "recsys"))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
-    assert done.stdout.strip() == "[]", done.stderr
+    others, own = done.stdout.splitlines()
+    assert others == "[]", done.stderr
+    assert set(own.split()) <= needed_modules("recsys.serving.pyfunc")
+
+
+def test_the_model_has_the_modules_that_it_imports_and_no_others(registry: str) -> None:
+    code = locate_bundle("models:/fruit@champion", registry).parents[1] / "code"
+    files = {path.relative_to(code).as_posix() for path in code.rglob("*") if path.is_file()}
+    assert len(files) == len(needed_modules("recsys.serving.pyfunc"))
+    assert {"recsys/__init__.py", "recsys/bundle.py", "recsys/base/errors.py"} <= files
+    # Imported where it is used, inside of a function.
+    assert "recsys/recommend/index.py" in files
+    assert {file.split("/")[1] for file in files if file.count("/") > 1} == {
+        "base", "data", "models", "ranking", "recommend", "serving", "store", "tracking",
+    }  # fmt: skip
 
 
 def test_the_requirements_of_the_model_are_named(registry: str) -> None:

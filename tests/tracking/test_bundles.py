@@ -25,7 +25,7 @@ from recsys.tracking.cache import BundleCache
 from recsys.tracking.registry import Registry, open_registry
 from recsys.tracking.runs import StudyDescription, Tracker
 from tests.fixtures.bundles import write_bundle
-from tests.fixtures.tracking_server import tracking_server
+from tests.fixtures.tracking_server import Proxy, tracking_server
 
 CHAMPION = "models:/fruit@champion"
 
@@ -75,6 +75,19 @@ def registry(
     yield Remote(uri, artifacts, BundleCache(), temporary)
     shutil.rmtree(artifacts)
     shutil.copytree(kept, artifacts)
+
+
+@pytest.mark.parametrize("losing", [b"model-versions/create", b"registered-models/create"])
+def test_an_answer_that_is_lost_makes_no_second_version(registry: Remote, losing: bytes) -> None:
+    proxy = Proxy(int(registry.uri.rpartition(":")[2]))
+    name = losing.decode().partition("/")[0]
+    run_id = Tracker.connect(registry.uri, "fruit").open_study(StudyDescription(name, "fruit", {}))
+    proxy.losing = losing
+    made = registry.artifacts.parent / "bundle"
+    assert pyfunc.register(proxy.uri, run_id, name, made, {}, patience=5) == "1"
+    proxy.close()
+    assert proxy.losing == b""
+    assert [version.number for version in Registry(registry.uri, name).versions()] == ["1"]
 
 
 def test_a_manifest_is_fetched_alone(registry: Remote) -> None:
