@@ -9,6 +9,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+import tests.fixtures.memory_folder  # before folders are made
 import tests.fixtures.sleeping_threads  # noqa: F401  before NumPy
 from recsys.base.config import Data
 from tests.fixtures.bundles import write_bundle
