@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import hypothesis
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from hypothesis import strategies as st
 
 from recsys.base.arrays import Float32Array
 from recsys.models import ease
@@ -142,6 +144,22 @@ def test_a_product_keeps_the_largest_of_each_row_equal_ones_by_index() -> None:
     # Row 0 is (5, 2, 2, 0), its own 5 left out; row 1 (5, 3, 9, 3), its own 3 left out.
     expected = [[0, 2, 2, 0], [5, 0, 9, 0], [0, 1, 0, 3], [0, 0, 0, 0]]
     np.testing.assert_array_equal(found, np.float32(expected))
+
+
+@hypothesis.given(
+    rows=st.lists(st.lists(st.integers(-3, 3), max_size=9), min_size=1, max_size=6),
+    kept=st.integers(1, 6),
+)
+def test_what_is_kept_of_a_row_is_what_sorting_it_finds(rows: list[list[int]], kept: int) -> None:
+    counts = [len(row) for row in rows]
+    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    indices = np.concatenate([np.arange(count) for count in counts]).astype(np.int32)
+    found = truncated(Neighbours(indptr, indices, np.concatenate(rows).astype(np.float32)), kept)
+    for row, values in enumerate(rows):
+        largest = sorted(range(len(values)), key=lambda place: (-abs(values[place]), place))
+        part = slice(found.indptr[row], found.indptr[row + 1])
+        assert found.indices[part].tolist() == sorted(largest[:kept])
+        assert found.weights[part].tolist() == [values[place] for place in sorted(largest[:kept])]
 
 
 def test_a_configuration_names_its_neighbours() -> None:
