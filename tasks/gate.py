@@ -22,9 +22,21 @@ def gate(
     limits: config.Gate,
     seed: int,
     tracked: Tracked,
+    workers: int,
 ) -> Stage[Judged]:
-    """The verdict against the champion there is now."""
-    rival, bundle = gating.find_rival(tracked.registry(), fitted)
+    """The verdict against the champion there is now, and the best configuration so far."""
+    registry = tracked.registry()
+    rival, bundle = gating.find_rival(registry, fitted)
     return _gate(
-        interim, holdouts, features, measured, fitted, rival, limits, seed, champion_bundle=bundle
+        interim,
+        holdouts,
+        features,
+        measured,
+        fitted,
+        rival,
+        limits,
+        seed,
+        champion_bundle=bundle,
+        reference=gating.find_reference(registry, fitted, limits),
+        workers=workers,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -432,13 +432,21 @@ class Fit(Section):
 class Gate(Section):
     """Conditions that a challenger must meet to become champion."""
 
-    level: Share = Field(0.95, description="Confidence level of the intervals.")
-    bootstrap_samples: Samples = Field(1000, description="Bootstrap samples of an interval.")
+    level: Annotated[float, Field(gt=0.5, lt=1)] = Field(
+        0.95, description="Confidence of the lower end of an interval, one-sided."
+    )
     popularity_margin: Margin = Field(
         0.0, description="precision_at_5 by which the whole interval must exceed popularity."
     )
-    champion_margin: Margin = Field(
-        0.0, description="precision_at_5 by which the whole interval may be below the champion."
+    champion_loss: Share = Field(
+        0.02,
+        description="Share of the champion's mean precision_at_5 that must not be lost: the lower "
+        "end of the interval lies above minus so much. The same holds against the reference.",
+    )
+    reference_nights: Annotated[int, Field(ge=0, le=10_000)] = Field(
+        14,
+        description="Nights over which small losses must not add up: against the reference, the "
+        "best configuration so far, `level` holds for so many nights together; 0: no reference.",
     )
     coverage: Share = Field(
         0.01, description="Smallest share of the recommendable items that appear in some list."
@@ -458,6 +466,24 @@ class Gate(Section):
         description="Smallest share of the champion's trained users, or of its items, that are "
         "still there by their ids; below it, these are other data under the same model's name.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier_releases(cls, given: Any) -> Any:
+        """Read what configurations of earlier releases say, where it can still be meant.
+
+        Stored ones have every default: a margin of 0 was the default, and how many bootstrap
+        samples there are means nothing to Student's t.
+        """
+        if not isinstance(given, dict):
+            return given
+        kept = {name: value for name, value in given.items() if name != "bootstrap_samples"}
+        if kept.pop("champion_margin", 0) != 0:
+            raise ValueError(
+                "champion_loss in the place of champion_margin: a share of the champion's mean, "
+                "above minus which the lower end of the interval has to lie"
+            )
+        return kept
 
 
 class Batch(Section):

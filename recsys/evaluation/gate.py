@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from recsys.base.arrays import Float64Array
 from recsys.base.config import Gate
-from recsys.ranking.metrics import Interval, paired_bootstrap
+from recsys.evaluation.non_inferiority import PairedDifference, level_of_each, paired_difference
 
 SIZES = ("users", "items", "interactions")
 NO_CHAMPION = "no champion yet"
@@ -20,6 +20,8 @@ class Condition(StrEnum):
 
     POPULARITY = "beats popularity"
     CHAMPION = "no worse than the champion"
+    REFERENCE = "no worse than the reference"
+    USERS = "enough users to tell"
     FINITE = "finite numbers"
     COVERAGE = "coverage"
     VARIETY = "variety"
@@ -100,6 +102,11 @@ class Evidence:
         That of the champion's configuration, refit on the same data; None if there is none.
     missing : str
         Why there is none.
+    reference : float64 (n,) or None
+        That of the best configuration so far, refit on the same data; None if there is nothing to
+        compare with.
+    no_reference : str
+        Why there is nothing.
     finite : bool
         Whether all numbers of the challenger are finite.
     coverage : float
@@ -125,27 +132,32 @@ class Evidence:
     counts: Mapping[str, int]
     champion_counts: Mapping[str, int] | None
     shared: Mapping[str, float] | None = None
+    reference: Float64Array | None = None
+    no_reference: str = NO_CHAMPION
 
 
-def judge(evidence: Evidence, limits: Gate, seed: int) -> Verdict:
+def judge(evidence: Evidence, limits: Gate) -> Verdict:
     """Check every condition.
 
     Parameters
     ----------
     evidence : Evidence
     limits : Gate
-    seed : int
-        Of the bootstrap.
 
     Raises
     ------
     ValueError
         If the scores are not of the same users, or there are none.
     """
+    against_champion = compared(evidence.own, evidence.champion, limits.level)
+    against_reference = compared(evidence.own, evidence.reference, reference_level(limits))
+    told = [found for found in (against_champion, against_reference) if found is not None]
     return Verdict(
         (
-            beats_popularity(evidence.own, evidence.popularity, limits, seed),
-            no_worse(evidence.own, evidence.champion, limits, seed, evidence.missing),
+            beats_popularity(evidence.own, evidence.popularity, limits),
+            no_worse(Condition.CHAMPION, against_champion, limits, evidence.missing),
+            no_worse(Condition.REFERENCE, against_reference, limits, evidence.no_reference),
+            enough_users(told, limits),
             Check(Condition.FINITE, evidence.finite, "all" if evidence.finite else "not", "all"),
             Check(
                 Condition.COVERAGE,
@@ -165,7 +177,22 @@ def judge(evidence: Evidence, limits: Gate, seed: int) -> Verdict:
     )
 
 
-def beats_popularity(own: Float64Array, popularity: Float64Array, limits: Gate, seed: int) -> Check:
+def compared(
+    own: Float64Array, other: Float64Array | None, level: float
+) -> PairedDifference | None:
+    """The challenger's scores against another's of the same users; None if there are none.
+
+    Folds that measure both on more users lengthen the two arrays, and nothing else.
+    """
+    return None if other is None else paired_difference(own, other, level)
+
+
+def reference_level(limits: Gate) -> float:
+    """The level of one comparison with the reference, which holds for several nights together."""
+    return level_of_each(limits.level, max(1, limits.reference_nights))
+
+
+def beats_popularity(own: Float64Array, popularity: Float64Array, limits: Gate) -> Check:
     """Check that the challenger is significantly better than popularity.
 
     Parameters
@@ -173,42 +200,65 @@ def beats_popularity(own: Float64Array, popularity: Float64Array, limits: Gate, 
     own, popularity : float64 (n,)
         precision_at_5 of the same users.
     limits : Gate
-    seed : int
     """
-    ahead = _difference(own, popularity, limits, seed)
+    ahead = paired_difference(own, popularity, limits.level)
     return Check(
         Condition.POPULARITY,
         ahead.low > limits.popularity_margin,
-        _as_text(ahead, len(own)),
+        _as_text(ahead),
         f"lower end above {limits.popularity_margin:g}",
     )
 
 
 def no_worse(
-    own: Float64Array,
-    champion: Float64Array | None,
-    limits: Gate,
-    seed: int,
-    missing: str = NO_CHAMPION,
+    name: Condition, ahead: PairedDifference | None, limits: Gate, missing: str = NO_CHAMPION
 ) -> Check:
-    """Check that the challenger is not significantly worse than the champion.
+    """Check that the challenger loses less than a margin against another configuration.
+
+    Not to be significantly worse is no such proof: the fewer users there are, the worse a model
+    may be without its showing.
 
     Parameters
     ----------
-    own : float64 (n,)
-    champion : float64 (n,) or None
-        precision_at_5 of the same users; None if there is no champion to be compared with.
+    name : Condition
+    ahead : PairedDifference or None
+        The challenger against the champion's configuration, or the reference's; None if there is
+        none to be compared with.
     limits : Gate
-    seed : int
     missing : str
         Why there is none.
     """
-    name = Condition.CHAMPION
-    wanted = f"upper end at least {0 - limits.champion_margin:g}"
-    if champion is None:
-        return Check(name, True, missing, wanted)
-    ahead = _difference(own, champion, limits, seed)
-    return Check(name, ahead.high >= -limits.champion_margin, _as_text(ahead, len(own)), wanted)
+    loss = limits.champion_loss
+    if ahead is None:
+        return Check(name, True, missing, f"lower end above -{loss:.3g} of its mean")
+    found = f"{_as_text(ahead)}, {_share(ahead.mean, ahead)} of {ahead.other:.4f}"
+    wanted = f"lower end above {-ahead.margin(loss):.4f}, which is {-loss:.1%}"
+    return Check(name, ahead.non_inferior(loss), found, wanted)
+
+
+def enough_users(told: Sequence[PairedDifference], limits: Gate) -> Check:
+    """Check that there are enough users to tell whether the challenger loses less than the margin.
+
+    Parameters
+    ----------
+    told : sequence of PairedDifference
+        What the challenger was compared with; may be empty.
+    limits : Gate
+    """
+    name, loss = Condition.USERS, limits.champion_loss
+    if not told:
+        return Check(name, True, "nothing to compare with", f"users that tell {loss:.1%}")
+    undecided = [ahead for ahead in told if ahead.undecided(loss)]
+    needed = [ahead.users_needed(loss) for ahead in undecided or told]
+    enough = f"about {max(n or 0 for n in needed):,}" if all(needed) else "more"
+    noticed = max(told, key=lambda ahead: ahead.detectable)
+    found = (
+        f"{noticed.users:,} users would show a loss of "
+        f"{_share(noticed.detectable, noticed, sign='')} four nights in five"
+    )
+    if undecided:
+        found += ", too few to tell"
+    return Check(name, not undecided, found, f"{enough} users for {loss:.1%} of an equal model")
 
 
 def not_shrunken(
@@ -255,9 +305,12 @@ def same_data(shared: Mapping[str, float] | None, limits: Gate) -> Check:
     return Check(name, max(shared.values()) >= limits.shared, f"{found} are known", wanted)
 
 
-def _difference(own: Float64Array, other: Float64Array, limits: Gate, seed: int) -> Interval:
-    return paired_bootstrap(own, other, seed, limits.bootstrap_samples, limits.level)
+def _as_text(ahead: PairedDifference) -> str:
+    return (
+        f"ahead by {ahead.mean:+.4f} ({ahead.low:+.4f} to {ahead.high:+.4f}), {ahead.users:,} users"
+    )
 
 
-def _as_text(ahead: Interval, users: int) -> str:
-    return f"ahead by {ahead.mean:+.4f} ({ahead.low:+.4f} to {ahead.high:+.4f}), {users:,} users"
+def _share(amount: float, ahead: PairedDifference, sign: str = "+") -> str:
+    """An amount as a share of the other model's mean."""
+    return f"{amount / abs(ahead.other):{sign}.1%}" if ahead.other else f"{amount:{sign}.4f}"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from recsys.pipeline.experiments import log_curve as log_curve
     from recsys.pipeline.fitting import fit as fit
     from recsys.pipeline.fitting import refit as refit
+    from recsys.pipeline.gating import find_reference as find_reference
     from recsys.pipeline.gating import find_rival as find_rival
     from recsys.pipeline.gating import gate as gate
     from recsys.pipeline.outcomes import Adopted as Adopted
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from recsys.pipeline.outcomes import Judged as Judged
     from recsys.pipeline.outcomes import Listed as Listed
     from recsys.pipeline.outcomes import Reason as Reason
+    from recsys.pipeline.outcomes import Reference as Reference
     from recsys.pipeline.outcomes import Rival as Rival
     from recsys.pipeline.outcomes import Source as Source
     from recsys.pipeline.outcomes import TrainingStages as TrainingStages
@@ -71,6 +73,7 @@ __all__ = [
     "Listed",
     "Published",
     "Reason",
+    "Reference",
     "Registered",
     "Report",
     "Rival",
@@ -92,6 +95,7 @@ __all__ = [
     "encode",
     "evaluate",
     "examples",
+    "find_reference",
     "find_rival",
     "fit",
     "gate",
@@ -120,7 +124,7 @@ __getattr__, __dir__ = lazily(
         ".evaluation": ["evaluate"],
         ".experiments": ["log_curve"],
         ".fitting": ["fit", "refit"],
-        ".gating": ["find_rival", "gate"],
+        ".gating": ["find_reference", "find_rival", "gate"],
         ".outcomes": [
             "Adopted",
             "Chosen",
@@ -129,6 +133,7 @@ __getattr__, __dir__ = lazily(
             "Judged",
             "Listed",
             "Reason",
+            "Reference",
             "Rival",
             "Source",
             "TrainingStages",

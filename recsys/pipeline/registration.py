@@ -24,7 +24,14 @@ from recsys.store.stages import Stage
 from recsys.tracking.faults import tracking_errors
 from recsys.tracking.registry import Registry
 from recsys.tracking.runs import StudyDescription, Tracker
-from recsys.tracking.versions import BUNDLE, JUDGED_AGAINST
+from recsys.tracking.versions import (
+    BUNDLE,
+    GATE,
+    GATE_HELD,
+    JUDGED_AGAINST,
+    JUDGED_REFERENCE,
+    REFERENCE,
+)
 
 VERDICT_FILES = ("verdict.json", "verdict.md", "per_user.parquet", "churn.json")
 JUDGED = "judged"  # tag: digest of the verdict whose tags and files are all there
@@ -127,11 +134,21 @@ def version_tags(manifest: Mapping[str, Any], digest: str) -> dict[str, str]:
 
 def verdict_tags(verdict: Verdict) -> dict[str, str]:
     """Tags of a version and its run: `gate`, and one for each condition."""
-    tags = {"gate": "passed" if verdict.passed else "held"}
+    tags = {GATE: "passed" if verdict.passed else GATE_HELD}
     for check in verdict.checks:
         mark = "passed" if check.passed else "failed"
         tags[f"gate/{check.name}"] = f"{mark}: {check.found}, wanted {check.wanted}"
     return tags
+
+
+def rival_tags(number: str, judged: Judged) -> dict[str, str]:
+    """Tags of a version: what it was judged against, and the reference if it becomes champion."""
+    compared = judged.reference or ""
+    return {
+        JUDGED_AGAINST: judged.champion or "",
+        JUDGED_REFERENCE: compared,
+        REFERENCE: number if judged.beats_reference or not compared else compared,
+    }
 
 
 def _log_verdict(registry: Registry, tracker: Tracker, number: str, verdict: Stage[Judged]) -> None:
@@ -144,6 +161,6 @@ def _log_verdict(registry: Registry, tracker: Tracker, number: str, verdict: Sta
     tracker.log(run_id, tags=tags)
     # A run that is not terminated yet would look as if it went on.
     tracker.client.set_terminated(run_id, "FINISHED")
-    registry.tag(number, tags | {JUDGED_AGAINST: verdict.outcome.champion or ""})
+    registry.tag(number, tags | rival_tags(number, verdict.outcome))
     # Last: it says that all of this was done.
     registry.tag(number, {JUDGED: verdict.digest})

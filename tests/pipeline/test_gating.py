@@ -20,7 +20,7 @@ from recsys.evaluation.comparison import TriedStrategy
 from recsys.models.popularity import Popularity
 from recsys.pipeline import adoption, evaluation, fitting
 from recsys.pipeline.gating import gate
-from recsys.pipeline.outcomes import Adopted, Evaluated, Fitted, Judged, Rival
+from recsys.pipeline.outcomes import Adopted, Evaluated, Fitted, Judged, Reference, Rival
 from recsys.pipeline.preparation import load_core
 from recsys.ranking.metrics import precision_at_k
 from recsys.store.stages import Stage
@@ -73,12 +73,18 @@ def refreshed(prepared: Prepared, folder: Path, configuration: dict[str, Any]) -
 
 
 def judged(
-    folder: Path, tonight: Night, champion: Path | None, version: str = "7"
+    folder: Path,
+    tonight: Night,
+    champion: Path | None,
+    version: str = "7",
+    reference: dict[str, Any] | None = None,
+    limits: Gate | None = None,
 ) -> Stage[Judged]:
     named = None if champion is None else Rival(version, champion.parent.name)
     return gate(
         folder, tonight.prepared.holdouts, tonight.prepared.features, tonight.measured,
-        tonight.fitted, named, Gate(), SEED, champion_bundle=champion,
+        tonight.fitted, named, limits or Gate(), SEED, champion_bundle=champion,
+        reference=None if reference is None else Reference("3", reference), workers=2,
     )  # fmt: skip
 
 
@@ -143,6 +149,54 @@ def test_the_same_configuration_is_not_refit(world: tuple[Path, Night, Night]) -
     assert table.column("champion").equals(table.column("challenger"))
     assert verdict.outcome.passed
     assert verdict.outcome.overlap == 1
+
+
+def test_small_losses_are_added_up_against_the_reference(world: tuple[Path, Night, Night]) -> None:
+    folder, good, weak = world
+    best = {**GOOD, "epochs": 15}
+    # The champion is bad, the challenger little better, and the reference better than both.
+    poor = refreshed(good.prepared, folder, {**WEAK, "epochs": 3})
+    verdict = judged(folder, poor, weak.bundle, "7", best, Gate(champion_loss=0.5))
+    assert checks(verdict)["no worse than the champion"]
+    assert not checks(verdict)["no worse than the reference"]
+    assert (verdict.outcome.reference, verdict.outcome.beats_reference) == ("3", False)
+    table = pq.read_table(verdict.file("per_user.parquet"))
+    assert table.column_names == ["user", "challenger", "popularity", "champion", "reference"]
+    # As on its own night: the same configuration, likes and seed.
+    own = pq.read_table(judged(folder, good, None).file("per_user.parquet"))
+    assert table.column("reference").equals(own.column("challenger"))
+    assert verdict.read_json("verdict.json")["reference"] == "3"
+
+
+def test_who_beats_the_reference_is_the_next_one(world: tuple[Path, Night, Night]) -> None:
+    folder, good, weak = world
+    verdict = judged(folder, good, weak.bundle, "7", {**WEAK, "epochs": 2})
+    assert checks(verdict)["no worse than the reference"]
+    assert verdict.outcome.beats_reference
+    # Champion and reference have one configuration, which is trained once.
+    table = pq.read_table(verdict.file("per_user.parquet"))
+    assert table.column("champion").equals(table.column("reference"))
+
+
+def test_the_champions_own_configuration_answers_to_nobody(
+    world: tuple[Path, Night, Night],
+) -> None:
+    folder, _, weak = world
+    verdict = judged(folder, weak, weak.bundle, "7", {**GOOD, "epochs": 15})
+    assert checks(verdict)["no worse than the reference"]
+    assert "the champion's own configuration" in verdict.file("verdict.md").read_text()
+    # The reference stays what it was.
+    assert not verdict.outcome.beats_reference
+
+
+def test_a_reference_that_cannot_be_trained_any_more_gives_its_place(
+    world: tuple[Path, Night, Night],
+) -> None:
+    folder, good, weak = world
+    wild = {**GOOD, "learning_rate": 1e9, "epochs": 3}
+    verdict = judged(folder, good, weak.bundle, "7", wild)
+    assert checks(verdict)["no worse than the reference"]
+    assert verdict.outcome.beats_reference
 
 
 def test_a_model_that_shows_everybody_the_same_is_held(

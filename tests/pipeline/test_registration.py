@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from recsys.evaluation.gate import Check, Condition, Verdict
-from recsys.pipeline.outcomes import Evaluated, Fitted, Tuned
-from recsys.pipeline.registration import metrics, verdict_tags, version_tags
+from recsys.pipeline.outcomes import Evaluated, Fitted, Judged, Tuned
+from recsys.pipeline.registration import metrics, rival_tags, verdict_tags, version_tags
 from recsys.store.stages import Stage
 
 ESTIMATE = {"mean": 0.25, "low": 0.2, "high": 0.3}
@@ -44,6 +44,19 @@ def test_a_verdict_is_a_tag_a_condition() -> None:
         "gate/coverage": "failed: 1%, wanted 2%",
     }
     assert verdict_tags(Verdict(verdict.checks[:1]))["gate"] == "passed"
+
+
+def test_a_version_remembers_what_small_losses_are_added_up_against() -> None:
+    judged = Judged(True, (), "4", 0.5, "2", beats_reference=False)
+    assert rival_tags("5", judged) == {
+        "judged_against": "4", "judged_against_reference": "2", "reference": "2",
+    }  # fmt: skip
+    better = Judged(True, (), "4", 0.5, "2", beats_reference=True)
+    assert rival_tags("5", better)["reference"] == "5"
+    first = Judged(True, (), None, None)
+    assert rival_tags("1", first) == {
+        "judged_against": "", "judged_against_reference": "", "reference": "1",
+    }  # fmt: skip
 
 
 def test_figures_of_an_evaluation_have_the_names_of_mlflow(tmp_path: Path) -> None:
