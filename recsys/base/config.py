@@ -459,7 +459,8 @@ class Gate(Section):
     )
     shrink: Share = Field(
         0.2,
-        description="Largest share of the champion's users, items or likes that may be gone.",
+        description="Largest share of the champion's users, items, tags or user features that may "
+        "be gone, by their ids, and of its likes by their number.",
     )
     shared: Share = Field(
         0.1,

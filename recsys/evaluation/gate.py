@@ -9,9 +9,9 @@ from typing import Any
 
 from recsys.base.arrays import Float64Array
 from recsys.base.config import Gate
+from recsys.evaluation.gone import Gone
 from recsys.evaluation.non_inferiority import PairedDifference, level_of_each, paired_difference
 
-SIZES = ("users", "items", "interactions")
 NO_CHAMPION = "no champion yet"
 
 
@@ -114,10 +114,11 @@ class Evidence:
         could have at most.
     list_overlap : float
         Mean list overlap: the share of a list that two users have in common.
-    counts : mapping
-        Users, items and interactions it was made from.
-    champion_counts : mapping or None
-        Those the champion was made from.
+    gone : mapping or None
+        What of the champion's data is not there tonight, by id; None without a champion.
+    more_likes : float
+        The number of interactions that the challenger was trained on, relative to the champion's,
+        minus one.
     shared : mapping or None
         The shares of the champion's users and items that the challenger knows.
     """
@@ -129,8 +130,8 @@ class Evidence:
     finite: bool
     coverage: float
     list_overlap: float
-    counts: Mapping[str, int]
-    champion_counts: Mapping[str, int] | None
+    gone: Mapping[str, Gone] | None = None
+    more_likes: float = 0.0
     shared: Mapping[str, float] | None = None
     reference: Float64Array | None = None
     no_reference: str = NO_CHAMPION
@@ -171,7 +172,7 @@ def judge(evidence: Evidence, limits: Gate) -> Verdict:
                 f"two users share {evidence.list_overlap:.0%} of a list",
                 f"at most {limits.list_overlap:.0%}",
             ),
-            not_shrunken(evidence.counts, evidence.champion_counts, limits),
+            not_shrunken(evidence.gone, evidence.more_likes, limits),
             same_data(evidence.shared, limits),
         )
     )
@@ -261,28 +262,28 @@ def enough_users(told: Sequence[PairedDifference], limits: Gate) -> Check:
     return Check(name, not undecided, found, f"{enough} users for {loss:.1%} of an equal model")
 
 
-def not_shrunken(
-    counts: Mapping[str, int], champion_counts: Mapping[str, int] | None, limits: Gate
-) -> Check:
-    """Check that the data is not much smaller than what the champion was made from.
+def not_shrunken(gone: Mapping[str, Gone] | None, more_likes: float, limits: Gate) -> Check:
+    """Check that not much is gone of what the champion was made from.
 
-    A model of half a delivery trains and measures well, so that only the size shows it.
+    A model of half a delivery, or of ids that are written in another way, trains and measures
+    well, so that only this shows it.
 
     Parameters
     ----------
-    counts : mapping of str to int
-        `users`, `items` and `interactions`.
-    champion_counts : mapping of str to int or None
-        Those of the champion; None if there is none.
+    gone : mapping of str to Gone, or None
+        See `recsys.evaluation.gone.find_gone`; None if there is no champion.
+    more_likes : float
+        The change in the number of interactions, as a share of the champion's.
     limits : Gate
     """
-    name, wanted = Condition.DATA, f"at most {limits.shrink:.0%} fewer"
-    if champion_counts is None:
+    name, wanted = Condition.DATA, f"at most {limits.shrink:.0%} gone, by their ids"
+    if gone is None:
         return Check(name, True, NO_CHAMPION, wanted)
-    change = {size: counts[size] / max(1, champion_counts[size]) - 1 for size in SIZES}
-    passed = all(part >= -limits.shrink for part in change.values())
-    found = ", ".join(f"{size} {part:+.1%}" for size, part in change.items())
-    return Check(name, passed, found, wanted)
+    passed = more_likes >= -limits.shrink and all(
+        part.share <= limits.shrink for part in gone.values()
+    )
+    found = [f"{kind} {part}" for kind, part in gone.items()]
+    return Check(name, passed, ", ".join([*found, f"interactions {more_likes:+.1%}"]), wanted)
 
 
 def same_data(shared: Mapping[str, float] | None, limits: Gate) -> Check:

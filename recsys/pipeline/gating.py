@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from threadpoolctl import threadpool_limits
@@ -29,6 +30,7 @@ from recsys.evaluation.gate import (
     judge,
     reference_level,
 )
+from recsys.evaluation.gone import find_gone
 from recsys.evaluation.lists import (
     attainable_coverage,
     evenly_spaced,
@@ -48,7 +50,7 @@ OWN_CONFIGURATION = "the champion's own configuration"
 SAMPLED_USERS = 5_000  # users whose lists are made to measure coverage and variety
 
 
-@stage(Judged, version=6, unkeyed=("champion_bundle", "workers"))
+@stage(Judged, version=7, unkeyed=("champion_bundle", "workers"))
 def gate(
     folder: Path,
     holdouts: Stage[HeldOut],
@@ -75,7 +77,10 @@ def gate(
     rivals = _Rivals.measured(
         challenger, rival, reference, scores, _Refits(holdouts, features, seed), workers
     )
-    verdict = judge(_evidence(challenger, rival, scores, rivals), options)
+    tags = {
+        side: persistence.load_feature_names(Path(features.path), side) for side in ("item", "user")
+    }
+    verdict = judge(_evidence(challenger, rival, scores, rivals, tags), options)
     _save_scores(folder, challenger, scores, rivals)
     report = None
     if rival is not None:
@@ -225,7 +230,11 @@ def _trained(configuration: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _evidence(
-    challenger: Bundle, rival: Bundle | None, scores: _Scores, rivals: _Rivals
+    challenger: Bundle,
+    rival: Bundle | None,
+    scores: _Scores,
+    rivals: _Rivals,
+    tags: Mapping[str, pa.Array | None],
 ) -> Evidence:
     users = evenly_spaced(challenger.trained_users, SAMPLED_USERS)
     # A tenth of a small catalogue at most: longer lists would overlap by chance.
@@ -241,12 +250,18 @@ def _evidence(
         challenger.finite(),
         attainable_coverage(shown, challenger.trained),
         mean_list_overlap(unmasked, challenger.trained),
-        challenger.manifest["counts"],
-        None if rival is None else rival.manifest["counts"],
+        None if rival is None else find_gone(rival, challenger, tags),
+        0.0 if rival is None else _more_likes(challenger, rival),
         None if rival is None else _shared(challenger, rival),
         rivals.reference,
         rivals.no_reference,
     )
+
+
+def _more_likes(challenger: Bundle, rival: Bundle) -> float:
+    """The change in the number of interactions that were trained, as a share."""
+    now, before = (one.manifest["counts"]["interactions"] for one in (challenger, rival))
+    return float(now / max(1, before) - 1)
 
 
 def _shared(challenger: Bundle, rival: Bundle) -> dict[str, float]:

@@ -21,9 +21,9 @@ from recsys.evaluation.gate import (
     no_worse,
     not_shrunken,
 )
+from recsys.evaluation.gone import Gone
 
 LIMITS = Gate()
-COUNTS = {"users": 100, "items": 50, "interactions": 1000}
 GOOD = Evidence(
     own=np.full(10, 0.6),
     popularity=np.full(10, 0.2),
@@ -32,8 +32,8 @@ GOOD = Evidence(
     finite=True,
     coverage=0.4,
     list_overlap=0.1,
-    counts=COUNTS,
-    champion_counts=COUNTS,
+    gone={"users": Gone(0.1, ("ann", "bob")), "items": Gone(0.0)},
+    more_likes=0.05,
     shared={"users": 0.9, "items": 1.0},
 )
 
@@ -50,9 +50,7 @@ def test_a_good_challenger_passes_everything() -> None:
 
 
 def test_the_first_challenger_needs_no_champion() -> None:
-    first = replace(
-        GOOD, champion=None, champion_counts=None, shared=None, missing="no champion yet"
-    )
+    first = replace(GOOD, champion=None, gone=None, shared=None, missing="no champion yet")
     assert failed(first) == []
     assert "no champion yet" in judge(first, LIMITS).markdown()
 
@@ -69,7 +67,8 @@ def test_the_first_challenger_needs_no_champion() -> None:
         ({"coverage": 0.01}, []),
         ({"list_overlap": 0.81}, ["variety"]),
         ({"list_overlap": 0.8}, []),
-        ({"counts": COUNTS | {"items": 39}}, ["data all there"]),
+        ({"gone": {"tags": Gone(0.21)}}, ["data all there"]),
+        ({"more_likes": -0.21}, ["data all there"]),
         ({"shared": {"users": 0.0, "items": 0.1}}, []),
         ({"shared": {"users": 0.1, "items": 0.0}}, []),
         ({"shared": {"users": 0.09, "items": 0.05}}, ["the same data"]),
@@ -182,15 +181,16 @@ def test_pairing_sees_what_means_do_not() -> None:
     assert against(hard - 0.005, hard).passed
 
 
-@pytest.mark.parametrize("size", ["users", "items", "interactions"])
-def test_a_share_of_the_data_may_be_missing(size: str) -> None:
-    before = dict.fromkeys(COUNTS, 100)
-    assert not_shrunken(before | {size: 80}, before, LIMITS).passed
-    found = not_shrunken(before | {size: 79}, before, LIMITS)
+@pytest.mark.parametrize("kind", ["users", "items", "tags", "user features"])
+def test_a_share_of_the_data_may_be_gone(kind: str) -> None:
+    gone = {"users": Gone(0.0), "items": Gone(0.0)}
+    assert not_shrunken(gone | {kind: Gone(0.2, ("x",))}, -0.2, LIMITS).passed
+    found = not_shrunken(gone | {kind: Gone(0.21, ("x", "y"))}, 0.0, LIMITS)
     assert not found.passed
-    assert f"{size} -21.0%" in found.found
-    assert not_shrunken(before | {size: 79}, before, Gate(shrink=0.25)).passed
-    assert not_shrunken(before | {size: 1000}, before, LIMITS).passed
+    assert f"{kind} -21.0% (gone: x, y)" in found.found
+    assert found.found.endswith("interactions +0.0%")
+    assert not_shrunken(gone | {kind: Gone(0.21)}, 0.0, Gate(shrink=0.25)).passed
+    assert not not_shrunken(gone, -0.201, LIMITS).passed
 
 
 def test_a_verdict_goes_through_json_and_is_a_table() -> None:

@@ -82,10 +82,8 @@ class Users:
 
 
 def evidence(own: Float64Array, champion: Float64Array, reference: Float64Array | None) -> Evidence:
-    counts = {"users": 1, "items": 1, "interactions": 1}
     return Evidence(
-        own, np.zeros(USERS), champion, "", True, 1.0, 0.0, counts, counts,
-        reference=reference,
+        own, np.zeros(USERS), champion, "", True, 1.0, 0.0, reference=reference
     )  # fmt: skip
 
 

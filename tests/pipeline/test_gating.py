@@ -230,16 +230,30 @@ def test_other_data_under_the_champions_name_are_held(
     (tmp_path / "other").mkdir()
     save_bundle(tmp_path / "other", replace(own, users=users, items=items))
     verdict = judged(folder, good, tmp_path / "other", "9")
-    assert [name for name, passed in checks(verdict).items() if not passed] == ["the same data"]
-    (reason,) = verdict.outcome.reasons
-    assert reason.text == (
+    failed = [name for name, passed in checks(verdict).items() if not passed]
+    assert failed == ["data all there", "the same data"]
+    gone, same = verdict.outcome.reasons
+    assert "users -100.0% (gone: other " in gone.text
+    assert same.text == (
         "the same data: 0% of the champion's users and 0% of the champion's items are known, "
         "wanted 10% of either; other data need a name of their own, tracking.model"
     )
-    # Everybody is new, but the items are the same ones.
+
+
+def test_users_whose_ids_are_written_in_another_way_are_gone(
+    world: tuple[Path, Night, Night], tmp_path: Path
+) -> None:
+    folder, good, _ = world
+    own = load_bundle(good.bundle)
+    written = [f"user-{number:03d}" for number in range(len(own.users))]
     (tmp_path / "half").mkdir()
-    save_bundle(tmp_path / "half", replace(own, users=users))
-    assert judged(folder, good, tmp_path / "half", "10").outcome.passed
+    save_bundle(tmp_path / "half", replace(own, users=IdMap(pa.array(written), "user")))
+    verdict = judged(folder, good, tmp_path / "half", "10")
+    assert [name for name, passed in checks(verdict).items() if not passed] == ["data all there"]
+    (reason,) = verdict.outcome.reasons
+    assert "users -100.0% (gone: user-" in reason.text
+    assert "items +0.0%, " in reason.text
+    assert "interactions +0.0%" in reason.text
 
 
 def test_a_champion_that_cannot_be_trained_any_more_does_not_block_the_way(
