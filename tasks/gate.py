@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from recsys.base import config
 from recsys.data.outcomes import Encoded, HeldOut
-from recsys.pipeline import gating
+from recsys.pipeline import gating, rivals
 from recsys.pipeline.outcomes import Evaluated, Fitted, Judged
 from recsys.pipeline.tracked import Tracked
 from recsys.store.stages import Stage
@@ -26,7 +26,7 @@ def gate(
 ) -> Stage[Judged]:
     """The verdict against the champion there is now, and the best configuration so far."""
     registry = tracked.registry()
-    rival, bundle = gating.find_rival(registry, fitted)
+    rival, bundle = rivals.find_rival(registry, fitted)
     return _gate(
         interim,
         holdouts,
@@ -37,6 +37,6 @@ def gate(
         limits,
         seed,
         champion_bundle=bundle,
-        reference=gating.find_reference(registry, fitted, limits),
+        reference=rivals.find_reference(registry, fitted, limits),
         workers=workers,
     )

@@ -429,6 +429,46 @@ class Fit(Section):
     )
 
 
+class Guard(Section):
+    """A guard rail: how much of the champion's figure a challenger may lose."""
+
+    metric: Annotated[
+        str,
+        Field(
+            pattern=r"^(auc|(precision|recall|ndcg|map|hit_rate|coverage|gini|"
+            r"popularity_percentile)_at_[1-9][0-9]*)$"
+        ),
+    ] = Field(description="A metric of the test holdout, such as ndcg_at_10.")
+    segment: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description="A segment of the report, or 'users with FEATURE', 'items with FEATURE'; "
+        "default: everybody.",
+    )
+    margin: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.02, description="Share of the champion's figure that must not be lost."
+    )
+
+    @property
+    def of_catalogue(self) -> bool:
+        """Whether it is a metric of all lists together, with no figure for each user."""
+        return self.metric.startswith(("coverage", "gini", "popularity_percentile"))
+
+    @property
+    def label(self) -> str:
+        """What a person reads."""
+        return self.metric if self.segment is None else f"{self.metric} of {self.segment}"
+
+    @model_validator(mode="after")
+    def _measured(self) -> Guard:
+        if self.segment is None:
+            return self
+        if self.of_catalogue:
+            raise ValueError(f"no segment with {self.metric}, which is of all lists together")
+        if self.metric == "auc" and self.segment.startswith("items"):
+            raise ValueError("no auc on a segment of items, of which users have few")
+        return self
+
+
 class Gate(Section):
     """Conditions that a challenger must meet to become champion."""
 
@@ -466,6 +506,12 @@ class Gate(Section):
         0.1,
         description="Smallest share of the champion's trained users, or of its items, that are "
         "still there by their ids; below it, these are other data under the same model's name.",
+    )
+
+    guard: list[Guard] = Field(
+        [],
+        description="Guard rails, each a table [[gate.guard]] with metric, segment and margin: "
+        "the lower end of the interval against the champion lies above minus the margin.",
     )
 
     @model_validator(mode="before")
@@ -610,6 +656,17 @@ class Config(Section):
     gallery: Gallery = Gallery()
     tracking: Tracking = Tracking()
     storage: Storage = Storage()
+
+    @model_validator(mode="after")
+    def _guards_are_measured(self) -> Config:
+        lengths = {5, *self.evaluate.ks}
+        for guard in self.gate.guard:
+            k = guard.metric.partition("_at_")[2]
+            if k and int(k) not in lengths:
+                raise ValueError(
+                    f"{k} among evaluate.ks, for the guard rail {guard.label} to be measured"
+                )
+        return self
 
     @property
     def title(self) -> str:

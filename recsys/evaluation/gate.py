@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from recsys.base.arrays import Float64Array
-from recsys.base.config import Gate
+from recsys.base.config import Gate, Guard
 from recsys.evaluation.gone import Gone
 from recsys.evaluation.non_inferiority import PairedDifference, level_of_each, paired_difference
 
@@ -27,6 +27,7 @@ class Condition(StrEnum):
     VARIETY = "variety"
     DATA = "data all there"
     SAME = "the same data"
+    GUARD = "guard rail"
 
 
 @dataclass(frozen=True)
@@ -39,15 +40,23 @@ class Check:
     passed : bool
     found, wanted : str
         What was measured and what was required, as a person reads it.
+    about : str
+        Which one, of a condition that there are several of.
     """
 
     name: Condition
     passed: bool
     found: str
     wanted: str
+    about: str = ""
+
+    @property
+    def label(self) -> str:
+        """The condition as a person reads it, and which one."""
+        return f"{self.name} {self.about}" if self.about else str(self.name)
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.found}, wanted {self.wanted}"
+        return f"{self.label}: {self.found}, wanted {self.wanted}"
 
 
 @dataclass(frozen=True)
@@ -86,8 +95,30 @@ class Verdict:
         lines = ["| | check | found | wanted |", "| --- | --- | --- | --- |"]
         for check in self.checks:
             mark = "passed" if check.passed else "**failed**"
-            lines.append(f"| {mark} | {check.name} | {check.found} | {check.wanted} |")
+            lines.append(f"| {mark} | {check.label} | {check.found} | {check.wanted} |")
         return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A guard rail, and the figures that it is judged by.
+
+    Parameters
+    ----------
+    guard : Guard
+    own, champion : float64 (n,), float, or None
+        Of the users concerned, or of all lists together; None where there is nothing to compare.
+    missing : str
+        Why there is not.
+    unknown : bool
+        Whether that is because there is no such segment.
+    """
+
+    guard: Guard
+    own: Float64Array | float | None
+    champion: Float64Array | float | None
+    missing: str = ""
+    unknown: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,6 +138,8 @@ class Evidence:
         compare with.
     no_reference : str
         Why there is nothing.
+    guarded : tuple of Guarded
+        The owner's guard rails.
     finite : bool
         Whether all numbers of the challenger are finite.
     coverage : float
@@ -135,6 +168,7 @@ class Evidence:
     shared: Mapping[str, float] | None = None
     reference: Float64Array | None = None
     no_reference: str = NO_CHAMPION
+    guarded: tuple[Guarded, ...] = ()
 
 
 def judge(evidence: Evidence, limits: Gate) -> Verdict:
@@ -174,6 +208,7 @@ def judge(evidence: Evidence, limits: Gate) -> Verdict:
             ),
             not_shrunken(evidence.gone, evidence.more_likes, limits),
             same_data(evidence.shared, limits),
+            *(guard_rail(guarded, limits) for guarded in evidence.guarded),
         )
     )
 
@@ -260,6 +295,46 @@ def enough_users(told: Sequence[PairedDifference], limits: Gate) -> Check:
     if undecided:
         found += ", too few to tell"
     return Check(name, not undecided, found, f"{enough} users for {loss:.1%} of an equal model")
+
+
+def guard_rail(guarded: Guarded, limits: Gate) -> Check:
+    """Check that a figure that the owner cares about loses less than its margin.
+
+    Of a metric of each user the lower end of the interval counts, as for the champion. A metric of
+    all lists together has no interval, so its own value counts; of `gini` and
+    `popularity_percentile`, less is better.
+
+    Parameters
+    ----------
+    guarded : Guarded
+    limits : Gate
+    """
+    guard, name = guarded.guard, Condition.GUARD
+    wanted = f"lower end above {0 - guard.margin:.1%} of the champion's"
+    own, champion = guarded.own, guarded.champion
+    if own is None or champion is None:
+        return Check(name, not guarded.unknown, guarded.missing, wanted, guard.label)
+    if isinstance(own, float) or isinstance(champion, float):
+        less_is_better = not guard.metric.startswith("coverage")
+        before = float(champion)
+        lost = (float(own) - before) * (1 if less_is_better else -1)
+        return Check(
+            name,
+            lost <= guard.margin * abs(before),
+            f"{float(own):.4f}, the champion's {before:.4f}",
+            f"at most {guard.margin:.1%} {'above' if less_is_better else 'below'} it",
+            guard.label,
+        )
+    ahead = paired_difference(own, champion, limits.level)
+    found = f"{_as_text(ahead)}, {_share(ahead.mean, ahead)} of {ahead.other:.4f}"
+    if ahead.undecided(guard.margin):
+        found += ", too few to tell"
+    return Check(name, ahead.non_inferior(guard.margin), found, wanted, guard.label)
+
+
+def label_of(check: Mapping[str, Any]) -> str:
+    """The label of a check as `Verdict.as_dict` has it, of an earlier release too."""
+    return f"{check['name']} {check.get('about', '')}".strip()
 
 
 def not_shrunken(gone: Mapping[str, Gone] | None, more_likes: float, limits: Gate) -> Check:

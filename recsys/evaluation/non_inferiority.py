@@ -92,7 +92,7 @@ def paired_difference(own: Float64Array, other: Float64Array, level: float) -> P
     ValueError
         If the two differ in length, there are no users, or the level is out of range.
     """
-    from scipy.special import ndtri, stdtrit
+    from scipy.special import ndtri
 
     if len(own) != len(other):
         raise ValueError(f"paired values differ in length: {len(own)} and {len(other)}")
@@ -100,13 +100,31 @@ def paired_difference(own: Float64Array, other: Float64Array, level: float) -> P
         raise ValueError("an interval needs at least one user and a level between 0.5 and 1")
     difference = np.asarray(own, np.float64) - np.asarray(other, np.float64)
     users, mean = len(difference), float(difference.mean())
-    error, reach = float("inf"), float("inf")
-    if users > 1:
-        error = float(difference.std(ddof=1) / np.sqrt(users))
-        reach = float(stdtrit(users - 1, level)) * error
+    error, reach = standard_error(difference), reach_of(difference, level)
     detectable = reach + float(ndtri(POWER)) * error
     compared = float(np.mean(other))
     return PairedDifference(mean, mean - reach, mean + reach, compared, users, level, detectable)
+
+
+def standard_error(values: Float64Array) -> float:
+    """Of a mean over users: float64 (n,); infinite for a single one."""
+    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("inf")
+
+
+def reach_of(values: Float64Array, level: float) -> float:
+    """How far each end of Student's t interval is from the mean.
+
+    Parameters
+    ----------
+    values : float64 (n,)
+    level : float
+        Confidence of one end.
+    """
+    from scipy.special import stdtrit
+
+    if len(values) < 2:
+        return float("inf")
+    return float(stdtrit(len(values) - 1, level)) * standard_error(values)
 
 
 def level_of_each(level: float, comparisons: int) -> float:

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from recsys.pipeline.experiments import log_curve as log_curve
     from recsys.pipeline.fitting import fit as fit
     from recsys.pipeline.fitting import refit as refit
-    from recsys.pipeline.gating import find_reference as find_reference
-    from recsys.pipeline.gating import find_rival as find_rival
     from recsys.pipeline.gating import gate as gate
     from recsys.pipeline.outcomes import Adopted as Adopted
     from recsys.pipeline.outcomes import Chosen as Chosen
@@ -55,6 +53,8 @@ if TYPE_CHECKING:
     from recsys.pipeline.report import Table as Table
     from recsys.pipeline.report_sections import build as build
     from recsys.pipeline.report_sections import examples as examples
+    from recsys.pipeline.rivals import find_reference as find_reference
+    from recsys.pipeline.rivals import find_rival as find_rival
     from recsys.pipeline.tracked import RunDetails as RunDetails
     from recsys.pipeline.tracked import Tracked as Tracked
     from recsys.pipeline.tuning import open_study as open_study
@@ -124,7 +124,8 @@ __getattr__, __dir__ = lazily(
         ".evaluation": ["evaluate"],
         ".experiments": ["log_curve"],
         ".fitting": ["fit", "refit"],
-        ".gating": ["find_reference", "find_rival", "gate"],
+        ".gating": ["gate"],
+        ".rivals": ["find_reference", "find_rival"],
         ".outcomes": [
             "Adopted",
             "Chosen",

@@ -12,9 +12,13 @@ from recsys.evaluation.gate import Verdict
 from recsys.evaluation.metric_names import (
     diversity_metrics,
     few_likes_metrics,
+    gain_metrics,
     leaderboard_metrics,
     metric_tags,
+    mlflow_name,
+    segment_metrics,
     strategy_metrics,
+    winner_of,
 )
 from recsys.pipeline.model_seconds import timed_leaderboard
 from recsys.pipeline.outcomes import Chosen, Evaluated, Fitted, Judged
@@ -33,7 +37,7 @@ from recsys.tracking.versions import (
     REFERENCE,
 )
 
-VERDICT_FILES = ("verdict.json", "verdict.md", "per_user.parquet", "churn.json")
+VERDICT_FILES = ("verdict.json", "verdict.md", "per_user.parquet", "churn.json", "segments.json")
 JUDGED = "judged"  # tag: digest of the verdict whose tags and files are all there
 
 
@@ -103,12 +107,14 @@ def metrics(
 ) -> dict[str, float]:
     """All figures of an evaluation, and of users with few likes, under MLflow's names."""
     board = timed_leaderboard(chosen, measured)
+    winner = winner_of(board)
     compared = measured.read_json("strategies.json")
     return {
         **leaderboard_metrics(board, measured.outcome.holdout),
         **strategy_metrics(compared, measured.seconds),
         **few_likes_metrics(fitted.read_json("few_likes.json")),
         **diversity_metrics(measured.read_json("diversity.json")),
+        **segment_metrics(measured.read_json("segments.json"), winner),
     }
 
 
@@ -137,7 +143,7 @@ def verdict_tags(verdict: Verdict) -> dict[str, str]:
     tags = {GATE: "passed" if verdict.passed else GATE_HELD}
     for check in verdict.checks:
         mark = "passed" if check.passed else "failed"
-        tags[f"gate/{check.name}"] = f"{mark}: {check.found}, wanted {check.wanted}"
+        tags[f"gate/{mlflow_name(check.label)}"] = f"{mark}: {check.found}, wanted {check.wanted}"
     return tags
 
 
@@ -158,7 +164,9 @@ def _log_verdict(registry: Registry, tracker: Tracker, number: str, verdict: Sta
         if verdict.file(name).exists():
             tracker.client.log_artifact(run_id, str(verdict.file(name)), "gate")
     tags = verdict_tags(Verdict.from_dict(verdict.read_json("verdict.json")))
-    tracker.log(run_id, tags=tags)
+    gains = verdict.read_json("segments.json") if verdict.file("segments.json").exists() else []
+    figures = [(name, value, 0) for name, value in gain_metrics(gains).items()]
+    tracker.log(run_id, figures, tags=tags)
     # A run that is not terminated yet would look as if it went on.
     tracker.client.set_terminated(run_id, "FINISHED")
     registry.tag(number, tags | rival_tags(number, verdict.outcome))

@@ -7,17 +7,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from recsys.base.config import Gate
+from recsys.base.config import Gate, Guard
 from recsys.evaluation.gate import (
     NO_CHAMPION,
     Check,
     Condition,
     Evidence,
+    Guarded,
     Verdict,
     beats_popularity,
     compared,
     enough_users,
+    guard_rail,
     judge,
+    label_of,
     no_worse,
     not_shrunken,
 )
@@ -211,6 +214,61 @@ def test_a_verdict_goes_through_json_and_is_a_table() -> None:
 def test_scores_of_different_users_are_refused() -> None:
     with pytest.raises(ValueError, match="differ in length"):
         compared(np.ones(3), np.ones(4), LIMITS.level)
+
+
+FEW = Guard(metric="ndcg_at_10", segment="users with 5 to 9 likes", margin=0.1)
+
+
+def test_a_guard_rail_holds_a_figure_that_the_owner_cares_about() -> None:
+    champion = np.full(10, 0.5)
+    assert guard_rail(Guarded(FEW, champion - 0.049, champion), LIMITS).passed
+    found = guard_rail(Guarded(FEW, champion - 0.051, champion), LIMITS)
+    assert str(found) == (
+        "guard rail ndcg_at_10 of users with 5 to 9 likes: ahead by -0.0510 (-0.0510 to -0.0510), "
+        "10 users, -10.2% of 0.5000, wanted lower end above -10.0% of the champion's"
+    )
+    assert failed(replace(GOOD, guarded=(Guarded(FEW, champion - 0.051, champion),))) == [
+        "guard rail"
+    ]
+    unsure = champion + np.tile([0.25, -0.25], 5)
+    assert guard_rail(Guarded(FEW, unsure, champion), LIMITS).found.endswith("too few to tell")
+
+
+@pytest.mark.parametrize(
+    ("metric", "own", "passed"),
+    [
+        ("coverage_at_10", 0.45, True),
+        ("coverage_at_10", 0.449, False),
+        ("coverage_at_10", 0.9, True),
+        # Of these, less is better.
+        ("gini_at_10", 0.551, False),
+        ("gini_at_10", 0.1, True),
+        ("popularity_percentile_at_5", 0.56, False),
+    ],
+)
+def test_a_guard_rail_of_all_lists_has_no_interval(metric: str, own: float, passed: bool) -> None:
+    guard = Guard(metric=metric, margin=0.1)
+    found = guard_rail(Guarded(guard, own, 0.5), LIMITS)
+    assert found.passed is passed
+    assert found.found == f"{own:.4f}, the champion's 0.5000"
+
+
+def test_a_guard_rail_without_a_champion_passes_and_one_of_no_segment_does_not() -> None:
+    assert guard_rail(Guarded(FEW, None, None, NO_CHAMPION), LIMITS).passed
+    found = guard_rail(Guarded(FEW, None, None, "there are others", unknown=True), LIMITS)
+    assert (found.passed, found.found) == (False, "there are others")
+
+
+def test_several_guard_rails_are_told_apart_by_what_they_are_about() -> None:
+    check = Check(Condition.GUARD, True, "a", "b", "auc")
+    assert label_of(Verdict((check,)).as_dict()["checks"][0]) == check.label == "guard rail auc"
+    # As a release before wrote it.
+    assert label_of({"name": "coverage", "passed": True, "found": "1", "wanted": "2"}) == "coverage"
+    plain = {
+        "passed": True,
+        "checks": [{"name": "coverage", "passed": True, "found": "", "wanted": ""}],
+    }
+    assert Verdict.from_dict(plain).checks[0].label == "coverage"
 
 
 def test_nothing_to_compare_with_holds_nobody() -> None:

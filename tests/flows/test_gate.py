@@ -173,6 +173,8 @@ def test_a_worse_challenger_is_held_where_everybody_sees_it(nights: Nights) -> N
     assert "**planted version 2 was held: " in text
     assert "| FAILED | no worse than the champion |" in text
     assert "Against version 1: " in text
+    assert "## For whom" in text
+    assert "Against the champion, of " in text
     tags = Registry(nights.configs[0].tracking.uri, "planted").version("2").tags
     assert tags["gate"] == "held"
     assert tags["gate/no worse than the champion"].startswith("failed: ahead by -")

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from recsys.base.config import Data, Evaluate, Fit, Gate
+from recsys.base.config import Data, Evaluate, Fit, Gate, Guard
 from recsys.base.errors import InputError
 from recsys.bundle import Bundle, Seen, load_bundle, read_bundle_manifest, save_bundle
 from recsys.data import persistence
@@ -197,6 +197,50 @@ def test_a_reference_that_cannot_be_trained_any_more_gives_its_place(
     verdict = judged(folder, good, weak.bundle, "7", wild)
     assert checks(verdict)["no worse than the reference"]
     assert verdict.outcome.beats_reference
+
+
+def test_guard_rails_are_measured_against_the_champion(world: tuple[Path, Night, Night]) -> None:
+    folder, good, weak = world
+    guards = [
+        Guard(metric="ndcg_at_10", segment="users with 5 to 9 likes"),
+        Guard(metric="recall_at_5", segment="items with tag_group 3", margin=0.9),
+        Guard(metric="gini_at_10", margin=0.5),
+        Guard(metric="auc", segment="users with 1 to 4 likes"),
+    ]
+    limits = Gate(champion_loss=0.9, guard=guards)
+    verdict = judged(folder, good, weak.bundle, "7", None, limits)
+    table = verdict.file("verdict.md").read_text()
+    found = [c for c in verdict.read_json("verdict.json")["checks"] if c["name"] == "guard rail"]
+    assert [check["about"] for check in found] == [guard.label for guard in guards]
+    assert [check["passed"] for check in found] == [True, True, True, False]
+    assert "nothing is held out of it; there are users with 5 to 9 likes" in found[3]["found"]
+    assert "guard rail gini_at_10" in table
+    # The other way round the champion's users with few likes lose.
+    again = judged(folder, weak, good.bundle, "7", None, Gate(guard=guards[:1]))
+    assert not again.read_json("verdict.json")["checks"][-1]["passed"]
+    # Before there is a champion, only a name that means nothing is said.
+    first = judged(folder, good, None, "7", None, limits).read_json("verdict.json")["checks"]
+    assert [check["passed"] for check in first[-4:]] == [True, True, True, False]
+
+
+def test_who_gains_against_the_champion_is_measured(world: tuple[Path, Night, Night]) -> None:
+    folder, good, weak = world
+    gains = {
+        one["segment"]: one for one in judged(folder, good, weak.bundle).read_json("segments.json")
+    }
+    assert gains["users with 5 to 9 likes"]["low"] > 0
+    assert gains["items of the tail"]["metric"] == "recall_at_5"
+    figures = {one["segment"]: one for one in good.measured.read_json("segments.json")}
+    assert set(gains) == set(figures)
+    everybody = figures["users with 5 to 9 likes"]
+    board = {entry["model"]: entry for entry in good.measured.read_json("leaderboard.json")}
+    # All 48 tested users keep so many likes.
+    assert everybody["users"] == 48
+    for model in ("lightfm", "popularity"):
+        own = everybody["models"][model]["precision_at_5"]["mean"]
+        assert own == pytest.approx(board[model]["metrics"]["precision_at_5"]["mean"])
+    # The same configuration gains nothing for anybody.
+    assert not judged(folder, good, good.bundle, "8").file("segments.json").exists()
 
 
 def test_a_model_that_shows_everybody_the_same_is_held(

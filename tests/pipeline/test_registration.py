@@ -44,6 +44,10 @@ def test_a_verdict_is_a_tag_a_condition() -> None:
         "gate/coverage": "failed: 1%, wanted 2%",
     }
     assert verdict_tags(Verdict(verdict.checks[:1]))["gate"] == "passed"
+    # Features have letters that MLflow's names must not have.
+    guard = Check(Condition.GUARD, True, "+1%", "more", "auc of users with country::de")
+    tags = verdict_tags(Verdict((guard,)))
+    assert tags["gate/guard rail auc of users with country__de"] == "passed: +1%, wanted more"
 
 
 def test_a_version_remembers_what_small_losses_are_added_up_against() -> None:
@@ -79,6 +83,15 @@ def test_figures_of_an_evaluation_have_the_names_of_mlflow(tmp_path: Path) -> No
     (tmp_path / "few_likes.json").write_text(json.dumps(few_likes))
     diverse = {"precision_at_5": 0.2, "intra_list_diversity": 0.7, "weight": 0.5, "users": 9}
     (tmp_path / "diversity.json").write_text(json.dumps([diverse]))
+    parts = [
+        {
+            "segment": "users with country::de",
+            "side": "users",
+            "users": 9,
+            "models": {"blend": {"precision_at_5": ESTIMATE}, "ease": {"precision_at_5": ESTIMATE}},
+        }
+    ]
+    (tmp_path / "segments.json").write_text(json.dumps(parts))
     outcome = Evaluated("validation", {"blend": 0.25, "ease": 0.25, "popularity": 0.25})
     fitted = {"none": 3.5, "model/blend": 6.0, "model/ease": 2.0}
     chosen = Tuned(
@@ -112,4 +125,5 @@ def test_figures_of_an_evaluation_have_the_names_of_mlflow(tmp_path: Path) -> No
         "few_likes/hit_rate_at_10": 0.25,
         "diversity_0.5/precision_at_5": 0.2,
         "diversity_0.5/intra_list_diversity": 0.7,
+        "segment_users_with_country__de/precision_at_5": 0.25,
     }
