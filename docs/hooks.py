@@ -176,6 +176,8 @@ def _kind(about: Mapping[str, Any]) -> str:
 
 
 def _plural(about: Mapping[str, Any]) -> str:
+    if "$ref" in about:
+        return "tables"
     return {"integer": "whole numbers", "number": "numbers"}.get(about.get("type", ""), "texts")
 
 

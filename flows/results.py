@@ -28,6 +28,7 @@ class TrainingResult(BaseModel):
     strategies: dict[str, Any]
     few_likes: dict[str, Any]
     diversity: list[dict[str, Any]] = []
+    segments: list[dict[str, Any]] = []
     counts: dict[str, dict[str, Any]]
 
     @property
@@ -57,5 +58,6 @@ class TrainingResult(BaseModel):
             strategies=stages.measured.read_json("strategies.json"),
             few_likes=stages.fitted.read_json("few_likes.json"),
             diversity=stages.measured.read_json("diversity.json"),
+            segments=stages.measured.read_json("segments.json"),
             counts=stages.counts(),
         )

@@ -45,19 +45,19 @@ def retrain(config: Config, choose: Choose) -> TrainingResult:
         The one stage in which the flows differ.
     """
     config = config.effective()
-    interim, seed = config.storage.interim, config.seed
+    interim, seed, workers = config.storage.interim, config.seed, config.search.workers
     tracked, details = tracked_by(config), details_of(config)
     data = ingest(interim, locate_data(config.dataset, config.data), config.likes_log)
     core = threshold(interim, data, config.threshold)
     holdouts = split(interim, data, core, config.split, seed)
     features = encode(interim, data, core, config.encode)
     chosen = choose(config, tracked, details, core, holdouts, features)
-    measured = evaluate(
-        interim, holdouts, features, chosen, config.evaluate, seed, workers=config.search.workers
-    )
+    measured = evaluate(interim, holdouts, features, chosen, config.evaluate, seed, workers=workers)
     versions = library_versions()
     fitted = fit(interim, core, features, chosen, measured, config.fit, seed, versions)
-    verdict = gate(interim, holdouts, features, measured, fitted, config.gate, seed, tracked)
+    verdict = gate(
+        interim, holdouts, features, measured, fitted, config.gate, seed, tracked, workers
+    )
     study = details.describe(chosen.key, chosen.outcome.kind, core)
     version = register(tracked, Path(interim), study, chosen, measured, fitted, verdict).version
     decision = promote(

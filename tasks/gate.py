@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from recsys.base import config
 from recsys.data.outcomes import Encoded, HeldOut
-from recsys.pipeline import gating
+from recsys.pipeline import gating, rivals
 from recsys.pipeline.outcomes import Evaluated, Fitted, Judged
 from recsys.pipeline.tracked import Tracked
 from recsys.store.stages import Stage
@@ -22,9 +22,21 @@ def gate(
     limits: config.Gate,
     seed: int,
     tracked: Tracked,
+    workers: int,
 ) -> Stage[Judged]:
-    """The verdict against the champion there is now."""
-    rival, bundle = gating.find_rival(tracked.registry(), fitted)
+    """The verdict against the champion there is now, and the best configuration so far."""
+    registry = tracked.registry()
+    rival, bundle = rivals.find_rival(registry, fitted)
     return _gate(
-        interim, holdouts, features, measured, fitted, rival, limits, seed, champion_bundle=bundle
+        interim,
+        holdouts,
+        features,
+        measured,
+        fitted,
+        rival,
+        limits,
+        seed,
+        champion_bundle=bundle,
+        reference=rivals.find_reference(registry, fitted, limits),
+        workers=workers,
     )

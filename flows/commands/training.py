@@ -118,6 +118,7 @@ def _report(console: Console, outcome: TrainingResult) -> None:
     from recsys.cli.tables import cold_start, few_likes, leaderboard, verdict
     from recsys.evaluation.churn import summary
     from recsys.evaluation.metric_names import diversity_text
+    from recsys.evaluation.segments import gains_text
     from recsys.recommend.recommender import Recommender
 
     holdout = outcome.counts["evaluate"]["holdout"]
@@ -135,6 +136,10 @@ def _report(console: Console, outcome: TrainingResult) -> None:
         against = f"against version {judged['champion']['version']}: "
         text = against + summary(json.loads(churn.read_text(encoding="utf-8")))
         console.print(text, highlight=False, soft_wrap=True)
+    segments = Path(outcome.verdict) / "segments.json"
+    if segments.exists():
+        gains = gains_text(json.loads(segments.read_text(encoding="utf-8")))
+        console.print(f"against the champion, {gains}", highlight=False, soft_wrap=True)
     console.print(
         f"registered [bold]{outcome.model}[/bold] version {outcome.version}, alias "
         f"{'challenger' if outcome.held else 'champion'}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -429,16 +429,64 @@ class Fit(Section):
     )
 
 
+class Guard(Section):
+    """A guard rail: how much of the champion's figure a challenger may lose."""
+
+    metric: Annotated[
+        str,
+        Field(
+            pattern=r"^(auc|(precision|recall|ndcg|map|hit_rate|coverage|gini|"
+            r"popularity_percentile)_at_[1-9][0-9]*)$"
+        ),
+    ] = Field(description="A metric of the test holdout, such as ndcg_at_10.")
+    segment: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description="A segment of the report, or 'users with FEATURE', 'items with FEATURE'; "
+        "default: everybody.",
+    )
+    margin: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.02, description="Share of the champion's figure that must not be lost."
+    )
+
+    @property
+    def of_catalogue(self) -> bool:
+        """Whether it is a metric of all lists together, with no figure for each user."""
+        return self.metric.startswith(("coverage", "gini", "popularity_percentile"))
+
+    @property
+    def label(self) -> str:
+        """What a person reads."""
+        return self.metric if self.segment is None else f"{self.metric} of {self.segment}"
+
+    @model_validator(mode="after")
+    def _measured(self) -> Guard:
+        if self.segment is None:
+            return self
+        if self.of_catalogue:
+            raise ValueError(f"no segment with {self.metric}, which is of all lists together")
+        if self.metric == "auc" and self.segment.startswith("items"):
+            raise ValueError("no auc on a segment of items, of which users have few")
+        return self
+
+
 class Gate(Section):
     """Conditions that a challenger must meet to become champion."""
 
-    level: Share = Field(0.95, description="Confidence level of the intervals.")
-    bootstrap_samples: Samples = Field(1000, description="Bootstrap samples of an interval.")
+    level: Annotated[float, Field(gt=0.5, lt=1)] = Field(
+        0.95, description="Confidence of the lower end of an interval, one-sided."
+    )
     popularity_margin: Margin = Field(
         0.0, description="precision_at_5 by which the whole interval must exceed popularity."
     )
-    champion_margin: Margin = Field(
-        0.0, description="precision_at_5 by which the whole interval may be below the champion."
+    champion_loss: Share = Field(
+        0.02,
+        description="Share of the champion's mean precision_at_5 that must not be lost: the lower "
+        "end of the interval lies above minus so much. The same holds against the reference.",
+    )
+    reference_nights: Annotated[int, Field(ge=0, le=10_000)] = Field(
+        14,
+        description="Nights over which small losses must not add up: against the reference, the "
+        "best configuration so far, `level` holds for so many nights together; 0: no reference.",
     )
     coverage: Share = Field(
         0.01, description="Smallest share of the recommendable items that appear in some list."
@@ -451,13 +499,38 @@ class Gate(Section):
     )
     shrink: Share = Field(
         0.2,
-        description="Largest share of the champion's users, items or likes that may be gone.",
+        description="Largest share of the champion's users, items, tags or user features that may "
+        "be gone, by their ids, and of its likes by their number.",
     )
     shared: Share = Field(
         0.1,
         description="Smallest share of the champion's trained users, or of its items, that are "
         "still there by their ids; below it, these are other data under the same model's name.",
     )
+
+    guard: list[Guard] = Field(
+        [],
+        description="Guard rails, each a table [[gate.guard]] with metric, segment and margin: "
+        "the lower end of the interval against the champion lies above minus the margin.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier_releases(cls, given: Any) -> Any:
+        """Read what configurations of earlier releases say, where it can still be meant.
+
+        Stored ones have every default: a margin of 0 was the default, and how many bootstrap
+        samples there are means nothing to Student's t.
+        """
+        if not isinstance(given, dict):
+            return given
+        kept = {name: value for name, value in given.items() if name != "bootstrap_samples"}
+        if kept.pop("champion_margin", 0) != 0:
+            raise ValueError(
+                "champion_loss in the place of champion_margin: a share of the champion's mean, "
+                "above minus which the lower end of the interval has to lie"
+            )
+        return kept
 
 
 class Batch(Section):
@@ -583,6 +656,17 @@ class Config(Section):
     gallery: Gallery = Gallery()
     tracking: Tracking = Tracking()
     storage: Storage = Storage()
+
+    @model_validator(mode="after")
+    def _guards_are_measured(self) -> Config:
+        lengths = {5, *self.evaluate.ks}
+        for guard in self.gate.guard:
+            k = guard.metric.partition("_at_")[2]
+            if k and int(k) not in lengths:
+                raise ValueError(
+                    f"{k} among evaluate.ks, for the guard rail {guard.label} to be measured"
+                )
+        return self
 
     @property
     def title(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
@@ -45,8 +45,17 @@ def _values(section: BaseModel, skip: tuple[str, ...] = ()) -> Iterator[str]:
         about = f"  # {info.description}" if info.description else ""
         if value is None:
             yield f"# {name} ={about}"
+        elif value == [] and _of_sections(info.annotation):
+            # Written as an empty list, it could not be continued by [[section.name]].
+            yield f"# {name} = []{about}"
         else:
             yield f"{name} = {_literal(value)}{about}"
+
+
+def _of_sections(annotation: Any) -> bool:
+    """Whether a list is one of sections, which TOML writes as tables of their own."""
+    parts = get_args(annotation)
+    return any(isinstance(part, type) and issubclass(part, BaseModel) for part in parts)
 
 
 def _literal(value: Any) -> str:

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from recsys.evaluation.gate import label_of
 from recsys.evaluation.metric_names import (
     HEADLINE,
     METRICS,
@@ -106,7 +107,7 @@ def verdict(judged: Mapping[str, Any]) -> Table:
         table.add_column(column, no_wrap=kept)
     for check in judged["checks"]:
         mark = "[green]✓[/green]" if check["passed"] else "[red]✗[/red]"
-        table.add_row(mark, check["name"], escape(check["found"]), check["wanted"])
+        table.add_row(mark, escape(label_of(check)), escape(check["found"]), check["wanted"])
     return table
 
 

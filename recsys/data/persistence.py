@@ -170,6 +170,12 @@ def load_encoded(folder: Path, side: str) -> EncodedFeatures | None:
     )
 
 
+def load_feature_names(folder: Path, side: str) -> pa.Array | None:
+    """The names of the encoded features of one side, such as tag_anime; None if there are none."""
+    path = folder / f"{side}_vocabulary.parquet"
+    return _column(pq.read_table(path, columns=["name"]), "name") if path.exists() else None
+
+
 def save_split(folder: Path, parts: Split) -> None:
     """Write the matrices of a split and its cold items."""
     for name in ("train", "validation", "test"):

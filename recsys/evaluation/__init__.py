@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from recsys.evaluation.metric_names import leaderboard_metrics as leaderboard_metrics
     from recsys.evaluation.metric_names import metric_tags as metric_tags
     from recsys.evaluation.metric_names import strategy_metrics as strategy_metrics
+    from recsys.evaluation.non_inferiority import PairedDifference as PairedDifference
+    from recsys.evaluation.non_inferiority import paired_difference as paired_difference
     from recsys.evaluation.tag_suggestion import measure_suggestions as measure_suggestions
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
     "FittedStrategy",
     "Measured",
     "Metric",
+    "PairedDifference",
     "StrategyFits",
     "TriedStrategy",
     "Verdict",
@@ -66,6 +69,7 @@ __all__ = [
     "measure_few_likes",
     "measure_suggestions",
     "metric_tags",
+    "paired_difference",
     "strategy_metrics",
     "top_lists",
     "withhold",
@@ -94,6 +98,7 @@ __getattr__, __dir__ = lazily(
             "metric_tags",
             "strategy_metrics",
         ],
+        ".non_inferiority": ["PairedDifference", "paired_difference"],
         ".tag_suggestion": ["measure_suggestions"],
     },
 )

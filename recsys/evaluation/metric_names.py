@@ -6,6 +6,7 @@ A name in MLflow is `set/metric`: the set says on what the metric was measured (
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -208,6 +209,56 @@ def diversity_metrics(figures: Sequence[Mapping[str, float]]) -> dict[str, float
         for one in figures
         for name in ("precision_at_5", "intra_list_diversity")
     }
+
+
+def mlflow_name(text: str) -> str:
+    """Text as a part of a metric's or tag's name, with the letters that MLflow allows."""
+    return re.sub(r"[^\w.\- ]", "_", text)[:200]
+
+
+def segment_metrics(figures: Sequence[Mapping[str, Any]], winner: str) -> dict[str, float]:
+    """How good the winner is on each segment, under MLflow's names.
+
+    Parameters
+    ----------
+    figures : sequence of mapping
+        As `recsys.evaluation.segments.measure_segments` returns them.
+    winner : str
+        A model of the leaderboard.
+
+    Returns
+    -------
+    dict of str to float
+        `segment_users_with_5_to_9_likes/precision_at_5` and so on.
+    """
+    return {
+        f"{_segment_set(one['segment'])}/{metric}": estimate["mean"]
+        for one in figures
+        for metric, estimate in one["models"][winner].items()
+    }
+
+
+def gain_metrics(compared: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """What users of each segment gain against the champion, under MLflow's names.
+
+    Parameters
+    ----------
+    compared : sequence of mapping
+        As `recsys.evaluation.segments.gains_and_losses` returns them.
+
+    Returns
+    -------
+    dict of str to float
+        `segment_users_with_5_to_9_likes/precision_at_5_ahead_of_champion` and so on.
+    """
+    return {
+        f"{_segment_set(one['segment'])}/{one['metric']}_ahead_of_champion": one["mean"]
+        for one in compared
+    }
+
+
+def _segment_set(name: str) -> str:
+    return mlflow_name(f"segment_{name}").replace(" ", "_")
 
 
 def diversity_text(figures: Sequence[Mapping[str, float]], weight: float = 0.2) -> str:

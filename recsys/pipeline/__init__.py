@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from recsys.pipeline.experiments import log_curve as log_curve
     from recsys.pipeline.fitting import fit as fit
     from recsys.pipeline.fitting import refit as refit
-    from recsys.pipeline.gating import find_rival as find_rival
     from recsys.pipeline.gating import gate as gate
     from recsys.pipeline.outcomes import Adopted as Adopted
     from recsys.pipeline.outcomes import Chosen as Chosen
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from recsys.pipeline.outcomes import Judged as Judged
     from recsys.pipeline.outcomes import Listed as Listed
     from recsys.pipeline.outcomes import Reason as Reason
+    from recsys.pipeline.outcomes import Reference as Reference
     from recsys.pipeline.outcomes import Rival as Rival
     from recsys.pipeline.outcomes import Source as Source
     from recsys.pipeline.outcomes import TrainingStages as TrainingStages
@@ -53,6 +53,8 @@ if TYPE_CHECKING:
     from recsys.pipeline.report import Table as Table
     from recsys.pipeline.report_sections import build as build
     from recsys.pipeline.report_sections import examples as examples
+    from recsys.pipeline.rivals import find_reference as find_reference
+    from recsys.pipeline.rivals import find_rival as find_rival
     from recsys.pipeline.tracked import RunDetails as RunDetails
     from recsys.pipeline.tracked import Tracked as Tracked
     from recsys.pipeline.tuning import open_study as open_study
@@ -71,6 +73,7 @@ __all__ = [
     "Listed",
     "Published",
     "Reason",
+    "Reference",
     "Registered",
     "Report",
     "Rival",
@@ -92,6 +95,7 @@ __all__ = [
     "encode",
     "evaluate",
     "examples",
+    "find_reference",
     "find_rival",
     "fit",
     "gate",
@@ -120,7 +124,8 @@ __getattr__, __dir__ = lazily(
         ".evaluation": ["evaluate"],
         ".experiments": ["log_curve"],
         ".fitting": ["fit", "refit"],
-        ".gating": ["find_rival", "gate"],
+        ".gating": ["gate"],
+        ".rivals": ["find_reference", "find_rival"],
         ".outcomes": [
             "Adopted",
             "Chosen",
@@ -129,6 +134,7 @@ __getattr__, __dir__ = lazily(
             "Judged",
             "Listed",
             "Reason",
+            "Reference",
             "Rival",
             "Source",
             "TrainingStages",

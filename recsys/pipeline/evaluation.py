@@ -21,11 +21,13 @@ from recsys.evaluation.comparison import FittedStrategy, StrategyFits, TriedStra
 from recsys.evaluation.diversity import measure_diversity
 from recsys.evaluation.holdouts import Measured, as_leaderboard, differences, measure
 from recsys.evaluation.metric_names import BLEND, HEADLINE, LIGHTFM
+from recsys.evaluation.segments import measure_segments
 from recsys.models.blending import fit_neighbours, without_neighbours
 from recsys.models.configuration import HybridParameters, parse_configuration
 from recsys.models.item_to_item import NeighbourScorer
 from recsys.models.model import Model, model_from_dict
 from recsys.models.popularity import Popularity
+from recsys.pipeline.measurements import load_segments, save_evaluation
 from recsys.pipeline.model_seconds import model_seconds
 from recsys.pipeline.outcomes import Chosen, Evaluated
 from recsys.ranking.factors import Factors
@@ -36,7 +38,7 @@ from recsys.tuning.baselines import SPACES, tune_baseline
 from recsys.tuning.problems import load_sides
 
 
-@stage(Evaluated, version=9, unkeyed=("workers",))
+@stage(Evaluated, version=10, unkeyed=("workers",))
 def evaluate(
     folder: Path,
     holdouts: Stage[HeldOut],
@@ -50,8 +52,9 @@ def evaluate(
 
     Where there is one holdout only (the founding article's protocol), they are fitted on train
     and measured on it, although the search has seen it; the outcome says which. What features are
-    good for is measured beside it, for each strategy that was tried (`strategies.json`), and what
-    lists of different items cost and gain (`diversity.json`).
+    good for is measured beside it, for each strategy that was tried (`strategies.json`), what
+    lists of different items cost and gain (`diversity.json`), and how good the models are for parts
+    of the users and items (`segments.json`).
     """
     parts = persistence.load_split(Path(holdouts.path))
     known, heldout = parts.final()
@@ -84,6 +87,10 @@ def evaluate(
     )
     write_json(folder / "diversity.json", diverse)
     _save_per_user(folder, measured)
+    evaluations = {name: entry.evaluation for name, entry in measured.items()}
+    save_evaluation(folder, evaluations[winner])
+    segments = load_segments(parts, features).standard()
+    write_json(folder / "segments.json", measure_segments(segments, evaluations))
     compared: dict[str, Any] = {"winner": parameters.strategy}
     if withheld is not None and fits.withheld is not None:
         compared |= compare(

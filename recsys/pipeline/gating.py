@@ -3,41 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recsys.base import config
 from recsys.base.arrays import Float64Array, Int32Array
-from recsys.base.errors import RecsysError
-from recsys.bundle import Bundle, bundle_digest, load_bundle
+from recsys.bundle import Bundle, load_bundle
 from recsys.data import persistence
 from recsys.data.outcomes import Encoded, HeldOut
-from recsys.data.splits import not_ranked
 from recsys.evaluation.churn import markdown, measure_churn
-from recsys.evaluation.gate import NO_CHAMPION, Evidence, Verdict, judge
+from recsys.evaluation.gate import Evidence, Verdict, judge
+from recsys.evaluation.gone import find_gone
 from recsys.evaluation.lists import (
     attainable_coverage,
     evenly_spaced,
     mean_list_overlap,
     top_lists,
 )
-from recsys.evaluation.metric_names import BLEND, LIGHTFM
-from recsys.pipeline.fitting import refit
-from recsys.pipeline.outcomes import Evaluated, Fitted, Judged, Reason, Rival
-from recsys.ranking.metrics import precision_at_k
+from recsys.evaluation.metric_names import HEADLINE
+from recsys.evaluation.segments import gains_and_losses
+from recsys.pipeline.guards import guard_rails
+from recsys.pipeline.measurements import load_evaluation, load_segments
+from recsys.pipeline.outcomes import Evaluated, Fitted, Judged, Reason, Reference, Rival
+from recsys.pipeline.rivals import Refits, Rivals, measure_rivals
+from recsys.ranking.metrics import Evaluation
 from recsys.store.stages import Stage, stage, write_json
-from recsys.tracking.registry import Registry
-from recsys.tracking.versions import BUNDLE
 
 SAMPLED_USERS = 5_000  # users whose lists are made to measure coverage and variety
 
 
-@stage(Judged, version=5, unkeyed=("champion_bundle",))
+@stage(Judged, version=8, unkeyed=("champion_bundle", "workers"))
 def gate(
     folder: Path,
     holdouts: Stage[HeldOut],
@@ -48,21 +49,35 @@ def gate(
     options: config.Gate,
     seed: int,
     champion_bundle: Path | None = None,
+    reference: Reference | None = None,
+    workers: int = 1,
 ) -> Judged:
-    """Judge the fitted bundle against popularity and the reigning champion.
+    """Judge the fitted bundle against popularity, the reigning champion, and the best so far.
 
     `champion` names the champion (its version and the digest of its bundle), `champion_bundle` is
     where it lies. Its configuration is refit on what today's winner was refit on, and measured on
-    the same holdout: the champion itself has seen these likes, or others.
+    the same holdout: the champion itself has seen these likes, or others. So is that of the
+    `reference`, side by side with `workers`.
     """
     challenger = load_bundle(fitted.file("bundle"))
     rival = None if champion_bundle is None else load_bundle(champion_bundle)
-    scores = _Scores.read(measured.file("per_user.parquet"))
-    against, missing = None, NO_CHAMPION
-    if rival is not None:
-        against, missing = _compared(challenger, rival, scores, holdouts, features, seed)
-    verdict = judge(_evidence(challenger, rival, scores, against, missing), options, seed)
-    _save_scores(folder, challenger, scores, against)
+    own = load_evaluation(measured)
+    rivals = measure_rivals(
+        challenger, rival, reference, Refits(holdouts, features, own, seed), workers
+    )
+    segments = load_segments(persistence.load_split(Path(holdouts.path)), features)
+    guarded = guard_rails(options.guard, segments, own, rivals)
+    tags = {
+        side: persistence.load_feature_names(Path(features.path), side) for side in ("item", "user")
+    }
+    popularity = pq.read_table(measured.file("per_user.parquet"), columns=["popularity"])
+    scores = _Scores.of(own, popularity.column(0).to_numpy(), rivals)
+    evidence = _evidence(challenger, rival, scores, rivals, tags)
+    verdict = judge(replace(evidence, guarded=guarded), options)
+    _save_scores(folder, challenger, own.users, scores)
+    if rivals.champion is not None and rivals.champion is not own:
+        gains = gains_and_losses(segments.standard(), own, rivals.champion)
+        write_json(folder / "segments.json", gains)
     report = None
     if rival is not None:
         report = measure_churn(rival, challenger).as_dict()
@@ -70,6 +85,7 @@ def gate(
     about = {
         **verdict.as_dict(),
         "champion": None if champion is None else asdict(champion),
+        "reference": None if reference is None else reference.version,
         "holdout": measured.outcome.holdout,
     }
     write_json(folder / "verdict.json", about)
@@ -80,15 +96,9 @@ def gate(
         tuple(Reason(check.name, str(check)) for check in verdict.failed),
         champion.version if champion else None,
         report["overlap"] if report else None,
+        None if reference is None else reference.version,
+        rivals.beaten(own, options),
     )
-
-
-def find_rival(registry: Registry, fitted: Stage[Fitted]) -> tuple[Rival | None, Path | None]:
-    """The version that a fitted bundle has to measure up to, and the folder of its bundle."""
-    version = registry.rival(bundle_digest(load_bundle(fitted.file("bundle")).manifest))
-    if version is None:
-        return None, None
-    return Rival(version.number, version.tags.get(BUNDLE, "")), registry.bundle(version.number)
 
 
 def as_text(verdict: Verdict, report: Mapping[str, Any] | None, champion: Rival | None) -> str:
@@ -101,52 +111,28 @@ def as_text(verdict: Verdict, report: Mapping[str, Any] | None, champion: Rival 
 
 @dataclass(frozen=True)
 class _Scores:
-    """precision_at_5 of the test users, as the evaluation left it."""
+    """precision_at_5 of the test users."""
 
-    users: Int32Array
     own: Float64Array
     popularity: Float64Array
+    champion: Float64Array | None
+    reference: Float64Array | None
 
     @staticmethod
-    def read(path: Path) -> _Scores:
-        table = pq.read_table(path)
-        winner = BLEND if BLEND in table.column_names else LIGHTFM
-        users, own, popularity = (
-            table.column(name).to_numpy() for name in ("user", winner, "popularity")
+    def of(own: Evaluation, popularity: Float64Array, rivals: Rivals) -> _Scores:
+        champion, reference = (
+            None if one is None else one.per_user[HEADLINE]
+            for one in (rivals.champion, rivals.reference)
         )
-        return _Scores(users, own, popularity)
-
-
-def _compared(
-    challenger: Bundle,
-    rival: Bundle,
-    scores: _Scores,
-    holdouts: Stage[HeldOut],
-    features: Stage[Encoded],
-    seed: int,
-) -> tuple[Float64Array | None, str]:
-    """Scores of the champion's configuration on today's data, or why there are none."""
-    configuration = rival.manifest["configuration"]
-    if configuration == challenger.manifest["configuration"]:
-        # The same configuration, data and seed: what a refit would give is there already.
-        return scores.own, ""
-    parts = persistence.load_split(Path(holdouts.path))
-    known, heldout = parts.final()
-    try:
-        scorer = refit(known, configuration, features, seed).scorer(known)
-    except RecsysError as fault:
-        return None, f"its configuration cannot be trained on today's data ({fault.found})"
-    found = precision_at_k(scorer, heldout, not_ranked(known, heldout, parts.hidden), 5)
-    assert len(found) == len(scores.users), "both were measured on the same holdout"
-    return found, ""
+        return _Scores(own.per_user[HEADLINE], popularity, champion, reference)
 
 
 def _evidence(
     challenger: Bundle,
     rival: Bundle | None,
     scores: _Scores,
-    against: Float64Array | None,
-    missing: str,
+    rivals: Rivals,
+    tags: Mapping[str, pa.Array | None],
 ) -> Evidence:
     users = evenly_spaced(challenger.trained_users, SAMPLED_USERS)
     # A tenth of a small catalogue at most: longer lists would overlap by chance.
@@ -157,15 +143,23 @@ def _evidence(
     return Evidence(
         scores.own,
         scores.popularity,
-        against,
-        missing,
+        scores.champion,
+        rivals.missing,
         challenger.finite(),
         attainable_coverage(shown, challenger.trained),
         mean_list_overlap(unmasked, challenger.trained),
-        challenger.manifest["counts"],
-        None if rival is None else rival.manifest["counts"],
+        None if rival is None else find_gone(rival, challenger, tags),
+        0.0 if rival is None else _more_likes(challenger, rival),
         None if rival is None else _shared(challenger, rival),
+        scores.reference,
+        rivals.no_reference,
     )
+
+
+def _more_likes(challenger: Bundle, rival: Bundle) -> float:
+    """The change in the number of interactions that were trained, as a share."""
+    now, before = (one.manifest["counts"]["interactions"] for one in (challenger, rival))
+    return float(now / max(1, before) - 1)
 
 
 def _shared(challenger: Bundle, rival: Bundle) -> dict[str, float]:
@@ -180,13 +174,12 @@ def _shared(challenger: Bundle, rival: Bundle) -> dict[str, float]:
     }
 
 
-def _save_scores(
-    folder: Path, challenger: Bundle, scores: _Scores, against: Float64Array | None
-) -> None:
+def _save_scores(folder: Path, challenger: Bundle, users: Int32Array, scores: _Scores) -> None:
     persistence.write_columns(
         folder / "per_user.parquet",
-        user=challenger.users.ids.take(np.asarray(scores.users)),
+        user=challenger.users.ids.take(np.asarray(users)),
         challenger=scores.own,
         popularity=scores.popularity,
-        champion=against,
+        champion=scores.champion,
+        reference=scores.reference,
     )

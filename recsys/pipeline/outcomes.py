@@ -123,12 +123,19 @@ class Judged(Outcome):
         The version it was judged against; None for popularity alone.
     overlap : float or None
         Mean share of a list that stays as the champion has it.
+    reference : str or None
+        The version whose configuration is the best so far; None where it is not compared with.
+    beats_reference : bool
+        Whether the challenger's configuration is the best so far from now on: it was shown to be
+        better, or there is no other.
     """
 
     passed: bool
     reasons: tuple[Reason, ...]
     champion: str | None
     overlap: float | None
+    reference: str | None = None
+    beats_reference: bool = True
 
     def counts(self) -> dict[str, Any]:
         """The outcome with the reasons as sentences."""
@@ -141,6 +148,22 @@ class Rival:
 
     version: str
     bundle: str
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The best configuration so far, which small losses are added up against.
+
+    Parameters
+    ----------
+    version : str
+        The registered version that has it.
+    configuration : mapping
+        As that version's manifest has it.
+    """
+
+    version: str
+    configuration: Configuration
 
 
 @dataclass(frozen=True)

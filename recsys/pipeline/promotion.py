@@ -24,7 +24,7 @@ class Ending(StrEnum):
 
     PROMOTED = "promoted"
     HELD = "held"
-    SHRUNKEN = "shrunken"  # held because data are missing
+    SHRUNKEN = "shrunken"  # held because data are gone
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,9 @@ def decide(judged: Judged, version: Version, champion: Version | None) -> Decisi
         )
     if not reasons:
         return Decision(Ending.PROMOTED)
-    shrunken = any(reason.condition is Condition.DATA for reason in judged.reasons)
+    failed = {reason.condition for reason in judged.reasons}
+    # Of other data under the same name nothing is missing.
+    shrunken = Condition.DATA in failed and Condition.SAME not in failed
     return Decision(Ending.SHRUNKEN if shrunken else Ending.HELD, tuple(reasons))
 
 

@@ -12,9 +12,13 @@ from recsys.evaluation.gate import Verdict
 from recsys.evaluation.metric_names import (
     diversity_metrics,
     few_likes_metrics,
+    gain_metrics,
     leaderboard_metrics,
     metric_tags,
+    mlflow_name,
+    segment_metrics,
     strategy_metrics,
+    winner_of,
 )
 from recsys.pipeline.model_seconds import timed_leaderboard
 from recsys.pipeline.outcomes import Chosen, Evaluated, Fitted, Judged
@@ -24,9 +28,17 @@ from recsys.store.stages import Stage
 from recsys.tracking.faults import tracking_errors
 from recsys.tracking.registry import Registry
 from recsys.tracking.runs import StudyDescription, Tracker
-from recsys.tracking.versions import BUNDLE, JUDGED_AGAINST, Version
+from recsys.tracking.versions import (
+    BUNDLE,
+    GATE,
+    GATE_HELD,
+    JUDGED_AGAINST,
+    JUDGED_REFERENCE,
+    REFERENCE,
+    Version,
+)
 
-VERDICT_FILES = ("verdict.json", "verdict.md", "per_user.parquet", "churn.json")
+VERDICT_FILES = ("verdict.json", "verdict.md", "per_user.parquet", "churn.json", "segments.json")
 JUDGED = "judged"  # tag: digest of the verdict whose tags and files are all there
 
 
@@ -97,12 +109,14 @@ def metrics(
 ) -> dict[str, float]:
     """All figures of an evaluation, and of users with few likes, under MLflow's names."""
     board = timed_leaderboard(chosen, measured)
+    winner = winner_of(board)
     compared = measured.read_json("strategies.json")
     return {
         **leaderboard_metrics(board, measured.outcome.holdout),
         **strategy_metrics(compared, measured.seconds),
         **few_likes_metrics(fitted.read_json("few_likes.json")),
         **diversity_metrics(measured.read_json("diversity.json")),
+        **segment_metrics(measured.read_json("segments.json"), winner),
     }
 
 
@@ -128,11 +142,21 @@ def version_tags(manifest: Mapping[str, Any], digest: str) -> dict[str, str]:
 
 def verdict_tags(verdict: Verdict) -> dict[str, str]:
     """Tags of a version and its run: `gate`, and one for each condition."""
-    tags = {"gate": "passed" if verdict.passed else "held"}
+    tags = {GATE: "passed" if verdict.passed else GATE_HELD}
     for check in verdict.checks:
         mark = "passed" if check.passed else "failed"
-        tags[f"gate/{check.name}"] = f"{mark}: {check.found}, wanted {check.wanted}"
+        tags[f"gate/{mlflow_name(check.label)}"] = f"{mark}: {check.found}, wanted {check.wanted}"
     return tags
+
+
+def rival_tags(number: str, judged: Judged) -> dict[str, str]:
+    """Tags of a version: what it was judged against, and the reference if it becomes champion."""
+    compared = judged.reference or ""
+    return {
+        JUDGED_AGAINST: judged.champion or "",
+        JUDGED_REFERENCE: compared,
+        REFERENCE: number if judged.beats_reference or not compared else compared,
+    }
 
 
 def _log_figures(tracker: Tracker, version: Version, figures: Mapping[str, float]) -> None:
@@ -154,9 +178,11 @@ def _log_verdict(
         if verdict.file(name).exists():
             tracker.client.log_artifact(run_id, str(verdict.file(name)), "gate")
     tags = verdict_tags(Verdict.from_dict(verdict.read_json("verdict.json")))
-    tracker.log(run_id, tags=tags)
+    gains = verdict.read_json("segments.json") if verdict.file("segments.json").exists() else []
+    figures = [(name, value, 0) for name, value in gain_metrics(gains).items()]
+    tracker.log(run_id, figures, tags=tags, model_id=version.model_id)
     # A run that is not terminated yet would look as if it went on.
     tracker.client.set_terminated(run_id, "FINISHED")
-    registry.tag(number, tags | {JUDGED_AGAINST: verdict.outcome.champion or ""})
+    registry.tag(number, tags | rival_tags(number, verdict.outcome))
     # Last: it says that all of this was done.
     registry.tag(number, {JUDGED: verdict.digest})

@@ -7,6 +7,7 @@ from typing import Any
 
 from recsys.data.outcomes import Size
 from recsys.evaluation.churn import summary
+from recsys.evaluation.gate import label_of
 from recsys.evaluation.metric_names import (
     HEADLINE,
     METRICS,
@@ -16,6 +17,7 @@ from recsys.evaluation.metric_names import (
     answered_text,
     winner_of,
 )
+from recsys.evaluation.segments import gains_text, headline_of
 from recsys.pipeline.model_seconds import timed_leaderboard
 from recsys.pipeline.outcomes import Adopted, Chosen, Evaluated, Fitted, Judged, TrainingStages
 from recsys.pipeline.report import Link, Report, Section, Table
@@ -53,6 +55,7 @@ def build(
     sections = (
         _result(stages.chosen, stages.measured),
         _gate(stages.verdict),
+        _segments(stages),
         _newcomers(stages.measured),
         _everyone(stages.fitted),
         _diversity(stages.measured),
@@ -100,7 +103,12 @@ def _estimate(entry: Mapping[str, float] | None, style: str = ".4f") -> str:
 def _gate(verdict: Stage[Judged]) -> Section:
     judged = verdict.read_json("verdict.json")
     rows = tuple(
-        ("passed" if check["passed"] else "FAILED", check["name"], check["found"], check["wanted"])
+        (
+            "passed" if check["passed"] else "FAILED",
+            label_of(check),
+            check["found"],
+            check["wanted"],
+        )
         for check in judged["checks"]
     )
     tables = [("", Table(("", "condition", "found", "wanted"), rows))]
@@ -121,6 +129,54 @@ def _gate(verdict: Stage[Judged]) -> Section:
             columns = ("user", "overlap", "went", "came")
             tables.append(("for whom most changes", Table(columns, changed)))
     return Section("What the gate found", tuple(text), tuple(tables))
+
+
+def _segments(stages: TrainingStages) -> Section | None:
+    figures = stages.measured.read_json("segments.json")
+    if not figures:
+        return None
+    winner = winner_of(stages.measured.read_json("leaderboard.json"))
+    against = stages.verdict.file("segments.json")
+    compared = stages.verdict.read_json("segments.json") if against.exists() else []
+    gains = {one["segment"]: one for one in compared}
+    text = [
+        "Measured on the same holdout; in brackets Student's 95 % interval over users. The head, "
+        "the middle and the tail of the items have a third of the known likes each."
+    ]
+    if compared:
+        text.append(f"Against the champion, {gains_text(compared)}.")
+    tables = []
+    for side, caption in _SIDES:
+        chosen = [one for one in figures if one["side"] == side]
+        columns = [side, "tested users", MODEL_LABELS[winner], "best of the others"]
+        if gains:
+            columns.append("ahead of the champion by")
+        rows = tuple(_segment_row(one, winner, gains) for one in chosen)
+        if rows:
+            tables.append((caption, Table(tuple(columns), rows)))
+    return Section("For whom", tuple(text), tuple(tables))
+
+
+_SIDES = (
+    ("users", "users: precision at 5"),
+    ("items", "items: share of the held-out likes of them that are among the first 5"),
+)
+
+
+def _segment_row(
+    figures: Mapping[str, Any], winner: str, gains: Mapping[str, Mapping[str, Any]]
+) -> tuple[str, ...]:
+    metric = headline_of(figures["side"])
+    values = {name: found[metric] for name, found in figures["models"].items()}
+    own = values.pop(winner)
+    best = max(values, key=lambda name: values[name]["mean"])
+    row = (
+        figures["segment"],
+        f"{figures['users']:,}",
+        _estimate(own),
+        f"{MODEL_LABELS.get(best, best)} {values[best]['mean']:.4f}",
+    )
+    return (*row, _estimate(gains.get(figures["segment"]), "+.4f")) if gains else row
 
 
 def _newcomers(measured: Stage[Evaluated]) -> Section | None:

@@ -64,11 +64,17 @@ class Evaluation:
         on for each k, and ``auc``.
     catalogue : dict of str to float
         ``coverage_at_5``, ``gini_at_5``, ``popularity_percentile_at_5`` and so on.
+    heldout : HeldOut
+        The held-out items of these users.
+    ranks : int64 (m,)
+        Of each held-out item; without auc, from the largest k on only that it is so large.
     """
 
     users: Int32Array
     per_user: dict[str, Float64Array]
     catalogue: dict[str, float]
+    heldout: HeldOut
+    ranks: Int64Array
 
     def means(self) -> dict[str, float]:
         """Every metric as one number; 0 where no user has held-out interactions."""
@@ -256,7 +262,8 @@ def evaluate(
         negatives = n_ranked - _taken(wanted, known, scorer.n_items, ranked_items)
         per_user["auc"] = _auc(ranks, wanted.indptr, negatives)
     popularity = None if known is None else _popularity(known, scorer.n_items, ranked_items)
-    return Evaluation(wanted.users, per_user, list_metrics(lists, n_ranked, ks, popularity))
+    catalogue = list_metrics(lists, n_ranked, ks, popularity)
+    return Evaluation(wanted.users, per_user, catalogue, wanted, ranks)
 
 
 def rank_metrics(

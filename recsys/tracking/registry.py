@@ -33,9 +33,13 @@ from recsys.tracking.versions import (
     BUNDLE,
     CHALLENGER,
     CHAMPION,
+    GATE,
+    GATE_HELD,
     JUDGED_AGAINST,
+    JUDGED_REFERENCE,
     PREVIOUS,
     PROMOTED,
+    REFERENCE,
     ROLLED_BACK,
     ROLLED_BACK_TO,
     ModelAddress,
@@ -166,6 +170,36 @@ class Registry:
         except NotFoundError:  # deleted since
             return champion
 
+    def reference(self, digest: str) -> Version | None:
+        """The version whose configuration is the best so far; None if there is no champion.
+
+        It is the first champion's, until a champion is shown to be better, which its version
+        records. Whoever is promoted against the gate's verdict was chosen by a person, and is the
+        reference from then on. Where the bundle is the champion's own, it is the version that that
+        was compared with when it came.
+
+        Parameters
+        ----------
+        digest : str
+            Of the bundle that is to be judged.
+        """
+        champion = self.at(CHAMPION)
+        if champion is None:
+            return None
+        if champion.tags.get(BUNDLE) == digest:
+            number = champion.tags.get(JUDGED_REFERENCE, champion.number)
+        elif champion.tags.get(GATE) == GATE_HELD:
+            number = champion.number
+        else:
+            number = champion.tags.get(REFERENCE, champion.number)
+        if number in ("", champion.number):
+            return champion if number else None
+        try:
+            found = self.version(number)
+        except NotFoundError:  # deleted since
+            return champion
+        return champion if ROLLED_BACK in found.tags else found
+
     def tag(self, number: str, tags: Mapping[str, str]) -> None:
         """Set tags of a version."""
         with tracking_errors(self.uri):
@@ -190,9 +224,11 @@ class Registry:
     def champion_manifest(self) -> Mapping[str, Any] | None:
         """What the champion's bundle says of itself; None where there is no champion."""
         champion = self.at(CHAMPION)
-        if champion is None:
-            return None
-        address = str(ModelAddress(self.model, number=champion.number))
+        return None if champion is None else self.manifest(champion.number)
+
+    def manifest(self, number: str) -> Mapping[str, Any]:
+        """What a version's bundle says of itself, without the rest of the bundle."""
+        address = str(ModelAddress(self.model, number=number))
         return locate_manifest(address, self.uri, self.patience, self.cache)
 
     def promote(self, number: str, *, by: str, why: str) -> Version | None:

@@ -14,6 +14,9 @@ CHALLENGER = "challenger"
 PREVIOUS = "previous"
 BUNDLE_PATH = "artifacts/bundle"  # in the folder of a registered model
 BUNDLE, JUDGED_AGAINST = "bundle", "judged_against"
+JUDGED_REFERENCE = "judged_against_reference"  # tag: the reference that a version was compared with
+REFERENCE = "reference"  # tag: the reference from then on, where the version becomes champion
+GATE, GATE_HELD = "gate", "held"  # tag: what the gate decided
 SHOWN = 10  # names of models in a message
 PROMOTED, ROLLED_BACK, ROLLED_BACK_TO = "promoted", "rolled_back", "rolled_back_to"
 

@@ -173,10 +173,14 @@ def test_a_worse_challenger_is_held_where_everybody_sees_it(nights: Nights) -> N
     assert "**planted version 2 was held: " in text
     assert "| FAILED | no worse than the champion |" in text
     assert "Against version 1: " in text
+    assert "## For whom" in text
+    assert "Against the champion, of " in text
     tags = Registry(nights.configs[0].tracking.uri, "planted").version("2").tags
     assert tags["gate"] == "held"
     assert tags["gate/no worse than the champion"].startswith("failed: ahead by -")
     assert "promoted" not in tags
+    # The champion is the best so far, and stays it.
+    assert (tags["judged_against_reference"], tags["reference"]) == ("1", "1")
 
 
 def test_per_user_scores_are_kept_with_the_run(nights: Nights, tmp_path: Path) -> None:
@@ -187,7 +191,7 @@ def test_per_user_scores_are_kept_with_the_run(nights: Nights, tmp_path: Path) -
         dst_path=str(tmp_path),
     )  # fmt: skip
     table = pq.read_table(path).to_pandas()
-    assert list(table.columns) == ["user", "challenger", "popularity", "champion"]
+    assert list(table.columns) == ["user", "challenger", "popularity", "champion", "reference"]
     assert table["champion"].mean() > table["challenger"].mean()
     assert table["user"].str.startswith("g").all()
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from recsys.base.config import Data, Evaluate, Fit, Gate
+from recsys.base.config import Data, Evaluate, Fit, Gate, Guard
 from recsys.base.errors import InputError
 from recsys.bundle import Bundle, Seen, load_bundle, read_bundle_manifest, save_bundle
 from recsys.data import persistence
@@ -20,7 +20,7 @@ from recsys.evaluation.comparison import TriedStrategy
 from recsys.models.popularity import Popularity
 from recsys.pipeline import adoption, evaluation, fitting
 from recsys.pipeline.gating import gate
-from recsys.pipeline.outcomes import Adopted, Evaluated, Fitted, Judged, Rival
+from recsys.pipeline.outcomes import Adopted, Evaluated, Fitted, Judged, Reference, Rival
 from recsys.pipeline.preparation import load_core
 from recsys.ranking.metrics import precision_at_k
 from recsys.store.stages import Stage
@@ -73,12 +73,18 @@ def refreshed(prepared: Prepared, folder: Path, configuration: dict[str, Any]) -
 
 
 def judged(
-    folder: Path, tonight: Night, champion: Path | None, version: str = "7"
+    folder: Path,
+    tonight: Night,
+    champion: Path | None,
+    version: str = "7",
+    reference: dict[str, Any] | None = None,
+    limits: Gate | None = None,
 ) -> Stage[Judged]:
     named = None if champion is None else Rival(version, champion.parent.name)
     return gate(
         folder, tonight.prepared.holdouts, tonight.prepared.features, tonight.measured,
-        tonight.fitted, named, Gate(), SEED, champion_bundle=champion,
+        tonight.fitted, named, limits or Gate(), SEED, champion_bundle=champion,
+        reference=None if reference is None else Reference("3", reference), workers=2,
     )  # fmt: skip
 
 
@@ -145,6 +151,98 @@ def test_the_same_configuration_is_not_refit(world: tuple[Path, Night, Night]) -
     assert verdict.outcome.overlap == 1
 
 
+def test_small_losses_are_added_up_against_the_reference(world: tuple[Path, Night, Night]) -> None:
+    folder, good, weak = world
+    best = {**GOOD, "epochs": 15}
+    # The champion is bad, the challenger little better, and the reference better than both.
+    poor = refreshed(good.prepared, folder, {**WEAK, "epochs": 3})
+    verdict = judged(folder, poor, weak.bundle, "7", best, Gate(champion_loss=0.5))
+    assert checks(verdict)["no worse than the champion"]
+    assert not checks(verdict)["no worse than the reference"]
+    assert (verdict.outcome.reference, verdict.outcome.beats_reference) == ("3", False)
+    table = pq.read_table(verdict.file("per_user.parquet"))
+    assert table.column_names == ["user", "challenger", "popularity", "champion", "reference"]
+    # As on its own night: the same configuration, likes and seed.
+    own = pq.read_table(judged(folder, good, None).file("per_user.parquet"))
+    assert table.column("reference").equals(own.column("challenger"))
+    assert verdict.read_json("verdict.json")["reference"] == "3"
+
+
+def test_who_beats_the_reference_is_the_next_one(world: tuple[Path, Night, Night]) -> None:
+    folder, good, weak = world
+    verdict = judged(folder, good, weak.bundle, "7", {**WEAK, "epochs": 2})
+    assert checks(verdict)["no worse than the reference"]
+    assert verdict.outcome.beats_reference
+    # Champion and reference have one configuration, which is trained once.
+    table = pq.read_table(verdict.file("per_user.parquet"))
+    assert table.column("champion").equals(table.column("reference"))
+
+
+def test_the_champions_own_configuration_answers_to_nobody(
+    world: tuple[Path, Night, Night],
+) -> None:
+    folder, _, weak = world
+    verdict = judged(folder, weak, weak.bundle, "7", {**GOOD, "epochs": 15})
+    assert checks(verdict)["no worse than the reference"]
+    assert "the champion's own configuration" in verdict.file("verdict.md").read_text()
+    # The reference stays what it was.
+    assert not verdict.outcome.beats_reference
+
+
+def test_a_reference_that_cannot_be_trained_any_more_gives_its_place(
+    world: tuple[Path, Night, Night],
+) -> None:
+    folder, good, weak = world
+    wild = {**GOOD, "learning_rate": 1e9, "epochs": 3}
+    verdict = judged(folder, good, weak.bundle, "7", wild)
+    assert checks(verdict)["no worse than the reference"]
+    assert verdict.outcome.beats_reference
+
+
+def test_guard_rails_are_measured_against_the_champion(world: tuple[Path, Night, Night]) -> None:
+    folder, good, weak = world
+    guards = [
+        Guard(metric="ndcg_at_10", segment="users with 5 to 9 likes"),
+        Guard(metric="recall_at_5", segment="items with tag_group 3", margin=0.9),
+        Guard(metric="gini_at_10", margin=0.5),
+        Guard(metric="auc", segment="users with 1 to 4 likes"),
+    ]
+    limits = Gate(champion_loss=0.9, guard=guards)
+    verdict = judged(folder, good, weak.bundle, "7", None, limits)
+    table = verdict.file("verdict.md").read_text()
+    found = [c for c in verdict.read_json("verdict.json")["checks"] if c["name"] == "guard rail"]
+    assert [check["about"] for check in found] == [guard.label for guard in guards]
+    assert [check["passed"] for check in found] == [True, True, True, False]
+    assert "nothing is held out of it; there are users with 5 to 9 likes" in found[3]["found"]
+    assert "guard rail gini_at_10" in table
+    # The other way round the champion's users with few likes lose.
+    again = judged(folder, weak, good.bundle, "7", None, Gate(guard=guards[:1]))
+    assert not again.read_json("verdict.json")["checks"][-1]["passed"]
+    # Before there is a champion, only a name that means nothing is said.
+    first = judged(folder, good, None, "7", None, limits).read_json("verdict.json")["checks"]
+    assert [check["passed"] for check in first[-4:]] == [True, True, True, False]
+
+
+def test_who_gains_against_the_champion_is_measured(world: tuple[Path, Night, Night]) -> None:
+    folder, good, weak = world
+    gains = {
+        one["segment"]: one for one in judged(folder, good, weak.bundle).read_json("segments.json")
+    }
+    assert gains["users with 5 to 9 likes"]["low"] > 0
+    assert gains["items of the tail"]["metric"] == "recall_at_5"
+    figures = {one["segment"]: one for one in good.measured.read_json("segments.json")}
+    assert set(gains) == set(figures)
+    everybody = figures["users with 5 to 9 likes"]
+    board = {entry["model"]: entry for entry in good.measured.read_json("leaderboard.json")}
+    # All 48 tested users keep so many likes.
+    assert everybody["users"] == 48
+    for model in ("lightfm", "popularity"):
+        own = everybody["models"][model]["precision_at_5"]["mean"]
+        assert own == pytest.approx(board[model]["metrics"]["precision_at_5"]["mean"])
+    # The same configuration gains nothing for anybody.
+    assert not judged(folder, good, good.bundle, "8").file("segments.json").exists()
+
+
 def test_a_model_that_shows_everybody_the_same_is_held(
     world: tuple[Path, Night, Night], tmp_path: Path
 ) -> None:
@@ -176,16 +274,30 @@ def test_other_data_under_the_champions_name_are_held(
     (tmp_path / "other").mkdir()
     save_bundle(tmp_path / "other", replace(own, users=users, items=items))
     verdict = judged(folder, good, tmp_path / "other", "9")
-    assert [name for name, passed in checks(verdict).items() if not passed] == ["the same data"]
-    (reason,) = verdict.outcome.reasons
-    assert reason.text == (
+    failed = [name for name, passed in checks(verdict).items() if not passed]
+    assert failed == ["data all there", "the same data"]
+    gone, same = verdict.outcome.reasons
+    assert "users -100.0% (gone: other " in gone.text
+    assert same.text == (
         "the same data: 0% of the champion's users and 0% of the champion's items are known, "
         "wanted 10% of either; other data need a name of their own, tracking.model"
     )
-    # Everybody is new, but the items are the same ones.
+
+
+def test_users_whose_ids_are_written_in_another_way_are_gone(
+    world: tuple[Path, Night, Night], tmp_path: Path
+) -> None:
+    folder, good, _ = world
+    own = load_bundle(good.bundle)
+    written = [f"user-{number:03d}" for number in range(len(own.users))]
     (tmp_path / "half").mkdir()
-    save_bundle(tmp_path / "half", replace(own, users=users))
-    assert judged(folder, good, tmp_path / "half", "10").outcome.passed
+    save_bundle(tmp_path / "half", replace(own, users=IdMap(pa.array(written), "user")))
+    verdict = judged(folder, good, tmp_path / "half", "10")
+    assert [name for name, passed in checks(verdict).items() if not passed] == ["data all there"]
+    (reason,) = verdict.outcome.reasons
+    assert "users -100.0% (gone: user-" in reason.text
+    assert "items +0.0%, " in reason.text
+    assert "interactions +0.0%" in reason.text
 
 
 def test_a_champion_that_cannot_be_trained_any_more_does_not_block_the_way(

@@ -39,6 +39,11 @@ def test_missing_data_have_an_ending_of_their_own_whatever_else_failed() -> None
     assert found == Decision(Ending.SHRUNKEN, (WORSE.text, MISSING.text))
 
 
+def test_of_other_data_nothing_is_missing() -> None:
+    other = Reason(Condition.SAME, "the same data: 0% are known")
+    assert decide(held(MISSING, other), Version("2"), Version("1")).ending is Ending.HELD
+
+
 def test_an_ending_follows_the_condition_and_not_its_words() -> None:
     alike = Reason(Condition.VARIETY, MISSING.text)
     assert decide(held(alike), Version("2"), Version("1")).ending is Ending.HELD

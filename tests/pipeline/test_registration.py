@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from recsys.evaluation.gate import Check, Condition, Verdict
-from recsys.pipeline.outcomes import Evaluated, Fitted, Tuned
-from recsys.pipeline.registration import metrics, verdict_tags, version_tags
+from recsys.pipeline.outcomes import Evaluated, Fitted, Judged, Tuned
+from recsys.pipeline.registration import metrics, rival_tags, verdict_tags, version_tags
 from recsys.store.stages import Stage
 
 ESTIMATE = {"mean": 0.25, "low": 0.2, "high": 0.3}
@@ -44,6 +44,23 @@ def test_a_verdict_is_a_tag_a_condition() -> None:
         "gate/coverage": "failed: 1%, wanted 2%",
     }
     assert verdict_tags(Verdict(verdict.checks[:1]))["gate"] == "passed"
+    # Features have letters that MLflow's names must not have.
+    guard = Check(Condition.GUARD, True, "+1%", "more", "auc of users with country::de")
+    tags = verdict_tags(Verdict((guard,)))
+    assert tags["gate/guard rail auc of users with country__de"] == "passed: +1%, wanted more"
+
+
+def test_a_version_remembers_what_small_losses_are_added_up_against() -> None:
+    judged = Judged(True, (), "4", 0.5, "2", beats_reference=False)
+    assert rival_tags("5", judged) == {
+        "judged_against": "4", "judged_against_reference": "2", "reference": "2",
+    }  # fmt: skip
+    better = Judged(True, (), "4", 0.5, "2", beats_reference=True)
+    assert rival_tags("5", better)["reference"] == "5"
+    first = Judged(True, (), None, None)
+    assert rival_tags("1", first) == {
+        "judged_against": "", "judged_against_reference": "", "reference": "1",
+    }  # fmt: skip
 
 
 def test_figures_of_an_evaluation_have_the_names_of_mlflow(tmp_path: Path) -> None:
@@ -66,6 +83,15 @@ def test_figures_of_an_evaluation_have_the_names_of_mlflow(tmp_path: Path) -> No
     (tmp_path / "few_likes.json").write_text(json.dumps(few_likes))
     diverse = {"precision_at_5": 0.2, "intra_list_diversity": 0.7, "weight": 0.5, "users": 9}
     (tmp_path / "diversity.json").write_text(json.dumps([diverse]))
+    parts = [
+        {
+            "segment": "users with country::de",
+            "side": "users",
+            "users": 9,
+            "models": {"blend": {"precision_at_5": ESTIMATE}, "ease": {"precision_at_5": ESTIMATE}},
+        }
+    ]
+    (tmp_path / "segments.json").write_text(json.dumps(parts))
     outcome = Evaluated("validation", {"blend": 0.25, "ease": 0.25, "popularity": 0.25})
     fitted = {"none": 3.5, "model/blend": 6.0, "model/ease": 2.0}
     chosen = Tuned(
@@ -99,4 +125,5 @@ def test_figures_of_an_evaluation_have_the_names_of_mlflow(tmp_path: Path) -> No
         "few_likes/hit_rate_at_10": 0.25,
         "diversity_0.5/precision_at_5": 0.2,
         "diversity_0.5/intra_list_diversity": 0.7,
+        "segment_users_with_country__de/precision_at_5": 0.25,
     }

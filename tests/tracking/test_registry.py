@@ -167,6 +167,41 @@ def test_versions_are_found_by_their_bundle_and_the_rival_by_what_came_before(
     assert registry.rival("digest2") is None
 
 
+def test_the_reference_is_what_the_champion_was_not_shown_to_beat(registry: Registry) -> None:
+    def reference(digest: str = "new") -> str | None:
+        found = registry.reference(digest)
+        return None if found is None else found.number
+
+    # A champion of an earlier release says nothing of it.
+    assert reference() == "1"
+    registry.tag("2", {"gate": "passed", "judged_against_reference": "1", "reference": "1"})
+    registry.promote("2", by="train", why="no worse")
+    assert reference() == "1"
+    # It has beaten the reference: what comes is compared with it.
+    registry.tag("3", {"gate": "passed", "judged_against_reference": "1", "reference": "3"})
+    registry.promote("3", by="train", why="better")
+    assert reference() == "3"
+    # The champion's own night again: what it was compared with then.
+    assert reference("digest3") == "1"
+    # Who is promoted against the verdict was chosen by a person.
+    registry.tag("2", {"gate": "held"})
+    registry.promote("2", by="ann", why="I want it")
+    assert reference() == "2"
+    # What was rolled back, or is gone, is no reference.
+    registry.tag("2", {"gate": "passed", "reference": "3"})
+    assert reference() == "3"
+    registry.tag("3", {"rolled_back": "now"})
+    assert reference() == "2"
+    registry.tag("2", {"reference": "99"})
+    assert reference() == "2"
+
+
+def test_without_a_champion_there_is_no_reference(registry: Registry) -> None:
+    client = MlflowClient(tracking_uri=registry.uri, registry_uri=registry.uri)
+    client.delete_registered_model_alias(registry.model, "champion")
+    assert registry.reference("new") is None
+
+
 def test_the_challenger_moves_alone(registry: Registry) -> None:
     registry.challenge("3")
     challenger = registry.at("challenger")

@@ -1,0 +1,326 @@
+"""Segments: parts of the users, and of the items, on which models are measured apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import scipy.sparse as sp
+
+from recsys.base.arrays import BoolArray, Float64Array, Int64Array
+from recsys.data.features import EncodedFeatures
+from recsys.evaluation.holdouts import Estimate
+from recsys.evaluation.metric_names import HEADLINE
+from recsys.evaluation.non_inferiority import PairedDifference, paired_difference, reach_of
+from recsys.ranking.metrics import Evaluation, HeldOut, rank_metrics
+
+LIKES = (1, 5, 10, 20, 50)
+"""Where the segments of users by their number of likes begin."""
+POPULARITY = ("head", "middle", "tail")
+FEWEST = 30
+"""Users that a segment of a feature has at least: of fewer, the mean says little."""
+MOST = {"users": 10, "items": 5}
+"""Segments of features, at most; those with most held-out likes."""
+METRICS = (HEADLINE, "recall_at_5", "recall_at_10", "ndcg_at_10")
+"""What is measured on each segment, as far as lists are that long."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of the users or of the items.
+
+    Parameters
+    ----------
+    name : str
+        Such as "users with 5 to 9 likes" or "items of the tail".
+    side : {"users", "items"}
+    members : bool (n_users,) or (n_items,)
+    """
+
+    name: str
+    side: Literal["users", "items"]
+    members: BoolArray
+
+    def per_user(self, evaluation: Evaluation) -> dict[str, Float64Array]:
+        """Metrics of the users concerned, in ascending order: float64 (n,) each.
+
+        Of a segment of users, their figures. Of one of items, those that count held-out likes of
+        these items alone, of the users that have any; all items are ranked as before. Then
+        precision says how much of a list is found in the segment, recall what share of these
+        likes is found, and there is no auc.
+        """
+        if self.side == "users":
+            chosen = self.members[evaluation.users]
+            return {name: values[chosen] for name, values in evaluation.per_user.items()}
+        kept = self.members[evaluation.heldout.indices]
+        owners = np.repeat(np.arange(len(evaluation.users)), evaluation.heldout.counts)[kept]
+        counts = np.bincount(owners, minlength=len(evaluation.users))
+        indptr = np.concatenate([[0], np.cumsum(counts[counts > 0])]).astype(np.int64)
+        return rank_metrics(evaluation.ranks[kept], indptr, ks_of(evaluation))
+
+    def size(self, evaluation: Evaluation) -> int:
+        """How many users it is measured on."""
+        return len(self.per_user(evaluation)[HEADLINE])
+
+    @property
+    def headline(self) -> str:
+        """What it is shown by: precision of users, and of items the share of likes found."""
+        return headline_of(self.side)
+
+
+@dataclass(frozen=True)
+class Segments:
+    """The segments of a holdout.
+
+    Parameters
+    ----------
+    known, heldout : csr_matrix (n_users, n_items)
+        What models are fitted on, and measured on.
+    user_features, item_features : EncodedFeatures or None
+        The first rows are those of the users, or items, of the matrices.
+    """
+
+    known: sp.csr_matrix
+    heldout: sp.csr_matrix
+    user_features: EncodedFeatures | None = None
+    item_features: EncodedFeatures | None = None
+
+    def standard(self) -> list[Segment]:
+        """Those that are always measured, as far as anything is held out of them.
+
+        Users by their number of known likes and by their commonest features; items by popularity
+        and by their commonest features. Head, middle and tail have a third of the known likes
+        each, from the most liked items to the least liked ones.
+        """
+        tested, liked = self._tested["users"] > 0, self._tested["items"] > 0
+        found = [one for one in self._by_likes() if (one.members & tested).any()]
+        found += self._by_features("users")
+        found += [one for one in self._by_popularity() if (one.members & liked).any()]
+        return found + self._by_features("items")
+
+    def named(self, name: str) -> Segment | None:
+        """The segment of a name; besides the standard ones, that of any feature.
+
+        Parameters
+        ----------
+        name : str
+            Such as "users with country_de" or "items with tag_anime".
+
+        Returns
+        -------
+        Segment or None
+            None where there is none, or nothing is held out of it.
+        """
+        for segment in (*self._by_likes(), *self._by_popularity()):
+            if segment.name == name:
+                return self._if_tested(segment)
+        sides: tuple[Literal["users", "items"], ...] = ("users", "items")
+        for side in sides:
+            feature = name.removeprefix(f"{side} with ")
+            features = self._features(side)
+            if feature == name or features is None:
+                continue
+            places = np.flatnonzero(np.asarray(features.names.to_pylist()) == feature)
+            if len(places):
+                return self._if_tested(self._of_feature(side, int(places[0])))
+        return None
+
+    @cached_property
+    def _tested(self) -> dict[str, Int64Array]:
+        """Held-out likes of each user and of each item."""
+        by_item = np.bincount(self.heldout.indices, minlength=self.heldout.shape[1])
+        return {"users": np.diff(self.heldout.indptr).astype(np.int64), "items": by_item}
+
+    def _if_tested(self, segment: Segment) -> Segment | None:
+        return segment if (self._tested[segment.side] * segment.members).any() else None
+
+    def _by_likes(self) -> Iterator[Segment]:
+        counts = np.diff(self.known.indptr)
+        for low, after in zip(LIKES, (*LIKES[1:], None), strict=True):
+            if after is None:
+                yield Segment(f"users with {low} likes or more", "users", counts >= low)
+            else:
+                chosen = (counts >= low) & (counts < after)
+                yield Segment(f"users with {low} to {after - 1} likes", "users", chosen)
+
+    def _by_popularity(self) -> Iterator[Segment]:
+        likes = np.bincount(self.known.indices, minlength=self.known.shape[1])
+        order = np.argsort(-likes, kind="stable")
+        before = np.cumsum(likes[order]) - likes[order]
+        third = np.empty(len(likes), np.int64)
+        third[order] = np.minimum(len(POPULARITY) * before // max(1, likes.sum()), 2)
+        third[likes == 0] = 2
+        for place, part in enumerate(POPULARITY):
+            yield Segment(f"items of the {part}", "items", third == place)
+
+    def _features(self, side: Literal["users", "items"]) -> EncodedFeatures | None:
+        return self.user_features if side == "users" else self.item_features
+
+    def _of_feature(self, side: Literal["users", "items"], feature: int) -> Segment:
+        features = self._features(side)
+        assert features is not None
+        n = len(self._tested[side])
+        members = features.matrix[:n, [feature]].toarray()[:, 0] != 0
+        return Segment(f"{side} with {features.names[feature].as_py()}", side, members)
+
+    def _by_features(self, side: Literal["users", "items"]) -> list[Segment]:
+        features = self._features(side)
+        if features is None:
+            return []
+        tested = self._tested[side]
+        has = (features.matrix[: len(tested)] != 0).astype(np.int64)
+        support = has.T @ (tested if side == "items" else (tested > 0).astype(np.int64))
+        everybody = int(tested.sum() if side == "items" else (tested > 0).sum())
+        telling = np.flatnonzero((support >= FEWEST) & (support < everybody))
+        first = telling[np.argsort(-support[telling], kind="stable")][: MOST[side]]
+        return [self._of_feature(side, int(feature)) for feature in first]
+
+
+def headline_of(side: str) -> str:
+    """The metric that segments of users, or of items, are shown by."""
+    return HEADLINE if side == "users" else "recall_at_5"
+
+
+def measure_segments(
+    segments: Sequence[Segment], evaluations: Mapping[str, Evaluation]
+) -> list[dict[str, Any]]:
+    """Measure models on every segment.
+
+    Parameters
+    ----------
+    segments : sequence of Segment
+    evaluations : mapping of str to Evaluation
+        By model, all on the same holdout.
+
+    Returns
+    -------
+    list of dict
+        Ready for JSON: `segment`, `side`, `users` and, for each of the `models`, the metrics of
+        `METRICS` with `mean` and the ends `low` and `high` of Student's 95 % interval, None for a
+        single user.
+    """
+    found = []
+    for segment in segments:
+        models: dict[str, dict[str, Any]] = {}
+        users = 0
+        for model, evaluation in evaluations.items():
+            values = segment.per_user(evaluation)
+            users = len(values[HEADLINE])
+            models[model] = {
+                name: _estimate(values[name]).as_dict() for name in METRICS if name in values
+            }
+        found.append(
+            {"segment": segment.name, "side": segment.side, "users": users, "models": models}
+        )
+    return found
+
+
+def compare_on(
+    segment: Segment | None, metric: str, own: Evaluation, other: Evaluation, level: float
+) -> PairedDifference:
+    """One model against another on a segment, paired by user.
+
+    Parameters
+    ----------
+    segment : Segment or None
+        None for all users.
+    metric : str
+        One of the metrics of each user.
+    own, other : Evaluation
+        On the same holdout.
+    level : float
+        Of each end, one-sided.
+    """
+    values = [
+        (one.per_user if segment is None else segment.per_user(one))[metric] for one in (own, other)
+    ]
+    return paired_difference(values[0], values[1], level)
+
+
+def gains_and_losses(
+    segments: Sequence[Segment], own: Evaluation, other: Evaluation
+) -> list[dict[str, Any]]:
+    """For whom a model is better than another, and for whom worse, by the 95 % interval.
+
+    Parameters
+    ----------
+    segments : sequence of Segment
+    own, other : Evaluation
+        On the same holdout.
+
+    Returns
+    -------
+    list of dict
+        Ready for JSON: `segment`, `side`, `metric`, `users`, `mean`, `low` and `high` of the
+        difference, and the `other` model's mean; in the order of the segments.
+    """
+    found = []
+    for segment in segments:
+        if segment.size(own) < 2:
+            continue
+        ahead = compare_on(segment, segment.headline, own, other, 0.975)
+        found.append(
+            {
+                "segment": segment.name,
+                "side": segment.side,
+                "metric": segment.headline,
+                "users": ahead.users,
+                "mean": ahead.mean,
+                "low": ahead.low,
+                "high": ahead.high,
+                "other": ahead.other,
+            }
+        )
+    return found
+
+
+def gains_text(compared: Sequence[Mapping[str, Any]]) -> str:
+    """Who gains and who loses beyond chance, in one line."""
+    parts = []
+    for said, chosen in (
+        ("gain", [one for one in compared if one["low"] > 0]),
+        ("lose", [one for one in compared if one["high"] < 0]),
+    ):
+        largest = sorted(chosen, key=lambda one: -abs(one["mean"]))[:3]
+        named = ", ".join(f"{one['segment']} {one['mean']:+.4f}" for one in largest)
+        parts.append(f"{len(chosen)} {said}{f' ({named})' if named else ''}")
+    return f"of {len(compared)} segments, {' and '.join(parts)} beyond chance"
+
+
+def _estimate(values: Float64Array) -> Estimate:
+    mean = float(values.mean())
+    if len(values) < 2:
+        return Estimate(mean)
+    reach = reach_of(values, 0.975)
+    return Estimate(mean, mean - reach, mean + reach)
+
+
+def ks_of(evaluation: Evaluation) -> list[int]:
+    """The lengths of the lists that were measured."""
+    names = [name for name in evaluation.per_user if name.startswith("precision_at_")]
+    return [int(name.removeprefix("precision_at_")) for name in names]
+
+
+def evaluation_of(
+    users: Int64Array,
+    items: Int64Array,
+    ranks: Int64Array,
+    per_user: dict[str, Float64Array],
+    catalogue: dict[str, float],
+) -> Evaluation:
+    """An evaluation from the ranks of its held-out items, as they were stored.
+
+    Parameters
+    ----------
+    users, items, ranks : int64 (m,)
+        Ascending by user and item.
+    per_user : dict of str to float64 (n,)
+    catalogue : dict of str to float
+    """
+    distinct, counts = np.unique(users, return_counts=True)
+    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    heldout = HeldOut(distinct.astype(np.int32), indptr, items)
+    return Evaluation(heldout.users, per_user, catalogue, heldout, ranks)

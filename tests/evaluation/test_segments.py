@@ -1,0 +1,181 @@
+"""Segments: who is in which, and what is measured there, on four users worked out by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import scipy.sparse as sp
+
+from recsys.data.features import EncodedFeatures
+from recsys.evaluation.segments import (
+    Segments,
+    compare_on,
+    evaluation_of,
+    gains_and_losses,
+    gains_text,
+    measure_segments,
+)
+from recsys.ranking.factors import Factors
+from recsys.ranking.metrics import Evaluation, evaluate
+
+# Users 0 and 1 know one item, user 2 five, user 3 ten of twelve.
+KNOWN = sp.csr_matrix(
+    np.array([[1] + [0] * 11, [1] + [0] * 11, [1] * 5 + [0] * 7, [1] * 10 + [0] * 2], np.float32)
+)
+HELDOUT = sp.csr_matrix(
+    np.array(
+        [
+            [0, 1] + [0] * 10,
+            [0, 0, 1] + [0] * 9,
+            [0] * 5 + [1, 1] + [0] * 5,
+            [0] * 12,
+        ],
+        np.float32,
+    )
+)
+
+
+def scorer(*order: int) -> Factors:
+    """Everybody is recommended the items in this order, then the others."""
+    biases = np.zeros(12, np.float32)
+    for place, item in enumerate(order):
+        biases[item] = 100 - place
+    rest = [item for item in range(12) if item not in order]
+    biases[rest] = -np.arange(len(rest))
+    return Factors(
+        np.zeros((4, 1), np.float32), np.zeros((12, 1), np.float32), np.zeros(4, np.float32), biases
+    )
+
+
+def measured(*order: int) -> Evaluation:
+    return evaluate(scorer(*order), HELDOUT, known=KNOWN, ks=[5, 10])
+
+
+def features(names: list[str], rows: list[list[int]]) -> EncodedFeatures:
+    matrix = sp.csr_matrix(np.array(rows, np.float32))
+    text = pa.array(names)
+    return EncodedFeatures(matrix, text, text, text, np.asarray(matrix.getnnz(0), np.int32))
+
+
+SEGMENTS = Segments(KNOWN, HELDOUT)
+
+
+def test_users_fall_into_segments_by_their_known_likes() -> None:
+    found = {one.name: one.members.tolist() for one in SEGMENTS.standard() if one.side == "users"}
+    # User 3 is not tested, so users with ten likes are not measured.
+    assert found == {
+        "users with 1 to 4 likes": [True, True, False, False],
+        "users with 5 to 9 likes": [False, False, True, False],
+    }
+
+
+def test_head_middle_and_tail_have_a_third_of_the_likes_each() -> None:
+    # 17 likes: item 0 has four, 1 to 4 two each, 5 to 9 one each, 10 and 11 none.
+    parts = {f"items of the {part}": [] for part in ("head", "middle", "tail")}
+    for name in parts:
+        found = SEGMENTS.named(name)
+        assert found is not None
+        parts[name] = np.flatnonzero(found.members).tolist()
+    assert parts == {
+        "items of the head": [0, 1],
+        "items of the middle": [2, 3, 4],
+        "items of the tail": [5, 6, 7, 8, 9, 10, 11],
+    }
+
+
+def test_figures_of_users_are_theirs() -> None:
+    evaluation = measured(1, 5, 6)
+    segment = SEGMENTS.named("users with 1 to 4 likes")
+    assert segment is not None
+    # User 0 finds item 1. User 1 finds item 2 behind 1, 5 and 6.
+    assert segment.per_user(evaluation)["precision_at_5"].tolist() == [0.2, 0.2]
+    assert segment.size(evaluation) == 2
+
+
+def test_figures_of_items_count_their_held_out_likes_alone() -> None:
+    evaluation = measured(1, 5)
+    tail = SEGMENTS.named("items of the tail")
+    assert tail is not None
+    found = tail.per_user(evaluation)
+    # Only user 2 has held-out items there: 5 is their first but one, 6 behind it.
+    assert found["recall_at_5"].tolist() == [1.0]
+    assert found["precision_at_5"].tolist() == [0.4]
+    assert "auc" not in found
+    head = SEGMENTS.named("items of the head")
+    assert head is not None
+    assert head.per_user(evaluation)["recall_at_5"].tolist() == [1.0]
+    assert head.per_user(measured(11, 10, 9, 8, 7))["recall_at_5"].tolist() == [0.0]
+
+
+def test_any_feature_names_a_segment() -> None:
+    users = features(["country_de", "country_fr"], [[1, 0], [0, 1], [1, 0], [0, 0], [1, 0]])
+    items = features(["tag_red"], [[0]] * 5 + [[1]] + [[0]] * 6)
+    segments = Segments(KNOWN, HELDOUT, users, items)
+    german = segments.named("users with country_de")
+    assert german is not None
+    assert german.members.tolist() == [True, False, True, False]
+    red = segments.named("items with tag_red")
+    assert red is not None
+    assert np.flatnonzero(red.members).tolist() == [5]
+    assert segments.named("users with country_it") is None
+    assert segments.named("items with country_de") is None
+    # Nothing is held out of users with ten likes.
+    assert segments.named("users with 10 to 19 likes") is None
+    assert segments.named("everybody") is None
+    # Features of so few users are not measured unasked.
+    assert not [one for one in segments.standard() if " with country" in one.name]
+
+
+def test_common_features_are_measured_most_held_out_likes_first() -> None:
+    generator = np.random.default_rng(0)
+    users = 200
+    known = sp.csr_matrix((generator.random((users, 12)) < 0.3).astype(np.float32))
+    heldout = sp.csr_matrix(np.eye(12, dtype=np.float32)[np.arange(users) % 12])
+    rows = [[1, int(user < 120), int(user < 60), int(user < 20)] for user in range(users)]
+    found = Segments(known, heldout, features(["all", "many", "some", "few"], rows)).standard()
+    names = [one.name for one in found if "with" in one.name and "likes" not in one.name]
+    # What everybody has is no part, and of 20 users the mean says little.
+    assert names == ["users with many", "users with some"]
+
+
+def test_models_are_measured_on_every_segment() -> None:
+    models = {"one": measured(1, 2, 5, 6), "other": measured(11, 10, 9, 8, 7)}
+    found = measure_segments(SEGMENTS.standard(), models)
+    first: dict[str, Any] = found[0]
+    assert (first["segment"], first["side"], first["users"]) == (
+        "users with 1 to 4 likes", "users", 2,
+    )  # fmt: skip
+    estimate = first["models"]["one"]["precision_at_5"]
+    assert estimate == pytest.approx({"mean": 0.2, "low": 0.2, "high": 0.2})
+    assert first["models"]["other"]["precision_at_5"]["mean"] == 0
+    # A single user has no interval.
+    assert found[1]["models"]["one"]["precision_at_5"] == {"mean": 0.4, "low": None, "high": None}
+
+
+def test_who_gains_and_who_loses_is_paired_by_user() -> None:
+    good, bad = measured(1, 2, 5, 6), measured(11, 10, 9, 8, 7)
+    compared = gains_and_losses(SEGMENTS.standard(), good, bad)
+    # Where there is a single user, nobody can tell.
+    assert [(one["segment"], one["users"]) for one in compared] == [("users with 1 to 4 likes", 2)]
+    assert compared[0]["mean"] == pytest.approx(0.2)
+    assert gains_text(compared) == (
+        "of 1 segments, 1 gain (users with 1 to 4 likes +0.2000) and 0 lose beyond chance"
+    )
+    assert "0 gain and 1 lose" in gains_text(gains_and_losses(SEGMENTS.standard(), bad, good))
+    ahead = compare_on(None, "hit_rate_at_5", good, bad, 0.95)
+    assert (ahead.mean, ahead.users) == (1.0, 3)
+
+
+def test_an_evaluation_comes_back_from_its_ranks() -> None:
+    found = measured(1, 5)
+    owners = np.repeat(found.users, found.heldout.counts).astype(np.int64)
+    again = evaluation_of(
+        owners, found.heldout.indices, found.ranks, found.per_user, found.catalogue
+    )
+    assert again.users.tolist() == found.users.tolist()
+    for segment in SEGMENTS.standard():
+        for name, values in segment.per_user(found).items():
+            assert segment.per_user(again)[name].tolist() == values.tolist()
