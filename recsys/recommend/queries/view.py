@@ -18,7 +18,6 @@ from recsys.data.answers_log import AnswersLog
 from recsys.data.likes_log import Entry, FreshEntries, FreshLikes, LogPosition
 from recsys.models.content import Profiles
 from recsys.models.side import SideInformation
-from recsys.models.untrained import scaled_neighbours
 from recsys.ranking.factors import Factors
 from recsys.ranking.neighbours import Neighbours
 from recsys.recommend.availability import Availability, HasAvailability, now
@@ -128,21 +127,13 @@ class BundleView:
         order = np.argsort(self.bundle.seen.indices, kind="stable")
         return Seen(indptr, self._users_at(order).astype(np.int32))
 
-    @cached_property
-    def _speakers(self) -> tuple[Neighbours | None, Neighbours | None]:
-        """Neighbours of users that were trained, and of the others, turned round by items."""
-        own = _turned(self.bundle.neighbours)
-        other = self.bundle.untrained_neighbours
-        weight = self.bundle.untrained_weights.neighbours
-        return own, scaled_neighbours(own if other is None else _turned(other), weight)
-
     def neighbour_weights_of(self, item: int, trained: bool) -> Float32Array:
         """What each liked item adds to the score of one item: float32 (n_items,)."""
         weights = np.zeros(len(self.bundle.items), np.float32)
-        speakers = self._speakers[0 if trained else 1]
-        if speakers is not None and item < speakers.n_items:
-            row = slice(*speakers.indptr[item : item + 2].tolist())
-            weights[speakers.indices[row]] = speakers.weights[row]
+        neighbours = self.neighbours_for(trained)
+        if neighbours is not None:
+            speakers, said = neighbours.column(item)
+            weights[speakers] = said
         return weights
 
     def add_neighbour_scores_of_users(self, item: int, scores: Float32Array) -> None:
@@ -151,9 +142,14 @@ class BundleView:
         middle = int(seen.indptr[bound])
         parts = slice(0, middle), slice(middle, len(seen.indices))
         for trained, part in zip((True, False), parts, strict=True):
+            if self.neighbours_for(trained) is None or part.start == part.stop:
+                continue
             weights = self.neighbour_weights_of(item, trained)
-            entries = part.start + np.flatnonzero(weights[seen.indices[part]])
-            np.add.at(scores, self._users_at(entries), weights[seen.indices[entries]])
+            liked = seen.indices[part]
+            # Taking Booleans is three times as fast as taking the weights themselves.
+            entries = np.flatnonzero((weights != 0).take(liked, mode="clip"))
+            owners = self._users_at(part.start + entries)
+            np.add.at(scores, owners, weights[liked[entries]])
 
     def likers_of(self, item: int) -> Int64Array:
         """Who likes one item, found without the rows of all the others: int64 (n,)."""
@@ -280,17 +276,6 @@ class BundleView:
             return ids, [texts[item] for item in np.asarray(items).tolist()]
         names = self.bundle.names.take(to_arrow(items)).to_pylist()
         return ids, [name or external for name, external in zip(names, ids, strict=True)]
-
-
-def _turned(neighbours: Neighbours | None) -> Neighbours | None:
-    """For each item those that speak of it, and their weights."""
-    if neighbours is None:
-        return None
-    order = np.argsort(neighbours.indices, kind="stable")
-    counts = np.bincount(neighbours.indices, minlength=neighbours.n_items)
-    indptr = np.concatenate([[0], np.cumsum(counts)])
-    speakers = np.searchsorted(neighbours.indptr, order, side="right") - 1
-    return Neighbours(indptr, speakers.astype(np.int32), neighbours.weights[order])
 
 
 def carriers(profiles: Profiles, feature: int) -> BoolArray:
