@@ -9,9 +9,9 @@ import numpy as np
 
 from recsys.base.arrays import Float32Array, Int32Array, Int64Array, IntArray
 from recsys.ranking.factors import Factors
-from recsys.ranking.rows import Rows, flatten, row_of
+from recsys.ranking.rows import Rows, row_of
 
-_GATHERED = 2**20  # weights
+_GATHERED = 2**17  # weights, few enough for the processor's cache
 
 
 @dataclass(frozen=True)
@@ -69,41 +69,28 @@ class Neighbours:
     def add_scores(self, liked: IntArray, out: Float32Array) -> None:
         """Add these scores to an array, float32 (n_items,)."""
         known = self._known(liked)
-        bounds = self.indptr[known], self.indptr[known + 1]
-        rows = [slice(start, stop) for start, stop in zip(*bounds, strict=True)]
-        if rows:
-            columns = np.concatenate([self.indices[row] for row in rows])
-            np.add.at(out, columns, np.concatenate([self.weights[row] for row in rows]))
+        # So many weights at a time that a user with very many likes takes no more memory.
+        step = max(1, _GATHERED // max(1, len(self.indices) // max(1, self.n_items)))
+        for start in range(0, len(known), step):
+            np.add.at(out, *self._rows(known[start : start + step]))
 
-    def scores_of_users(self, likes: Rows, users: IntArray) -> Float32Array:
-        """Score all items for users with these likes: int (b,) to float32 (b, n_items)."""
-        found = np.zeros((len(users), self.n_items), np.float32)
-        for place, user in enumerate(users):
-            self.add_scores(row_of(likes, user), found[place])
-        return found
-
-    def add_columns(self, likes: Rows, users: IntArray, out: Float32Array) -> None:
-        """Add the scores of some users to the columns of an array, the same bits as `add_scores`.
+    def scores_of_users(
+        self, likes: Rows, users: IntArray, out: Float32Array | None = None
+    ) -> Float32Array:
+        """Score all items for users with these likes: int (b,) to float32 (b, n_items).
 
         Parameters
         ----------
         likes : Rows
         users : int (b,)
-        out : float32 (at least n_items, at least b)
-            Contiguous. Few users at a time are fastest: then it stays in the processor's cache.
+        out : float32 (b, n_items), optional
+            Where the scores go; one row after the other, each in the processor's cache meanwhile.
         """
-        entries, owners = flatten(likes, users)
-        liked = np.asarray(likes.indices[entries], np.int64)
-        known = (liked >= 0) & (liked < self.n_items)
-        liked, owners = liked[known], owners[known]
-        ends = np.cumsum(self.indptr[liked + 1] - self.indptr[liked])
-        # So many weights at a time that a user with very many likes takes no more memory.
-        steps = np.searchsorted(ends, np.arange(_GATHERED, ends[-1:].sum() + 1, _GATHERED))
-        for chosen in np.split(np.arange(len(liked)), np.unique(steps)):
-            columns, weights, counts = self._rows(liked[chosen])
-            places = np.multiply(columns, out.shape[1], dtype=np.int64)
-            places += np.repeat(owners[chosen], counts)
-            np.add.at(out.reshape(-1), places, weights)
+        found = np.empty((len(users), self.n_items), np.float32) if out is None else out
+        for scores, user in zip(found, users, strict=True):
+            scores[:] = 0
+            self.add_scores(row_of(likes, user), scores)
+        return found
 
     def contributions(self, liked: IntArray, item: int) -> Float32Array:
         """What each liked item adds to the score of one item: float32 (m,)."""
@@ -146,17 +133,17 @@ class Neighbours:
         counts = np.diff(self.indptr)
         return int(counts[0]) if len(counts) and bool((counts == counts[0]).all()) else None
 
-    def _rows(self, items: Int64Array) -> tuple[Int32Array, Float32Array, Int64Array]:
-        """Columns and weights of some rows, one after the other, and how many of each."""
+    def _rows(self, items: Int64Array) -> tuple[Int32Array, Float32Array]:
+        """Columns and weights of some rows, one after the other."""
         length = self._row_length
         if length is not None:
             shape = self.n_items, length
             columns, weights = self.indices.reshape(shape), self.weights.reshape(shape)
-            counts = np.full(len(items), length)
-            return columns[items].ravel(), weights[items].ravel(), counts
-        entries, owners = flatten(self, items)
-        counts = np.bincount(owners, minlength=len(items))
-        return self.indices[entries], self.weights[entries], counts
+            return columns.take(items, axis=0).ravel(), weights.take(items, axis=0).ravel()
+        bounds = self.indptr[items].tolist(), self.indptr[items + 1].tolist()
+        rows = [slice(start, stop) for start, stop in zip(*bounds, strict=True)]
+        columns = np.concatenate([self.indices[row] for row in rows])
+        return columns, np.concatenate([self.weights[row] for row in rows])
 
     def _known(self, liked: IntArray) -> Int64Array:
         indices: Int64Array = np.asarray(liked, np.int64)

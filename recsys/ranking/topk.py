@@ -45,7 +45,6 @@ _USERS_PER_BLOCK = 640  # fewer slow the product down; with more a tile does not
 _TILE = 1024  # items per product, at most
 _STEADY = 1_000_000  # multiply-adds above which OpenBLAS leaves its kernels for small matrices
 _GATHER_BYTES = 8 * 2**20
-_SIDE_BY_SIDE = 32  # users whose neighbours' scores fit the cache for a usual catalogue
 _buffers = BufferPool(limit=BLOCK_BYTES * 3 // 2)
 
 
@@ -491,18 +490,12 @@ def _blended_source(
     neighbours, kept = scorer.neighbours, threading.local()
 
     def scored(users: IntArray) -> Float32Array:
-        """What is added, a few users beside each other: (parts, n_items, users of a part)."""
-        beside = max(1, min(_SIDE_BY_SIDE, len(users)))
-        parts = -(-len(users) // beside)
-        size = parts * neighbours.n_items * beside
+        """What is added: float32 (len(users), neighbours.n_items)."""
+        size = len(users) * neighbours.n_items
         if not hasattr(kept, "array") or len(kept.array) < size:
             kept.array = stack.enter_context(_buffers.borrow((size,)))
-        added: Float32Array = kept.array[:size].reshape(parts, neighbours.n_items, beside)
-        added[:] = 0
-        for place, part in enumerate(added):
-            own = users[place * beside : (place + 1) * beside]
-            neighbours.add_columns(scorer.likes, own, part)
-        return added
+        added: Float32Array = kept.array[:size].reshape(len(users), -1)
+        return neighbours.scores_of_users(scorer.likes, users, added)
 
     # Candidates are ascending: those without neighbours come last.
     known = None if ranked_items is None else ranked_items[ranked_items < neighbours.n_items]
@@ -513,12 +506,8 @@ def _blended_source(
         def fill(start: int, out: Float32Array) -> None:
             multiply(start, out)
             stop = start + len(out)
-            items = slice(start, stop) if known is None else known[start:stop]
-            beside = added.shape[2]
-            for place, part in enumerate(added):
-                columns = out[:, place * beside : (place + 1) * beside]
-                rows = part[items]
-                columns[: len(rows)] += rows[:, : columns.shape[1]]
+            part = added[:, slice(start, stop) if known is None else known[start:stop]].T
+            out[: len(part), : len(users)] += part
 
         return fill
 

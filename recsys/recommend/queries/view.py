@@ -20,6 +20,7 @@ from recsys.models.content import Profiles
 from recsys.models.side import SideInformation
 from recsys.ranking.factors import Factors
 from recsys.ranking.neighbours import Neighbours
+from recsys.ranking.rows import entries_of, owners_of
 from recsys.recommend.availability import Availability, HasAvailability, now
 from recsys.recommend.queries.feature_lookup import FeatureLookup
 from recsys.recommend.queries.scoring import inverse_lengths
@@ -146,8 +147,7 @@ class BundleView:
                 continue
             weights = self.neighbour_weights_of(item, trained)
             liked = seen.indices[part]
-            # Taking Booleans is three times as fast as taking the weights themselves.
-            entries = np.flatnonzero((weights != 0).take(liked, mode="clip"))
+            entries = entries_of(liked, weights != 0)
             owners = self._users_at(part.start + entries)
             np.add.at(scores, owners, weights[liked[entries]])
 
@@ -156,7 +156,7 @@ class BundleView:
         return self._users_at(np.flatnonzero(self.bundle.seen.indices == item))
 
     def _users_at(self, entries: Int64Array) -> Int64Array:
-        return np.searchsorted(self.bundle.seen.indptr, entries, side="right") - 1
+        return owners_of(self.bundle.seen, entries)
 
     @cached_property
     def item_lookup(self) -> FeatureLookup | None:
@@ -280,9 +280,8 @@ class BundleView:
 
 def carriers(profiles: Profiles, feature: int) -> BoolArray:
     """Which rows have a feature: bool (n,)."""
-    entries = np.flatnonzero(profiles.indices == feature)
     mask = np.zeros(profiles.n_items, bool)
-    mask[np.searchsorted(profiles.indptr, entries, side="right") - 1] = True
+    mask[owners_of(profiles, np.flatnonzero(profiles.indices == feature))] = True
     return mask
 
 
