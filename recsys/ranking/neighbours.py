@@ -9,9 +9,10 @@ import numpy as np
 
 from recsys.base.arrays import Float32Array, Int32Array, Int64Array, IntArray
 from recsys.ranking.factors import Factors
-from recsys.ranking.rows import Rows, row_of
+from recsys.ranking.rows import Rows, entries_of, flatten, row_of
 
 _GATHERED = 2**17  # weights, few enough for the processor's cache
+_USERS = 256  # whose likes' weights of a few items are, too
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,18 @@ class Neighbours:
         there = self.indices[at] == item
         return items[there], self.weights[at[there]]
 
+    def of_columns(self, items: IntArray) -> Neighbours:
+        """What is said of some items alone, each once: their places are the columns.
+
+        Columns ascend in each row as long as `items` do.
+        """
+        places = np.full(self.n_items, -1, np.int32)
+        inside = (items >= 0) & (items < self.n_items)
+        places[items[inside]] = np.flatnonzero(inside)
+        entries = entries_of(self.indices, places >= 0)
+        indptr = np.searchsorted(entries, self.indptr)
+        return Neighbours(indptr, places[self.indices[entries]], self.weights[entries])
+
     def finite(self) -> bool:
         """Whether every weight is finite."""
         return bool(np.isfinite(self.weights.sum(dtype=np.float64)))
@@ -191,6 +204,82 @@ class Blended:
         return self.neighbours.scores_of_users(self.likes, users)
 
 
+@dataclass(frozen=True)
+class BlendedAudience:
+    """The users in the place of items, for some items in that of users; a `Scorer`.
+
+    Parameters
+    ----------
+    factors : Factors
+        With the vectors of these items as those of its users, and of all users as its items'.
+    neighbours : Neighbours
+        With a column for each of these items, see `Neighbours.of_columns`.
+    likes : Rows
+        What each user likes.
+    """
+
+    factors: Factors
+    neighbours: Neighbours
+    likes: Rows
+
+    @property
+    def n_users(self) -> int:
+        """For how many items users are scored."""
+        return self.factors.n_users
+
+    @property
+    def n_items(self) -> int:
+        """How many users are scored."""
+        return self.factors.n_items
+
+    def score(self, users: IntArray) -> Float32Array:
+        """Score all users for some items: int (b,), each once, to float32 (b, n_users).
+
+        Ranking does not call it: it adds the neighbours' part to each tile of the product.
+        """
+        found = self.factors.score(users)
+        added = np.zeros((self.n_items, len(users)), np.float32)
+        add_of_columns(self.neighbours.of_columns(users), self.likes, np.arange(len(added)), added)
+        return found + added.T
+
+
+def add_of_columns(
+    neighbours: Neighbours, likes: Rows, users: IntArray, out: Float32Array
+) -> None:
+    """Add what neighbours say of a few items to the scores of users, all users at once.
+
+    Parameters
+    ----------
+    neighbours : Neighbours
+        With few columns, so that the rows are short.
+    likes : Rows
+    users : int (b,)
+    out : float32 (at least b, at least as many as there are columns)
+        Contiguous.
+    """
+    width, flat = out.shape[1], out.reshape(-1)
+    bounds = np.asarray(neighbours.indptr, np.int64)
+    for first in range(0, len(users), _USERS):
+        entries, owners = flatten(likes, users[first : first + _USERS])
+        liked = likes.indices[entries]
+        known = liked < neighbours.n_items
+        liked, owners = liked[known], owners[known] + first
+        counts = bounds[liked + 1] - bounds[liked]
+        # As `flatten` finds them, without the owners, of whom nothing but their place is needed.
+        entries = np.repeat(bounds[liked] - (np.cumsum(counts) - counts), counts)
+        entries += np.arange(len(entries))
+        places = np.repeat(owners * width, counts)
+        places += neighbours.indices.take(entries)
+        np.add.at(flat, places, neighbours.weights.take(entries))
+
+
 def blended(factors: Factors, neighbours: Neighbours | None, likes: Rows) -> Factors | Blended:
     """Factors, and what neighbours add for users with these likes, if there are any."""
     return factors if neighbours is None else Blended(factors, neighbours, likes)
+
+
+def blended_audience(
+    factors: Factors, neighbours: Neighbours | None, likes: Rows
+) -> Factors | BlendedAudience:
+    """Users in the place of items, and what neighbours add for their likes, if there are any."""
+    return factors if neighbours is None else BlendedAudience(factors, neighbours, likes)

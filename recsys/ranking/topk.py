@@ -31,7 +31,7 @@ from recsys.base.arrays import BoolArray, Float32Array, Int32Array, Int64Array, 
 from recsys.ranking.blas import one_blas_thread
 from recsys.ranking.buffers import BufferPool
 from recsys.ranking.factors import Factors
-from recsys.ranking.neighbours import Blended
+from recsys.ranking.neighbours import Blended, BlendedAudience, add_of_columns
 from recsys.ranking.rows import Rows, flatten
 from recsys.ranking.scorer import Scorer
 
@@ -341,7 +341,7 @@ def candidate_items(n_items: int, candidates: IntArray | None) -> Int64Array | N
 
 def _check_users(users: IntArray, scorer: Scorer, known: Rows | None) -> None:
     limits = [] if known is None else [len(known.indptr) - 1]
-    if isinstance(scorer, Factors | Blended):
+    if isinstance(scorer, Factors | Blended | BlendedAudience):
         limits.append(scorer.n_users)
     if len(users) and (users.min() < 0 or any(users.max() >= limit for limit in limits)):
         raise ValueError(f"users must lie in 0..{min(limits, default=0) - 1}")
@@ -376,6 +376,8 @@ class _Shape:
         column = 4 * -(-whole // tile) * tile
         if isinstance(scorer, Blended):  # what the neighbours add stands beside the buffer
             return _Shape.of(n_items, depth, block_bytes // 2, scorer.factors)
+        if isinstance(scorer, BlendedAudience):
+            return _Shape.of(n_items, depth, block_bytes, scorer.factors)
         if not isinstance(scorer, Factors):  # the scorer's own scores need as much memory again
             columns = int(np.clip(block_bytes // (2 * column), 1, _USERS_PER_BLOCK))
             return _Shape(n_items, group, tile, columns, 1)
@@ -417,6 +419,8 @@ def _source(
         return _factor_source(scorer, ranked_items, shape, copy_bytes, stack)
     if isinstance(scorer, Blended):
         return _blended_source(scorer, ranked_items, shape, copy_bytes, stack)
+    if isinstance(scorer, BlendedAudience):
+        return _audience_source(scorer, ranked_items, shape, copy_bytes, stack)
     return _scorer_source(scorer, ranked_items)
 
 
@@ -508,6 +512,29 @@ def _blended_source(
             stop = start + len(out)
             part = added[:, slice(start, stop) if known is None else known[start:stop]].T
             out[: len(part), : len(users)] += part
+
+        return fill
+
+    return opened
+
+
+def _audience_source(
+    scorer: BlendedAudience,
+    ranked_users: Int64Array | None,
+    shape: _Shape,
+    copy_bytes: int,
+    stack: ExitStack,
+) -> _Source:
+    """The product of the factors, and what neighbours add for the users of each tile."""
+    factors = _factor_source(scorer.factors, ranked_users, shape, copy_bytes, stack)
+    everybody = np.arange(scorer.n_items) if ranked_users is None else ranked_users
+
+    def opened(items: IntArray, width: int) -> _Fill:
+        multiply, neighbours = factors(items, width), scorer.neighbours.of_columns(items)
+
+        def fill(start: int, out: Float32Array) -> None:
+            multiply(start, out)
+            add_of_columns(neighbours, scorer.likes, everybody[start : start + len(out)], out)
 
         return fill
 

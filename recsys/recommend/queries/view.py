@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from recsys.base.arrays import BoolArray, Float32Array, Int32Array, Int64Array, IntArray
 from recsys.base.arrow import to_arrow
 from recsys.base.errors import NotFoundError
-from recsys.bundle import Bundle, Seen
+from recsys.bundle import Bundle
 from recsys.data.answers_log import AnswersLog
 from recsys.data.likes_log import Entry, FreshEntries, FreshLikes, LogPosition
 from recsys.models.content import Profiles
@@ -120,13 +120,6 @@ class BundleView:
     def likes(self) -> Int64Array:
         """How many users like each item: int64 (n_items,)."""
         return self.bundle.likes
-
-    @cached_property
-    def likers(self) -> Seen:
-        """Who likes each item: the rows of all items."""
-        indptr = np.concatenate([[0], np.cumsum(self.likes)])
-        order = np.argsort(self.bundle.seen.indices, kind="stable")
-        return Seen(indptr, self._users_at(order).astype(np.int32))
 
     def neighbour_weights_of(self, item: int, trained: bool) -> Float32Array:
         """What each liked item adds to the score of one item: float32 (n_items,)."""
