@@ -114,7 +114,7 @@ class Block:
         groups = np.sort(_best(self.maxima.T[users], wanted), axis=1)
         positions = groups[:, :, None] * self.group + np.arange(self.group)
         positions = positions.reshape(len(groups), wanted * self.group)
-        candidates = self.scores[positions, users[:, None]]
+        candidates = self.scores.take(positions * self.scores.shape[1] + users[:, None])
         best = _best(candidates, depth)
         return np.take_along_axis(positions, best, 1), np.take_along_axis(candidates, best, 1)
 

@@ -87,8 +87,9 @@ def _top_users(
         bounds = np.searchsorted(places[inside], np.arange(len(items) + 1))
         mask = passed[users] if block.mask is None else passed[users] & block.mask
         factors = Factors(view.vectors[items], block.vectors, item_biases, block.biases)
-        neighbours = view.neighbours_for(block.start == 0)
-        speaking = None if neighbours is None else neighbours.of_columns(items)
+        if block.start in (0, view.factors.n_users):  # the first of those who were trained, or not
+            neighbours = view.neighbours_for(block.start == 0)
+            speaking = None if neighbours is None else neighbours.of_columns(items)
         likes = Seen(seen.indptr[users.start : users.stop + 1], seen.indices)
         top = top_k(
             blended_audience(factors, speaking, likes),
@@ -264,9 +265,13 @@ def _nearest(
     cosines = np.empty(len(liked), np.float32)
     ends = np.searchsorted(owners, np.cumsum([len(part) for part in users])).tolist()
     itself = np.empty(len(liked), np.int64)
+    most = max(np.diff([0, *ends]), default=0)
+    gathered = np.empty((most, view.vectors.shape[1]), np.float32)
     for query_item, start, end in zip(query_items, [0, *ends], ends, strict=False):
         part = slice(start, end)
-        np.matmul(view.vectors[liked[part]], query_item.vector, out=cosines[part])
+        vectors = gathered[: end - start]
+        view.vectors.take(liked[part], axis=0, out=vectors, mode="clip")
+        np.matmul(vectors, query_item.vector, out=cosines[part])
         itself[part] = -1 if query_item.index is None else query_item.index
     cosines *= view.inverse_lengths[liked]
     cosines[liked == itself] = 0
