@@ -37,6 +37,7 @@ from recsys.recommend.queries.cold_start import (
     known_users,
     new_item,
     new_user,
+    new_users,
     require_remembered,
 )
 from recsys.recommend.queries.explanation import Explanation
@@ -300,7 +301,7 @@ class Recommender:
     ) -> list[Answer]:
         """As `recommend_for`, for many lists of liked items."""
         _require_positive(n)
-        users = [new_user(self.view, items) for items in liked]
+        users = new_users(self.view, liked)
         answers = recommendation.recommend_many(self.view, users, n, filters)
         return [complete(found, n) for found in answers]
 
