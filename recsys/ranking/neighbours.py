@@ -243,9 +243,7 @@ class BlendedAudience:
         return found + added.T
 
 
-def add_of_columns(
-    neighbours: Neighbours, likes: Rows, users: IntArray, out: Float32Array
-) -> None:
+def add_of_columns(neighbours: Neighbours, likes: Rows, users: IntArray, out: Float32Array) -> None:
     """Add what neighbours say of a few items to the scores of users, all users at once.
 
     Parameters

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from recsys.base.spelling import CUTOFF, _similarity_bounds, closest
 
-words = st.text(st.sampled_from("abcé-日😀"), max_size=8) | st.text("ab", min_size=250, max_size=300)
+words = st.text(st.sampled_from("abcé-日😀"), max_size=8) | st.text(
+    "ab", min_size=250, max_size=280
+)
 
 
 def similarity(word: str, name: str) -> float:

@@ -95,7 +95,7 @@ def _top_users(
             blended_audience(factors, speaking, likes),
             np.arange(len(items)),
             n,
-            known=Seen(bounds, left_out[inside] - block.start),
+            known=Seen(bounds, (left_out[inside] - block.start).astype(np.int32)),
             candidates=candidates(mask, len(mask)),
         )
         tops.append(TopK(np.where(top.items >= 0, top.items + block.start, -1), top.scores))
