@@ -179,7 +179,10 @@ def test_audiences_of_many_items_are_those_of_each(
     bundle, n_users = made[0], len(made[0].users)
     n = bundle.trained
     columns = generator.random((n, n)).argsort(axis=1).astype(np.int32)
-    rows = [np.sort(row[:count]) for row, count in zip(columns, generator.integers(0, n, n), strict=True)]
+    rows = [
+        np.sort(row[:count])
+        for row, count in zip(columns, generator.integers(0, n, n), strict=True)
+    ]
     indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
     weights = generator.normal(0, 0.5, indptr[-1]).astype(np.float32)
     hidden = np.minimum(np.arange(n_users + 1), 5), np.array([0, 1, 2, n, 3], np.int32)

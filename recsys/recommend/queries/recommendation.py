@@ -72,14 +72,20 @@ def _of_pool(
 def recommend_many(
     view: BundleView, users: Sequence[QueryUser], n: int, filters: Filters
 ) -> list[Answer]:
-    """The same for many at once, in blocks of users who are trained, and of those who are not."""
+    """The same for many at once, in blocks of users who are trained, and of those who are not.
+
+    By house rules lists are chosen for each alone, from scores that are made for many.
+    """
     allowed = allowed_items(view, filters)
+    if view.rules is not None and len(users) > FEW:
+        asked = zip(users, scores_of_many(view, users), strict=True)
+        return [_one(view, user, n, filters, allowed, scores) for user, scores in asked]
     answers: dict[int, Answer] = {}
     for trained in (True, False):  # their likes count otherwise
         usual = [
             i
             for i, user in enumerate(users)
-            if view.rules is None
+            if view.rules is None  # a few are asked for alone
             and user.vector is not None
             and not user.cosine
             and user.trained == trained
@@ -122,8 +128,15 @@ def best_items(
     return Chosen(items, scores[items])
 
 
-def _one(view: BundleView, user: QueryUser, n: int, filters: Filters, allowed: Allowed) -> Answer:
-    chosen = best_items(view, user, n, filters, allowed)
+def _one(
+    view: BundleView,
+    user: QueryUser,
+    n: int,
+    filters: Filters,
+    allowed: Allowed,
+    scores: Float32Array | None = None,
+) -> Answer:
+    chosen = best_items(view, user, n, filters, allowed, scores)
     reasons = [popularity(view, item) for item in chosen.items]
     if user.vector is not None:
         reasons = Reasons(view, user).of(chosen.items)
