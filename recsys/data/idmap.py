@@ -66,10 +66,14 @@ class IdMap:
         NotFoundError
             If the id is unknown; names the closest known ids.
         """
-        found = self._index.get(id_text(external))
+        found = self.find(external)
         if found is None:
             raise self._unknown(id_text(external))
         return found
+
+    def find(self, external: object) -> int | None:
+        """The index of one external id; None if it is unknown."""
+        return self._index.get(id_text(external))
 
     def indices(self, externals: Sequence[object]) -> Int32Array:
         """Indices (int32) of several external ids; raises as `index` does."""

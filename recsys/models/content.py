@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 
 from recsys.base.arrays import AnyArray, BoolArray, Float32Array, Int32Array, Int64Array, IntArray
-from recsys.ranking.rows import Rows, flatten
+from recsys.ranking.rows import Rows, entries_of, flatten, owners_of
 
 NEIGHBOURS = 100
 SHARPNESS = 3  # a vote is this power of the similarity, so that near neighbours count for more
@@ -87,9 +87,24 @@ class Profiles:
         length = float(np.linalg.norm(weights, 2 if self.norm == "l2" else 1))
         return weights / np.float32(length) if length else weights
 
-    def cosines(self, vector: Float32Array) -> Float32Array:
-        """Cosine of each item to a vector of length one; 0 without features: float32 (n_items,)."""
-        return row_sums(self.data * vector[self.indices], self.indptr)
+    def cosines(self, features: IntArray, weights: Float32Array) -> Float32Array:
+        """Cosine of each item to a vector of length one, with these features: float32 (n_items,).
+
+        Items that share no feature have 0, and are not looked at.
+        """
+        own = np.zeros(self.n_features, np.float32)
+        own[features] = weights
+        entries, owners = self.carriers(features)
+        cosines = np.zeros(self.n_items, np.float32)
+        np.add.at(cosines, owners, self.data[entries] * own[self.indices[entries]])
+        return cosines
+
+    def carriers(self, features: IntArray) -> tuple[Int64Array, Int64Array]:
+        """Where these features are stored, ascending, and the items that have them: int64 (m,)."""
+        wanted = np.zeros(self.n_features, bool)
+        wanted[features] = True
+        entries = entries_of(self.indices, wanted)
+        return entries, owners_of(self, entries)
 
     def rows(self, items: IntArray) -> Profiles:
         """The profiles of these items, in the order given."""
@@ -229,16 +244,15 @@ def _scaled(counts: AnyArray, features: IntArray) -> Float32Array:
 def _cooccurrence(profiles: Profiles, features: IntArray, leave_out: int | None) -> AnyArray:
     """How often each feature goes with these: the sum of shares, float64 (n_features,)."""
     n = profiles.n_features
-    support = np.bincount(profiles.indices, minlength=n).astype(np.float64)
+    having, owners = profiles.carriers(features)
     if leave_out is not None:
-        own = profiles.indices[profiles.indptr[leave_out] : profiles.indptr[leave_out + 1]]
-        support[own] -= 1
-    each = np.zeros(n)
-    each[features] = 1 / np.maximum(support[features], 1)
-    weights = row_sums(each[profiles.indices].astype(np.float32), profiles.indptr)
-    if leave_out is not None:
-        weights[leave_out] = 0
-    chosen = np.flatnonzero(weights)
+        having, owners = having[owners != leave_out], owners[owners != leave_out]
+    carried = profiles.indices[having]
+    support = np.bincount(carried, minlength=n)
+    shares = (1 / np.maximum(support, 1)).astype(np.float32)
+    weights = np.zeros(profiles.n_items, np.float32)
+    np.add.at(weights, owners, shares[carried])
+    chosen = np.unique(owners)
     entries, owners = flatten(profiles, chosen)
     return np.bincount(profiles.indices[entries], weights[chosen][owners], minlength=n)
 
@@ -263,9 +277,7 @@ def item_similarities(
     """
     parts = [] if cosines is None else [cosines]
     if len(features):
-        own = np.zeros(profiles.n_features, np.float32)
-        own[features] = profiles.weigh(features)
-        parts.append(profiles.cosines(own))
+        parts.append(profiles.cosines(features, profiles.weigh(features)))
     if not parts:
         return np.zeros(profiles.n_items, np.float32)
     mean: Float32Array = np.mean([np.maximum(part, 0) for part in parts], axis=0, dtype=np.float32)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from recsys.base.arrays import BoolArray, Int64Array
+from recsys.base.arrays import BoolArray, Float32Array, Int64Array
 from recsys.bundle import Bundle, Seen, load_bundle
 from recsys.data.answers_log import AnswersLog
 from recsys.data.idmap import IdMap
@@ -30,7 +30,7 @@ from recsys.recommend.house_rules import HouseRules
 from recsys.recommend.queries.cold_start import known_users
 from recsys.recommend.queries.filters import ANY, Allowed
 from recsys.recommend.queries.fresh_users import fresh_users
-from recsys.recommend.queries.recommendation import best_items
+from recsys.recommend.queries.recommendation import best_items, scores_of_many
 from recsys.recommend.queries.subjects import QueryUser
 from recsys.recommend.queries.view import BundleView
 from recsys.store.stages import stage
@@ -177,15 +177,23 @@ def _one_by_one(
     """Lists that are chosen for each user alone."""
     shape = len(users), n
     top = TopK(np.full(shape, -1, np.int32), np.full(shape, -np.inf, np.float32))
-    placed = [_replace(top, row, view, one, allowed) for row, one in enumerate(users)]
+    placed = [
+        _replace(top, row, view, one, allowed, scores)
+        for row, (one, scores) in enumerate(zip(users, scores_of_many(view, users), strict=True))
+    ]
     return Lists(owners, top, placed)
 
 
 def _replace(
-    top: TopK, place: int, view: BundleView, user: QueryUser, allowed: Allowed
+    top: TopK,
+    place: int,
+    view: BundleView,
+    user: QueryUser,
+    allowed: Allowed,
+    scores: Float32Array | None = None,
 ) -> tuple[str, ...]:
     """Put the list of a user into its place; returns what rules have to do with its items."""
-    chosen = best_items(view, user, top.items.shape[1], ANY, allowed)
+    chosen = best_items(view, user, top.items.shape[1], ANY, allowed, scores)
     count = len(chosen.items)
     top.items[place], top.scores[place] = -1, -np.inf
     top.items[place, :count], top.scores[place, :count] = chosen.items, chosen.scores

@@ -9,9 +9,10 @@ import numpy as np
 
 from recsys.base.arrays import Float32Array, Int32Array, Int64Array, IntArray
 from recsys.ranking.factors import Factors
-from recsys.ranking.rows import Rows, flatten, row_of
+from recsys.ranking.rows import Rows, entries_of, flatten, row_of
 
-_GATHERED = 2**20  # weights
+_GATHERED = 2**17  # weights, few enough for the processor's cache
+_USERS = 256  # whose likes' weights of a few items are, too
 
 
 @dataclass(frozen=True)
@@ -69,41 +70,28 @@ class Neighbours:
     def add_scores(self, liked: IntArray, out: Float32Array) -> None:
         """Add these scores to an array, float32 (n_items,)."""
         known = self._known(liked)
-        bounds = self.indptr[known], self.indptr[known + 1]
-        rows = [slice(start, stop) for start, stop in zip(*bounds, strict=True)]
-        if rows:
-            columns = np.concatenate([self.indices[row] for row in rows])
-            np.add.at(out, columns, np.concatenate([self.weights[row] for row in rows]))
+        # So many weights at a time that a user with very many likes takes no more memory.
+        step = max(1, _GATHERED // max(1, len(self.indices) // max(1, self.n_items)))
+        for start in range(0, len(known), step):
+            np.add.at(out, *self._rows(known[start : start + step]))
 
-    def scores_of_users(self, likes: Rows, users: IntArray) -> Float32Array:
-        """Score all items for users with these likes: int (b,) to float32 (b, n_items)."""
-        found = np.zeros((len(users), self.n_items), np.float32)
-        for place, user in enumerate(users):
-            self.add_scores(row_of(likes, user), found[place])
-        return found
-
-    def add_columns(self, likes: Rows, users: IntArray, out: Float32Array) -> None:
-        """Add the scores of some users to the columns of an array, the same bits as `add_scores`.
+    def scores_of_users(
+        self, likes: Rows, users: IntArray, out: Float32Array | None = None
+    ) -> Float32Array:
+        """Score all items for users with these likes: int (b,) to float32 (b, n_items).
 
         Parameters
         ----------
         likes : Rows
         users : int (b,)
-        out : float32 (at least n_items, at least b)
-            Contiguous. Few users at a time are fastest: then it stays in the processor's cache.
+        out : float32 (b, n_items), optional
+            Where the scores go; one row after the other, each in the processor's cache meanwhile.
         """
-        entries, owners = flatten(likes, users)
-        liked = np.asarray(likes.indices[entries], np.int64)
-        known = (liked >= 0) & (liked < self.n_items)
-        liked, owners = liked[known], owners[known]
-        ends = np.cumsum(self.indptr[liked + 1] - self.indptr[liked])
-        # So many weights at a time that a user with very many likes takes no more memory.
-        steps = np.searchsorted(ends, np.arange(_GATHERED, ends[-1:].sum() + 1, _GATHERED))
-        for chosen in np.split(np.arange(len(liked)), np.unique(steps)):
-            columns, weights, counts = self._rows(liked[chosen])
-            places = np.multiply(columns, out.shape[1], dtype=np.int64)
-            places += np.repeat(owners[chosen], counts)
-            np.add.at(out.reshape(-1), places, weights)
+        found = np.empty((len(users), self.n_items), np.float32) if out is None else out
+        for scores, user in zip(found, users, strict=True):
+            scores[:] = 0
+            self.add_scores(row_of(likes, user), scores)
+        return found
 
     def contributions(self, liked: IntArray, item: int) -> Float32Array:
         """What each liked item adds to the score of one item: float32 (m,)."""
@@ -117,6 +105,37 @@ class Neighbours:
                 found[place] = self.weights[at]
         return found
 
+    def column(self, item: int) -> tuple[Int64Array, Float32Array]:
+        """The items that say something of one item, ascending, and their weights.
+
+        Found by a binary search in all rows side by side: the matrix turned round would be found
+        in it at once, but takes as much memory as the matrix itself.
+        """
+        bounds = np.asarray(self.indptr, np.int64)
+        before, ends = bounds[:-1] - 1, bounds[1:]  # the last entry known to lie before the item
+        step = 1 << int(np.diff(bounds).max(initial=0)).bit_length()
+        while step := step // 2:
+            probe = before + step
+            behind = self.indices.take(probe, mode="clip") < item
+            behind &= probe < ends
+            before += np.multiply(behind, step, dtype=np.int64)
+        items = np.flatnonzero(before + 1 < ends)
+        at = before[items] + 1
+        there = self.indices[at] == item
+        return items[there], self.weights[at[there]]
+
+    def of_columns(self, items: IntArray) -> Neighbours:
+        """What is said of some items alone, each once: their places are the columns.
+
+        Columns ascend in each row as long as `items` do.
+        """
+        places = np.full(self.n_items, -1, np.int32)
+        inside = (items >= 0) & (items < self.n_items)
+        places[items[inside]] = np.flatnonzero(inside)
+        entries = entries_of(self.indices, places >= 0)
+        indptr = np.searchsorted(entries, self.indptr)
+        return Neighbours(indptr, places[self.indices[entries]], self.weights[entries])
+
     def finite(self) -> bool:
         """Whether every weight is finite."""
         return bool(np.isfinite(self.weights.sum(dtype=np.float64)))
@@ -127,17 +146,17 @@ class Neighbours:
         counts = np.diff(self.indptr)
         return int(counts[0]) if len(counts) and bool((counts == counts[0]).all()) else None
 
-    def _rows(self, items: Int64Array) -> tuple[Int32Array, Float32Array, Int64Array]:
-        """Columns and weights of some rows, one after the other, and how many of each."""
+    def _rows(self, items: Int64Array) -> tuple[Int32Array, Float32Array]:
+        """Columns and weights of some rows, one after the other."""
         length = self._row_length
         if length is not None:
             shape = self.n_items, length
             columns, weights = self.indices.reshape(shape), self.weights.reshape(shape)
-            counts = np.full(len(items), length)
-            return columns[items].ravel(), weights[items].ravel(), counts
-        entries, owners = flatten(self, items)
-        counts = np.bincount(owners, minlength=len(items))
-        return self.indices[entries], self.weights[entries], counts
+            return columns.take(items, axis=0).ravel(), weights.take(items, axis=0).ravel()
+        bounds = self.indptr[items].tolist(), self.indptr[items + 1].tolist()
+        rows = [slice(start, stop) for start, stop in zip(*bounds, strict=True)]
+        columns = np.concatenate([self.indices[row] for row in rows])
+        return columns, np.concatenate([self.weights[row] for row in rows])
 
     def _known(self, liked: IntArray) -> Int64Array:
         indices: Int64Array = np.asarray(liked, np.int64)
@@ -185,6 +204,80 @@ class Blended:
         return self.neighbours.scores_of_users(self.likes, users)
 
 
+@dataclass(frozen=True)
+class BlendedAudience:
+    """The users in the place of items, for some items in that of users; a `Scorer`.
+
+    Parameters
+    ----------
+    factors : Factors
+        With the vectors of these items as those of its users, and of all users as its items'.
+    neighbours : Neighbours
+        With a column for each of these items, see `Neighbours.of_columns`.
+    likes : Rows
+        What each user likes.
+    """
+
+    factors: Factors
+    neighbours: Neighbours
+    likes: Rows
+
+    @property
+    def n_users(self) -> int:
+        """For how many items users are scored."""
+        return self.factors.n_users
+
+    @property
+    def n_items(self) -> int:
+        """How many users are scored."""
+        return self.factors.n_items
+
+    def score(self, users: IntArray) -> Float32Array:
+        """Score all users for some items: int (b,), each once, to float32 (b, n_users).
+
+        Ranking does not call it: it adds the neighbours' part to each tile of the product.
+        """
+        found = self.factors.score(users)
+        added = np.zeros((self.n_items, len(users)), np.float32)
+        add_of_columns(self.neighbours.of_columns(users), self.likes, np.arange(len(added)), added)
+        return found + added.T
+
+
+def add_of_columns(neighbours: Neighbours, likes: Rows, users: IntArray, out: Float32Array) -> None:
+    """Add what neighbours say of a few items to the scores of users, all users at once.
+
+    Parameters
+    ----------
+    neighbours : Neighbours
+        With few columns, so that the rows are short.
+    likes : Rows
+    users : int (b,)
+    out : float32 (at least b, at least as many as there are columns)
+        Contiguous.
+    """
+    width, flat = out.shape[1], out.reshape(-1)
+    bounds = np.asarray(neighbours.indptr, np.int64)
+    for first in range(0, len(users), _USERS):
+        entries, owners = flatten(likes, users[first : first + _USERS])
+        liked = likes.indices[entries]
+        known = liked < neighbours.n_items
+        liked, owners = liked[known], owners[known] + first
+        counts = bounds[liked + 1] - bounds[liked]
+        # As `flatten` finds them, without the owners, of whom nothing but their place is needed.
+        entries = np.repeat(bounds[liked] - (np.cumsum(counts) - counts), counts)
+        entries += np.arange(len(entries))
+        places = np.repeat(owners * width, counts)
+        places += neighbours.indices.take(entries)
+        np.add.at(flat, places, neighbours.weights.take(entries))
+
+
 def blended(factors: Factors, neighbours: Neighbours | None, likes: Rows) -> Factors | Blended:
     """Factors, and what neighbours add for users with these likes, if there are any."""
     return factors if neighbours is None else Blended(factors, neighbours, likes)
+
+
+def blended_audience(
+    factors: Factors, neighbours: Neighbours | None, likes: Rows
+) -> Factors | BlendedAudience:
+    """Users in the place of items, and what neighbours add for their likes, if there are any."""
+    return factors if neighbours is None else BlendedAudience(factors, neighbours, likes)

@@ -6,7 +6,9 @@ from typing import Protocol
 
 import numpy as np
 
-from recsys.base.arrays import Int64Array, IntArray
+from recsys.base.arrays import BoolArray, Int64Array, IntArray
+
+_AT_ONCE = 2**14  # what is made of them on the way stays in the processor's cache
 
 
 class Rows(Protocol):
@@ -43,3 +45,17 @@ def flatten(rows: Rows, users: IntArray) -> tuple[Int64Array, Int64Array]:
 def row_of(rows: Rows, index: int) -> IntArray:
     """The items of one row: int (m,)."""
     return rows.indices[rows.indptr[index] : rows.indptr[index + 1]]
+
+
+def entries_of(indices: IntArray, wanted: BoolArray) -> Int64Array:
+    """Where indices with a mark are stored, ascending: int64 (m,)."""
+    found = np.empty(len(indices), bool)
+    for start in range(0, len(indices), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        wanted.take(indices[part], mode="clip", out=found[part])
+    return np.flatnonzero(found)
+
+
+def owners_of(rows: Rows, entries: Int64Array) -> Int64Array:
+    """Whose row each entry is in, by where it is stored: int64 (m,)."""
+    return np.searchsorted(rows.indptr, entries, side="right") - 1

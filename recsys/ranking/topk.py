@@ -31,7 +31,7 @@ from recsys.base.arrays import BoolArray, Float32Array, Int32Array, Int64Array, 
 from recsys.ranking.blas import one_blas_thread
 from recsys.ranking.buffers import BufferPool
 from recsys.ranking.factors import Factors
-from recsys.ranking.neighbours import Blended
+from recsys.ranking.neighbours import Blended, BlendedAudience, add_of_columns
 from recsys.ranking.rows import Rows, flatten
 from recsys.ranking.scorer import Scorer
 
@@ -45,7 +45,6 @@ _USERS_PER_BLOCK = 640  # fewer slow the product down; with more a tile does not
 _TILE = 1024  # items per product, at most
 _STEADY = 1_000_000  # multiply-adds above which OpenBLAS leaves its kernels for small matrices
 _GATHER_BYTES = 8 * 2**20
-_SIDE_BY_SIDE = 32  # users whose neighbours' scores fit the cache for a usual catalogue
 _buffers = BufferPool(limit=BLOCK_BYTES * 3 // 2)
 
 
@@ -115,7 +114,7 @@ class Block:
         groups = np.sort(_best(self.maxima.T[users], wanted), axis=1)
         positions = groups[:, :, None] * self.group + np.arange(self.group)
         positions = positions.reshape(len(groups), wanted * self.group)
-        candidates = self.scores[positions, users[:, None]]
+        candidates = self.scores.take(positions * self.scores.shape[1] + users[:, None])
         best = _best(candidates, depth)
         return np.take_along_axis(positions, best, 1), np.take_along_axis(candidates, best, 1)
 
@@ -342,7 +341,7 @@ def candidate_items(n_items: int, candidates: IntArray | None) -> Int64Array | N
 
 def _check_users(users: IntArray, scorer: Scorer, known: Rows | None) -> None:
     limits = [] if known is None else [len(known.indptr) - 1]
-    if isinstance(scorer, Factors | Blended):
+    if isinstance(scorer, Factors | Blended | BlendedAudience):
         limits.append(scorer.n_users)
     if len(users) and (users.min() < 0 or any(users.max() >= limit for limit in limits)):
         raise ValueError(f"users must lie in 0..{min(limits, default=0) - 1}")
@@ -377,6 +376,8 @@ class _Shape:
         column = 4 * -(-whole // tile) * tile
         if isinstance(scorer, Blended):  # what the neighbours add stands beside the buffer
             return _Shape.of(n_items, depth, block_bytes // 2, scorer.factors)
+        if isinstance(scorer, BlendedAudience):
+            return _Shape.of(n_items, depth, block_bytes, scorer.factors)
         if not isinstance(scorer, Factors):  # the scorer's own scores need as much memory again
             columns = int(np.clip(block_bytes // (2 * column), 1, _USERS_PER_BLOCK))
             return _Shape(n_items, group, tile, columns, 1)
@@ -418,6 +419,8 @@ def _source(
         return _factor_source(scorer, ranked_items, shape, copy_bytes, stack)
     if isinstance(scorer, Blended):
         return _blended_source(scorer, ranked_items, shape, copy_bytes, stack)
+    if isinstance(scorer, BlendedAudience):
+        return _audience_source(scorer, ranked_items, shape, copy_bytes, stack)
     return _scorer_source(scorer, ranked_items)
 
 
@@ -491,18 +494,12 @@ def _blended_source(
     neighbours, kept = scorer.neighbours, threading.local()
 
     def scored(users: IntArray) -> Float32Array:
-        """What is added, a few users beside each other: (parts, n_items, users of a part)."""
-        beside = max(1, min(_SIDE_BY_SIDE, len(users)))
-        parts = -(-len(users) // beside)
-        size = parts * neighbours.n_items * beside
+        """What is added: float32 (len(users), neighbours.n_items)."""
+        size = len(users) * neighbours.n_items
         if not hasattr(kept, "array") or len(kept.array) < size:
             kept.array = stack.enter_context(_buffers.borrow((size,)))
-        added: Float32Array = kept.array[:size].reshape(parts, neighbours.n_items, beside)
-        added[:] = 0
-        for place, part in enumerate(added):
-            own = users[place * beside : (place + 1) * beside]
-            neighbours.add_columns(scorer.likes, own, part)
-        return added
+        added: Float32Array = kept.array[:size].reshape(len(users), -1)
+        return neighbours.scores_of_users(scorer.likes, users, added)
 
     # Candidates are ascending: those without neighbours come last.
     known = None if ranked_items is None else ranked_items[ranked_items < neighbours.n_items]
@@ -513,12 +510,31 @@ def _blended_source(
         def fill(start: int, out: Float32Array) -> None:
             multiply(start, out)
             stop = start + len(out)
-            items = slice(start, stop) if known is None else known[start:stop]
-            beside = added.shape[2]
-            for place, part in enumerate(added):
-                columns = out[:, place * beside : (place + 1) * beside]
-                rows = part[items]
-                columns[: len(rows)] += rows[:, : columns.shape[1]]
+            part = added[:, slice(start, stop) if known is None else known[start:stop]].T
+            out[: len(part), : len(users)] += part
+
+        return fill
+
+    return opened
+
+
+def _audience_source(
+    scorer: BlendedAudience,
+    ranked_users: Int64Array | None,
+    shape: _Shape,
+    copy_bytes: int,
+    stack: ExitStack,
+) -> _Source:
+    """The product of the factors, and what neighbours add for the users of each tile."""
+    factors = _factor_source(scorer.factors, ranked_users, shape, copy_bytes, stack)
+    everybody = np.arange(scorer.n_items) if ranked_users is None else ranked_users
+
+    def opened(items: IntArray, width: int) -> _Fill:
+        multiply, neighbours = factors(items, width), scorer.neighbours.of_columns(items)
+
+        def fill(start: int, out: Float32Array) -> None:
+            multiply(start, out)
+            add_of_columns(neighbours, scorer.likes, everybody[start : start + len(out)], out)
 
         return fill
 

@@ -37,6 +37,7 @@ from recsys.recommend.queries.cold_start import (
     known_users,
     new_item,
     new_user,
+    new_users,
     require_remembered,
 )
 from recsys.recommend.queries.explanation import Explanation
@@ -44,7 +45,7 @@ from recsys.recommend.queries.feature_lookup import Feature
 from recsys.recommend.queries.filters import ANY, Filters
 from recsys.recommend.queries.rows import popularity, rows
 from recsys.recommend.queries.scoring import best
-from recsys.recommend.queries.subjects import QueryItem, known_item
+from recsys.recommend.queries.subjects import QueryItem, known_item, known_items
 from recsys.recommend.queries.tag_similarity import Tags
 from recsys.recommend.queries.view import BundleView
 
@@ -300,7 +301,7 @@ class Recommender:
     ) -> list[Answer]:
         """As `recommend_for`, for many lists of liked items."""
         _require_positive(n)
-        users = [new_user(self.view, items) for items in liked]
+        users = new_users(self.view, liked)
         answers = recommendation.recommend_many(self.view, users, n, filters)
         return [complete(found, n) for found in answers]
 
@@ -344,7 +345,7 @@ class Recommender:
     ) -> list[Answer]:
         """As `similar_items`, for many items of the catalogue."""
         _require_positive(n)
-        query_items = [known_item(self.view, item) for item in items]
+        query_items = known_items(self.view, items)
         return [
             complete(found, n)
             for found in similarity.similar_items_many(self.view, query_items, n, filters)
@@ -466,7 +467,7 @@ class Recommender:
     ) -> list[Answer]:
         """As `audience`, for many items of the catalogue."""
         _require_positive(n)
-        query_items = [known_item(self.view, item) for item in items]
+        query_items = known_items(self.view, items)
         return [
             complete(found, n)
             for found in audience.audience_many(self.view, query_items, n, filters)

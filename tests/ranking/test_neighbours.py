@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recsys.models.item_to_item import NeighbourScorer
 from recsys.ranking.factors import Factors
-from recsys.ranking.neighbours import Blended, Neighbours
+from recsys.ranking.neighbours import Blended, BlendedAudience, Neighbours
 from recsys.ranking.topk import top_k
 
 # Liking 0 speaks for 1 and against 2, liking 1 for 0, liking 2 says nothing.
@@ -55,6 +57,51 @@ def blend(n_users: int, n_items: int, behind: int = 0, seed: int = 0) -> Blended
     )
     found = Neighbours(weights.indptr, weights.indices.astype(np.int32), weights.data)
     return Blended(factors, found, likes)
+
+
+@given(seed=st.integers(0, 2**16), n=st.integers(1, 30), density=st.sampled_from([0, 0.1, 0.7, 1]))
+def test_columns_are_those_of_the_matrix(seed: int, n: int, density: float) -> None:
+    generator = np.random.default_rng(seed)
+    dense = generator.normal(1, 0.1, (n, n)).astype(np.float32)
+    dense[generator.random((n, n)) >= density] = 0
+    rows = sp.csr_array(dense)
+    found = Neighbours(rows.indptr, rows.indices.astype(np.int32), rows.data)
+    for item in range(-1, n + 2):
+        items, weights = found.column(item)
+        column = dense[:, item] if 0 <= item < n else np.zeros(n, np.float32)
+        np.testing.assert_array_equal(items, np.flatnonzero(column))
+        np.testing.assert_array_equal(weights, column[items])
+    chosen = np.sort(generator.choice(n + 3, generator.integers(1, n + 4), replace=False))
+    some = found.of_columns(chosen)
+    wide = np.hstack([dense, np.zeros((n, 3), np.float32)])[:, chosen]
+    made = sp.csr_array((some.weights, some.indices, some.indptr), wide.shape)
+    np.testing.assert_array_equal(made.toarray(), wide)
+    assert all((np.diff(row.indices) > 0).all() for row in made)
+
+
+@pytest.mark.parametrize("block_bytes", [1, 2**20])
+def test_users_are_ranked_for_items_as_their_scores_are(block_bytes: int) -> None:
+    scorer, items = blend(700, 90, behind=4), np.array([0, 3, 17, 89, 92])
+    factors = scorer.factors
+    turned = Factors(
+        factors.item_factors[items], factors.user_factors,
+        factors.item_biases[items], factors.user_biases,
+    )  # fmt: skip
+    found = BlendedAudience(turned, scorer.neighbours.of_columns(items), scorer.likes)
+    expected = scorer.score(np.arange(700))[:, items].T
+    asked = np.arange(len(items))
+    np.testing.assert_allclose(found.score(asked), expected, rtol=1e-4, atol=1e-5)
+    candidates = np.arange(5, 700, 3)
+    for chosen in (None, candidates):
+        top = top_k(found, asked, 6, candidates=chosen, block_bytes=block_bytes)
+        kept = np.full_like(expected, -np.inf)
+        kept[:, slice(None) if chosen is None else chosen] = (
+            expected if chosen is None else expected[:, chosen]
+        )
+        best = np.sort(kept, axis=1)[:, :-7:-1]
+        np.testing.assert_allclose(top.scores, best, rtol=1e-4, atol=1e-5)
+        at = np.take_along_axis(kept, top.items.astype(np.int64), 1)
+        np.testing.assert_allclose(at, top.scores, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("n_items", [5, 300, 3000])

@@ -212,7 +212,9 @@ def test_an_audience_has_the_scores_that_its_users_are_recommended_with(
             assert [row.score for row in found] == pytest.approx(expected, abs=1e-5)
             assert np.all(np.diff([row.score for row in found]) <= 0)
             alone = model.audience(items[item], 1000, filters)
-            assert [(row.id, row.score) for row in alone] == [(row.id, row.score) for row in found]
+            assert [row.id for row in alone] == [row.id for row in found]
+            assert [row.score for row in alone] == pytest.approx(expected, abs=1e-5)
+            assert [row.reason for row in alone] == [row.reason for row in found]
 
 
 def test_what_a_user_likes_has_the_score_it_would_be_recommended_with(

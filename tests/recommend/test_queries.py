@@ -191,7 +191,8 @@ def test_suggestions_are_those_that_were_measured() -> None:
         assert found == pytest.approx(expected, rel=1e-4)
 
 
-@given(st.lists(st.sampled_from([0, 1, 2, np.nan, np.inf, -np.inf, -0.0]), max_size=12),
+@given(st.lists(st.sampled_from([0, 1, 2, np.nan, np.inf, -np.inf, -0.0]), max_size=12)
+       | st.lists(st.sampled_from([0, 1, 2, 3.5, np.nan, -np.inf]), min_size=90, max_size=300),
        st.integers(1, 14))  # fmt: skip
 def test_the_best_are_finite_and_ties_go_by_index(values: list[float], n: int) -> None:
     finite = [i for i, value in enumerate(values) if np.isfinite(value)]

@@ -11,10 +11,13 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from recsys.bundle import Bundle, load_bundle, save_bundle
+from recsys.bundle import Bundle, Seen, load_bundle, save_bundle
 from recsys.models.untrained import UntrainedWeights
 from recsys.pipeline import batch
 from recsys.pipeline.outcomes import Source
+from recsys.ranking.neighbours import Neighbours
+from recsys.recommend.queries import audience
+from recsys.recommend.queries.cold_start import new_user, new_users
 from recsys.recommend.queries.filters import Filters
 from recsys.recommend.recommender import Recommender
 from recsys.store.checksums import seal
@@ -164,3 +167,57 @@ def test_a_bundle_of_the_last_schema_is_still_read(
     recommender = Recommender.load(tmp_path)
     assert len(recommender.recommend("c0-00", 3)) == 3
     assert len(recommender.recommend_for(["g0-1"], 3)) == 3
+
+
+@pytest.mark.parametrize("blended", [False, True])
+@pytest.mark.parametrize("seen", [False, True])
+def test_audiences_of_many_items_are_those_of_each(
+    made: tuple[Bundle, pd.DataFrame], blended: bool, seen: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audience, "_OTHERS", 13)  # several blocks of users
+    generator = np.random.default_rng(2)
+    bundle, n_users = made[0], len(made[0].users)
+    n = bundle.trained
+    columns = generator.random((n, n)).argsort(axis=1).astype(np.int32)
+    rows = [
+        np.sort(row[:count])
+        for row, count in zip(columns, generator.integers(0, n, n), strict=True)
+    ]
+    indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
+    weights = generator.normal(0, 0.5, indptr[-1]).astype(np.float32)
+    hidden = np.minimum(np.arange(n_users + 1), 5), np.array([0, 1, 2, n, 3], np.int32)
+    asked = Recommender(
+        replace(
+            bundle,
+            neighbours=Neighbours(indptr, np.concatenate(rows), weights) if blended else None,
+            untrained_weights=UntrainedWeights(1.5, 0.5),
+            hidden=Seen(*hidden),
+        )
+    )
+    items = [*asked.items.ids.to_pylist(), asked.items.id(1)]
+    for filters in (Filters(include_seen=seen), Filters(exclude=[asked.users.id(4), "n1-04"])):
+        together = asked.audience_many(items, n_users, filters)
+        for item, found in zip(items, together, strict=True):
+            alone = asked.audience(item, n_users, filters)
+            assert len(found) == len(alone)
+            scores = {row.id: row.score for row in alone}
+            assert scores == pytest.approx({row.id: row.score for row in found}, abs=1e-5)
+            reasons = {row.id: row.reason for row in alone}
+            assert reasons == {row.id: row.reason for row in found}
+            ordered = [row.score for row in found]
+            assert ordered == sorted(ordered, reverse=True)
+        first = asked.audience_many(items[:9], 3, filters)
+        for few, longer in zip(first, together, strict=False):
+            assert few.rows == longer.rows[:3]
+
+
+def test_many_new_users_are_each_as_alone(recommender: Recommender) -> None:
+    given = [["g0-0"], [], ["g1-1", "nowhere", "g1-1", "g2-0"], ["lone"], ["rare-0", "g0-3"]]
+    for many, liked in zip(new_users(recommender.view, given), given, strict=True):
+        alone = new_user(recommender.view, liked)
+        assert (many.liked.tolist(), many.notes) == (alone.liked.tolist(), alone.notes)
+        assert (many.bias, many.cosine, many.trained) == (alone.bias, alone.cosine, alone.trained)
+        if alone.vector is None:
+            assert many.vector is None
+        else:
+            np.testing.assert_allclose(many.vector, alone.vector, rtol=1e-5, atol=1e-6)

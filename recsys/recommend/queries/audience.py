@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from recsys.base.arrays import BoolArray, Float32Array, Int64Array, IntArray
+from recsys.bundle import Seen
 from recsys.models.untrained import BY_POPULARITY
 from recsys.ranking.factors import Factors
-from recsys.ranking.rows import flatten
-from recsys.ranking.topk import top_k
+from recsys.ranking.neighbours import blended_audience
+from recsys.ranking.rows import entries_of, flatten, owners_of
+from recsys.ranking.topk import TopK, top_k
 from recsys.recommend.queries.answers import Answer, Ranked
 from recsys.recommend.queries.filters import Allowed, Filters, allowed_users
 from recsys.recommend.queries.fresh_users import fresh_users
 from recsys.recommend.queries.recommendation import FEW
-from recsys.recommend.queries.scoring import best, candidates, compressed, products
+from recsys.recommend.queries.scoring import best, candidates, products
 from recsys.recommend.queries.subjects import QueryItem
 from recsys.recommend.queries.view import BundleView
+
+_OTHERS = 2**14  # users that were not trained, whose vectors are made at a time
 
 
 def audience(view: BundleView, query_item: QueryItem, n: int, filters: Filters) -> Answer:
@@ -32,33 +37,88 @@ def audience(view: BundleView, query_item: QueryItem, n: int, filters: Filters) 
 def audience_many(
     view: BundleView, query_items: Sequence[QueryItem], n: int, filters: Filters
 ) -> list[Answer]:
-    """The same for many items at once, in blocks."""
+    """The same for many items of the catalogue at once, in blocks."""
     allowed = allowed_users(view, filters)
-    everyone_trained = view.factors.n_users == len(view.bundle.users) and view.fresh is None
-    plain = everyone_trained and view.bundle.neighbours is None and view.bundle.hidden is None
-    if len(query_items) <= FEW or not plain:
+    if len(query_items) <= FEW or fresh_users(view):
         return [_one(view, query_item, n, filters, allowed) for query_item in query_items]
-    factors = view.factors
-    turned = Factors(
-        np.stack([query_item.vector for query_item in query_items]),
-        factors.user_factors,
-        np.array([query_item.bias for query_item in query_items], np.float32),
-        factors.user_biases,
-    )
-    likers = [
-        query_item.likers if query_item.index is None else view.likers.of(query_item.index)
-        for query_item in query_items
-    ]
-    top = top_k(
-        turned,
-        np.arange(len(query_items)),
-        n,
-        known=None if filters.include_seen else compressed(likers, factors.n_users),
-        candidates=candidates(allowed.mask, factors.n_users),
-    )
-    users = [found[found >= 0] for found in top.items]
-    scores = [row[: len(found)] for row, found in zip(top.scores, users, strict=True)]
+    asked = [query_item.index for query_item in query_items]
+    items, places = np.unique(np.array(asked, np.int64), return_inverse=True)
+    top = _top_users(view, items, n, filters, allowed)
+    users = [row[row >= 0] for row in top.items[places]]
+    scores = [row[: len(found)] for row, found in zip(top.scores[places], users, strict=True)]
     return _answers(view, query_items, users, scores, allowed)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Users who are ranked together: from which on, their vectors, and who may be found."""
+
+    start: int
+    vectors: Float32Array
+    biases: Float32Array
+    mask: BoolArray | None = None
+
+    @property
+    def stop(self) -> int:
+        return self.start + len(self.vectors)
+
+
+def _blocks(view: BundleView) -> Iterator[_Block]:
+    """The users that were trained; then the others, so many at a time as fit into memory."""
+    bundle, factors = view.bundle, view.factors
+    yield _Block(0, factors.user_factors, factors.user_biases)
+    for start in range(factors.n_users, len(bundle.users), _OTHERS):
+        made = bundle.untrained.vectors(np.arange(start, min(start + _OTHERS, len(bundle.users))))
+        yield _Block(start, made.vectors, made.biases, made.basis != BY_POPULARITY)
+
+
+def _top_users(
+    view: BundleView, items: Int64Array, n: int, filters: Filters, allowed: Allowed
+) -> TopK:
+    """The best users for each of some items, ascending, of the catalogue."""
+    passed = np.ones(len(view.bundle.users), bool) if allowed.mask is None else allowed.mask.copy()
+    passed[view.forgotten_users()] = False
+    places, left_out = _left_out(view, items, filters)
+    seen, item_biases = view.bundle.seen, view.factors.item_biases[items]
+    tops = []
+    for block in _blocks(view):
+        users = slice(block.start, block.stop)
+        inside = (left_out >= users.start) & (left_out < users.stop)
+        bounds = np.searchsorted(places[inside], np.arange(len(items) + 1))
+        mask = passed[users] if block.mask is None else passed[users] & block.mask
+        factors = Factors(view.vectors[items], block.vectors, item_biases, block.biases)
+        if block.start in (0, view.factors.n_users):  # the first of those who were trained, or not
+            neighbours = view.neighbours_for(block.start == 0)
+            speaking = None if neighbours is None else neighbours.of_columns(items)
+        likes = Seen(seen.indptr[users.start : users.stop + 1], seen.indices)
+        top = top_k(
+            blended_audience(factors, speaking, likes),
+            np.arange(len(items)),
+            n,
+            known=Seen(bounds, (left_out[inside] - block.start).astype(np.int32)),
+            candidates=candidates(mask, len(mask)),
+        )
+        tops.append(TopK(np.where(top.items >= 0, top.items + block.start, -1), top.scores))
+    found = np.concatenate([top.items for top in tops], axis=1)
+    scores = np.concatenate([top.scores for top in tops], axis=1)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :n]
+    return TopK(np.take_along_axis(found, order, 1), np.take_along_axis(scores, order, 1))
+
+
+def _left_out(view: BundleView, items: Int64Array, filters: Filters) -> tuple[IntArray, IntArray]:
+    """Places among items, ascending, and users whom they are not to be answered for."""
+    rows = [] if filters.include_seen else [view.bundle.seen]
+    if view.bundle.hidden is not None:
+        rows.append(view.bundle.hidden)
+    wanted = np.zeros(len(view.bundle.items), bool)
+    wanted[items] = True
+    entries = [entries_of(one.indices, wanted) for one in rows]
+    pairs = list(zip(rows, entries, strict=True))
+    nothing = np.empty(0, np.int64)
+    places = np.concatenate([nothing, *(np.searchsorted(items, r.indices[e]) for r, e in pairs)])
+    users = np.concatenate([nothing, *(owners_of(r, e) for r, e in pairs)])
+    order = np.argsort(places, kind="stable")
+    return places[order], users[order]
 
 
 def _one(
@@ -175,9 +235,7 @@ def _answers(
         next(names_of_known) if there else unknown[user - len(view.bundle.users)]
         for user, there in zip(together.tolist(), known.tolist(), strict=True)
     ]
-    near = np.concatenate(
-        [_nearest(view, *pair, fresh) for pair in zip(query_items, users, strict=True)]
-    )
+    near = _nearest(view, query_items, users, fresh)
     names = iter(view.names(near[near >= 0]))
     reasons = [f"likes {next(names)}" if there else "" for there in (near >= 0).tolist()]
     made = tuple(map(Ranked, ids, ids, np.concatenate(scores).tolist(), reasons))
@@ -189,23 +247,41 @@ def _answers(
 
 
 def _nearest(
-    view: BundleView, query_item: QueryItem, users: IntArray, fresh: _Fresh | None
+    view: BundleView,
+    query_items: Sequence[QueryItem],
+    users: Sequence[IntArray],
+    fresh: _Fresh | None,
 ) -> Int64Array:
-    """What each user likes that is nearest to the item; -1 where nothing is on its side."""
+    """What each user likes that is nearest to their item; -1 where nothing is on its side."""
+    together = np.concatenate(users)
     if fresh is None or not fresh.likes:
-        entries, owners = flatten(view.bundle.seen, users)
+        entries, owners = flatten(view.bundle.seen, together)
         liked = view.bundle.seen.indices[entries]
     else:
         seen = view.bundle.seen
-        parts = [
-            fresh.likes[user] if user in fresh.likes else seen.of(user) for user in users.tolist()
-        ]
+        parts = [fresh.likes[u] if u in fresh.likes else seen.of(u) for u in together.tolist()]
         owners = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
         liked = np.concatenate([*parts, np.empty(0, np.int32)]).astype(np.int32)
-    cosines = (view.vectors[liked] @ query_item.vector) * view.inverse_lengths[liked]
-    cosines[liked == query_item.index] = 0
-    order = np.argsort(cosines, kind="stable")
-    order = order[cosines[order] > 0]
-    found = np.full(len(users), -1)
-    found[owners[order]] = liked[order]  # the nearest of each user comes last and stays
+    cosines = np.empty(len(liked), np.float32)
+    ends = np.searchsorted(owners, np.cumsum([len(part) for part in users])).tolist()
+    itself = np.empty(len(liked), np.int64)
+    most = max(np.diff([0, *ends]), default=0)
+    gathered = np.empty((most, view.vectors.shape[1]), np.float32)
+    for query_item, start, end in zip(query_items, [0, *ends], ends, strict=False):
+        part = slice(start, end)
+        vectors = gathered[: end - start]
+        view.vectors.take(liked[part], axis=0, out=vectors, mode="clip")
+        np.matmul(vectors, query_item.vector, out=cosines[part])
+        itself[part] = -1 if query_item.index is None else query_item.index
+    cosines *= view.inverse_lengths[liked]
+    cosines[liked == itself] = 0
+    counts = np.bincount(owners, minlength=len(together))
+    highest = np.zeros(len(together), np.float32)
+    with_likes = np.flatnonzero(counts)
+    if len(with_likes):
+        firsts = (np.cumsum(counts) - counts)[with_likes]
+        highest[with_likes] = np.maximum.reduceat(cosines, firsts)
+    best_likes = np.flatnonzero((cosines > 0) & (cosines == highest[owners]))
+    found = np.full(len(together), -1)
+    found[owners[best_likes]] = liked[best_likes]  # of equal ones the last stays
     return found

@@ -13,6 +13,7 @@ from recsys.data.likes_log import FreshLikes
 from recsys.models.side import SideInformation
 from recsys.models.untrained import BY_FEATURES, BY_LIKES, BY_POPULARITY, feature_share
 from recsys.recommend.queries.feature_lookup import Feature, FeatureLookup
+from recsys.recommend.queries.scoring import compressed
 from recsys.recommend.queries.subjects import QueryItem, QueryUser, known_ids
 from recsys.recommend.queries.view import BundleView, side_of
 from recsys.recommend.queries.wording import listed
@@ -96,6 +97,33 @@ def new_user(
         bundle.user_features, view.user_lookup, features, notes, "user"
     )
     return _described(view, items, liked_tags, own_features, weights, notes)[0]
+
+
+def new_users(view: BundleView, liked: Sequence[Sequence[object]]) -> list[QueryUser]:
+    """As `new_user`, for many of whom likes are known; their vectors are made at once."""
+    bundle, untrained = view.bundle, view.bundle.untrained
+    for items in liked:
+        _require_list("liked", items)
+    notes: list[list[str]] = [[] for _ in liked]
+    known = [known_ids(bundle.items, *pair) for pair in zip(liked, notes, strict=True)]
+    usual = [
+        place
+        for place, items in enumerate(known)
+        if bundle.user_foldin is not None and len(items) and untrained.directed[items].all()
+    ]
+    found: dict[int, QueryUser] = {}
+    if bundle.user_foldin is not None and usual:
+        likes = compressed([known[place] for place in usual], len(bundle.items))
+        folded = bundle.user_foldin.users(view.vectors, likes)
+        folded = folded * np.float32(bundle.untrained_weights.foldin)
+        found = {
+            place: QueryUser(vector, 0.0, known[place], notes=tuple(notes[place]))
+            for place, vector in zip(usual, folded, strict=True)
+        }
+    return [
+        found[place] if place in found else new_user(view, items)
+        for place, items in enumerate(liked)
+    ]
 
 
 def known_user(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -11,30 +11,74 @@ from recsys.recommend.queries.scoring import inverse_lengths
 from recsys.recommend.queries.subjects import QueryUser
 from recsys.recommend.queries.view import BundleView
 
+_TOGETHER = 2**11  # vectors of likes
+
 
 def reasons_of_many(
     view: BundleView, users: Sequence[QueryUser], items: Sequence[IntArray]
 ) -> list[str]:
     """The reasons for the items of each user, one after the other; as `Reasons` finds them.
 
-    Those that are liked items are named all at once.
+    Those that are liked items are found for several users at once, and named all at once.
     """
-    found: list[str] = []
-    places: list[int] = []
-    liked: list[Int64Array] = []
-    for user, own in zip(users, items, strict=True):
-        reasons = Reasons(view, user)
-        if len(user.tags) or len(user.features) or not len(user.liked) or not len(own):
-            found += reasons.of(own)
+    ends = np.cumsum([len(own) for own in items])
+    found = np.full(int(ends[-1]) if len(ends) else 0, "", object)
+    simple = []
+    for place, (user, own) in enumerate(zip(users, items, strict=True)):
+        if not len(own):
             continue
-        nearest, real = reasons.nearest(own)
-        places += (np.flatnonzero(real) + len(found)).tolist()
-        liked.append(np.asarray(user.liked, np.int64)[nearest[real]])
-        found += [""] * len(own)
-    if places:
-        for place, name in zip(places, view.names(np.concatenate(liked)), strict=True):
-            found[place] = f"like {name}"
+        if len(user.tags) or len(user.features) or not len(user.liked):
+            found[ends[place] - len(own) : ends[place]] = Reasons(view, user).of(own)
+        else:
+            simple.append(place)
+    nearest = np.full(len(found), -1)
+    for group in _groups([len(users[place].liked) for place in simple]):
+        chosen = [simple[place] for place in group]
+        liked = _padded([users[place].liked for place in chosen])
+        own = _padded([items[place] for place in chosen])
+        likes = _nearest_likes(view, own, liked)
+        for place, row in zip(chosen, likes, strict=True):
+            nearest[ends[place] - len(items[place]) : ends[place]] = row[: len(items[place])]
+    there = np.flatnonzero(nearest >= 0)
+    found[there] = [f"like {name}" for name in view.names(nearest[there])]
+    return found.tolist()
+
+
+def _groups(counts: Sequence[int]) -> Iterator[Int64Array]:
+    """Places of counts that are nearly equal, so many that the likes fit the cache."""
+    order = np.argsort(counts, kind="stable")
+    start = 0
+    while start < len(order):
+        stop = start + max(1, _TOGETHER // max(1, counts[order[start]]))
+        stop = start + max(1, _TOGETHER // max(1, counts[order[min(stop, len(order)) - 1]]))
+        yield order[start:stop]
+        start = stop
+
+
+def _padded(rows: Sequence[IntArray]) -> Int64Array:
+    """Rows of one length, those that are shorter filled up with -1."""
+    lengths = np.array([len(row) for row in rows])
+    found = np.full((len(rows), lengths.max()), -1)
+    found[np.arange(found.shape[1]) < lengths[:, None]] = np.concatenate(rows)
     return found
+
+
+def _nearest_likes(view: BundleView, items: Int64Array, liked: Int64Array) -> Int64Array:
+    """What each user likes that is nearest to each of their items; -1 where nothing is.
+
+    Parameters
+    ----------
+    items : int64 (n_users, n)
+    liked : int64 (n_users, m)
+        Both padded with -1.
+    """
+    cosines = view.vectors[items] @ view.vectors[liked].transpose(0, 2, 1)
+    cosines *= view.inverse_lengths[liked][:, None]
+    # An item that is liked, shown because likes were asked for, is no reason for itself.
+    cosines[(items[:, :, None] == liked[:, None]) | (liked < 0)[:, None]] = -np.inf
+    nearest = cosines.argmax(axis=2)
+    real = np.take_along_axis(cosines, nearest[:, :, None], 2)[:, :, 0] > 0
+    return np.where(real, np.take_along_axis(liked, nearest, 1), -1)
 
 
 class Reasons:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +23,8 @@ from recsys.recommend.queries.view import BundleView
 
 FEW = 8
 """Up to so many users, one matrix-vector product each is faster than the kernel for blocks."""
+
+_SCORED = 64  # users whose scores of the whole catalogue are in memory at once
 
 
 def recommend(
@@ -70,14 +72,20 @@ def _of_pool(
 def recommend_many(
     view: BundleView, users: Sequence[QueryUser], n: int, filters: Filters
 ) -> list[Answer]:
-    """The same for many at once, in blocks of users who are trained, and of those who are not."""
+    """The same for many at once, in blocks of users who are trained, and of those who are not.
+
+    By house rules lists are chosen for each alone, from scores that are made for many.
+    """
     allowed = allowed_items(view, filters)
+    if view.rules is not None and len(users) > FEW:
+        asked = zip(users, scores_of_many(view, users), strict=True)
+        return [_one(view, user, n, filters, allowed, scores) for user, scores in asked]
     answers: dict[int, Answer] = {}
     for trained in (True, False):  # their likes count otherwise
         usual = [
             i
             for i, user in enumerate(users)
-            if view.rules is None
+            if view.rules is None  # a few are asked for alone
             and user.vector is not None
             and not user.cosine
             and user.trained == trained
@@ -93,12 +101,21 @@ def recommend_many(
 
 
 def best_items(
-    view: BundleView, user: QueryUser, n: int, filters: Filters, allowed: Allowed
+    view: BundleView,
+    user: QueryUser,
+    n: int,
+    filters: Filters,
+    allowed: Allowed,
+    scores: Float32Array | None = None,
 ) -> Chosen:
-    """The n best items for a user, as the scores have them, or as house rules do."""
+    """The n best items for a user, as the scores have them, or as house rules do.
+
+    `scores` are those of `scores_of_many`, which are changed.
+    """
     rules = rules_of(view)
-    everything = filters if rules is None else replace(filters, include_untrained=True)
-    scores = _scores(view, user, everything)
+    if scores is None:
+        everything = filters if rules is None else replace(filters, include_untrained=True)
+        scores = _scores(view, user, everything)
     if allowed.mask is not None:
         scores[~allowed.mask[: len(scores)]] = -np.inf
     if not filters.include_seen:
@@ -111,8 +128,15 @@ def best_items(
     return Chosen(items, scores[items])
 
 
-def _one(view: BundleView, user: QueryUser, n: int, filters: Filters, allowed: Allowed) -> Answer:
-    chosen = best_items(view, user, n, filters, allowed)
+def _one(
+    view: BundleView,
+    user: QueryUser,
+    n: int,
+    filters: Filters,
+    allowed: Allowed,
+    scores: Float32Array | None = None,
+) -> Answer:
+    chosen = best_items(view, user, n, filters, allowed, scores)
     reasons = [popularity(view, item) for item in chosen.items]
     if user.vector is not None:
         reasons = Reasons(view, user).of(chosen.items)
@@ -135,6 +159,28 @@ def _scores(view: BundleView, user: QueryUser, filters: Filters) -> Float32Array
     scores *= inverse * inverse_lengths(user.vector[None])[0]
     scores[inverse == 0] = -np.inf
     return scores
+
+
+def scores_of_many(view: BundleView, users: Sequence[QueryUser]) -> Iterator[Float32Array]:
+    """Scores of the whole catalogue for one user after the other: float32 (n_items,) each."""
+    factors = view.factors
+    for start in range(0, len(users), _SCORED):
+        block = users[start : start + _SCORED]
+        usual = [user for user in block if user.vector is not None and not user.cosine]
+        vectors = [user.vector for user in usual if user.vector is not None]
+        shape = len(usual), factors.item_factors.shape[1]
+        together = np.array(vectors, np.float32).reshape(shape) @ factors.item_factors.T
+        rows = iter(together)
+        for user in block:
+            if user.vector is None or user.cosine:
+                yield _scores(view, user, Filters(include_untrained=True))
+                continue
+            scores = next(rows)
+            scores += factors.item_biases + np.float32(user.bias)
+            neighbours = view.neighbours_for(user.trained)
+            if neighbours is not None:
+                neighbours.add_scores(user.liked, scores[: neighbours.n_items])
+            yield scores
 
 
 def rank(view: BundleView, user: QueryUser, items: Sequence[object]) -> Answer:

@@ -13,6 +13,8 @@ import numpy as np
 
 from recsys.base.arrays import BoolArray, Float32Array, Int64Array
 from recsys.base.errors import InputError
+from recsys.ranking.diversity import Bound, rerank
+from recsys.ranking.topk import TopK
 from recsys.recommend.queries.feature_lookup import FeatureLookup
 from recsys.recommend.queries.scoring import best
 from recsys.recommend.queries.subjects import QueryUser
@@ -230,14 +232,13 @@ class _List:
         self._moved = [rule for rule in compiled.moved if rule.holds_for(features)]
         self._at_most = [rule for rule in compiled.at_most if rule.holds_for(features)]
         self._at_least = [rule for rule in compiled.at_least if rule.holds_for(features)]
-        usual = allowed & (np.arange(len(scores)) < trained)
-        spread = np.float32(scores[usual].std()) if usual.any() else np.float32(0)
-        moved = scores.copy()
-        for rule in self._moved:
-            moved[rule.mask] += np.float32(rule.amount) * spread
-        moved[~allowed] = -np.inf
-        self._all = moved
-        self._ranked = np.where(usual, moved, np.float32(-np.inf))
+        self._all = np.where(allowed, scores, np.float32(-np.inf))
+        if self._moved:
+            usual = scores[:trained][allowed[:trained]]
+            spread = usual.std() if len(usual) else np.float32(0)
+            for rule in self._moved:
+                self._all[rule.mask] += np.float32(rule.amount) * spread
+        self._ranked = self._all[:trained]
         self._pins: dict[int, int] = {}
         for place, item, users in compiled.pins:
             meant = place <= n and (users is None or bool(users & features))
@@ -248,8 +249,8 @@ class _List:
         """The items, their scores, and what rules have to do with each."""
         placed = dict.fromkeys(self._pins.values(), "pinned")
         room = self._n - len(self._pins)
-        found = self._best(room)
-        late = set(found) - set(self._top(room))
+        found, first = self._best(room)
+        late = set(found) - set(first)
         self._fill_up(found, placed)
         for place, item in sorted(self._pins.items()):
             found.insert(min(place - 1, len(found)), item)
@@ -260,54 +261,38 @@ class _List:
         )
         return Chosen(items, self._scores[items], said)
 
-    def _top(self, n: int) -> list[int]:
-        """The best n by score alone, pinned ones aside."""
-        pinned = len(self._pins)
-        found = best(self._ranked, n + pinned).tolist()
-        return [item for item in found if item not in self._pins.values()][:n]
-
-    def _best(self, room: int) -> list[int]:
-        """The best items that fit into the room, by score, diversity and the bounds of tags."""
+    def _best(self, room: int) -> tuple[list[int], list[int]]:
+        """The best items that fit into the room, by score, diversity and the bounds of tags; and
+        the best by score alone."""
         weight = 0.0 if self._rules.diversity is None else self._rules.diversity.weight
-        depth = max(DEEPEST, 5 * room)
+        pinned = list(self._pins.values())
+        bounds = [
+            Bound(rule.mask, int(rule.amount) - int(rule.mask[pinned].sum()))
+            for rule in self._at_most
+        ]
+        depth = max(DEEPEST, 5 * room) if weight or bounds else room + len(pinned)
         while True:
             pool = best(self._ranked, depth)
-            pool = pool[~np.isin(pool, list(self._pins.values()))]
-            found = self._picked(pool, room, weight)
+            pool = pool[~np.isin(pool, pinned)]
+            first = pool[:room].tolist()
+            if not weight and not bounds:
+                return first, first
+            found = self._picked(pool, room, weight, bounds)
             if len(found) == room or depth >= len(self._ranked):
-                return found
+                return found, first
             depth *= 8  # the bounds of tags leave too little of it
 
-    def _picked(self, pool: Int64Array, room: int, weight: float) -> list[int]:
-        if not weight and not self._at_most:
-            found: list[int] = pool[:room].tolist()
-            return found
-        value, vectors = self._ranked[pool], None
+    def _picked(
+        self, pool: Int64Array, room: int, weight: float, bounds: Sequence[Bound]
+    ) -> list[int]:
+        vectors = self._view.vectors[pool] if weight else self._view.vectors[:0]
         if weight:
-            spread = value.max(initial=-np.inf) - value.min(initial=np.inf)
-            value = (1 - weight) * (value - value.min(initial=np.inf)) / (spread or 1.0)
-            vectors = self._view.vectors[pool] * self._view.inverse_lengths[pool, None]
-        alike = np.full(len(pool), 0.0, np.float32)
-        left = np.ones(len(pool), bool)
-        for rule in self._at_most:
-            self._close(rule, list(self._pins.values()), pool, left)
-        picked: list[int] = []
-        while len(picked) < room and left.any():
-            worth = np.where(left, value - np.float32(weight) * alike, -np.inf)
-            place = int(worth.argmax())
-            left[place] = False
-            picked.append(int(pool[place]))
-            if vectors is not None:
-                alike = np.maximum(alike, vectors @ vectors[place])
-            for rule in self._at_most:
-                if rule.mask[pool[place]]:
-                    self._close(rule, [*picked, *self._pins.values()], pool, left)
-        return picked
-
-    def _close(self, rule: _Rule, items: list[int], pool: Int64Array, left: BoolArray) -> None:
-        """Leave out what has a tag of which there is enough."""
-        if rule.mask[items].sum() >= rule.amount:
-            left[rule.mask[pool]] = False
+            vectors *= self._view.inverse_lengths[pool, None]
+        top = TopK(np.arange(len(pool), dtype=np.int32)[None], self._ranked[pool][None])
+        own = [Bound(bound.mask[pool], bound.room) for bound in bounds]
+        places = rerank(top, vectors, weight, room, own)[0]
+        found: list[int] = pool[places[places >= 0]].tolist()
+        return found
 
     def _fill_up(self, found: list[int], placed: dict[int, str]) -> None:
         """Put new or rare items in the place of the last others, where there are too few."""

@@ -13,6 +13,8 @@ from recsys.ranking.rows import Rows
 _PRODUCT = 8192
 """Numbers of a block of rows that is multiplied at once: so few that BLAS stays in one thread."""
 
+_GROUP = 32  # scores whose maximum is compared
+
 
 def products(matrix: Float32Array, vector: Float32Array) -> Float32Array:
     """The inner product of every row with a vector: float32 (n,).
@@ -48,14 +50,25 @@ def best(scores: Float32Array, n: int) -> Int64Array:
     A score that is not finite is never among them.
     """
     scores = np.where(np.isfinite(scores), scores, np.float32(-np.inf))
-    if n < len(scores):
-        bound = np.partition(scores, len(scores) - n)[len(scores) - n]
-        found = np.flatnonzero(scores >= bound)
-    else:
-        found = np.arange(len(scores))
+    found = _hopeful(scores, n)
+    if n < len(found):
+        bound = np.partition(scores[found], len(found) - n)[len(found) - n]
+        found = found[scores[found] >= bound]
     found = found[scores[found] > -np.inf]
     order = np.argsort(-scores[found], kind="stable")
     return found[order[:n]].astype(np.int64)
+
+
+def _hopeful(scores: Float32Array, n: int) -> Int64Array:
+    """Where the n largest scores may be, ascending: where at least n groups have no larger one.
+
+    The n-th largest of the groups' maxima is at most the n-th largest score.
+    """
+    groups = len(scores) // _GROUP
+    if n >= groups:
+        return np.arange(len(scores))
+    maxima = scores[: groups * _GROUP].reshape(groups, _GROUP).max(axis=1)
+    return np.flatnonzero(scores >= np.partition(maxima, groups - n)[groups - n])
 
 
 def candidates(mask: BoolArray | None, n: int) -> Int64Array | None:

@@ -90,23 +90,30 @@ def known_item(view: BundleView, item: object) -> QueryItem:
     NotFoundError
         If it is unknown.
     """
-    index = view.bundle.items.index(item)
-    return QueryItem(
-        view.names(np.array([index]))[0],
-        view.vectors[index],
-        float(view.factors.item_biases[index]),
-        view.features_of(index),
-        _nothing(),
-        index,
-    )
+    return known_items(view, [item])[0]
+
+
+def known_items(view: BundleView, items: Sequence[object]) -> list[QueryItem]:
+    """Items of the catalogue, their names looked up at once.
+
+    Raises
+    ------
+    NotFoundError
+        If one is unknown.
+    """
+    indices = view.bundle.items.indices(items)
+    biases = view.factors.item_biases[indices].tolist()
+    return [
+        QueryItem(title, view.vectors[index], bias, view.features_of(index), _nothing(), index)
+        for index, title, bias in zip(indices.tolist(), view.names(indices), biases, strict=True)
+    ]
 
 
 def known_ids(ids: IdMap, given: Sequence[object], notes: list[str]) -> Int32Array:
     """Known ids, each once in the order given; of the others, a note."""
-    distinct = dict.fromkeys(map(str, given))
-    known = [external for external in distinct if external in ids]
-    unknown = [external for external in distinct if external not in ids]
+    found = {external: ids.find(external) for external in dict.fromkeys(map(str, given))}
+    unknown = [external for external, index in found.items() if index is None]
     if unknown:
         what = listed(f"unknown {ids.kind}", len(unknown))
         notes.append(f"{what} ignored: {shortened(unknown, len(unknown))}")
-    return ids.indices(known)
+    return np.array([index for index in found.values() if index is not None], np.int32)

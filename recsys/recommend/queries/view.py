@@ -13,14 +13,14 @@ import pyarrow.compute as pc
 from recsys.base.arrays import BoolArray, Float32Array, Int32Array, Int64Array, IntArray
 from recsys.base.arrow import to_arrow
 from recsys.base.errors import NotFoundError
-from recsys.bundle import Bundle, Seen
+from recsys.bundle import Bundle
 from recsys.data.answers_log import AnswersLog
 from recsys.data.likes_log import Entry, FreshEntries, FreshLikes, LogPosition
 from recsys.models.content import Profiles
 from recsys.models.side import SideInformation
-from recsys.models.untrained import scaled_neighbours
 from recsys.ranking.factors import Factors
 from recsys.ranking.neighbours import Neighbours
+from recsys.ranking.rows import entries_of, owners_of
 from recsys.recommend.availability import Availability, HasAvailability, now
 from recsys.recommend.queries.feature_lookup import FeatureLookup
 from recsys.recommend.queries.scoring import inverse_lengths
@@ -121,28 +121,13 @@ class BundleView:
         """How many users like each item: int64 (n_items,)."""
         return self.bundle.likes
 
-    @cached_property
-    def likers(self) -> Seen:
-        """Who likes each item: the rows of all items."""
-        indptr = np.concatenate([[0], np.cumsum(self.likes)])
-        order = np.argsort(self.bundle.seen.indices, kind="stable")
-        return Seen(indptr, self._users_at(order).astype(np.int32))
-
-    @cached_property
-    def _speakers(self) -> tuple[Neighbours | None, Neighbours | None]:
-        """Neighbours of users that were trained, and of the others, turned round by items."""
-        own = _turned(self.bundle.neighbours)
-        other = self.bundle.untrained_neighbours
-        weight = self.bundle.untrained_weights.neighbours
-        return own, scaled_neighbours(own if other is None else _turned(other), weight)
-
     def neighbour_weights_of(self, item: int, trained: bool) -> Float32Array:
         """What each liked item adds to the score of one item: float32 (n_items,)."""
         weights = np.zeros(len(self.bundle.items), np.float32)
-        speakers = self._speakers[0 if trained else 1]
-        if speakers is not None and item < speakers.n_items:
-            row = slice(*speakers.indptr[item : item + 2].tolist())
-            weights[speakers.indices[row]] = speakers.weights[row]
+        neighbours = self.neighbours_for(trained)
+        if neighbours is not None:
+            speakers, said = neighbours.column(item)
+            weights[speakers] = said
         return weights
 
     def add_neighbour_scores_of_users(self, item: int, scores: Float32Array) -> None:
@@ -151,16 +136,20 @@ class BundleView:
         middle = int(seen.indptr[bound])
         parts = slice(0, middle), slice(middle, len(seen.indices))
         for trained, part in zip((True, False), parts, strict=True):
+            if self.neighbours_for(trained) is None or part.start == part.stop:
+                continue
             weights = self.neighbour_weights_of(item, trained)
-            entries = part.start + np.flatnonzero(weights[seen.indices[part]])
-            np.add.at(scores, self._users_at(entries), weights[seen.indices[entries]])
+            liked = seen.indices[part]
+            entries = entries_of(liked, weights != 0)
+            owners = self._users_at(part.start + entries)
+            np.add.at(scores, owners, weights[liked[entries]])
 
     def likers_of(self, item: int) -> Int64Array:
         """Who likes one item, found without the rows of all the others: int64 (n,)."""
         return self._users_at(np.flatnonzero(self.bundle.seen.indices == item))
 
     def _users_at(self, entries: Int64Array) -> Int64Array:
-        return np.searchsorted(self.bundle.seen.indptr, entries, side="right") - 1
+        return owners_of(self.bundle.seen, entries)
 
     @cached_property
     def item_lookup(self) -> FeatureLookup | None:
@@ -282,22 +271,10 @@ class BundleView:
         return ids, [name or external for name, external in zip(names, ids, strict=True)]
 
 
-def _turned(neighbours: Neighbours | None) -> Neighbours | None:
-    """For each item those that speak of it, and their weights."""
-    if neighbours is None:
-        return None
-    order = np.argsort(neighbours.indices, kind="stable")
-    counts = np.bincount(neighbours.indices, minlength=neighbours.n_items)
-    indptr = np.concatenate([[0], np.cumsum(counts)])
-    speakers = np.searchsorted(neighbours.indptr, order, side="right") - 1
-    return Neighbours(indptr, speakers.astype(np.int32), neighbours.weights[order])
-
-
 def carriers(profiles: Profiles, feature: int) -> BoolArray:
     """Which rows have a feature: bool (n,)."""
-    entries = np.flatnonzero(profiles.indices == feature)
     mask = np.zeros(profiles.n_items, bool)
-    mask[np.searchsorted(profiles.indptr, entries, side="right") - 1] = True
+    mask[owners_of(profiles, np.flatnonzero(profiles.indices == feature))] = True
     return mask
 
 
