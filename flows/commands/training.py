@@ -43,7 +43,10 @@ def train(
         list[str] | None,
         typer.Option("--set", help="any setting, as in --set search.trials=40"),
     ] = None,
-    trials: Annotated[int | None, typer.Option(help="at most so many trials")] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option(help="at most so many trials of LightFM, beside those of item-to-item models"),
+    ] = None,
     seconds: Annotated[float | None, typer.Option(help="no new trial after so long")] = None,
     seed: Annotated[int | None, typer.Option(help="of split, search and models")] = None,
     protocol: Annotated[str | None, typer.Option(help="standard or article")] = None,

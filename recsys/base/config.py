@@ -321,7 +321,11 @@ class Search(Section):
         {"workers", "runner", "cluster", "exchange", "checkpoint_bytes"}
     )
 
-    trials: Samples = Field(30, description="Largest number of configurations tried.")
+    trials: Samples = Field(
+        30,
+        description="Largest number of configurations of LightFM. Item-to-item models are tried "
+        "before, and the best trial with its features and blended after them.",
+    )
     seconds: Annotated[float, Field(gt=0)] | None = Field(
         None, description="Seconds of wall time after which no new trial starts."
     )
