@@ -133,7 +133,8 @@ def _compared(
     parts = persistence.load_split(Path(holdouts.path))
     known, heldout = parts.final()
     try:
-        scorer = refit(known, configuration, features, seed).scorer(known)
+        times = parts.final_times()
+        scorer = refit(known, configuration, features, seed, times=times).scorer(known)
     except RecsysError as fault:
         return None, f"its configuration cannot be trained on today's data ({fault.found})"
     found = precision_at_k(scorer, heldout, not_ranked(known, heldout, parts.hidden), 5)
