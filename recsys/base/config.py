@@ -21,6 +21,7 @@ from recsys.base.dimensions import (
     JOINT_SPACE,
     Space,
 )
+from recsys.base.durations import AGING
 from recsys.base.environment import tracking_uri
 from recsys.base.fields import (
     Address,
@@ -583,6 +584,22 @@ class Config(Section):
     gallery: Gallery = Gallery()
     tracking: Tracking = Tracking()
     storage: Storage = Storage()
+
+    @model_validator(mode="after")
+    def _halved_once(self) -> Config:
+        if self.data is not None and self.data.half_life and "half_life" in self.search.space:
+            raise ValueError("data.half_life or search.space.half_life, not both")
+        return self
+
+    @property
+    def goes_by_age(self) -> bool:
+        """Whether the search has a half-life or a window, for which times are needed."""
+        searches = {
+            "standard": (self.search.space, self.search.joint_space),
+            "article": (self.article.space, self.article.feature_space),
+        }
+        names = set().union(*searches[self.protocol])
+        return not names.isdisjoint(AGING)
 
     @property
     def title(self) -> str:

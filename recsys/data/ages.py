@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recsys.base.arrays import Float32Array, Float64Array, Int64Array
-from recsys.base.durations import seconds_of
+from recsys.base.durations import AGING, days_of
 from recsys.base.errors import ConfigError, InputError
 from recsys.data.weights import halved_with_age
 
@@ -18,11 +18,6 @@ if TYPE_CHECKING:  # what reads configurations alone, as serving does, needs no 
 
 ALL = "none"
 """The half-life, or the window, that leaves all interactions as they are."""
-
-AGING = ("half_life", "window")
-"""The names of the hyper-parameters that go by age."""
-
-DAY = 86_400.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -106,7 +101,7 @@ class Aging:
     def __post_init__(self) -> None:
         for name in AGING:
             value = getattr(self, name)
-            if value != ALL and (not isinstance(value, str) or seconds_of(value) is None):
+            if value != ALL and (not isinstance(value, str) or days_of(value) is None):
                 raise ConfigError(
                     f"{name} {value!r}",
                     f'a duration such as "90d", "12h", "8w" or "2y", or "{ALL}"',
@@ -121,9 +116,9 @@ class Aging:
     def factors(self, age: Float64Array) -> Float32Array:
         """What interactions of these ages, in days, count: float32 (n,), 0 outside the window."""
         found = np.ones(len(age), np.float32)
-        if (half_life := _days(self.half_life)) is not None:
+        if (half_life := days_of(self.half_life)) is not None:
             found = halved_with_age(None, age, half_life)
-        if (window := _days(self.window)) is not None:
+        if (window := days_of(self.window)) is not None:
             found[age > window] = 0
         return found
 
@@ -153,11 +148,6 @@ class Aging:
         found.data = found.data * self.factors(times.ages(interactions))
         found.eliminate_zeros()
         return found
-
-
-def _days(written: str) -> float | None:
-    seconds = seconds_of(written)
-    return None if seconds is None else seconds / DAY
 
 
 def searched_ages(space: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from recsys.base.arrays import BoolArray, Float64Array, Int32Array
+from recsys.base.durations import DAY
 from recsys.base.errors import InputError
-from recsys.data.ages import DAY, InteractionTimes
+from recsys.data.ages import InteractionTimes
 from recsys.data.interactions import Interactions, csr_from_pairs
 from recsys.data.windows import units_in_a_second
 

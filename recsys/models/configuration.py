@@ -8,8 +8,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from recsys.base.durations import AGING
 from recsys.base.errors import ConfigError
-from recsys.data.ages import AGING, ALL, Aging
+from recsys.data.ages import ALL, Aging
 
 Strategy = Literal["none", "mapped", "joint"]
 Norm = Literal["l1", "l2"]

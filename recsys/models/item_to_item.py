@@ -86,13 +86,13 @@ class ItemToItemModel(Model):
 
 def likes_of_items(likes: sp.csr_matrix) -> Float64Array:
     """The number of likes of each item, by what each counts: float64 (n_items,)."""
-    return np.bincount(likes.indices, weights=likes.data, minlength=likes.shape[1])
+    return np.asarray(np.bincount(likes.indices, likes.data, likes.shape[1]), np.float64)
 
 
 def likes_of_users(likes: sp.csr_matrix) -> Float64Array:
     """The same of each user: float64 (n_users,)."""
     users = np.repeat(np.arange(likes.shape[0]), np.diff(likes.indptr))
-    return np.bincount(users, weights=likes.data, minlength=likes.shape[0])
+    return np.asarray(np.bincount(users, likes.data, likes.shape[0]), np.float64)
 
 
 def rooted(likes: sp.csr_matrix) -> sp.csr_matrix:

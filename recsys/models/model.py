@@ -11,8 +11,9 @@ from typing import Any, ClassVar, TypeVar, cast
 import numpy as np
 import scipy.sparse as sp
 
+from recsys.base.durations import AGING
 from recsys.base.errors import ConfigError, InputError
-from recsys.data.ages import AGING, ALL, InteractionTimes
+from recsys.data.ages import ALL, InteractionTimes
 from recsys.ranking.factors import Factors
 from recsys.ranking.scorer import Scorer
 

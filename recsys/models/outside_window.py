@@ -1,4 +1,4 @@
-"""Users and items outside of the window that was fitted: their vectors, folded in from old likes."""
+"""Users and items outside of the window that was fitted: vectors from their old likes."""
 
 from __future__ import annotations
 
