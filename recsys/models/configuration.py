@@ -96,7 +96,8 @@ class LightFMParameters:
                 whole = entry.name in WHOLE
                 low, high = (WHOLE if whole else REAL)[entry.name]
                 require_number(entry.name, getattr(self, entry.name), low, high, whole=whole)
-        if self.loss == "warp-kos" and self.aging.half_life != ALL:
+        halved = self.aging.half_life != ALL
+        if halved and self.loss == "warp-kos":
             raise ConfigError(
                 f"the loss warp-kos with a half_life of {self.half_life}",
                 "a loss that LightFM can weigh interactions with: warp, bpr or logistic",
