@@ -20,6 +20,7 @@ from recsys.base.dimensions import (
     DEFAULT_SPACE,
     JOINT_SPACE,
     Space,
+    check_durations,
 )
 from recsys.base.durations import AGING
 from recsys.base.environment import tracking_uri
@@ -373,6 +374,7 @@ class Search(Section):
     def _completed(cls, space: Space) -> Space:
         """Fill in the default dimensions, but for those that others replace."""
         replaced = {"alpha": {"user_alpha", "item_alpha"}, "user_alpha_scale": {"user_alpha"}}
+        check_durations(space)
         gone = set().union(*(names for name, names in replaced.items() if name in space))
         return {n: d for n, d in DEFAULT_SPACE.items() if n not in gone} | space
 
@@ -385,7 +387,7 @@ class Search(Section):
     @field_validator("joint_space")
     @classmethod
     def _joint_completed(cls, space: Space) -> Space:
-        return JOINT_SPACE | space
+        return JOINT_SPACE | check_durations(space)
 
 
 class Article(Section):
@@ -404,6 +406,11 @@ class Article(Section):
         description="Dimensions of the trials with features.",
     )
     max_epochs: Positive = Field(260, description="Largest number of epochs of a trial.")
+
+    @field_validator("space", "feature_space")
+    @classmethod
+    def _of_durations(cls, space: Space) -> Space:
+        return check_durations(space)
 
 
 class Evaluate(Section):

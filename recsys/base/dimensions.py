@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from recsys.base.durations import days_of
+from recsys.base.durations import AGING, days_of
 from recsys.base.fields import Section
 
 
@@ -75,6 +75,27 @@ class Choice(Section):
 
 Dimension = Range | Choice | bool | int | float | str
 Space = dict[str, Dimension]
+
+
+def check_durations(space: Space) -> Space:
+    """The space itself, if what goes by the age of interactions is durations in it.
+
+    Raises
+    ------
+    ValueError
+        If a half-life or a window is something else.
+    """
+    for name in AGING:
+        dimension = space.get(name, "none")
+        values = dimension.values if isinstance(dimension, Choice) else [dimension]
+        for value in values:
+            if isinstance(value, Range) and value.unit:
+                continue
+            if value != "none" and (not isinstance(value, str) or days_of(value) is None):
+                shown = f"{value.low:g} to {value.high:g}" if isinstance(value, Range) else value
+                raise ValueError(f"{name} of durations such as 90d and 2y, or none, not {shown!r}")
+    return space
+
 
 # The likely parts were chosen from learning curves of citeulike-a and of the bundled sample, so
 # results on these two data sets are optimistic.

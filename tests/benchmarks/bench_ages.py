@@ -74,7 +74,12 @@ def recent(whole: Interactions, parts: Split) -> BoolArray:
 def measure(parts: Split, ages: Space, seed: int, options: argparse.Namespace) -> Found:
     """Run a study, refit what it chose of each model, and measure it on test."""
     start = time.process_time()
-    search = Search(trials=options.trials, max_epochs=options.max_epochs, space=ages)
+    search = Search(
+        trials=options.trials,
+        max_epochs=options.max_epochs,
+        item_to_item_trials=options.item_to_item_trials,
+        space={"no_components": options.components, **ages},
+    )
     problem = Problem(parts.train, parts.validation, seed=seed, times=parts.times())
     study = study_strategies(problem, search, seed)
     seconds = time.process_time() - start
@@ -136,8 +141,10 @@ def _of(found: Found, users: BoolArray) -> Found:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Tune a half-life and a window, or neither.")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
-    parser.add_argument("--trials", type=int, default=12, help="LightFM's")
-    parser.add_argument("--max-epochs", type=int, default=100)
+    parser.add_argument("--trials", type=int, default=10, help="LightFM's")
+    parser.add_argument("--item-to-item-trials", type=int, default=10, help="of each model")
+    parser.add_argument("--max-epochs", type=int, default=60)
+    parser.add_argument("--components", type=int, default=32)
     options = parser.parse_args(arguments)
     whole = interactions()
     arms: tuple[list[Found], list[Found]] = [], []
@@ -148,9 +155,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for arm, of_late, ages in zip(arms, late, ({}, AGES), strict=True):
             arm.append(measure(parts, ages, seed, options))
             of_late.append(_of(arm[-1], users))
+            print(f"seed {seed}: CPU {arm[-1].seconds:.0f} s of search", flush=True)
         chosen = "; ".join(f"{name}: {value}" for name, value in arms[1][-1].chosen.items())
         print(f"seed {seed} chose {chosen}")
-        print(f"  CPU {arms[0][-1].seconds:.0f} s without, {arms[1][-1].seconds:.0f} s with")
         print("\n".join(table(f"seed {seed}", arms[0][-1:], arms[1][-1:])), flush=True)
     print("\n".join(table("all seeds", *arms)))
     print("\n".join(table(f"of the last {RECENT:.0f} days", *late)))
