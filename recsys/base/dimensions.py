@@ -37,7 +37,7 @@ class Range(Section):
             return given
         ends: dict[str, Any] = {name: _in_days(given.get(name)) for name in ("low", "high")}
         likely = given.get("likely")
-        if likely is not None:
+        if isinstance(likely, list | tuple):
             ends["likely"] = [_in_days(end) for end in likely]
         return {"scale": "log", **given, **ends, "unit": "days"}
 

@@ -160,6 +160,6 @@ def without_times() -> InputError:
     return InputError(
         "a half_life or a window, and nobody knows when the interactions were",
         "dates, or seconds since 1970",
-        "name their column in data.timestamp_column, or leave half_life and window out of "
-        "search.space",
+        "name their column (data.timestamp_column, in Python timestamp), or leave half_life and "
+        "window out",
     )

@@ -72,6 +72,8 @@ FAULTS = {
     "[search.space]\nx = { low = 2, high = 1 }\n": r"low \(2\) must be below high \(1\)",
     "[search.space]\nx = { low = 0, high = 1, scale = 'log' }\n": "must be positive",
     "[search.space]\nx = { low = '1y', high = '30d' }\n": r"low \(365\.25\) must be below",
+    "[search.space]\nx = { low = '1d', high = '2d', likely = 1 }\n": r"search\.space\.x.*likely",
+    "[search.space]\nx = { low = '1d' }\n": "durations such as 30d and 5y, not None",
     "[search.space]\nx = { low = '30d', high = 90 }\n": "durations such as 30d and 5y, not 90",
     "[search.space]\nwindow = 'soon'\n": "window of durations .*not 'soon'",
     "[search.space]\nhalf_life = { low = 3, high = 9 }\n": "half_life of durations .*'3 to 9'",

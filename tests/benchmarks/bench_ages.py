@@ -20,7 +20,7 @@ import pandas as pd
 
 from recsys.base.arrays import BoolArray, Float64Array
 from recsys.base.config import Search
-from recsys.base.dimensions import Choice, Space
+from recsys.base.dimensions import Choice, Dimension, Space
 from recsys.data.interactions import InteractionColumns, Interactions, read_interactions
 from recsys.data.kcore import kcore
 from recsys.data.splits import Split, split, times_of
@@ -133,6 +133,40 @@ def table(title: str, without: Sequence[Found], with_ages: Sequence[Found]) -> l
     return lines
 
 
+FIXED = (
+    {"model": "popularity"},
+    {"model": "ease", "regularization": 200.0, "dropout": 0.0},
+    {"model": "lightfm", "no_components": 32, "epochs": 15},
+)
+
+
+def sweep(whole: Interactions, seeds: Sequence[int]) -> list[str]:
+    """Models as they are with one half-life or window after the other; means of all seeds."""
+    lines = ["precision at 5 of all test users, and of those of the last years"]
+    all_parts = [split(whole, by_time=True, seed=seed) for seed in seeds]
+    cases = [
+        {},
+        *({name: value} for name, dimension in AGES.items() for value in _asked(dimension)),
+    ]
+    for values in FIXED:
+        for aging in cases:
+            model, means = model_from_dict({**values, **aging}), []
+            for seed, parts in zip(seeds, all_parts, strict=True):
+                scorer = model.fit(parts.final()[0], seed=seed, times=parts.final_times())
+                per_user = evaluate(scorer, parts.test, known=parts.final()[0], ks=(5,), auc=False)
+                found = per_user.per_user["precision_at_5"]
+                means.append((found, found[recent(whole, parts)]))
+            every, late = (np.concatenate(part).mean() for part in zip(*means, strict=True))
+            said = ", ".join(f"{name} {value}" for name, value in aging.items()) or "none"
+            lines.append(f"  {values['model']:10} {said:16} {every:.4f} {late:.4f}")
+    return lines
+
+
+def _asked(dimension: Dimension) -> list[str]:
+    assert isinstance(dimension, Choice)
+    return [value for value in dimension.values if value != "none"]
+
+
 def _of(found: Found, users: BoolArray) -> Found:
     kept = {name: values[users] for name, values in found.precision.items()}
     return Found(found.chosen, kept, found.seconds)
@@ -145,8 +179,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--item-to-item-trials", type=int, default=10, help="of each model")
     parser.add_argument("--max-epochs", type=int, default=60)
     parser.add_argument("--components", type=int, default=32)
+    parser.add_argument("--sweep", action="store_true", help="of fixed configurations instead")
     options = parser.parse_args(arguments)
     whole = interactions()
+    if options.sweep:
+        print("\n".join(sweep(whole, options.seeds)))
+        return
     arms: tuple[list[Found], list[Found]] = [], []
     late: tuple[list[Found], list[Found]] = [], []
     for seed in options.seeds:

@@ -115,6 +115,17 @@ def test_every_model_of_them_says_so_needs_times_and_repeats(
         assert not {"half_life", "window"} & set(plain.to_dict())
 
 
+@pytest.mark.parametrize("values", MODELS, ids=lambda values: values["model"])
+@pytest.mark.parametrize("aging", [{"half_life": "0.1h"}, {"window": "0.1h"}])
+def test_of_an_instant_models_are_still_finite(
+    values: dict[str, Any], aging: dict[str, Any]
+) -> None:
+    """A window in which a single like is left."""
+    matrix, times = likes()
+    scores = model_from_dict({**values, **aging}).fit(matrix, times=times).score(np.arange(60))
+    assert np.isfinite(scores).all()
+
+
 @pytest.mark.parametrize("model", ["ease", "itemknn", "rp3beta"])
 def test_users_are_scored_by_old_likes_too(model: str) -> None:
     matrix, times = likes()
