@@ -117,8 +117,8 @@ class Data(Section):
     )
     timestamp_format: str | None = Field(
         None,
-        description="How dates are written in text: dmy, mdy, ymd or a format of strptime; "
-        "default: found by all dates.",
+        description="How dates are written: dmy, mdy, ymd or a format of strptime; spreadsheet for "
+        "numbers that are days since 1899-12-30; default: found by all dates.",
     )
     timezone: str = Field("UTC", description="Time zone of dates that do not name one.")
     rating_column: PerhapsColumn | None = Field(

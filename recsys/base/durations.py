@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-
-import numpy as np
+from decimal import Decimal
 
 _SECONDS = {"h": 3600.0, "d": 86_400.0, "w": 604_800.0, "y": 365.25 * 86_400.0}
 DAY = 86_400.0
@@ -32,4 +31,4 @@ def days_of(written: str) -> float | None:
 
 def as_days(days: float) -> str:
     """A number of days as a duration, to six digits."""
-    return f"{np.format_float_positional(days, precision=6, fractional=False, trim='-')}d"
+    return f"{Decimal(f'{days:.6g}'):f}d"
