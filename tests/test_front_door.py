@@ -124,6 +124,28 @@ def test_a_model_that_learns_beats_popularity(
     assert learned.n_users == 48
 
 
+@pytest.mark.parametrize("model", ["lightfm", "ease"])
+def test_likes_with_times_are_fitted_by_their_age(
+    model: str, tables: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
+    likes = tables[0].assign(when=lambda frame: 10**9 + 20_000 * np.arange(len(frame)))
+    train, test = recsys.split(recsys.read_interactions(likes, timestamp="when").kcore(), seed=1)
+    # A part keeps the time of each pair.
+    whole = likes.set_index(["uid", "mid"])["when"]
+    for part in (train, test):
+        pairs = part.interactions
+        named = zip(part.users.take(pairs.user), part.items.take(pairs.item), strict=True)
+        assert pairs.timestamp.tolist() == [whole[pair] for pair in named]
+    settings = {"lightfm": SIZE, "ease": {}}[model]
+    aged = recsys.fit(train, model, half_life="30d", window="1y", **settings)
+    plain = recsys.fit(train, model, **settings)
+    assert "half_life='30d', window='1y'" in repr(aged)
+    assert recsys.evaluate(aged, test) != recsys.evaluate(plain, test)
+    without = recsys.read_interactions(tables[0])
+    with pytest.raises(InputError, match="nobody knows when"):
+        recsys.fit(without, model, half_life="30d", **settings)
+
+
 def test_a_file_gives_what_the_dataframe_gives(
     tmp_path: Path, tables: tuple[pd.DataFrame, pd.DataFrame]
 ) -> None:

@@ -90,7 +90,12 @@ def train(
 def _train(config: Config, *, quiet: bool, as_json: bool, as_lines: bool) -> None:
     from recsys.data.sources import check_input
 
-    check_input(config.dataset, config.data, config.effective().split)
+    check_input(
+        config.dataset,
+        config.data,
+        config.effective().split,
+        goes_by_age=config.goes_by_age,
+    )
     console = Console(stderr=as_json)
     silence()
     if not (quiet or as_lines):

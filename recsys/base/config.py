@@ -20,7 +20,9 @@ from recsys.base.dimensions import (
     DEFAULT_SPACE,
     JOINT_SPACE,
     Space,
+    check_durations,
 )
+from recsys.base.durations import AGING
 from recsys.base.environment import tracking_uri
 from recsys.base.fields import (
     Address,
@@ -115,8 +117,8 @@ class Data(Section):
     )
     timestamp_format: str | None = Field(
         None,
-        description="How dates are written in text: dmy, mdy, ymd or a format of strptime; "
-        "default: found by all dates.",
+        description="How dates are written: dmy, mdy, ymd or a format of strptime; spreadsheet for "
+        "numbers that are days since 1899-12-30; default: found by all dates.",
     )
     timezone: str = Field("UTC", description="Time zone of dates that do not name one.")
     rating_column: PerhapsColumn | None = Field(
@@ -376,6 +378,7 @@ class Search(Section):
     def _completed(cls, space: Space) -> Space:
         """Fill in the default dimensions, but for those that others replace."""
         replaced = {"alpha": {"user_alpha", "item_alpha"}, "user_alpha_scale": {"user_alpha"}}
+        check_durations(space)
         gone = set().union(*(names for name, names in replaced.items() if name in space))
         return {n: d for n, d in DEFAULT_SPACE.items() if n not in gone} | space
 
@@ -388,7 +391,7 @@ class Search(Section):
     @field_validator("joint_space")
     @classmethod
     def _joint_completed(cls, space: Space) -> Space:
-        return JOINT_SPACE | space
+        return JOINT_SPACE | check_durations(space)
 
 
 class Article(Section):
@@ -407,6 +410,11 @@ class Article(Section):
         description="Dimensions of the trials with features.",
     )
     max_epochs: Positive = Field(260, description="Largest number of epochs of a trial.")
+
+    @field_validator("space", "feature_space")
+    @classmethod
+    def _of_durations(cls, space: Space) -> Space:
+        return check_durations(space)
 
 
 class Evaluate(Section):
@@ -671,6 +679,22 @@ class Config(Section):
                     f"{k} among evaluate.ks, for the guard rail {guard.label} to be measured"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _halved_once(self) -> Config:
+        if self.data is not None and self.data.half_life and "half_life" in self.search.space:
+            raise ValueError("data.half_life or search.space.half_life, not both")
+        return self
+
+    @property
+    def goes_by_age(self) -> bool:
+        """Whether the search has a half-life or a window, for which times are needed."""
+        searches = {
+            "standard": (self.search.space, self.search.joint_space),
+            "article": (self.article.space, self.article.feature_space),
+        }
+        names = set().union(*searches[self.protocol])
+        return not names.isdisjoint(AGING)
 
     @property
     def title(self) -> str:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from recsys.base.durations import AGING, days_of
 from recsys.base.fields import Section
 
 
 class Range(Section):
-    """A dimension of the search: the numbers from `low` to `high`.
+    """A dimension of the search: the numbers from `low` to `high`, or the durations.
 
-    Whole numbers on both ends make it a dimension of whole numbers. `when` names other
-    dimensions and the values they must have for this one to matter.
+    Whole numbers on both ends make it a dimension of whole numbers. Durations such as "30d" and
+    "5y" are kept in days, and `unit` says so. `when` names other dimensions and the values they
+    must have for this one to matter.
     """
 
     low: float | int
@@ -24,6 +26,20 @@ class Range(Section):
         description="Part of the range that the first trials are drawn from; default: all of it.",
     )
     when: dict[str, str | float | int | list[str]] | None = None
+    unit: Literal["days"] | None = Field(
+        None, description="Unit of the numbers where they are a duration."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _durations_in_days(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or not isinstance(given.get("low"), str):
+            return given
+        ends: dict[str, Any] = {name: _in_days(given.get(name)) for name in ("low", "high")}
+        likely = given.get("likely")
+        if isinstance(likely, list | tuple):
+            ends["likely"] = [_in_days(end) for end in likely]
+        return {"scale": "log", **given, **ends, "unit": "days"}
 
     @model_validator(mode="after")
     def _ordered(self) -> Range:
@@ -34,6 +50,13 @@ class Range(Section):
         if self.scale == "log" and self.low <= 0:
             raise ValueError("a logarithmic range must be positive")
         return self
+
+
+def _in_days(written: Any) -> float:
+    days = days_of(written) if isinstance(written, str) else None
+    if days is None:
+        raise ValueError(f"low, high and likely of durations such as 30d and 5y, not {written!r}")
+    return days
 
 
 class Choice(Section):
@@ -52,6 +75,27 @@ class Choice(Section):
 
 Dimension = Range | Choice | bool | int | float | str
 Space = dict[str, Dimension]
+
+
+def check_durations(space: Space) -> Space:
+    """The space itself, if what goes by the age of interactions is durations in it.
+
+    Raises
+    ------
+    ValueError
+        If a half-life or a window is something else.
+    """
+    for name in AGING:
+        dimension = space.get(name, "none")
+        values = dimension.values if isinstance(dimension, Choice) else [dimension]
+        for value in values:
+            if isinstance(value, Range) and value.unit:
+                continue
+            if value != "none" and (not isinstance(value, str) or days_of(value) is None):
+                shown = f"{value.low:g} to {value.high:g}" if isinstance(value, Range) else value
+                raise ValueError(f"{name} of durations such as 90d and 2y, or none, not {shown!r}")
+    return space
+
 
 # The likely parts were chosen from learning curves of citeulike-a and of the bundled sample, so
 # results on these two data sets are optimistic.

@@ -10,6 +10,7 @@ import rich.progress
 from rich.console import Console
 from rich.markup import escape
 
+from recsys.base.durations import AGING
 from recsys.base.events import (
     Download,
     Event,
@@ -142,9 +143,16 @@ def json_lines(console: Console) -> Callable[[Event], None]:
 def _configuration(configuration: Mapping[str, Any]) -> str:
     """What is best known of a configuration; the report, and MLflow, have all of it."""
     shown = [f"{n} {_number(configuration[n])}" for n in _BEST_KNOWN if n in configuration]
+    shown += _ages(configuration)
     if (neighbours := configuration.get("neighbours", "none")) != "none":
         shown.append(f"with {neighbours}, weight {_number(configuration['neighbours_weight'])}")
+        shown += _ages(configuration, "neighbours_")
     return ", ".join(shown)
+
+
+def _ages(configuration: Mapping[str, Any], prefix: str = "") -> list[str]:
+    found = {name: configuration.get(prefix + name, "none") for name in AGING}
+    return [f"{name} {value}" for name, value in found.items() if value != "none"]
 
 
 def _number(value: Any) -> str:

@@ -15,6 +15,7 @@ from recsys.base.missing_words import MISSING_WORDS
 from recsys.data.dates import EARLIEST, LATEST, local_seconds, parse_dates
 from recsys.data.idmap import IdMap
 from recsys.data.numbers import Mark, parse_numbers
+from recsys.data.numeric_times import SPREADSHEET, of_one_unit, of_spreadsheet
 from recsys.data.tables import Source
 
 TICKS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}  # units in a second
@@ -33,7 +34,8 @@ class ValueFormat:
     likely_decimal : {".", ","} or None
         What to assume of a column that can be read in both ways.
     dates : str or None
-        "dmy", "mdy", "ymd" or a format of `strptime`; None: found by all of a column.
+        "dmy", "mdy", "ymd", "spreadsheet" or a format of `strptime`; None: found by all of a
+        column.
     timezone : str
         Of dates that do not name one.
     one_type : bool
@@ -85,7 +87,8 @@ def seconds(
 ) -> Float64Array:
     """Timestamps as float64 (n,): dates become seconds since 1970, numbers stay as they are.
 
-    NaN for other values and for dates outside of the years 1 to 9999.
+    NaN for other values and for dates outside of the years 1 to 9999. With the format
+    "spreadsheet" numbers are a spreadsheet's days.
 
     Parameters
     ----------
@@ -97,7 +100,7 @@ def seconds(
     Raises
     ------
     InputError
-        If dates in text can be read in more than one way.
+        If dates in text can be read in more than one way, or numbers are of several units.
     """
     if pa.types.is_date(column.type):
         column = column.cast(pa.timestamp("s"))
@@ -110,12 +113,16 @@ def seconds(
         return np.full(len(column), np.nan)
     # Numbers are no dates, so that nobody has to say what their commas mean.
     number = numbers(column, ValueFormat(decimal="."), named)
+    if values.dates == SPREADSHEET:
+        elapsed = of_spreadsheet(number)
+        elapsed = np.where((elapsed >= EARLIEST) & (elapsed < LATEST), elapsed, np.nan)
+        return local_seconds(elapsed, values.timezone)
     # The majority decides, so that a stray number does not make a column of dates unreadable.
     written = column.cast(pa.string())
     present = pc.sum(pc.not_equal(written, "")).as_py() or 0
     by_date = values.dates is not None and not np.isfinite(number).all()
     if not by_date and 2 * np.isfinite(number).sum() >= present:
-        return np.where(np.abs(number) < 2**62, number, np.nan)
+        return of_one_unit(np.where(np.abs(number) < 2**62, number, np.nan), named)
     encoded = written.dictionary_encode().unify_dictionaries().combine_chunks()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.chunk(0)

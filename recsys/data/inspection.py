@@ -222,6 +222,8 @@ def _summary(name: str, role: str, column: pa.ChunkedArray) -> ColumnSummary:
 
 def _kind(values: Sequence[str]) -> str:
     """What most of a column's distinct values are."""
+    if not values:
+        return "empty"
     some = pa.chunked_array([pa.array(list(values[:1000]), pa.string())])
     try:
         if np.isfinite(numbers(some)).mean() > 0.9:
@@ -335,7 +337,7 @@ def _read_likes(
                 settings["liked_from"] = proposed
                 rules = replace(rules, liked_from=proposed)
                 questions.append(f"from which rating on is a row a like? {_question(fault)}")
-            elif "timestamp_format" in str(fault) and columns.timestamp is not None:
+            elif "data.timestamp_" in str(fault) and columns.timestamp is not None:
                 questions.append(_question(fault))
                 settings.pop("timestamp_column", None)
                 columns = replace(columns, timestamp=None)

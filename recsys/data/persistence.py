@@ -18,6 +18,7 @@ from recsys.data.signals import Outside, Pairs
 from recsys.data.splits import Split
 
 OUTSIDE = ("earlier", "disliked")
+DAYS = ("train_days", "validation_days")
 
 
 def write_columns(path: Path, **columns: object) -> None:
@@ -177,12 +178,15 @@ def load_feature_names(folder: Path, side: str) -> pa.Array | None:
 
 
 def save_split(folder: Path, parts: Split) -> None:
-    """Write the matrices of a split and its cold items."""
+    """Write the matrices of a split, its cold items, and when its interactions were."""
     for name in ("train", "validation", "test"):
         save_matrix(folder / f"{name}.npz", getattr(parts, name))
     np.save(folder / "cold_items.npy", parts.cold_items)
     if parts.hidden is not None:
         save_matrix(folder / "hidden.npz", parts.hidden)
+    for name in DAYS:
+        if (days := getattr(parts, name)) is not None:
+            np.save(folder / f"{name}.npy", days)
 
 
 def load_split(folder: Path) -> Split:
@@ -192,7 +196,9 @@ def load_split(folder: Path) -> Split:
     )
     path = folder / "hidden.npz"
     hidden = load_matrix(path) if path.exists() else None
-    return Split(train, validation, test, load_cold_items(folder), hidden=hidden)
+    paths = {name: folder / f"{name}.npy" for name in DAYS}
+    days = {name: np.load(path) for name, path in paths.items() if path.exists()}
+    return Split(train, validation, test, load_cold_items(folder), hidden=hidden, **days)
 
 
 def load_cold_items(folder: Path) -> Int32Array:

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 from recsys.base import config
 from recsys.base.events import Download, emit
+from recsys.data.ages import without_times
 from recsys.data.column_names import find_known
 from recsys.data.columns import ValueFormat
 from recsys.data.datasets import find_dataset, locate
@@ -22,6 +23,7 @@ from recsys.data.likes_log import Snapshot
 from recsys.data.signals import InteractionRules
 from recsys.data.splits import require_timestamp
 from recsys.data.tables import fingerprint, open_table
+from recsys.data.windows import units_in_a_second
 
 Side: TypeAlias = Literal["item", "user"]
 ROLES: dict[Side, str] = {"item": "features", "user": "user_features"}
@@ -175,7 +177,9 @@ def open_features(data: config.Data, side: Side, source: str) -> FeatureColumns:
     return columns
 
 
-def check_input(dataset: str, data: config.Data | None, split: config.Split) -> None:
+def check_input(
+    dataset: str, data: config.Data | None, split: config.Split, *, goes_by_age: bool = False
+) -> None:
     """Make sure that a run can begin: files and columns are there, the data set is known.
 
     Headers and first rows are read, a small file of interactions whole; nothing is downloaded.
@@ -187,11 +191,14 @@ def check_input(dataset: str, data: config.Data | None, split: config.Split) -> 
         The named data set, which counts where there is no `data`.
     data : config.Data or None
     split : config.Split
+    goes_by_age : bool
+        Whether the search has a half-life or a window.
 
     Raises
     ------
     InputError
-        If a file is missing, empty, or not what its name says, or lacks a column.
+        If a file is missing, empty, or not what its name says, or lacks a column, or times are
+        needed and not known.
     NotFoundError
         If there is no such data set.
     """
@@ -205,9 +212,14 @@ def check_input(dataset: str, data: config.Data | None, split: config.Split) -> 
         find_interaction_columns(opened, columns, rules)
         path = Path(data.likes)
         if path.is_file() and path.stat().st_size <= _SMALL:
-            read_interaction_table(data.likes, columns, text_format(data), rules)
+            found = read_interaction_table(data.likes, columns, text_format(data), rules)
+            if goes_by_age and found.interactions.timestamp is not None:
+                # Numbers of weeks, say, tell no age.
+                units_in_a_second(found.interactions.timestamp, f"the time of {opened.label}")
         for side, role in ROLES.items():
             if source := getattr(data, role):
                 open_features(data, side, source)
         timestamp = timestamp or ("" if rules.need_time else None)
     require_timestamp(split.method == "last", timestamp is not None)
+    if goes_by_age and timestamp is None:
+        raise without_times()

@@ -8,8 +8,11 @@ import numpy as np
 import scipy.sparse as sp
 
 from recsys.base.arrays import BoolArray, Float64Array, Int32Array
+from recsys.base.durations import DAY
 from recsys.base.errors import InputError
+from recsys.data.ages import InteractionTimes
 from recsys.data.interactions import Interactions, csr_from_pairs
+from recsys.data.windows import units_in_a_second
 
 # With fewer held-out users the standard error of the mean precision would exceed the mean.
 FEWEST_USERS = 10
@@ -31,6 +34,9 @@ class Split:
         nothing was held out by time.
     hidden : csr_matrix float32 or None
         Ones for pairs that are never recommended: disliked, or liked before the window of time.
+    train_days, validation_days : float64 (nnz,) or None
+        When the interactions of `train` and `validation` were, in days since 1970, in the order
+        of their entries; None where that is not known.
     """
 
     train: sp.csr_matrix
@@ -39,6 +45,21 @@ class Split:
     cold_items: Int32Array
     tied: int | None = None
     hidden: sp.csr_matrix | None = None
+    train_days: Float64Array | None = None
+    validation_days: Float64Array | None = None
+
+    def times(self) -> InteractionTimes | None:
+        """When the interactions of `train` were, all that a search may know."""
+        if self.train_days is None:
+            return None
+        return InteractionTimes.of_matrix(self.train, self.train_days)
+
+    def final_times(self) -> InteractionTimes | None:
+        """When the interactions were that the final measurement trains on, see `final`."""
+        if self.test.nnz == 0 or self.train_days is None or self.validation_days is None:
+            return self.times()
+        validation = InteractionTimes.of_matrix(self.validation, self.validation_days)
+        return InteractionTimes.of_matrix(self.train, self.train_days).joined(validation)
 
     def refit_train(self) -> sp.csr_matrix:
         """Train and validation together, for a fit that is measured on test."""
@@ -124,13 +145,37 @@ def split(
     if one_holdout:
         held.append(np.zeros(len(interactions), dtype=bool))
     train = ~np.logical_or.reduce(held)
+    days = days_of(interactions)
     return Split(
         train=_part(interactions, train),
         validation=_part(interactions, held[0]),
         test=_part(interactions, held[1]),
         cold_items=_choose_cold(interactions, with_features, cold_share, generator),
         tied=tied,
+        train_days=None if days is None else days[train],
+        validation_days=None if days is None else days[held[0]],
     )
+
+
+def days_of(interactions: Interactions) -> Float64Array | None:
+    """When interactions were, in days since 1970: float64 (n,); None where that is not known.
+
+    Numbers of an unknown unit, such as numbers of weeks, put interactions in an order and tell no
+    age.
+    """
+    if interactions.timestamp is None or not len(interactions):
+        return None
+    try:
+        units = units_in_a_second(interactions.timestamp, "the time")
+    except InputError:
+        return None
+    return interactions.timestamp / (units * DAY)
+
+
+def times_of(interactions: Interactions) -> InteractionTimes | None:
+    """When interactions were, for what is trained on them; None where that is not known."""
+    days = days_of(interactions)
+    return None if days is None else InteractionTimes.of_matrix(interactions.matrix(), days)
 
 
 def require_timestamp(by_time: bool, known: bool) -> None:

@@ -433,7 +433,9 @@ class _TextFile:
         by_name = dict(zip(own, found.columns, strict=True))
         table = pa.table({ours: by_name[theirs] for ours, theirs in columns.items()})
         told = self.text.dialect.found
-        name = redacted(self.label).rsplit("/", 1)[-1]
+        # The path of a member of an archive follows in brackets.
+        parts = redacted(self.label).split(" (")
+        name = " (".join(part.rsplit("/", 1)[-1] for part in parts)
         return _finished(
             table,
             columns,

@@ -101,8 +101,10 @@ class TextTable:
             If the file is damaged, in another encoding, or has quotes that are not closed.
         """
         try:
-            rows = self._fast(places, encoded)
-            return self._careful(places, encoded) if rows is None else rows
+            rows = self._fast(places, encoded) or self._careful(places, encoded)
+            if rows.rows and rows.malformed == rows.rows:
+                raise self._of_other_width(rows.rows)
+            return rows
         except UnicodeDecodeError as fault:
             if self._text.encoding is not None:
                 raise self._unreadable(fault) from fault
@@ -210,6 +212,20 @@ class TextTable:
             "quoted fields that end where their quote does",
             f'set {self._text.setting}.quote = "" if quotes are ordinary letters (= \'"\' if they '
             f'span lines), or {self._text.setting}.escape = "\\\\" if backslashes escape them',
+        )
+
+    def _of_other_width(self, rows: int) -> InputError:
+        """The error of a file of which no row has as many fields as its header."""
+        names = self.dialect.names
+        before = self.dialect.skipped + int(self.dialect.header)
+        lines = self._content.head.decode(self.dialect.encoding, "replace").splitlines()
+        example = next(iter(lines[before:]), "")[:80]
+        return InputError(
+            f"{self._content.label} has {len(names)} columns ({', '.join(names[:5])}), and each of "
+            f"its {rows:,} rows another number of fields, such as {example!r}",
+            "as many fields as columns",
+            "name all columns in the header, write nothing behind the last field, or set "
+            f"{self._text.setting}.delimiter, quote and escape to what the file has",
         )
 
     def _unreadable(self, fault: Exception) -> InputError:

@@ -30,7 +30,8 @@ def units_in_a_second(timestamp: Int64Array, named: str) -> float:
     raise InputError(
         f"{named} has numbers such as {middle:.0f}, of which nobody knows how long a day is",
         "dates, or seconds since 1970",
-        "convert them, or leave data.since, data.until and data.half_life out",
+        "convert them, or leave out what goes by age: data.since, data.until, data.half_life, and "
+        "half_life and window in search.space",
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from recsys.base.arrays import Float64Array
+from recsys.data.ages import InteractionTimes
 from recsys.evaluation.cold_start import (
     ColdStartHoldout,
     ContentScorer,
@@ -65,6 +66,8 @@ class StrategyFits:
     seed : int
     submit : callable
         Runs a function with arguments and returns a future, as an executor's `submit` does.
+    times : InteractionTimes or None
+        When the interactions were, for configurations with a half-life or a window.
     """
 
     def __init__(
@@ -74,8 +77,9 @@ class StrategyFits:
         sides: FeaturesBySide | None,
         seed: int,
         submit: Submit,
+        times: InteractionTimes | None = None,
     ) -> None:
-        arguments = interactions, sides, seed
+        arguments = interactions, sides, seed, times
         plain = {name: trial for name, trial in tried.items() if name != "joint"}
         joint = {name: trial for name, trial in tried.items() if name == "joint"}
         self._futures = [submit(_fit, part, *arguments) for part in (plain, joint) if part]
@@ -93,11 +97,12 @@ def _fit(
     interactions: sp.csr_matrix,
     sides: FeaturesBySide | None,
     seed: int,
+    times: InteractionTimes | None,
 ) -> dict[str, FittedStrategy]:
     """Train one model, and let each strategy use features with it."""
     start = time.thread_time()
     name, trial = next(iter(tried.items()))
-    model = fit_hybrid(interactions, trial.configuration, trial.epochs, seed, sides)
+    model = fit_hybrid(interactions, trial.configuration, trial.epochs, seed, sides, times=times)
     found = {name: FittedStrategy(model, time.thread_time() - start)}
     for other, also in tried.items():
         if other != name:

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from recsys.base.arrays import Int64Array
+from recsys.data.ages import InteractionTimes
 from recsys.models.configuration import HybridParameters
 from recsys.models.ease import Ease
 from recsys.models.item_to_item import ItemToItemModel, binary, truncated
@@ -29,10 +30,16 @@ def item_to_item_model(parameters: HybridParameters) -> ItemToItemModel | None:
             parameters.neighbours_dropout,
             parameters.neighbours_kept,
             parameters.neighbours_nearest,
+            parameters.neighbours_half_life,
+            parameters.neighbours_window,
         )
     if parameters.neighbours == "rp3beta":
         return Rp3Beta(
-            parameters.neighbours_alpha, parameters.neighbours_beta, parameters.neighbours_kept
+            parameters.neighbours_alpha,
+            parameters.neighbours_beta,
+            parameters.neighbours_kept,
+            parameters.neighbours_half_life,
+            parameters.neighbours_window,
         )
     return None
 
@@ -53,6 +60,8 @@ def fit_neighbours(
     interactions: sp.csr_matrix,
     parameters: HybridParameters,
     fitted: Neighbours | None = None,
+    *,
+    times: InteractionTimes | None = None,
 ) -> Neighbours | None:
     """Fit the neighbours of a configuration, to be added to these factors as they are.
 
@@ -65,6 +74,8 @@ def fit_neighbours(
     fitted : Neighbours or None
         The same model as it was fitted on these interactions already, with at least as many
         weights of each row.
+    times : InteractionTimes or None
+        When the interactions were, for neighbours with a half-life or a window.
 
     Returns
     -------
@@ -76,7 +87,7 @@ def fit_neighbours(
         return None
     likes = binary(interactions)
     if fitted is None:
-        fitted = model.neighbours(likes)
+        fitted = model.neighbours(model.aging.applied(likes, times))
     kept = truncated(fitted, parameters.neighbours_kept)
     return scaled(kept, factors, likes, parameters.neighbours_weight)
 

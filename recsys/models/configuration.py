@@ -8,7 +8,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from recsys.base.durations import AGING
 from recsys.base.errors import ConfigError
+from recsys.data.ages import ALL, Aging
 
 Strategy = Literal["none", "mapped", "joint"]
 Norm = Literal["l1", "l2"]
@@ -60,7 +62,8 @@ class LightFMParameters:
     Defaults are LightFM's. Regularisation may be given once for both sides (`from_dict` with
     `alpha`) as the founding article does. `initialisation` is "random", LightFM's own, or
     "spectral" (see `recsys.models.spectral`). The weights of interactions are raised to the power
-    `weight_power`; with 0 all count alike.
+    `weight_power`; with 0 all count alike. Then they are halved with each `half_life` of age, and
+    those older than the `window` are left out, see `recsys.data.ages.Aging`.
     """
 
     no_components: int = 10
@@ -76,6 +79,8 @@ class LightFMParameters:
     n: int = 10
     initialisation: Initialisation = "random"
     weight_power: float = 1.0
+    half_life: str = ALL
+    window: str = ALL
 
     def __post_init__(self) -> None:
         named = ("loss", Loss), ("learning_schedule", Schedule), ("initialisation", Initialisation)
@@ -91,6 +96,18 @@ class LightFMParameters:
                 whole = entry.name in WHOLE
                 low, high = (WHOLE if whole else REAL)[entry.name]
                 require_number(entry.name, getattr(self, entry.name), low, high, whole=whole)
+        halved = self.aging.half_life != ALL
+        if halved and self.loss == "warp-kos":
+            raise ConfigError(
+                f"the loss warp-kos with a half_life of {self.half_life}",
+                "a loss that LightFM can weigh interactions with: warp, bpr or logistic",
+                "change the loss in search.space, or give a window instead",
+            )
+
+    @property
+    def aging(self) -> Aging:
+        """How the age of interactions counts."""
+        return Aging(self.half_life, self.window)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> LightFMParameters:
@@ -120,7 +137,7 @@ class LightFMParameters:
 
     def for_lightfm(self) -> dict[str, Any]:
         """The arguments of LightFM's constructor."""
-        ours = ("initialisation", "weight_power")
+        ours = ("initialisation", "weight_power", *AGING)
         return {name: value for name, value in asdict(self).items() if name not in ours}
 
 
@@ -169,12 +186,14 @@ class HybridParameters:
         Weights of each item that are kept.
     neighbours_nearest : int
         `ease`, on large catalogues: how many others an item is regressed on.
+    neighbours_half_life, neighbours_window : str
+        How the age of interactions counts, see `recsys.data.ages.Aging`.
 
     Raises
     ------
     ConfigError
-        If a strategy, a norm or an item-to-item model is unknown, or the weight is not a number
-        from 0 on.
+        If a strategy, a norm or an item-to-item model is unknown, the weight is not a number from
+        0 on, or a half-life or window is no duration.
     """
 
     strategy: Strategy = "none"
@@ -195,6 +214,8 @@ class HybridParameters:
     neighbours_beta: float = 0.3
     neighbours_kept: int = 200
     neighbours_nearest: int = 100
+    neighbours_half_life: str = ALL
+    neighbours_window: str = ALL
 
     def __post_init__(self) -> None:
         named = ("strategy", Strategy), ("normalisation", Norm), ("neighbours", NeighbourModel)
@@ -207,6 +228,7 @@ class HybridParameters:
                     "change it in search.space",
                 )
         require_number("neighbours_weight", self.neighbours_weight, 0.0, 1e6)
+        Aging(self.neighbours_half_life, self.neighbours_window)
 
 
 HYBRID_NAMES = frozenset(entry.name for entry in fields(HybridParameters))

@@ -13,12 +13,15 @@ from threadpoolctl import threadpool_limits
 
 from recsys.base.arrays import Float32Array, Float64Array, IntArray
 from recsys.base.errors import InputError
+from recsys.data.ages import ALL
 from recsys.models.configuration import require_number
 from recsys.models.item_to_item import (
     ItemToItemModel,
     largest_of_dense_rows,
     largest_of_entries,
     largest_of_product,
+    likes_of_items,
+    rooted,
 )
 from recsys.ranking.neighbours import Neighbours
 
@@ -56,6 +59,8 @@ class Ease(ItemToItemModel):
         Weights of each row that are kept, by magnitude.
     nearest : int
         On large catalogues, how many others an item is regressed on.
+    half_life, window : str
+        How the age of interactions counts, see `recsys.data.ages.Aging`.
 
     References
     ----------
@@ -71,12 +76,15 @@ class Ease(ItemToItemModel):
     dropout: float = 0.33
     kept: int = 200
     nearest: int = 100
+    half_life: str = ALL
+    window: str = ALL
 
     def __post_init__(self) -> None:
         require_number("regularization", self.regularization, 1e-6, 1e12)
         require_number("dropout", self.dropout, 0.0, 0.99)
         require_number("kept", self.kept, 1, 1_000_000, whole=True)
         require_number("nearest", self.nearest, 1, 2_000, whole=True)
+        _ = self.aging
 
     def neighbours(self, likes: sp.csr_matrix, threads: int = 1) -> Neighbours:
         """Solve for the weights, and keep the largest of each row.
@@ -86,6 +94,7 @@ class Ease(ItemToItemModel):
         InputError
             If the regularisation is too small for the precision of float32.
         """
+        likes = rooted(likes)
         # One thread: sums shared by threads differ in their bits.
         with threadpool_limits(1):
             if likes.shape[1] <= MOST_EXACT:
@@ -106,7 +115,7 @@ class Ease(ItemToItemModel):
     def _in_parts(self, likes: sp.csr_matrix) -> Neighbours:
         """The weights among popular items exactly, all others by regression on the nearest."""
         n_items = likes.shape[1]
-        counts = np.bincount(likes.indices, minlength=n_items)
+        counts = likes_of_items(likes.multiply(likes).tocsr())
         popular = np.sort(np.argsort(-counts, kind="stable")[:POPULAR])
         is_popular = np.zeros(n_items, bool)
         is_popular[popular] = True
@@ -135,7 +144,7 @@ class Ease(ItemToItemModel):
         """Weights by ridge regression of each item on those most correlated with it."""
         n_items = likes.shape[1]
         by_item = sp.csr_matrix(likes.T)
-        counts = np.diff(by_item.indptr).astype(np.float64)
+        counts = likes_of_items(likes.multiply(likes).tocsr())
         penalties = self._penalties(counts)
         lengths = np.sqrt(counts + penalties).astype(np.float32)
 

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 from recsys.base.arrays import Float32Array, Int64Array, IntArray
 from recsys.base.errors import InputError
+from recsys.data.ages import InteractionTimes
 from recsys.data.features import EncodedFeatures, with_identity
 from recsys.data.idmap import IdMap
 from recsys.models.blending import fit_neighbours
@@ -178,7 +179,14 @@ class LightFM(FactorModel):
         require_number("epochs", self.epochs, 1, 1_000_000, whole=True)
 
     def _fit(self, interactions: sp.csr_matrix, seed: int, threads: int) -> Factors:
-        return self.fit_with_features(interactions, None, seed=seed, threads=threads).factors
+        return self._fit_timed(interactions, seed, threads, None)
+
+    def _fit_timed(
+        self, interactions: sp.csr_matrix, seed: int, threads: int, times: InteractionTimes | None
+    ) -> Factors:
+        return self.fit_with_features(
+            interactions, None, seed=seed, threads=threads, times=times
+        ).factors
 
     def fit_with_features(
         self,
@@ -187,6 +195,7 @@ class LightFM(FactorModel):
         *,
         seed: int = 0,
         threads: int = 1,
+        times: InteractionTimes | None = None,
     ) -> HybridModel:
         """Fit interactions, and features of items or users beside them.
 
@@ -195,16 +204,19 @@ class LightFM(FactorModel):
         interactions : csr_matrix float32 (n_users, n_items)
             With sorted rows, as `recsys.data.interactions.Interactions.matrix` gives.
         features : FeaturesBySide or None
-        seed, threads : int
+        seed, threads, times
             See `fit`.
 
         Raises
         ------
         InputError
-            If training diverges, or features are to be trained jointly and there are none.
+            If training diverges, or features are to be trained jointly and there are none, or age
+            counts and there are no times.
         """
         configuration = {**asdict(self.lightfm), **asdict(self.hybrid)}
-        return fit_hybrid(interactions, configuration, self.epochs, seed, features, threads)
+        return fit_hybrid(
+            interactions, configuration, self.epochs, seed, features, threads, times=times
+        )
 
     def hyperparameters(self) -> dict[str, Any]:
         """Flat, under the names of the pipeline's configurations."""
@@ -261,6 +273,7 @@ def start_training(
     sides: FeaturesBySide | None,
     threads: int = 1,
     spectrum: Spectrum | None = None,
+    times: InteractionTimes | None = None,
 ) -> Training:
     """A LightFM model of this configuration, before its first epoch.
 
@@ -274,13 +287,16 @@ def start_training(
     threads : int
     spectrum : Spectrum or None
         Of the interactions, if already computed.
+    times : InteractionTimes or None
+        When the interactions were.
 
     Raises
     ------
     ConfigError
         If a name or a value is not allowed.
     InputError
-        If features are to be trained jointly and there are none.
+        If features are to be trained jointly and there are none, or age counts and there are no
+        times.
     """
     hyperparameters, parameters = parse_configuration(configuration)
     matrices: dict[str, sp.csr_matrix] = {}
@@ -295,7 +311,13 @@ def start_training(
             likes = count_likes(interactions, name)
             matrices[f"{name}_features"] = side.joint_matrix(parameters, likes)
     return Training(
-        interactions, hyperparameters, seed, threads=threads, spectrum=spectrum, **matrices
+        interactions,
+        hyperparameters,
+        seed,
+        threads=threads,
+        spectrum=spectrum,
+        times=times,
+        **matrices,
     )
 
 
@@ -306,6 +328,8 @@ def fit_hybrid(
     seed: int,
     sides: FeaturesBySide | None = None,
     threads: int = 1,
+    *,
+    times: InteractionTimes | None = None,
 ) -> HybridModel:
     """Train a configuration, and learn vectors for the features.
 
@@ -318,18 +342,20 @@ def fit_hybrid(
     sides : FeaturesBySide or None
     threads : int
         More than one is faster and not reproducible.
+    times : InteractionTimes or None
+        When the interactions were, for a configuration with a half-life or a window.
 
     Raises
     ------
     InputError
-        If the model diverges.
+        If the model diverges, or age counts and there are no times.
     """
-    training = start_training(interactions, configuration, seed, sides, threads)
+    training = start_training(interactions, configuration, seed, sides, threads, times=times)
     try:
         training.advance(epochs)
         model = finish_training(training, interactions, configuration, sides)
         parameters = parse_configuration(configuration)[1]
-        neighbours = fit_neighbours(model.factors, interactions, parameters)
+        neighbours = fit_neighbours(model.factors, interactions, parameters, times=times)
         return replace(model, neighbours=neighbours)
     except DivergedError as fault:
         raise InputError(

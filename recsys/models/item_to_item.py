@@ -9,7 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from recsys.base.arrays import BoolArray, Float32Array, Int32Array, Int64Array, IntArray
+from recsys.base.arrays import (
+    BoolArray,
+    Float32Array,
+    Float64Array,
+    Int32Array,
+    Int64Array,
+    IntArray,
+)
+from recsys.data.ages import Aging, InteractionTimes
 from recsys.models.model import Model
 from recsys.ranking.neighbours import Neighbours
 from recsys.ranking.rows import Rows
@@ -39,28 +47,72 @@ class NeighbourScorer:
 class ItemToItemModel(Model):
     """A model that learns a sparse matrix from items to items.
 
-    Interactions count alike, whatever their weights. Each row keeps its largest weights, `kept` of
+    Interactions count alike, whatever their weights, unless a model has a half-life or a window:
+    then one that counts half is half a like, and older ones than the window are none. Users are
+    scored by all of their likes all the same. Each row keeps its largest weights, `kept` of
     them: what is cut there costs little, for what a liked item says of most others is noise, while
     cutting columns would silence the items that many others speak of (docs/experiments).
     """
 
+    half_life: str
+    window: str
+
+    @property
+    def aging(self) -> Aging:
+        """How the age of interactions counts; refuses what is no duration."""
+        return Aging(self.half_life, self.window)
+
     def fit(
-        self, interactions: sp.csr_matrix, *, seed: int = 0, threads: int = 1
+        self,
+        interactions: sp.csr_matrix,
+        *,
+        seed: int = 0,
+        threads: int = 1,
+        times: InteractionTimes | None = None,
     ) -> NeighbourScorer:
         """As `Model.fit`."""
-        found = super().fit(interactions, seed=seed, threads=threads)
+        found = super().fit(interactions, seed=seed, threads=threads, times=times)
         assert isinstance(found, NeighbourScorer)
         return found
 
     def _fit(self, interactions: sp.csr_matrix, seed: int, threads: int) -> NeighbourScorer:
+        return self._fit_timed(interactions, seed, threads, None)
+
+    def _fit_timed(
+        self, interactions: sp.csr_matrix, seed: int, threads: int, times: InteractionTimes | None
+    ) -> NeighbourScorer:
         likes = binary(interactions)
         # Copies: what becomes of the caller's matrix must not reach the scorer.
         rows = sp.csr_matrix((likes.data, likes.indices.copy(), likes.indptr.copy()), likes.shape)
-        return NeighbourScorer(self.neighbours(likes, threads), rows)
+        return NeighbourScorer(self.neighbours(self.aging.applied(likes, times), threads), rows)
 
     @abstractmethod
     def neighbours(self, likes: sp.csr_matrix, threads: int = 1) -> Neighbours:
-        """The weights, from a matrix of ones."""
+        """The weights, from a matrix of what each like counts: one, or less for its age."""
+
+
+def likes_of_items(likes: sp.csr_matrix) -> Float64Array:
+    """The number of likes of each item, by what each counts: float64 (n_items,)."""
+    return np.asarray(np.bincount(likes.indices, likes.data, likes.shape[1]), np.float64)
+
+
+def likes_of_users(likes: sp.csr_matrix) -> Float64Array:
+    """The same of each user: float64 (n_users,)."""
+    users = np.repeat(np.arange(likes.shape[0]), np.diff(likes.indptr))
+    return np.asarray(np.bincount(users, likes.data, likes.shape[0]), np.float64)
+
+
+def rooted(likes: sp.csr_matrix) -> sp.csr_matrix:
+    """The roots of what likes count.
+
+    With them products of two columns count as likes do: the square of an item's column is the
+    number of its likes, and a user all of whose likes count half is half a user.
+    """
+    if bool((likes.data == 1).all()):
+        return likes
+    found = likes.copy()
+    found.data = np.sqrt(found.data)
+    return found
 
 
 def binary(interactions: sp.csr_matrix) -> sp.csr_matrix:

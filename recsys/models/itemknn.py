@@ -9,8 +9,14 @@ import numpy as np
 import scipy.sparse as sp
 
 from recsys.base.arrays import Float32Array, IntArray
+from recsys.data.ages import ALL
 from recsys.models.configuration import require_number
-from recsys.models.item_to_item import ItemToItemModel, largest_of_product
+from recsys.models.item_to_item import (
+    ItemToItemModel,
+    largest_of_product,
+    likes_of_items,
+    rooted,
+)
 from recsys.ranking.neighbours import Neighbours
 
 
@@ -25,6 +31,8 @@ class ItemKnn(ItemToItemModel):
         less.
     kept : int
         Neighbours of each item, those most similar.
+    half_life, window : str
+        How the age of interactions counts, see `recsys.data.ages.Aging`.
 
     References
     ----------
@@ -36,17 +44,21 @@ class ItemKnn(ItemToItemModel):
 
     shrinkage: float = 10.0
     kept: int = 100
+    half_life: str = ALL
+    window: str = ALL
 
     def __post_init__(self) -> None:
         require_number("shrinkage", self.shrinkage, 0.0, 1e9)
         require_number("kept", self.kept, 1, 1_000_000, whole=True)
+        _ = self.aging
 
     def neighbours(self, likes: sp.csr_matrix, threads: int = 1) -> Neighbours:
         """Count who likes both items, over the product of their lengths."""
-        lengths = np.sqrt(np.bincount(likes.indices, minlength=likes.shape[1])).astype(np.float32)
+        lengths = np.sqrt(likes_of_items(likes)).astype(np.float32)
 
         def cosine(rows: IntArray, columns: IntArray, together: Float32Array) -> Float32Array:
             found: Float32Array = together / (lengths[rows] * lengths[columns] + self.shrinkage)
             return found.astype(np.float32)
 
+        likes = rooted(likes)
         return largest_of_product(likes.T.tocsr(), likes, self.kept, cosine)

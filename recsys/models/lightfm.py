@@ -10,7 +10,9 @@ import scipy.sparse as sp
 from lightfm import LightFM
 
 from recsys.base.arrays import AnyArray, Float32Array
+from recsys.data.ages import InteractionTimes
 from recsys.models.configuration import LightFMParameters
+from recsys.models.outside_window import place_outside
 from recsys.models.spectral import Spectrum
 from recsys.ranking.factors import Factors
 
@@ -32,6 +34,15 @@ def _has_identity(features: sp.csr_matrix | None, n: int) -> bool:
     return bool((features[:, :n] != sp.identity(n, format="csr")).nnz == 0)
 
 
+def _raised(interactions: sp.csr_matrix, power: float) -> sp.csr_matrix:
+    """The same interactions with their weights to some power."""
+    if power == 1 or not bool((interactions.data != 1).any()):
+        return interactions
+    found = interactions.copy()
+    found.data **= np.float32(power)
+    return found
+
+
 # The arrays that LightFM keeps of users and of items; the momentum is always 0 without adadelta.
 PARTS = ("embeddings", "embedding_gradients", "biases", "bias_gradients")
 MOMENTUM = ("embedding_momentum", "bias_momentum")
@@ -46,6 +57,7 @@ class Training:
     ----------
     interactions : csr_matrix float32 (n_users, n_items)
         Values other than one are used as sample weights, raised to the power `weight_power`.
+        Users and items of whom none is inside of the `window` have vectors by fold-in.
     hyperparameters : LightFMParameters
     seed : int
     threads : int
@@ -55,6 +67,13 @@ class Training:
         may follow an identity.
     spectrum : Spectrum or None
         Of the interactions, if already computed; for spectral initialisation.
+    times : InteractionTimes or None
+        When the interactions were, for a half-life or a window.
+
+    Raises
+    ------
+    InputError
+        If age counts and nobody knows when the interactions were.
     """
 
     def __init__(
@@ -67,14 +86,13 @@ class Training:
         user_features: sp.csr_matrix | None = None,
         item_features: sp.csr_matrix | None = None,
         spectrum: Spectrum | None = None,
+        times: InteractionTimes | None = None,
     ) -> None:
-        self._interactions = interactions.tocoo()
-        power = hyperparameters.weight_power
-        weighted = power != 0 and bool((interactions.data != 1).any())
-        self._weights = self._interactions if weighted else None
-        if weighted and power != 1:
-            self._weights = self._interactions.copy()
-            self._weights.data **= np.float32(power)
+        powered = _raised(interactions, hyperparameters.weight_power)
+        fitted = hyperparameters.aging.applied(powered, times)
+        self._known, self._fitted = interactions, fitted
+        self._interactions = fitted.tocoo()
+        self._weights = self._interactions if bool((fitted.data != 1).any()) else None
         self._threads = threads
         self._features = {"user_features": user_features, "item_features": item_features}
         self._model = LightFM(**hyperparameters.for_lightfm(), random_state=seed)
@@ -185,7 +203,8 @@ class Training:
         """A copy of the representations (float32), features summed into them."""
         user_biases, user_factors = self._representation("user")
         item_biases, item_factors = self._representation("item")
-        return Factors(user_factors, item_factors, user_biases, item_biases)
+        factors = Factors(user_factors, item_factors, user_biases, item_biases)
+        return place_outside(factors, self._fitted, self._known)
 
     def _representation(self, side: str) -> tuple[Any, Any]:
         features = self._features[f"{side}_features"]
@@ -210,7 +229,8 @@ class Training:
 
         Valid until the next `advance`, which changes them in place; for measuring between rungs.
         """
-        if any(matrix is not None for matrix in self._features.values()):
+        left_out = self._fitted.nnz < self._known.nnz
+        if left_out or any(matrix is not None for matrix in self._features.values()):
             return self.factors()
         model = self._model
         return Factors(

@@ -11,7 +11,9 @@ from typing import Any, ClassVar, TypeVar, cast
 import numpy as np
 import scipy.sparse as sp
 
+from recsys.base.durations import AGING
 from recsys.base.errors import ConfigError, InputError
+from recsys.data.ages import ALL, InteractionTimes
 from recsys.ranking.factors import Factors
 from recsys.ranking.scorer import Scorer
 
@@ -54,7 +56,14 @@ class Model(ABC):
     name: ClassVar[str]
     """As in `MODELS`, in configurations and on leaderboards."""
 
-    def fit(self, interactions: sp.csr_matrix, *, seed: int = 0, threads: int = 1) -> Scorer:
+    def fit(
+        self,
+        interactions: sp.csr_matrix,
+        *,
+        seed: int = 0,
+        threads: int = 1,
+        times: InteractionTimes | None = None,
+    ) -> Scorer:
         """Fit the interactions.
 
         Parameters
@@ -64,6 +73,8 @@ class Model(ABC):
         seed : int
         threads : int
             More than one may be faster, and need not be reproducible.
+        times : InteractionTimes or None
+            When the interactions were; of use to models with a half-life or a window alone.
 
         Returns
         -------
@@ -73,17 +84,28 @@ class Model(ABC):
         Raises
         ------
         InputError
-            If a weight is not a positive number, or the model diverges.
+            If a weight is not a positive number, the model diverges, or age counts and there are
+            no times.
         """
-        return self._fit(_checked(interactions), seed, threads)
+        return self._fit_timed(_checked(interactions), seed, threads, times)
 
     @abstractmethod
     def _fit(self, interactions: sp.csr_matrix, seed: int, threads: int) -> Scorer:
         """`fit`, with rows in item order, without duplicates, all weights positive and finite."""
 
+    def _fit_timed(
+        self, interactions: sp.csr_matrix, seed: int, threads: int, times: InteractionTimes | None
+    ) -> Scorer:
+        """`_fit`; a model with a half-life or a window defines this one as well."""
+        return self._fit(interactions, seed, threads)
+
     def hyperparameters(self) -> dict[str, Any]:
-        """The hyper-parameters as JSON has them; models among them as `to_dict` gives them."""
+        """The hyper-parameters as JSON has them; models among them as `to_dict` gives them.
+
+        A half-life or a window is named where there is one.
+        """
         values = {entry.name: getattr(self, entry.name) for entry in fields(cast(Any, self))}
+        values = {n: v for n, v in values.items() if n not in AGING or v != ALL}
         return {n: v.to_dict() if isinstance(v, Model) else v for n, v in values.items()}
 
     def to_dict(self) -> dict[str, Any]:
@@ -112,9 +134,16 @@ class Model(ABC):
 class FactorModel(Model):
     """A model that fits factors: all that a bundle, and with it serving, needs of one."""
 
-    def fit(self, interactions: sp.csr_matrix, *, seed: int = 0, threads: int = 1) -> Factors:
+    def fit(
+        self,
+        interactions: sp.csr_matrix,
+        *,
+        seed: int = 0,
+        threads: int = 1,
+        times: InteractionTimes | None = None,
+    ) -> Factors:
         """As `Model.fit`; returns `recsys.ranking.factors.Factors`."""
-        factors = self._fit(_checked(interactions), seed, threads)
+        factors = self._fit_timed(_checked(interactions), seed, threads, times)
         if not factors.finite():
             raise InputError(
                 f"{self.name} with {self.hyperparameters()} diverged",
@@ -126,6 +155,12 @@ class FactorModel(Model):
     @abstractmethod
     def _fit(self, interactions: sp.csr_matrix, seed: int, threads: int) -> Factors:
         """As `Model._fit`."""
+
+    def _fit_timed(
+        self, interactions: sp.csr_matrix, seed: int, threads: int, times: InteractionTimes | None
+    ) -> Factors:
+        """As `Model._fit_timed`."""
+        return self._fit(interactions, seed, threads)
 
 
 def model_class(name: str) -> type[Model]:

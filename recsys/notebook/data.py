@@ -233,5 +233,9 @@ def _part(data: InteractionData, matrix: sp.csr_matrix) -> InteractionData:
     """A part of the interactions, of all users and items."""
     pairs = matrix.tocoo()
     weight = None if data.interactions.weight is None else matrix.data
-    part = replace(data.interactions, user=pairs.row, item=pairs.col, weight=weight, timestamp=None)
+    own = data.interactions
+    key = own.user.astype(np.int64) * len(own.items) + own.item
+    place = np.searchsorted(key, pairs.row.astype(np.int64) * len(own.items) + pairs.col)
+    timestamp = None if own.timestamp is None else own.timestamp[place]
+    part = replace(own, user=pairs.row, item=pairs.col, weight=weight, timestamp=timestamp)
     return InteractionData(part, data.names, hidden=data.hidden, below=data.below)

@@ -17,6 +17,7 @@ from recsys.bundle import Bundle, assemble, save_bundle
 from recsys.data.everyone import Everyone, all_likes, core_first
 from recsys.data.features import FeatureTable, encode
 from recsys.data.idmap import IdMap
+from recsys.data.splits import times_of
 from recsys.data.tables import Source
 from recsys.models.hybrid import FeaturesBySide, HybridModel, LightFM, SideFeatures
 from recsys.models.model import Model, model_from_dict
@@ -58,7 +59,7 @@ class FittedModel:
     def __repr__(self) -> str:
         values = self.model.hyperparameters()
         default = type(self.model)().hyperparameters()
-        said = [f"{name}={value!r}" for name, value in values.items() if value != default[name]]
+        said = [f"{n}={value!r}" for n, value in values.items() if value != default.get(n)]
         return (
             f"<FittedModel {self.model.name}({', '.join(said)}): {len(self.users):,} users, "
             f"{len(self.items):,} items>"
@@ -149,7 +150,8 @@ def fit(
     threads : int
         More than one may be faster, and is not reproducible.
     **hyperparameters
-        Of the model, beside its own or those of `model`; such as no_components=64.
+        Of the model, beside its own or those of `model`; such as no_components=64, or
+        half_life="1y" where `train` has times.
 
     Returns
     -------
@@ -178,6 +180,7 @@ def fit(
             _require_features(chosen)
             sides[kind] = SideFeatures(encode(table, ids, counted=len(trained)), len(trained))
     known = users, items, _names(train, items)
+    times = times_of(train.interactions)
     # Sums of products differ in their last bits with the threads that share them.
     with threadpool_limits(1, user_api="blas"):
         if isinstance(chosen, LightFM):
@@ -186,10 +189,11 @@ def fit(
                 FeaturesBySide(**sides) if sides else None,
                 seed=seed,
                 threads=threads,
+                times=times,
             )
             scorer = hybrid.scorer(train.matrix())
             return FittedModel(chosen, scorer, train, seed, hybrid, *known)
-        fitted = chosen.fit(train.matrix(), seed=seed, threads=threads)
+        fitted = chosen.fit(train.matrix(), seed=seed, threads=threads, times=times)
     learned = HybridModel(fitted, fitted) if isinstance(fitted, Factors) else None
     return FittedModel(chosen, fitted, train, seed, learned, *known)
 

@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from recsys.base import config
 from recsys.data import persistence
+from recsys.data.ages import InteractionTimes
 from recsys.data.outcomes import Encoded, HeldOut
 from recsys.data.splits import Split, not_ranked
 from recsys.evaluation.cold_start import ColdStartHoldout, withhold
@@ -70,7 +71,8 @@ def evaluate(
     seconds[LIGHTFM] = fits.fitted[parameters.strategy].seconds
     with threadpool_limits(1):
         start = time.thread_time()
-        if (neighbours := _neighbours(own, known, parameters, scorers)) is not None:
+        times = parts.final_times()
+        if (neighbours := _neighbours(own, known, parameters, scorers, times)) is not None:
             scorers[BLEND] = Blended(own, neighbours, known)
             parts_of_blend = seconds[LIGHTFM] + seconds.get(parameters.neighbours, 0.0)
             seconds[BLEND] = parts_of_blend + time.thread_time() - start
@@ -137,19 +139,21 @@ def _fit_all(
 
     They release the GIL, so that together they take as long as the longest one.
     """
-    known = parts.final()[0]
+    known, times = parts.final()[0], parts.final_times()
     sides = load_sides(features, known.shape)
-    models: list[Model] = [Popularity(), *closed]
+    models = list(closed)
+    if not any(isinstance(model, Popularity) for model in closed):
+        models.insert(0, Popularity())
     with ThreadPoolExecutor(workers) as pool, threadpool_limits(1):
-        fits = StrategyFits(tried, known, sides, seed, pool.submit)
+        fits = StrategyFits(tried, known, sides, seed, pool.submit, times)
         without = (
             None
             if withheld is None
-            else StrategyFits(tried, withheld.train, sides, seed, pool.submit)
+            else StrategyFits(tried, withheld.train, sides, seed, pool.submit, times)
         )
         tuned = SPACES if options.baseline_trials else {}
         found = [pool.submit(_tuned, name, parts, options.baseline_trials, seed) for name in tuned]
-        found += [pool.submit(_fitted, model, known, seed) for model in models]
+        found += [pool.submit(_fitted, model, known, seed, times) for model in models]
         baselines = [future.result() for future in found]
         return baselines, _Fits(fits.results(), None if without is None else without.results())
 
@@ -163,9 +167,11 @@ def _tuned(name: str, parts: Split, trials: int, seed: int) -> _Baseline:
     return replace(found, seconds=found.seconds + searched)
 
 
-def _fitted(model: Model, known: sp.csr_matrix, seed: int) -> _Baseline:
+def _fitted(
+    model: Model, known: sp.csr_matrix, seed: int, times: InteractionTimes | None = None
+) -> _Baseline:
     start = time.thread_time()
-    scorer = model.fit(known, seed=seed)
+    scorer = model.fit(known, seed=seed, times=times)
     return _Baseline(model, scorer, time.thread_time() - start)
 
 
@@ -203,11 +209,12 @@ def _neighbours(
     known: sp.csr_matrix,
     parameters: HybridParameters,
     scorers: Mapping[str, Scorer],
+    times: InteractionTimes | None,
 ) -> Neighbours | None:
     """The winner's neighbours, taken from the leaderboard where the same model stands on it."""
     found = scorers.get(parameters.neighbours)
     fitted = found.neighbours if isinstance(found, NeighbourScorer) else None
-    return fit_neighbours(factors, known, parameters, fitted)
+    return fit_neighbours(factors, known, parameters, fitted, times=times)
 
 
 def _save_per_user(folder: Path, measured: Mapping[str, Measured]) -> None:

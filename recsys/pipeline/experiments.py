@@ -47,7 +47,12 @@ def log_curve(
     parts = persistence.load_split(Path(prepare_holdouts(config).path))
     masked = config.protocol == "standard"
     problem = Problem(
-        parts.train, parts.validation, seed=config.seed, masked=masked, hidden=parts.hidden
+        parts.train,
+        parts.validation,
+        seed=config.seed,
+        masked=masked,
+        hidden=parts.hidden,
+        times=parts.times(),
     )
     try:
         points = learning_curve(problem, configuration, epochs)

@@ -13,7 +13,9 @@ from threadpoolctl import threadpool_limits
 from recsys.base import config
 from recsys.bundle import assemble, save_bundle
 from recsys.data import persistence
+from recsys.data.ages import InteractionTimes
 from recsys.data.outcomes import Encoded, Thresholded
+from recsys.data.splits import times_of
 from recsys.evaluation.few_likes import measure_few_likes
 from recsys.evaluation.metric_names import winner_of
 from recsys.models.hybrid import HybridModel, fit_hybrid
@@ -31,6 +33,8 @@ def refit(
     features: Stage[Encoded],
     seed: int,
     threads: int = 1,
+    *,
+    times: InteractionTimes | None = None,
 ) -> HybridModel:
     """Train a configuration on interactions.
 
@@ -43,15 +47,18 @@ def refit(
         Of `encode`.
     seed : int
     threads : int
+    times : InteractionTimes or None
+        When the interactions were, for a configuration with a half-life or a window.
 
     Raises
     ------
     InputError
-        If training diverges.
+        If training diverges, or age counts and there are no times.
     """
     values = {name: value for name, value in configuration.items() if name != "epochs"}
     sides = load_sides(features, interactions.shape)
-    return fit_hybrid(interactions, values, configuration["epochs"], seed, sides, threads)
+    epochs = configuration["epochs"]
+    return fit_hybrid(interactions, values, epochs, seed, sides, threads, times=times)
 
 
 @stage(Fitted, version=9, unkeyed=("versions",))
@@ -79,7 +86,8 @@ def fit(
     # Sums differ in their last bits with the number of BLAS threads, and a model that is made again
     # would be another version. LightFM's own threads are not among them.
     with threadpool_limits(1, user_api="blas"):
-        model = refit(matrix, configuration, features, seed, options.threads)
+        times = times_of(interactions)
+        model = refit(matrix, configuration, features, seed, options.threads, times=times)
     board = measured.read_json("leaderboard.json")
     winner = next(entry for entry in board if entry["model"] == winner_of(board))
     about = {

@@ -243,7 +243,7 @@ def _names_of_unliked(ingested: Path, unliked: pa.Array) -> pa.Array:
     return pc.coalesce(named.column("name").combine_chunks().take(place), unliked)
 
 
-@stage(HeldOut, version=4)
+@stage(HeldOut, version=5)
 def split(
     folder: Path, data: Stage[Ingested], core: Stage[Thresholded], holdout: config.Split, seed: int
 ) -> HeldOut:

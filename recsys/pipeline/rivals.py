@@ -73,7 +73,9 @@ class Refits:
         parts = persistence.load_split(Path(self.holdouts.path))
         known, heldout = parts.final()
         try:
-            scorer = refit(known, configuration, self.features, self.seed).scorer(known)
+            times = parts.final_times()
+            model = refit(known, configuration, self.features, self.seed, times=times)
+            scorer = model.scorer(known)
         except RecsysError as fault:
             return None, f"its configuration cannot be trained on today's data ({fault.found})"
         without = not_ranked(known, heldout, parts.hidden)

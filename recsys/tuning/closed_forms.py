@@ -6,11 +6,13 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from recsys.base.dimensions import Range
+from recsys.base.dimensions import Range, Space
 from recsys.base.errors import InputError
 from recsys.models.ease import MOST_EXACT
 from recsys.models.item_to_item import ItemToItemModel
 from recsys.models.model import model_from_dict
+from recsys.models.popularity import Popularity
+from recsys.tuning.aging import age_grid, with_aging, without_aging
 from recsys.tuning.problems import Problem
 from recsys.tuning.recorders import Recorder, emit_trial
 from recsys.tuning.space import Configuration, SearchSpace
@@ -84,9 +86,16 @@ def kept_within(size: int, n_items: int) -> int:
 
 
 def tune_closed_forms(
-    problem: Problem, trials: int, size: int, recorder: Recorder, seed: int
+    problem: Problem,
+    trials: int,
+    size: int,
+    recorder: Recorder,
+    seed: int,
+    ages: Space | None = None,
 ) -> list[TrialResult]:
     """Tune every item-to-item model on the validation holdout.
+
+    Where age counts, popularity is tuned by it as well: it is what a winner has to be above.
 
     Parameters
     ----------
@@ -98,6 +107,8 @@ def tune_closed_forms(
     recorder : Recorder
         Knows what an earlier process measured in the same study; that is not measured again.
     seed : int
+    ages : Space or None
+        How the age of interactions may count, see `recsys.data.ages.searched_ages`.
 
     Returns
     -------
@@ -107,7 +118,11 @@ def tune_closed_forms(
     found: list[TrialResult] = []
     for model in SPACES:
         for_model = affordable_trials(model, problem.train.shape[1], trials)
-        found += _tune(problem, model, for_model, size, recorder, seed, found)
+        found += _tune(problem, model, for_model, size, recorder, seed, found, ages or {})
+    for configuration in age_grid(ages or {})[:trials]:
+        popular = {"model": Popularity.name, **configuration}
+        found.append(_measured(problem, len(found), popular, recorder))
+        emit_trial(found[-1], max(trial.precision for trial in found))
     return found
 
 
@@ -119,11 +134,14 @@ def _tune(
     recorder: Recorder,
     seed: int,
     before: Sequence[TrialResult],
+    ages: Space,
 ) -> list[TrialResult]:
     from skopt import Optimizer  # takes long to import
 
-    space = SearchSpace(dict(sorted(SPACES[model].items())), {})
-    first, most = FIRST[model], kept_within(size, problem.train.shape[1])
+    space = SearchSpace.of({**SPACES[model], **ages})
+    first = [{**without_aging(space), **known} for known in FIRST[model]]
+    first += [{**first[0], **aging} for aging in with_aging(space)]
+    most = kept_within(size, problem.train.shape[1])
     # Sampling the acquisition is as good for so few trials, and fitting these models takes less
     # time than the searches for its optimum that are the default.
     optimizer = Optimizer(
@@ -159,7 +177,8 @@ def _measured(
     recorder.started(TrialResult(number, configuration))
     start = time.thread_time()
     try:
-        scorer = model_from_dict(configuration).fit(problem.train, seed=problem.seed)
+        model = model_from_dict(configuration)
+        scorer = model.fit(problem.train, seed=problem.seed, times=problem.times)
     except InputError as fault:
         # Weakly regularised, a large Gram matrix is singular in float32: one trial less.
         failed = TrialResult(number, configuration, (), "diverged", fault.found)

@@ -140,7 +140,8 @@ def with_neighbours(
     """
     factors = _finished_factors(problem, finished)
     likes = binary(problem.train)
-    whole = model_of(neighbours).neighbours(likes)
+    model = model_of(neighbours)
+    whole = model.neighbours(model.aging.applied(likes, problem.times))
     kept, fitted = _least_kept(problem, factors, whole, likes)
     values = []
     for weight in NEIGHBOUR_WEIGHTS:
@@ -150,7 +151,7 @@ def with_neighbours(
     usual = NEIGHBOUR_WEIGHTS.index(USUAL_WEIGHT)
     place = nearest_of_good(values, usual, at_least=finished.precision)
     weight, value = NEIGHBOUR_WEIGHTS[place], float(values[place].mean())
-    parameters = parameters_of(model_of(neighbours), weight)
+    parameters = parameters_of(model, weight)
     parameters["neighbours_kept"] = min(kept, int(parameters["neighbours_kept"]))
     configuration = {**finished.configuration, **parameters}
     how = f" blended with trial {neighbours.number}"

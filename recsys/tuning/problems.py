@@ -12,6 +12,7 @@ import scipy.sparse as sp
 
 from recsys.base.arrays import Float64Array
 from recsys.data import persistence
+from recsys.data.ages import InteractionTimes
 from recsys.data.outcomes import Encoded, HeldOut
 from recsys.data.splits import not_ranked
 from recsys.models.hybrid import FeaturesBySide, SideFeatures, start_training
@@ -39,6 +40,8 @@ class Problem:
         Features, for configurations whose strategy is to train with them.
     hidden : csr_matrix float32 or None
         Pairs that no list has, beside the training interactions where these are masked.
+    times : InteractionTimes or None
+        When the training interactions were.
     """
 
     train: sp.csr_matrix
@@ -48,6 +51,7 @@ class Problem:
     masked: bool = True
     sides: FeaturesBySide | None = None
     hidden: sp.csr_matrix | None = None
+    times: InteractionTimes | None = None
 
     def precision(self, scorer: Scorer) -> float:
         """The objective: mean precision_at_k over users with validation interactions."""
@@ -61,7 +65,12 @@ class Problem:
     def training(self, configuration: Mapping[str, Any]) -> Training:
         """An untrained model of a configuration."""
         return start_training(
-            self.train, configuration, self.seed, self.sides, spectrum=self._spectrum
+            self.train,
+            configuration,
+            self.seed,
+            self.sides,
+            spectrum=self._spectrum,
+            times=self.times,
         )
 
     @cached_property
@@ -90,7 +99,13 @@ def load_problem(
     parts = persistence.load_split(Path(holdouts.path))
     sides = load_sides(features, parts.train.shape)
     return Problem(
-        parts.train, parts.validation, seed=seed, masked=masked, sides=sides, hidden=parts.hidden
+        parts.train,
+        parts.validation,
+        seed=seed,
+        masked=masked,
+        sides=sides,
+        hidden=parts.hidden,
+        times=parts.times(),
     )
 
 

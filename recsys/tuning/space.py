@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from recsys.base.dimensions import Choice, Range, Space
+from recsys.base.durations import as_days, days_of
 from recsys.base.errors import ConfigError
 from recsys.models.configuration import parse_configuration
 
@@ -31,6 +32,16 @@ class SearchSpace:
     fixed: Configuration
 
     @classmethod
+    def of(cls, space: Space) -> SearchSpace:
+        """Split a space into what is searched and what is fixed, whatever the names are of."""
+        searched = {
+            name: dimension
+            for name, dimension in sorted(space.items())
+            if isinstance(dimension, Range | Choice)
+        }
+        return cls(searched, {name: v for name, v in space.items() if name not in searched})
+
+    @classmethod
     def from_config(cls, space: Space) -> SearchSpace:
         """Split a configured space into what is searched and what is fixed.
 
@@ -40,13 +51,8 @@ class SearchSpace:
             If nothing is searched, a name is not a hyper-parameter, a value cannot be trained with,
             or a condition names no dimension.
         """
-        searched = {
-            name: dimension
-            for name, dimension in sorted(space.items())
-            if isinstance(dimension, Range | Choice)
-        }
-        fixed = {name: value for name, value in space.items() if name not in searched}
-        if not searched:
+        made = cls.of(space)
+        if not made.searched:
             raise ConfigError(
                 "search.space has fixed values only",
                 "at least one range or choice",
@@ -58,7 +64,6 @@ class SearchSpace:
                 "item_alpha beside it",
                 "add item_alpha, or search user_alpha itself",
             )
-        made = cls(searched, fixed)
         made._require_sound()
         return made
 
@@ -76,7 +81,7 @@ class SearchSpace:
                 point = self.middle()
                 point[place] = value
                 # As if its condition were met, as the value would not be looked at otherwise.
-                parse_configuration({**self.configuration(point), name: _typed(dimension, value)})
+                parse_configuration({**self.configuration(point), name: typed(dimension, value)})
 
     def dimensions(self) -> list[Dimension]:
         """The searched dimensions as scikit-optimize has them."""
@@ -93,7 +98,7 @@ class SearchSpace:
         """Hyper-parameters of a point; dimensions whose condition is not met are left out."""
         values = dict(self.fixed)
         for (name, dimension), value in zip(self.searched.items(), point, strict=True):
-            values[name] = _typed(dimension, value)
+            values[name] = typed(dimension, value)
         inactive = [
             name
             for name, dimension in self.searched.items()
@@ -111,7 +116,7 @@ class SearchSpace:
 
     def middle(self) -> list[Any]:
         """The centre of every range, on its scale; the first value of every choice."""
-        return [_middle(dimension) for dimension in self.searched.values()]
+        return [middle_of(dimension) for dimension in self.searched.values()]
 
 
 def _dimension(
@@ -132,9 +137,14 @@ def _whole(dimension: Range) -> bool:
     return isinstance(dimension.low, int) and isinstance(dimension.high, int)
 
 
-def _typed(dimension: Range | Choice, value: Any) -> Any:
+def typed(dimension: Range | Choice, value: Any) -> Any:
+    """A value of a point as a configuration has it."""
     if isinstance(dimension, Choice):
         return str(value)
+    return as_days(value) if dimension.unit else _number(dimension, value)
+
+
+def _number(dimension: Range, value: Any) -> float | int:
     return int(value) if _whole(dimension) else float(value)
 
 
@@ -148,7 +158,10 @@ def _met(condition: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
 def _inside(dimension: Range | Choice, value: Any) -> Any:
     if isinstance(dimension, Choice):
         return value if value in dimension.values else dimension.values[0]
-    return _typed(dimension, min(max(value, dimension.low), dimension.high))
+    if dimension.unit and isinstance(value, str):
+        # What is no duration is none at all, which the longest one comes nearest to.
+        value = days_of(value) or dimension.high
+    return _number(dimension, min(max(value, dimension.low), dimension.high))
 
 
 def _extremes(dimension: Range | Choice) -> Sequence[Any]:
@@ -157,9 +170,10 @@ def _extremes(dimension: Range | Choice) -> Sequence[Any]:
     return dimension.low, dimension.high
 
 
-def _middle(dimension: Range | Choice) -> Any:
+def middle_of(dimension: Range | Choice) -> Any:
+    """The centre of a range, on its scale; the first value of a choice."""
     if isinstance(dimension, Choice):
         return dimension.values[0]
     if dimension.scale == "log":
-        return _typed(dimension, (dimension.low * dimension.high) ** 0.5)
-    return _typed(dimension, (dimension.low + dimension.high) / 2)
+        return _number(dimension, (dimension.low * dimension.high) ** 0.5)
+    return _number(dimension, (dimension.low + dimension.high) / 2)

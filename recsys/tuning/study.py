@@ -15,7 +15,9 @@ from threadpoolctl import threadpool_limits
 from recsys.base.arrays import IntArray
 from recsys.base.config import Search
 from recsys.base.dimensions import Range, Space
+from recsys.data.ages import searched_ages, without_times
 from recsys.models.configuration import parse_configuration
+from recsys.tuning.aging import with_aging, without_aging
 from recsys.tuning.closed_forms import best_closed_forms, tune_closed_forms
 from recsys.tuning.finishing import (
     can_map,
@@ -79,13 +81,16 @@ def study_strategies(
     recorder.begin()
     weighted = _weights_differ(problem)
     weights = WEIGHT_SPACE if weighted else {}
+    ages = searched_ages(search.space)
+    if ages and problem.times is None:
+        raise without_times()
     space = SearchSpace.from_config({"strategy": "none", **weights, **search.space})
     known = (*started_from, *PORTFOLIO.values())
-    first = _known(space, _with_and_without_weights(known) if weighted else known)
+    first = _known(space, _varied(space, known, weighted))
     run = partial(_run, problem, search, seed, threads, workers)
     with threadpool_limits(1, user_api="blas"):
         trials = tune_closed_forms(
-            problem, search.item_to_item_trials, search.item_to_item_bytes, recorder, seed
+            problem, search.item_to_item_trials, search.item_to_item_bytes, recorder, seed, ages
         )
     offset = len(trials)
     best_before = max((trial.precision for trial in trials), default=0.0)
@@ -137,13 +142,18 @@ def _weights_differ(problem: Problem) -> bool:
     return len(weights) > 0 and bool((weights != weights[0]).any())
 
 
-def _with_and_without_weights(known: Sequence[Configuration]) -> list[Configuration]:
-    """Configurations that take weights as they are, the first of them without weights as well.
+def _varied(
+    space: SearchSpace, known: Sequence[Configuration], weighted: bool
+) -> list[Configuration]:
+    """Configurations that take interactions as they are, the first of them otherwise as well.
 
-    Whether weights help at all is a matter of the data, and one trial says it.
+    Whether weights help at all is a matter of the data, and one trial says it; so it is with a
+    half-life, and with a window.
     """
-    first, *others = ({"weight_power": 1.0, **each} for each in known)
-    return [first, {**first, "weight_power": 0.0}, *others]
+    plain: Configuration = {"weight_power": 1.0} if weighted else {}
+    first, *others = ({**plain, **without_aging(space), **each} for each in known)
+    tried = [{**first, "weight_power": 0.0}] if weighted else []
+    return [first, *tried, *({**first, **aging} for aging in with_aging(space)), *others]
 
 
 def _known(space: SearchSpace, configurations: Sequence[Configuration]) -> list[Configuration]:

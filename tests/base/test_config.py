@@ -45,6 +45,25 @@ def test_the_article_protocol_prescribes(tmp_path: Path) -> None:
     assert found.article.calls == 250
 
 
+def test_a_search_goes_by_age_where_its_space_does(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        '[search.space]\nhalf_life = { low = "30d", high = "2y", likely = ["90d", "1y"] }\n'
+        'window = { values = ["none", "52w"] }\n'
+    )
+    found = load_config(path)
+    assert found.goes_by_age
+    assert found.search.space["half_life"] == Range(
+        low=30, high=730.5, scale="log", likely=(90, 365.25), unit="days"
+    )
+    # As it is written down for other processes, it is read again.
+    assert Config.model_validate_json(found.model_dump_json()) == found
+    assert not load_config(path, {"protocol": "article"}).goes_by_age
+    assert load_config(None, {"search.space.window": "1y"}).goes_by_age
+    assert load_config(None, {"protocol": "article", "article.space.half_life": "1y"}).goes_by_age
+    assert not Config().goes_by_age
+
+
 FAULTS = {
     "[search\n": "is not TOML",
     "[search]\ntrails = 3\n": r"search\.trails is no setting; expected perhaps search\.trials",
@@ -52,6 +71,15 @@ FAULTS = {
     "[split]\nshare = 1.5\n": r"split\.share \(found 1\.5\)",
     "[search.space]\nx = { low = 2, high = 1 }\n": r"low \(2\) must be below high \(1\)",
     "[search.space]\nx = { low = 0, high = 1, scale = 'log' }\n": "must be positive",
+    "[search.space]\nx = { low = '1y', high = '30d' }\n": r"low \(365\.25\) must be below",
+    "[search.space]\nx = { low = '1d', high = '2d', likely = 1 }\n": r"search\.space\.x.*likely",
+    "[search.space]\nx = { low = '1d' }\n": "durations such as 30d and 5y, not None",
+    "[search.space]\nx = { low = '30d', high = 90 }\n": "durations such as 30d and 5y, not 90",
+    "[search.space]\nwindow = 'soon'\n": "window of durations .*not 'soon'",
+    "[search.space]\nhalf_life = { low = 3, high = 9 }\n": "half_life of durations .*'3 to 9'",
+    "[search.joint_space]\nwindow = { values = ['none', 'all'] }\n": "durations .*not 'all'",
+    "[article.space]\nhalf_life = 90\n": "durations .*not 90",
+    "[data]\nlikes = 'x'\nhalf_life = '1y'\n[search.space]\nhalf_life = '1y'\n": "not both",
     "[data]\nfeatures = 'f'\n": r"data\.likes",
     "x = " + "[" * 5000 + "]" * 5000: "nested too deeply",
     "seed = " + "9" * 5000: "is not TOML .*4300 digits",

@@ -20,6 +20,16 @@ FOUND = {"loss": "warp", "no_components": 64, "user_alpha": 1e-4, "bias_gain": 1
         ({}, ""),
         ({"neighbours": "none", "neighbours_weight": 1.0}, ""),
         ({"neighbours": "ease", "neighbours_weight": 2.0}, ", with ease, weight 2"),
+        ({"half_life": "90d", "window": "none"}, ", half_life 90d"),
+        (
+            {
+                "window": "2y",
+                "neighbours": "ease",
+                "neighbours_weight": 2.0,
+                "neighbours_half_life": "1y",
+            },
+            ", window 2y, with ease, weight 2, half_life 1y",
+        ),
     ],
 )
 def test_the_line_of_a_search(neighbours: dict[str, Any], said: str) -> None:

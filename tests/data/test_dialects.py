@@ -393,3 +393,15 @@ def test_two_ways_of_taking_a_file_apart_are_a_stop(tmp_path: Path) -> None:
 def _written(folder: Path, content: str) -> Path:
     (folder / "likes.csv").write_text(content)
     return folder / "likes.csv"
+
+
+@pytest.mark.parametrize("row", ["{user},{item},", "{user},{item},5", "{user}"])
+def test_rows_that_all_differ_from_the_header_are_said_so(row: str, tmp_path: Path) -> None:
+    """As an export writes that ends each row with a delimiter, but not its header."""
+    path = tmp_path / "likes.csv"
+    rows = [row.format(user=f"u{k % 9}", item=f"i{k}") for k in range(50)]
+    path.write_text("\n".join(["user,item", *rows]) + "\n")
+    with pytest.raises(InputError) as told:
+        read_interaction_table(str(path))
+    assert "2 columns (user, item), and each of its 50 rows another number" in str(told.value)
+    assert repr(rows[0]) in str(told.value)

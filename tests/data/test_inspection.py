@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import polars
 import pyarrow as pa
@@ -21,6 +22,7 @@ from recsys.cli.commands import command_line
 from recsys.data.inspection import configuration, inspect
 from recsys.data.tables import fingerprint, open_table
 from recsys.pipeline.preparation import ingest, sources_of
+from tests.fixtures.planted import planted
 
 RATINGS = [
     (1 + n % 20, 1 + (n * 7 + n // 20) % 12, 1 + n % 5, 1_600_000_000 + n * 86_400)
@@ -153,3 +155,17 @@ def test_columns_without_a_header_are_said_to_be_and_what_they_probably_are(
         ("2", "item"),
     ]
     assert found.notes[0] == "the first line is data: columns are called by their position"
+
+
+def test_units_that_differ_are_asked_about_and_rows_of_another_width_named(
+    tmp_path: Path,
+) -> None:
+    frame = planted()[0]
+    seconds = 1_700_000_000 + np.arange(len(frame))
+    mixed = np.where(np.arange(len(frame)) % 2, seconds, seconds * 1000)
+    frame.assign(timestamp=mixed).to_csv(tmp_path / "mixed.csv", index=False)
+    (found,) = inspect([str(tmp_path / "mixed.csv")])
+    assert any("milliseconds" in question for question in found.questions)
+    (tmp_path / "wide.csv").write_text("user,item\n" + "a,b,\n" * 20)
+    with pytest.raises(InputError, match="another number of fields"):
+        inspect([str(tmp_path / "wide.csv")])

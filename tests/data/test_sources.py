@@ -107,6 +107,23 @@ def test_the_last_interactions_need_a_timestamp(data: Data) -> None:
     check_input("movielens-100k", None, Split(method="last"))
 
 
+def test_a_search_that_goes_by_age_needs_times(data: Data, tmp_path: Path) -> None:
+    for given in (data, None):
+        with pytest.raises(InputError, match=r"nobody knows when .*data\.timestamp_column"):
+            check_input("sample", given, Split(), goes_by_age=True)
+    check_input("movielens-100k", None, Split(), goes_by_age=True)
+    frame = pd.read_csv(data.likes, sep="|")
+    for name, when in (("seconds", 10**9), ("weeks", 9)):
+        frame.assign(when=when).to_csv(tmp_path / f"{name}.csv", index=False)
+    timed = data.model_copy(update={"timestamp_column": "when"})
+    seconds = timed.model_copy(update={"likes": str(tmp_path / "seconds.csv")})
+    check_input("sample", seconds, Split(), goes_by_age=True)
+    weeks = timed.model_copy(update={"likes": str(tmp_path / "weeks.csv")})
+    check_input("sample", weeks, Split())
+    with pytest.raises(InputError, match="nobody knows how long a day is"):
+        check_input("sample", weeks, Split(), goes_by_age=True)
+
+
 def test_an_unknown_data_set_is_named() -> None:
     with pytest.raises(NotFoundError, match="sketchfab"):
         check_input("sketchfap", None, Split())

@@ -16,6 +16,7 @@ from recsys.base.errors import InputError
 from recsys.bundle import Bundle, Seen, load_bundle, read_bundle_manifest, save_bundle
 from recsys.data import persistence
 from recsys.data.idmap import IdMap
+from recsys.data.splits import times_of
 from recsys.evaluation.comparison import TriedStrategy
 from recsys.models.popularity import Popularity
 from recsys.pipeline import adoption, evaluation, fitting
@@ -24,7 +25,7 @@ from recsys.pipeline.outcomes import Adopted, Evaluated, Fitted, Judged, Referen
 from recsys.pipeline.preparation import load_core
 from recsys.ranking.metrics import precision_at_k
 from recsys.store.stages import Stage
-from tests.fixtures.planted import write_planted
+from tests.fixtures.planted import planted, write_planted
 from tests.fixtures.stages import Prepared, prepare
 
 SEED = 2016
@@ -435,6 +436,58 @@ def test_a_blended_champion_is_adopted_with_its_neighbours_and_started_from_with
     assert adoption.adopted_configuration(manifest) == BLENDED
     other = {**manifest, "data_fingerprint": "another"}
     assert adoption.warm_start(other, blended.prepared.core.digest) == [WEAK]
+
+
+AGING = {**BLENDED, "half_life": "60d", "window": "300d", "neighbours_half_life": "90d"}
+
+
+@pytest.fixture(scope="module")
+def aged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Night, Night]:
+    """Likes with times; a night whose configuration goes by age, and one whose does not."""
+    folder = tmp_path_factory.mktemp("aged")
+    frame = planted()[0].sample(frac=1, random_state=2)
+    frame["when"] = 10**9 + 20_000 * np.arange(len(frame))  # over 611 days
+    frame.to_csv(folder / "likes.csv", index=False)
+    prepared = prepare(Data(likes=str(folder / "likes.csv"), timestamp_column="when"), folder)
+    return folder, refreshed(prepared, folder, AGING), refreshed(prepared, folder, BLENDED)
+
+
+def test_what_goes_by_age_does_so_in_every_fit_and_is_registered(
+    aged: tuple[Path, Night, Night],
+) -> None:
+    folder, night, plain = aged
+    prepared = night.prepared
+    core = load_core(prepared.core)
+    parts = persistence.load_split(Path(prepared.holdouts.path))
+    known = parts.refit_train()
+    board = {entry["model"]: entry for entry in night.measured.read_json("leaderboard.json")}
+    model = fitting.refit(known, AGING, prepared.features, SEED, times=parts.final_times())
+    expected = precision_at_k(model.scorer(known), parts.test, known, 5)
+    assert board["blend"]["metrics"]["precision_at_5"]["mean"] == pytest.approx(expected.mean())
+    assert board["ease"]["configuration"]["half_life"] == "90d"
+    bundle = load_bundle(night.bundle)
+    assert bundle.manifest["configuration"] == AGING
+    again = fitting.refit(core.matrix(), AGING, prepared.features, SEED, times=times_of(core))
+    assert bundle.factors.item_factors.tobytes() == again.factors.item_factors.tobytes()
+    assert again.neighbours is not None
+    assert bundle.neighbours is not None
+    assert bundle.neighbours.weights.tobytes() == again.neighbours.weights.tobytes()
+    other = load_bundle(plain.bundle)
+    assert bundle.factors.item_factors.tobytes() != other.factors.item_factors.tobytes()
+    # What is outside of the window is known all the same.
+    assert len(bundle.seen.indices) == len(other.seen.indices) == len(core)
+    # And as the champion it is refit as it was trained.
+    verdict = judged(folder, plain, night.bundle, "15")
+    found = pq.read_table(verdict.file("per_user.parquet")).column("champion").to_numpy()
+    assert found.tolist() == expected.tolist()
+
+
+def test_a_champion_that_goes_by_age_is_no_rival_where_nobody_knows_times(
+    world: tuple[Path, Night, Night], aged: tuple[Path, Night, Night]
+) -> None:
+    folder, good, _ = world
+    verdict = judged(folder, good, aged[1].bundle, "16")
+    assert "nobody knows when the interactions were" in verdict.file("verdict.md").read_text()
 
 
 def _stage(folder: Path, like: Night, factors: Any, **manifest: Any) -> Stage[Fitted]:
