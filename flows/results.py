@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from recsys.pipeline.evaluation import newcomers_of
 from recsys.pipeline.model_seconds import timed_leaderboard
 from recsys.pipeline.outcomes import TrainingStages
 from recsys.pipeline.promotion import Decision, Ending
@@ -28,6 +29,7 @@ class TrainingResult(BaseModel):
     strategies: dict[str, Any]
     few_likes: dict[str, Any]
     diversity: list[dict[str, Any]] = []
+    newcomers: dict[str, Any] = {}
     counts: dict[str, dict[str, Any]]
 
     @property
@@ -57,5 +59,6 @@ class TrainingResult(BaseModel):
             strategies=stages.measured.read_json("strategies.json"),
             few_likes=stages.fitted.read_json("few_likes.json"),
             diversity=stages.measured.read_json("diversity.json"),
+            newcomers=newcomers_of(stages.measured),
             counts=stages.counts(),
         )

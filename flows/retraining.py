@@ -49,7 +49,7 @@ def retrain(config: Config, choose: Choose) -> TrainingResult:
     tracked, details = tracked_by(config), details_of(config)
     data = ingest(interim, locate_data(config.dataset, config.data), config.likes_log)
     core = threshold(interim, data, config.threshold)
-    holdouts = split(interim, data, core, config.split, seed)
+    holdouts = split(interim, data, core, config)
     features = encode(interim, data, core, config.encode)
     chosen = choose(config, tracked, details, core, holdouts, features)
     measured = evaluate(

@@ -115,7 +115,7 @@ def _train(config: Config, *, quiet: bool, as_json: bool, as_lines: bool) -> Non
 
 def _report(console: Console, outcome: TrainingResult) -> None:
     """Show what was measured, the gate's verdict and, if it passed, a few answers."""
-    from recsys.cli.tables import cold_start, few_likes, leaderboard, verdict
+    from recsys.cli.tables import cold_start, few_likes, leaderboard, newcomers, verdict
     from recsys.evaluation.churn import summary
     from recsys.evaluation.metric_names import diversity_text
     from recsys.recommend.recommender import Recommender
@@ -124,6 +124,8 @@ def _report(console: Console, outcome: TrainingResult) -> None:
     console.print()
     console.print(leaderboard(outcome.leaderboard, holdout, console.width))
     if (table := cold_start(outcome.strategies)) is not None:
+        console.print(table)
+    if (table := newcomers(outcome.newcomers)) is not None:
         console.print(table)
     console.print(few_likes(outcome.few_likes))
     if diverse := diversity_text(outcome.diversity):

@@ -28,6 +28,7 @@ from recsys.base.fields import (
     Delimiter,
     Duration,
     EventMeaning,
+    LastPart,
     Location,
     Margin,
     Moment,
@@ -285,9 +286,13 @@ class Threshold(Section):
 class Split(Section):
     """Which interactions are held out of training."""
 
-    method: Literal["random", "last"] = Field(
+    # They name the product of the methods that read them, and of no other.
+    unkeyed: ClassVar[frozenset[str]] = frozenset({"validation", "test", "fewest"})
+
+    method: Literal["random", "last", "time"] = Field(
         "random",
-        description="Which interactions of a user are held out: at random, or the last by time.",
+        description="Which interactions are held out: n of a user at random, the last n of a user, "
+        "or all from a point in time on.",
     )
     holdouts: Literal["validation and test", "one"] = Field(
         "validation and test",
@@ -297,6 +302,17 @@ class Split(Section):
     share: Share = Field(0.2, description="Share of all users in each holdout.")
     cold_share: Share = Field(
         0.1, description="Share of the items with features that are measured as cold items."
+    )
+    validation: LastPart = Field(
+        "10%",
+        description="With method 'time', the last part of what is before the test: a share of all "
+        "interactions, a duration such as '7d', or the date it begins at.",
+    )
+    test: LastPart = Field(
+        "10%", description="With method 'time', the last part of all interactions, likewise."
+    )
+    fewest: Positive = Field(
+        1, description="With method 'time', fewest held-out interactions of a user who is measured."
     )
 
 

@@ -16,6 +16,7 @@ from recsys.evaluation.metric_names import (
     METRICS,
     MODEL_LABELS,
     answered_text,
+    newcomer_rows,
     winner_of,
 )
 
@@ -79,6 +80,20 @@ def cold_start(compared: Mapping[str, Any]) -> Table | None:
         about = f"recall at 10, one {escape(asked['type'])} hidden from {asked['items']:,} items"
         table.add_row(about, f"{asked['neighbours']:.4f}", others)
     return table if table.row_count else None
+
+
+def newcomers(figures: Mapping[str, Any]) -> Table | None:
+    """Users and items that came after a cut in time; None if nothing was cut."""
+    rows = newcomer_rows(figures)
+    if not rows:
+        return None
+    table = Table(title="after the cut", title_justify="left", box=SIMPLE, show_header=False)
+    table.add_column("")
+    table.add_column("", justify="right")
+    table.add_column("")
+    for about, own, others in rows:
+        table.add_row(f"precision at 5, {about}", f"{own['mean']:.4f}", others)
+    return table
 
 
 def few_likes(figures: Mapping[str, Any]) -> Table:

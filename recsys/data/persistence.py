@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from recsys.data.features import EncodedFeatures, FeatureTable
 from recsys.data.idmap import IdMap
 from recsys.data.interactions import Interactions
 from recsys.data.signals import Outside, Pairs
-from recsys.data.splits import Split
+from recsys.data.splits import Split, TimeParts
 
 OUTSIDE = ("earlier", "disliked")
 
@@ -177,6 +178,9 @@ def save_split(folder: Path, parts: Split) -> None:
     np.save(folder / "cold_items.npy", parts.cold_items)
     if parts.hidden is not None:
         save_matrix(folder / "hidden.npz", parts.hidden)
+    if parts.time is not None:
+        for field in fields(TimeParts):
+            save_matrix(folder / f"{field.name}.npz", getattr(parts.time, field.name))
 
 
 def load_split(folder: Path) -> Split:
@@ -186,7 +190,12 @@ def load_split(folder: Path) -> Split:
     )
     path = folder / "hidden.npz"
     hidden = load_matrix(path) if path.exists() else None
-    return Split(train, validation, test, load_cold_items(folder), hidden=hidden)
+    time = None
+    if (folder / "before_test.npz").exists():
+        names = (field.name for field in fields(TimeParts))
+        time = TimeParts(*(load_matrix(folder / f"{name}.npz") for name in names))
+    cold = load_cold_items(folder)
+    return Split(train, validation, test, cold, hidden=hidden, time=time)
 
 
 def load_cold_items(folder: Path) -> Int32Array:

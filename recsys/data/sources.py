@@ -210,4 +210,4 @@ def check_input(dataset: str, data: config.Data | None, split: config.Split) -> 
             if source := getattr(data, role):
                 open_features(data, side, source)
         timestamp = timestamp or ("" if rules.need_time else None)
-    require_timestamp(split.method == "last", timestamp is not None)
+    require_timestamp(split.method in ("last", "time"), timestamp is not None)

@@ -16,14 +16,35 @@ FEWEST_USERS = 10
 
 
 @dataclass(frozen=True)
+class TimeParts:
+    """What a split by time has beside its holdouts; matrices of the shape of its parts.
+
+    Parameters
+    ----------
+    before_test : csr_matrix float32
+        The core of all that is before the test, of users without held-out interactions too.
+    of_new_users, from_new_users : csr_matrix float32
+        Of users whom `before_test` does not have: what is known of them, and what is to be found.
+        Items are those of `before_test`.
+    new_items : csr_matrix float32
+        Interactions of its users with items that it does not have, during the test.
+    """
+
+    before_test: sp.csr_matrix
+    of_new_users: sp.csr_matrix
+    from_new_users: sp.csr_matrix
+    new_items: sp.csr_matrix
+
+
+@dataclass(frozen=True)
 class Split:
     """Disjoint parts of one interaction matrix, all of its shape (n_users, n_items).
 
     Parameters
     ----------
     train, validation, test : csr_matrix float32
-        No (user, item) pair is in two of them; their sum is the whole. The users of `validation`
-        and `test` are disjoint; `test` is empty where one holdout was asked for.
+        No (user, item) pair is in two of them. Drawn by user, their sum is the whole, and the users
+        of `validation` and `test` are disjoint. `test` is empty where one holdout was asked for.
     cold_items : int32
         Items with features; a separate fit withholds all of their interactions.
     tied : int or None
@@ -31,6 +52,8 @@ class Split:
         nothing was held out by time.
     hidden : csr_matrix float32 or None
         Ones for pairs that are never recommended: disliked, or liked before the window of time.
+    time : TimeParts or None
+        Where the parts are those before and after points in time.
     """
 
     train: sp.csr_matrix
@@ -39,9 +62,12 @@ class Split:
     cold_items: Int32Array
     tied: int | None = None
     hidden: sp.csr_matrix | None = None
+    time: TimeParts | None = None
 
     def refit_train(self) -> sp.csr_matrix:
-        """Train and validation together, for a fit that is measured on test."""
+        """What is known before the test: by default, train and validation together."""
+        if self.time is not None and self.test.nnz:
+            return self.time.before_test
         return (self.train + self.validation).tocsr()
 
     def final(self) -> tuple[sp.csr_matrix, sp.csr_matrix]:
@@ -128,7 +154,7 @@ def split(
         train=_part(interactions, train),
         validation=_part(interactions, held[0]),
         test=_part(interactions, held[1]),
-        cold_items=_choose_cold(interactions, with_features, cold_share, generator),
+        cold_items=choose_cold(interactions, with_features, cold_share, generator),
         tied=tied,
     )
 
@@ -216,12 +242,13 @@ def _part(interactions: Interactions, rows: BoolArray) -> sp.csr_matrix:
     )
 
 
-def _choose_cold(
+def choose_cold(
     interactions: Interactions,
     with_features: BoolArray | None,
     share: float,
     generator: np.random.Generator,
 ) -> Int32Array:
+    """Draw a share of the items that have features, bool (n_items,): int32, ascending."""
     if with_features is None:
         return np.empty(0, dtype=np.int32)
     known = np.flatnonzero(with_features[: len(interactions.items)])

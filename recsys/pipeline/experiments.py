@@ -9,11 +9,13 @@ from typing import Any
 from recsys.base.config import Config
 from recsys.base.errors import ConfigError
 from recsys.data import persistence
+from recsys.data.folds import search_fold
 from recsys.data.outcomes import HeldOut
 from recsys.data.sources import locate_data
 from recsys.evaluation.metric_names import CURVE, OBJECTIVE, TRAIN_CURVE
 from recsys.models.lightfm import DivergedError
 from recsys.pipeline import preparation
+from recsys.pipeline.splitting import hold_out
 from recsys.store.stages import Stage
 from recsys.tracking.runs import open_tracker
 from recsys.tuning.curve import CurvePoint, draw, learning_curve
@@ -26,7 +28,7 @@ def prepare_holdouts(config: Config) -> Stage[HeldOut]:
     data = locate_data(config.dataset, config.data)
     ingested = preparation.ingest(interim, data, preparation.sources_of(data))
     core = preparation.threshold(interim, ingested, config.threshold)
-    return preparation.split(interim, ingested, core, config.split, config.seed)
+    return hold_out(lambda stage, *args: stage(interim, *args), ingested, core, config)
 
 
 def log_curve(
@@ -44,11 +46,9 @@ def log_curve(
     if not epochs:
         raise ConfigError("no epoch to measure at", "every at most epochs", "lower --every")
     config = config.effective()
-    parts = persistence.load_split(Path(prepare_holdouts(config).path))
+    fold = search_fold(persistence.load_split(Path(prepare_holdouts(config).path)))
     masked = config.protocol == "standard"
-    problem = Problem(
-        parts.train, parts.validation, seed=config.seed, masked=masked, hidden=parts.hidden
-    )
+    problem = Problem(fold.known, fold.heldout, seed=config.seed, masked=masked, hidden=fold.hidden)
     try:
         points = learning_curve(problem, configuration, epochs)
     except DivergedError as fault:

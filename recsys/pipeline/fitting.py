@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
 from recsys.base import config
+from recsys.base.arrays import IntArray
 from recsys.bundle import assemble, save_bundle
 from recsys.data import persistence
 from recsys.data.outcomes import Encoded, Thresholded
@@ -31,6 +33,7 @@ def refit(
     features: Stage[Encoded],
     seed: int,
     threads: int = 1,
+    places: Mapping[str, IntArray | None] = MappingProxyType({}),
 ) -> HybridModel:
     """Train a configuration on interactions.
 
@@ -43,6 +46,8 @@ def refit(
         Of `encode`.
     seed : int
     threads : int
+    places : mapping of str to (int array or None)
+        See `recsys.tuning.problems.load_sides`.
 
     Raises
     ------
@@ -50,7 +55,7 @@ def refit(
         If training diverges.
     """
     values = {name: value for name, value in configuration.items() if name != "epochs"}
-    sides = load_sides(features, interactions.shape)
+    sides = load_sides(features, interactions.shape, places)
     return fit_hybrid(interactions, values, configuration["epochs"], seed, sides, threads)
 
 

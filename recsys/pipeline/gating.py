@@ -16,6 +16,7 @@ from recsys.base.arrays import Float64Array, Int32Array
 from recsys.base.errors import RecsysError
 from recsys.bundle import Bundle, bundle_digest, load_bundle
 from recsys.data import persistence
+from recsys.data.folds import final_fold
 from recsys.data.outcomes import Encoded, HeldOut
 from recsys.data.splits import not_ranked
 from recsys.evaluation.churn import markdown, measure_churn
@@ -130,13 +131,13 @@ def _compared(
     if configuration == challenger.manifest["configuration"]:
         # The same configuration, data and seed: what a refit would give is there already.
         return scores.own, ""
-    parts = persistence.load_split(Path(holdouts.path))
-    known, heldout = parts.final()
+    fold = final_fold(persistence.load_split(Path(holdouts.path)))
+    known, heldout = fold.known, fold.heldout
     try:
-        scorer = refit(known, configuration, features, seed).scorer(known)
+        scorer = refit(known, configuration, features, seed, places=fold.places).scorer(known)
     except RecsysError as fault:
         return None, f"its configuration cannot be trained on today's data ({fault.found})"
-    found = precision_at_k(scorer, heldout, not_ranked(known, heldout, parts.hidden), 5)
+    found = precision_at_k(scorer, heldout, not_ranked(known, heldout, fold.hidden), 5)
     assert len(found) == len(scores.users), "both were measured on the same holdout"
     return found, ""
 

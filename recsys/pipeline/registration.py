@@ -14,8 +14,10 @@ from recsys.evaluation.metric_names import (
     few_likes_metrics,
     leaderboard_metrics,
     metric_tags,
+    newcomer_metrics,
     strategy_metrics,
 )
+from recsys.pipeline.evaluation import newcomers_of
 from recsys.pipeline.model_seconds import timed_leaderboard
 from recsys.pipeline.outcomes import Chosen, Evaluated, Fitted, Judged
 from recsys.pipeline.tracked import Tracked
@@ -102,6 +104,7 @@ def metrics(
         **strategy_metrics(compared, measured.seconds),
         **few_likes_metrics(fitted.read_json("few_likes.json")),
         **diversity_metrics(measured.read_json("diversity.json")),
+        **newcomer_metrics(newcomers_of(measured)),
     }
 
 

@@ -14,8 +14,10 @@ from recsys.evaluation.metric_names import (
     SECONDS,
     UNMASKED,
     answered_text,
+    newcomer_rows,
     winner_of,
 )
+from recsys.pipeline.evaluation import newcomers_of
 from recsys.pipeline.model_seconds import timed_leaderboard
 from recsys.pipeline.outcomes import Adopted, Chosen, Evaluated, Fitted, Judged, TrainingStages
 from recsys.pipeline.report import Link, Report, Section, Table
@@ -54,6 +56,7 @@ def build(
         _result(stages.chosen, stages.measured),
         _gate(stages.verdict),
         _newcomers(stages.measured),
+        _after_the_cut(stages),
         _everyone(stages.fitted),
         _diversity(stages.measured),
         _search(stages.chosen),
@@ -144,6 +147,18 @@ def _newcomers(measured: Stage[Evaluated]) -> Section | None:
         caption = f"one {asked['type']} hidden from {asked['items']:,} items: recall at 10"
         tables.append((caption, Table(("", ""), found)))
     return Section("Never seen before", (), tuple(tables)) if tables else None
+
+
+def _after_the_cut(stages: TrainingStages) -> Section | None:
+    rows = tuple(
+        (about, _estimate(own), others)
+        for about, own, others in newcomer_rows(newcomers_of(stages.measured))
+    )
+    if not rows:
+        return None
+    told = stages.holdouts.outcome.told()
+    header = ("precision at 5", "the winner", "others")
+    return Section("After the cut", told, (("", Table(header, rows)),))
 
 
 def _everyone(fitted: Stage[Fitted]) -> Section:

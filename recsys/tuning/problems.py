@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import scipy.sparse as sp
 
-from recsys.base.arrays import Float64Array
+from recsys.base.arrays import Float64Array, IntArray
 from recsys.data import persistence
+from recsys.data.folds import search_fold
 from recsys.data.outcomes import Encoded, HeldOut
 from recsys.data.splits import not_ranked
 from recsys.models.hybrid import FeaturesBySide, SideFeatures, start_training
@@ -87,14 +89,18 @@ def load_problem(
     masked : bool
         See `Problem`.
     """
-    parts = persistence.load_split(Path(holdouts.path))
-    sides = load_sides(features, parts.train.shape)
+    fold = search_fold(persistence.load_split(Path(holdouts.path)))
+    sides = load_sides(features, fold.known.shape, fold.places)
     return Problem(
-        parts.train, parts.validation, seed=seed, masked=masked, sides=sides, hidden=parts.hidden
+        fold.known, fold.heldout, seed=seed, masked=masked, sides=sides, hidden=fold.hidden
     )
 
 
-def load_sides(features: Stage[Encoded], shape: tuple[int, int]) -> FeaturesBySide | None:
+def load_sides(
+    features: Stage[Encoded],
+    shape: tuple[int, int],
+    places: Mapping[str, IntArray | None] = MappingProxyType({}),
+) -> FeaturesBySide | None:
     """Read the encoded features of users and items; None where there are none.
 
     Parameters
@@ -103,11 +109,16 @@ def load_sides(features: Stage[Encoded], shape: tuple[int, int]) -> FeaturesBySi
         Of `encode`.
     shape : (int, int)
         Numbers of users and items that are trained; the first rows of the features are theirs.
+    places : mapping of str to (int (n_trained,) or None)
+        Which of the core's users ("user") and items ("item") are trained, where it is not all of
+        them: their rows come first, then those of the others.
     """
     found: dict[str, SideFeatures] = {}
     for name, trained in zip(("user", "item"), shape, strict=True):
         encoded = persistence.load_encoded(Path(features.path), name)
         if encoded is not None:
+            if (chosen := places.get(name)) is not None:
+                encoded = encoded.with_first(chosen)
             how = features.outcome
             found[name] = SideFeatures(
                 encoded, trained, how.identity, how.normalisation, how.weight
