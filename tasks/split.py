@@ -14,6 +14,7 @@ from tasks.caching import cached_task
 _TASKS: dict[StageFunction[..., Any], Callable[..., Stage[Any]]] = {
     preparation.split: cached_task(preparation.split),
     splitting.split_by_time: cached_task(splitting.split_by_time),
+    splitting.split_by_files: cached_task(splitting.split_by_files, retries=3),
 }
 
 

@@ -287,12 +287,14 @@ class Split(Section):
     """Which interactions are held out of training."""
 
     # They name the product of the methods that read them, and of no other.
-    unkeyed: ClassVar[frozenset[str]] = frozenset({"validation", "test", "fewest"})
+    unkeyed: ClassVar[frozenset[str]] = frozenset(
+        {"validation", "test", "fewest", "validation_file", "test_file"}
+    )
 
-    method: Literal["random", "last", "time"] = Field(
+    method: Literal["random", "last", "time", "files"] = Field(
         "random",
         description="Which interactions are held out: n of a user at random, the last n of a user, "
-        "or all from a point in time on.",
+        "all from a point in time on, or those in files.",
     )
     holdouts: Literal["validation and test", "one"] = Field(
         "validation and test",
@@ -314,6 +316,20 @@ class Split(Section):
     fewest: Positive = Field(
         1, description="With method 'time', fewest held-out interactions of a user who is measured."
     )
+    validation_file: Address | None = Field(
+        None,
+        description="With method 'files', the file of the validation interactions, read as "
+        "data.likes is; default: n of a share of the users, drawn from the others.",
+    )
+    test_file: Address | None = Field(
+        None, description="With method 'files', the file of the test interactions."
+    )
+
+    @model_validator(mode="after")
+    def _files_named(self) -> Split:
+        if self.method == "files" and self.test_file is None:
+            raise ValueError("test_file, which the method 'files' needs")
+        return self
 
 
 class Encode(Section):

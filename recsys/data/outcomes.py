@@ -162,6 +162,22 @@ class HeldOutByTime(HeldOut):
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class HeldOutByFiles(HeldOut):
+    """What files name as held out; of `unknown` pairs, user or item is not in the core."""
+
+    unknown: int
+
+    def told(self) -> tuple[str, ...]:
+        """How many of the pairs nobody is asked for."""
+        if not self.unknown:
+            return ()
+        return (
+            f"{self.unknown:,} held-out pairs are of users or items that are not in the core, and "
+            "left out; lower threshold.user_min or threshold.item_min to keep more",
+        )
+
+
 @dataclass(frozen=True)
 class Encoded(Outcome):
     """What `encode` wrote, and how its matrices are to be used.

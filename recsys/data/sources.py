@@ -151,7 +151,12 @@ def sources_of(data: config.Data, said: Snapshot | None = None) -> dict[str, str
     found = {role: fingerprint(source) for role, source in named.items() if source}
     if said is not None:
         found[LIKES_LOG] = said.digest
-    return found | {"format": data.model_dump_json(exclude=set(SOURCES))}
+    return found | {"format": reading_key(data)}
+
+
+def reading_key(data: config.Data) -> str:
+    """How the files of a configuration are to be read, as JSON."""
+    return data.model_dump_json(exclude=set(SOURCES))
 
 
 def open_features(data: config.Data, side: Side, source: str) -> FeatureColumns:
@@ -206,6 +211,10 @@ def check_input(dataset: str, data: config.Data | None, split: config.Split) -> 
         path = Path(data.likes)
         if path.is_file() and path.stat().st_size <= _SMALL:
             read_interaction_table(data.likes, columns, text_format(data), rules)
+        for source in (split.validation_file, split.test_file):
+            if source is not None and split.method == "files":
+                opened = open_table(source, text_format(data), wanted)
+                find_interaction_columns(opened, columns, rules)
         for side, role in ROLES.items():
             if source := getattr(data, role):
                 open_features(data, side, source)

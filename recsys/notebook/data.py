@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,7 @@ from recsys.data.everyone import compressed_rows
 from recsys.data.folds import known_places, restricted
 from recsys.data.idmap import IdMap
 from recsys.data.interactions import Interactions
+from recsys.data.split_files import FileFormat, likes_table, write_tables
 from recsys.data.time_split import find_cuts, split_by_time
 
 
@@ -188,9 +190,32 @@ class SplitData:
         parts = self.train, self.validation, self.test
         return iter([part for part in parts if part is not None])
 
+    def save(self, folder: str | Path, file_format: FileFormat = "parquet") -> dict[str, Path]:
+        """Write each part as a table of user and item, and weight where there is one.
+
+        Parameters
+        ----------
+        folder : str or Path
+        file_format : {"parquet", "csv"}
+
+        Returns
+        -------
+        dict of str to Path
+            `train`, `test`, and `validation` and `before_test` where there are any.
+        """
+        parts = self._named() | {"before_test": self.before_test}
+        tables = {
+            name: likes_table(part.interactions, part.matrix())
+            for name, part in parts.items()
+            if part is not None
+        }
+        return write_tables(Path(folder), tables, file_format)
+
+    def _named(self) -> dict[str, InteractionData | None]:
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
     def __repr__(self) -> str:
-        parts = {"train": self.train, "validation": self.validation, "test": self.test}
-        said = (f"{name} {len(part):,}" for name, part in parts.items() if part is not None)
+        said = (f"{name} {len(part):,}" for name, part in self._named().items() if part is not None)
         return f"<SplitData: interactions in {', '.join(said)}>"
 
 

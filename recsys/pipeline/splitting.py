@@ -15,13 +15,22 @@ from recsys.base import config
 from recsys.base.arrays import BoolArray
 from recsys.data import persistence
 from recsys.data.idmap import IdMap
-from recsys.data.interactions import Interactions
-from recsys.data.outcomes import HeldOut, HeldOutByTime, Ingested, Thresholded
+from recsys.data.interactions import Interactions, read_interaction_table
+from recsys.data.outcomes import HeldOut, HeldOutByFiles, HeldOutByTime, Ingested, Thresholded
+from recsys.data.sources import (
+    interaction_columns,
+    interaction_rules,
+    locate_data,
+    reading_key,
+    text_format,
+)
+from recsys.data.split_files import split_as_given
 from recsys.data.splits import require_timestamp
+from recsys.data.tables import fingerprint
 from recsys.data.time_split import Cuts, find_cuts, shown
 from recsys.data.time_split import split_by_time as split_interactions
 from recsys.pipeline import preparation
-from recsys.pipeline.preparation import load_core
+from recsys.pipeline.preparation import hidden_of_core, load_core
 from recsys.store.stages import Stage, stage
 
 # Makes the product of a stage from its arguments: at once, or as a task.
@@ -45,6 +54,10 @@ def hold_out(
         timezone = "UTC" if settings.data is None else settings.data.timezone
         cuts = by_time(core, holdout, timezone)
         return run(split_by_time, data, core, cuts, holdout, settings.threshold, seed)
+    if holdout.method == "files":
+        reading = locate_data(settings.dataset, settings.data)
+        sources = sources_of_split(reading, holdout)
+        return run(split_by_files, data, core, sources, reading, holdout, seed)
     return run(preparation.split, data, core, holdout, seed)
 
 
@@ -98,6 +111,60 @@ def split_by_time(
         test_until=None if cuts.end is None else shown(cuts.end),
         **{f"newcomer_{name}": count for name, count in asdict(found.newcomers).items()},
     )
+
+
+def sources_of_split(reading: config.Data, holdout: config.Split) -> dict[str, str]:
+    """What a split by files is made of: fingerprints, and how the files are to be read.
+
+    Raises
+    ------
+    InputError
+        If a file is missing.
+    """
+    files = {role: getattr(holdout, f"{role}_file") for role in ("validation", "test")}
+    found = {role: fingerprint(source) for role, source in files.items() if source}
+    return found | {"format": reading_key(reading)}
+
+
+@stage(HeldOutByFiles, version=1, unkeyed=("reading",), name="split")
+def split_by_files(
+    folder: Path,
+    data: Stage[Ingested],
+    core: Stage[Thresholded],
+    sources: dict[str, str],
+    reading: config.Data,
+    holdout: config.Split,
+    seed: int,
+) -> HeldOutByFiles:
+    """Hold out the likes that files name; `sources` name the product by their content."""
+    interactions = load_core(core)
+    files = [holdout.validation_file, holdout.test_file]
+    validation, test = (None if source is None else read_part(source, reading) for source in files)
+    assert test is not None
+    found = split_as_given(
+        interactions,
+        validation,
+        test,
+        n=holdout.n,
+        share=holdout.share,
+        one_holdout=holdout.holdouts == "one",
+        with_features=items_with_features(data, interactions),
+        cold_share=holdout.cold_share,
+        seed=seed,
+    )
+    parts = replace(found.parts, hidden=hidden_of_core(core))
+    persistence.save_split(folder, parts)
+    return HeldOutByFiles(
+        **counts_of(parts.train, parts.validation, parts.test),
+        cold_items=len(parts.cold_items),
+        unknown=found.unknown,
+    )
+
+
+def read_part(source: str, reading: config.Data) -> Interactions:
+    """A file of held-out likes, read as those of the configuration are."""
+    columns, rules = interaction_columns(reading), interaction_rules(reading)
+    return read_interaction_table(source, columns, text_format(reading), rules).interactions
 
 
 def counts_of(
