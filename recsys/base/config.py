@@ -453,6 +453,24 @@ class Evaluate(Section):
     )
 
 
+class Backtest(Section):
+    """`recsys backtest`: the pipeline's choice replayed at successive points in time."""
+
+    folds: Positive = Field(6, description="How many folds; the last one ends with the last like.")
+    every: Duration = Field(
+        "7d",
+        description="How long a fold's test and validation are; the next fold is as much later.",
+    )
+    search: Literal["once", "each"] = Field(
+        "once",
+        description="Whether the first fold's choice is fitted in all, or each fold searches.",
+    )
+    baseline_trials: Annotated[int, Field(ge=0)] = Field(
+        0, description="Trials of ALS and BPR in each fold; 0 leaves them out."
+    )
+    folder: Location = Field("data/output/backtest", description="Folder of report and figures.")
+
+
 class Fit(Section):
     """The final fit on all interactions."""
 
@@ -609,6 +627,7 @@ class Config(Section):
     search: Search = Search()
     article: Article = Article()
     evaluate: Evaluate = Evaluate()
+    backtest: Backtest = Backtest()
     fit: Fit = Fit()
     gate: Gate = Gate()
     batch: Batch = Batch()

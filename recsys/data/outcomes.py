@@ -154,12 +154,18 @@ class HeldOutByTime(HeldOut):
         begins = f"validation from {self.validation_from}"
         begins += "" if self.test_from is None else f", test from {self.test_from}"
         begins += "" if self.test_until is None else f" until {self.test_until}"
-        return (
-            f"split by time: {begins}; in the {held}, {self.newcomer_users:,} users not trained "
-            f"before are measured apart and {self.newcomer_users_left_out:,} have too few "
-            f"interactions, and {self.newcomer_items:,} items are new, to which "
-            f"{self.newcomer_item_likes:,} interactions of trained users go",
-        )
+        said = [f"split by time: {begins}"]
+        if self.newcomer_users or self.newcomer_users_left_out:
+            said.append(
+                f"in the {held}, {self.newcomer_users:,} users not trained before are measured "
+                f"apart, and {self.newcomer_users_left_out:,} have too few interactions"
+            )
+        if self.newcomer_items:
+            said.append(
+                f"{self.newcomer_items:,} items are new, to which {self.newcomer_item_likes:,} "
+                "interactions of trained users go"
+            )
+        return ("; ".join(said),)
 
 
 @dataclass(frozen=True, kw_only=True)
