@@ -30,6 +30,7 @@ class TrainingResult(BaseModel):
     few_likes: dict[str, Any]
     diversity: list[dict[str, Any]] = []
     newcomers: dict[str, Any] = {}
+    repeated: dict[str, Any] = {}
     counts: dict[str, dict[str, Any]]
 
     @property
@@ -47,6 +48,7 @@ class TrainingResult(BaseModel):
         cls, model: str, version: str, decision: Decision, report: str, stages: TrainingStages
     ) -> TrainingResult:
         """Gather the result from the stages."""
+        repeated = stages.repeated
         return cls(
             model=model,
             version=version,
@@ -60,5 +62,6 @@ class TrainingResult(BaseModel):
             few_likes=stages.fitted.read_json("few_likes.json"),
             diversity=stages.measured.read_json("diversity.json"),
             newcomers=newcomers_of(stages.measured),
+            repeated={} if repeated is None else repeated.read_json("repeated.json"),
             counts=stages.counts(),
         )

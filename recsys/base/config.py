@@ -440,6 +440,9 @@ class Article(Section):
 class Evaluate(Section):
     """What is measured on the test holdout."""
 
+    # They change nothing of what is measured on the test holdout itself.
+    unkeyed: ClassVar[frozenset[str]] = frozenset({"half_width", "most_folds"})
+
     ks: list[Positive] = Field([5, 10, 20], description="Lengths of the lists that are measured.")
     bootstrap_samples: Samples = Field(1000, description="Bootstrap samples of an interval.")
     baseline_trials: Annotated[int, Field(ge=0)] = Field(
@@ -450,6 +453,14 @@ class Evaluate(Section):
     )
     withheld: bool = Field(
         True, description="Whether cold items and new users are measured, which takes one more fit."
+    )
+    half_width: Share | None = Field(
+        None,
+        description="Half-width of the 95 % interval, as a share of precision_at_5, such as 0.03: "
+        "further users are tested until it is reached. By default none are.",
+    )
+    most_folds: Positive = Field(
+        20, description="Fits for evaluate.half_width, at most; the test holdout is the first."
     )
 
 

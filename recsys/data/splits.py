@@ -145,7 +145,7 @@ def split(
     holdouts = 1 if one_holdout else 2
     chosen = _choose_users(interactions, n, share, holdouts, generator)
     chance = generator.random(len(interactions)) if not by_time else _chance(interactions, seed)
-    held = [_held_out(interactions, users, by_time, chance, n) for users in chosen]
+    held = [held_out(interactions, users, by_time, chance, n) for users in chosen]
     tied = _tied(interactions, chosen, held) if by_time else None
     if one_holdout:
         held.append(np.zeros(len(interactions), dtype=bool))
@@ -201,7 +201,7 @@ def _chance(interactions: Interactions, seed: int) -> Float64Array:
     return np.random.default_rng((seed, 1)).random(len(interactions))
 
 
-def _held_out(
+def held_out(
     interactions: Interactions, users: Int32Array, by_time: bool, chance: Float64Array, n: int
 ) -> BoolArray:
     """Marks n rows of each of the users, the latest or those of least chance: bool (n,)."""

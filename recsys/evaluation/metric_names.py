@@ -214,6 +214,36 @@ def newcomer_metrics(figures: Mapping[str, Any]) -> dict[str, float]:
     return found
 
 
+def repeated_metrics(figures: Mapping[str, Any]) -> dict[str, float]:
+    """Figures of repeated holdouts under MLflow's names.
+
+    Returns
+    -------
+    dict of str to float
+        `repeated/precision_at_5` of the winner with the ends of its interval, `repeated_ease/…` of
+        others, and how many folds and users there were.
+    """
+    found = {"repeated/folds": float(figures["folds"]), "repeated/users": float(figures["users"])}
+    for name, estimate in figures["models"].items():
+        own = name == "choice"
+        found[f"{'repeated' if own else f'repeated_{name}'}/{HEADLINE}"] = estimate["mean"]
+        if own:
+            found |= {f"repeated/{HEADLINE}_{end}": estimate[end] for end in ("low", "high")}
+    return found
+
+
+def repeated_text(figures: Mapping[str, Any]) -> str:
+    """What repeated holdouts found, in one sentence; '' where there were none."""
+    if not figures:
+        return ""
+    own = figures["models"]["choice"]
+    return (
+        f"precision at 5 over {figures['folds']} folds, {figures['users']:,} users: "
+        f"{own['mean']:.4f} ({own['low']:.4f}..{own['high']:.4f}, half-width "
+        f"{figures['half_width']:.1%}); {figures['ended']}"
+    )
+
+
 def newcomer_rows(figures: Mapping[str, Any]) -> list[tuple[str, Mapping[str, float], str]]:
     """The same for people: what was measured, the winner's precision at 5, and that of others."""
     rows: list[tuple[str, Mapping[str, float], str]] = []

@@ -253,11 +253,12 @@ def draw(figures: Mapping[str, Any]) -> Figure:
     own = [fold["models"][fold["winner"]][HEADLINE] for fold in folds]
     low, high = ([entry[end] for entry in own] for end in ("low", "high"))
     axis.fill_between(places, low, high, alpha=0.2, color="tab:blue", linewidth=0)
-    for name in folds[0]["models"]:
+    for place, name in enumerate(folds[0]["models"], start=1):
         if name == folds[0]["winner"] and all(fold["winner"] == name for fold in folds):
             continue
         values = [fold["models"].get(name, {}).get(HEADLINE, {}).get("mean") for fold in folds]
-        axis.plot(places, values, marker=".", linewidth=1, label=LABELS.get(name, name))
+        label = LABELS.get(name, name)
+        axis.plot(places, values, marker=".", linewidth=1, color=f"C{place}", label=label)
     means = [entry["mean"] for entry in own]
     axis.plot(places, means, marker="o", linewidth=2.5, color="tab:blue", label=LABELS[CHOICE])
     axis.set_xticks(places, [str(fold["from"])[:10] for fold in folds], rotation=30, ha="right")

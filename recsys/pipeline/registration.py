@@ -15,11 +15,12 @@ from recsys.evaluation.metric_names import (
     leaderboard_metrics,
     metric_tags,
     newcomer_metrics,
+    repeated_metrics,
     strategy_metrics,
 )
 from recsys.pipeline.evaluation import newcomers_of
 from recsys.pipeline.model_seconds import timed_leaderboard
-from recsys.pipeline.outcomes import Chosen, Evaluated, Fitted, Judged
+from recsys.pipeline.outcomes import Chosen, Evaluated, Fitted, Judged, Repeated
 from recsys.pipeline.tracked import Tracked
 from recsys.serving import pyfunc
 from recsys.store.stages import Stage
@@ -53,6 +54,7 @@ def register(
     measured: Stage[Evaluated],
     fitted: Stage[Fitted],
     verdict: Stage[Judged],
+    repeated: Stage[Repeated] | None = None,
 ) -> Registered:
     """Register the fitted bundle, unless it was, and make it the challenger.
 
@@ -63,7 +65,7 @@ def register(
         Folder for a lock that runs on a tracking server share.
     description : StudyDescription
         Names the run that figures and verdict are logged on.
-    chosen, measured, fitted, verdict : Stage
+    chosen, measured, fitted, verdict, repeated : Stage
 
     Raises
     ------
@@ -81,7 +83,7 @@ def register(
         number = known.number if known else ""
         if not known:
             run_id = tracker.open_study(description)
-            figures = metrics(chosen, measured, fitted)
+            figures = metrics(chosen, measured, fitted, repeated)
             tracker.log(run_id, [(name, value, 0) for name, value in figures.items()])
             tags = version_tags(manifest, digest)
             number = pyfunc.register(
@@ -94,7 +96,10 @@ def register(
 
 
 def metrics(
-    chosen: Stage[Chosen], measured: Stage[Evaluated], fitted: Stage[Fitted]
+    chosen: Stage[Chosen],
+    measured: Stage[Evaluated],
+    fitted: Stage[Fitted],
+    repeated: Stage[Repeated] | None = None,
 ) -> dict[str, float]:
     """All figures of an evaluation, and of users with few likes, under MLflow's names."""
     board = timed_leaderboard(chosen, measured)
@@ -105,6 +110,7 @@ def metrics(
         **few_likes_metrics(fitted.read_json("few_likes.json")),
         **diversity_metrics(measured.read_json("diversity.json")),
         **newcomer_metrics(newcomers_of(measured)),
+        **({} if repeated is None else repeated_metrics(repeated.read_json("repeated.json"))),
     }
 
 

@@ -15,11 +15,20 @@ from recsys.evaluation.metric_names import (
     UNMASKED,
     answered_text,
     newcomer_rows,
+    repeated_text,
     winner_of,
 )
 from recsys.pipeline.evaluation import newcomers_of
 from recsys.pipeline.model_seconds import timed_leaderboard
-from recsys.pipeline.outcomes import Adopted, Chosen, Evaluated, Fitted, Judged, TrainingStages
+from recsys.pipeline.outcomes import (
+    Adopted,
+    Chosen,
+    Evaluated,
+    Fitted,
+    Judged,
+    Repeated,
+    TrainingStages,
+)
 from recsys.pipeline.report import Link, Report, Section, Table
 from recsys.recommend.queries.answers import Answer
 from recsys.recommend.queries.filters import Filters
@@ -54,6 +63,7 @@ def build(
         verdict = f"{model} version {version} was held: {'; '.join(held)}."
     sections = (
         _result(stages.chosen, stages.measured),
+        _repeated(stages.repeated),
         _gate(stages.verdict),
         _newcomers(stages.measured),
         _after_the_cut(stages),
@@ -89,6 +99,26 @@ def _result(chosen: Stage[Chosen], measured: Stage[Evaluated]) -> Section:
         "in brackets the 95 % bootstrap interval over users."
     )
     return Section("How good it is", (text,), (("", Table(columns, rows)),))
+
+
+def _repeated(repeated: Stage[Repeated] | None) -> Section | None:
+    if repeated is None:
+        return None
+    figures = repeated.read_json("repeated.json")
+    models, ahead = figures["models"], figures["ahead"]
+    rows = tuple(
+        (
+            MODEL_LABELS.get(figures["winner"] if name == "choice" else name, name),
+            _estimate(models[name]),
+            _estimate(ahead.get(name), "+.4f"),
+        )
+        for name in sorted(models, key=lambda name: -models[name]["mean"])
+    )
+    header = ("", "precision at 5", f"{MODEL_LABELS[figures['winner']]} ahead by")
+    text = repeated_text(figures)
+    return Section(
+        "Over more users", (f"{text[0].upper()}{text[1:]}.",), (("", Table(header, rows)),)
+    )
 
 
 def _estimate(entry: Mapping[str, float] | None, style: str = ".4f") -> str:
