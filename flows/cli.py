@@ -20,6 +20,11 @@ OF_FLOWS: Mapping[str, Command] = {
         "batch",
         "Write items for every user, and items like every item, as Parquet.",
     ),
+    "backtest": Command(
+        "flows.commands.backtest",
+        "backtest",
+        "Replay what the pipeline would have chosen at successive points in time.",
+    ),
     "up": Command(
         "flows.commands.deployments",
         "up",

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from recsys.pipeline.evaluation import newcomers_of
 from recsys.pipeline.model_seconds import timed_leaderboard
 from recsys.pipeline.outcomes import TrainingStages
 from recsys.pipeline.promotion import Decision, Ending
@@ -29,6 +30,8 @@ class TrainingResult(BaseModel):
     few_likes: dict[str, Any]
     diversity: list[dict[str, Any]] = []
     segments: list[dict[str, Any]] = []
+    newcomers: dict[str, Any] = {}
+    repeated: dict[str, Any] = {}
     counts: dict[str, dict[str, Any]]
 
     @property
@@ -46,6 +49,7 @@ class TrainingResult(BaseModel):
         cls, model: str, version: str, decision: Decision, report: str, stages: TrainingStages
     ) -> TrainingResult:
         """Gather the result from the stages."""
+        repeated = stages.repeated
         return cls(
             model=model,
             version=version,
@@ -59,5 +63,7 @@ class TrainingResult(BaseModel):
             few_likes=stages.fitted.read_json("few_likes.json"),
             diversity=stages.measured.read_json("diversity.json"),
             segments=stages.measured.read_json("segments.json"),
+            newcomers=newcomers_of(stages.measured),
+            repeated={} if repeated is None else repeated.read_json("repeated.json"),
             counts=stages.counts(),
         )

@@ -13,6 +13,7 @@ from recsys.data.outcomes import Encoded, HeldOut, Thresholded
 from recsys.data.sources import locate_data
 from recsys.pipeline.fresh_likes import archive_log
 from recsys.pipeline.outcomes import Chosen, TrainingStages
+from recsys.pipeline.repeating import require_repeatable
 from recsys.pipeline.tracked import RunDetails, Tracked
 from recsys.store.stages import Stage
 from recsys.tracking.params import flat
@@ -24,6 +25,7 @@ from tasks.gate import gate
 from tasks.ingest import ingest
 from tasks.promote import announce, promote
 from tasks.register import register
+from tasks.repeat import repeat
 from tasks.report import report
 from tasks.split import split
 from tasks.threshold import threshold
@@ -45,26 +47,32 @@ def retrain(config: Config, choose: Choose) -> TrainingResult:
         The one stage in which the flows differ.
     """
     config = config.effective()
+    require_repeatable(config)
     interim, seed, workers = config.storage.interim, config.seed, config.search.workers
     tracked, details = tracked_by(config), details_of(config)
     data = ingest(interim, locate_data(config.dataset, config.data), config.likes_log)
     core = threshold(interim, data, config.threshold)
-    holdouts = split(interim, data, core, config.split, seed)
+    holdouts = split(interim, data, core, config)
     features = encode(interim, data, core, config.encode)
     chosen = choose(config, tracked, details, core, holdouts, features)
     measured = evaluate(interim, holdouts, features, chosen, config.evaluate, seed, workers=workers)
+    repeated = repeat(core, holdouts, features, chosen, measured, config)
     versions = library_versions()
     fitted = fit(interim, core, features, chosen, measured, config.fit, seed, versions)
     verdict = gate(
         interim, holdouts, features, measured, fitted, config.gate, seed, tracked, workers
     )
     study = details.describe(chosen.key, chosen.outcome.kind, core)
-    version = register(tracked, Path(interim), study, chosen, measured, fitted, verdict).version
+    version = register(
+        tracked, Path(interim), study, chosen, measured, fitted, verdict, repeated
+    ).version
     decision = promote(
         tracked, Path(interim), version, verdict.outcome, config.batch, announce
     ).decision
     archive_log(config.likes_log, data.outcome.log, decision)
-    stages = TrainingStages(data, core, holdouts, features, chosen, measured, fitted, verdict)
+    stages = TrainingStages(
+        data, core, holdouts, features, chosen, measured, fitted, verdict, repeated
+    )
     page = report(tracked, version, decision.reasons, stages).page
     return TrainingResult.of(tracked.model, version, decision, page, stages)
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from recsys.notebook.reading import load_dataset as load_dataset
     from recsys.notebook.reading import read_features as read_features
     from recsys.notebook.reading import read_interactions as read_interactions
+    from recsys.notebook.reading import read_split as read_split
     from recsys.recommend.queries.filters import Filters as Filters
     from recsys.recommend.recommender import Recommender as Recommender
     from recsys.serving.champion import Champion as Champion
@@ -51,6 +52,7 @@ __all__ = [
     "load_dataset",
     "read_features",
     "read_interactions",
+    "read_split",
     "split",
 ]
 __getattr__, __dir__ = lazily(
@@ -59,7 +61,7 @@ __getattr__, __dir__ = lazily(
         ".notebook.data": ["split"],
         ".notebook.evaluating": ["evaluate"],
         ".notebook.fitting": ["fit"],
-        ".notebook.reading": ["load_dataset", "read_features", "read_interactions"],
+        ".notebook.reading": ["load_dataset", "read_features", "read_interactions", "read_split"],
         ".recommend.queries.filters": ["Filters"],
         ".recommend.recommender": ["Recommender"],
         ".serving.champion": ["Champion"],

@@ -25,6 +25,7 @@ from recsys.pipeline import fitting
 from tests.fixtures.paths import ROOT
 from tests.fixtures.planted import planted, write_planted
 from tests.fixtures.stages import prepare
+from tests.fixtures.timed import timed
 
 GROUPS = 6
 SIZE = {"no_components": 6, "epochs": 10}
@@ -108,6 +109,36 @@ def test_users_and_items_below_the_core_are_answered(
         assert fitted.bundle.trained == len(part.items)
         assert len(asked.items) == len(data.items)
         assert int(asked.seen.indptr[-1]) == len(data) - len(test)
+
+
+def test_a_split_by_time_knows_the_past_alone() -> None:
+    data = recsys.read_interactions(timed()[0], timestamp="t")
+    train, test = recsys.split(data, test="7d", user_min=3, item_min=3)
+    assert not [item for item in train.items.ids.to_pylist() if item.endswith("i14")]
+    assert not [user for user in train.users.ids.to_pylist() if user.endswith("u39")]
+    assert test.items.ids.equals(train.items.ids)
+    learned = recsys.evaluate(recsys.fit(train, "itemknn"), test, k=5)
+    popular = recsys.evaluate(recsys.fit(train, "popularity"), test, k=5)
+    assert learned["precision_at_5"] > 0.2 > 3 * popular["precision_at_5"]
+    parts = recsys.split(data, validation="14d", test="7d", user_min=3, item_min=3)
+    first, validation, second = parts
+    assert parts.before_test is not None
+    assert len(first) < len(parts.before_test) == len(train)
+    assert second.liked(test.users.id(0)) == test.liked(test.users.id(0))
+    assert validation.users.ids.equals(first.users.ids)
+    # As long as the test is, where it is only asked for.
+    either = (recsys.split(data, validation=length, test="7d") for length in (True, "7d"))
+    assert len({len(found.train) for found in either}) == 1
+
+
+def test_what_a_split_by_time_needs_is_said() -> None:
+    data = recsys.read_interactions(timed()[0], timestamp="t")
+    with pytest.raises(InputError, match=r"test='soon'; expected a share such as 0\.1"):
+        recsys.split(data, test="soon")
+    with pytest.raises(InputError, match="validation='7d' without test"):
+        recsys.split(data, validation="7d")
+    with pytest.raises(InputError, match="no timestamp"):
+        recsys.split(recsys.read_interactions(timed()[0]), test="7d")
 
 
 @pytest.mark.parametrize("model", ["lightfm", "als"])

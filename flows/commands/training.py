@@ -89,6 +89,7 @@ def train(
 
 def _train(config: Config, *, quiet: bool, as_json: bool, as_lines: bool) -> None:
     from recsys.data.sources import check_input
+    from recsys.pipeline.repeating import require_repeatable
 
     check_input(
         config.dataset,
@@ -96,6 +97,7 @@ def _train(config: Config, *, quiet: bool, as_json: bool, as_lines: bool) -> Non
         config.effective().split,
         goes_by_age=config.goes_by_age,
     )
+    require_repeatable(config.effective())
     console = Console(stderr=as_json)
     silence()
     if not (quiet or as_lines):
@@ -123,16 +125,20 @@ def _train(config: Config, *, quiet: bool, as_json: bool, as_lines: bool) -> Non
 
 def _report(console: Console, outcome: TrainingResult) -> None:
     """Show what was measured, the gate's verdict and, if it passed, a few answers."""
-    from recsys.cli.tables import cold_start, few_likes, leaderboard, verdict
+    from recsys.cli.tables import cold_start, few_likes, leaderboard, newcomers, verdict
     from recsys.evaluation.churn import summary
-    from recsys.evaluation.metric_names import diversity_text
+    from recsys.evaluation.metric_names import diversity_text, repeated_text
     from recsys.evaluation.segments import gains_text
     from recsys.recommend.recommender import Recommender
 
     holdout = outcome.counts["evaluate"]["holdout"]
     console.print()
     console.print(leaderboard(outcome.leaderboard, holdout, console.width))
+    if repeated := repeated_text(outcome.repeated):
+        console.print(f"{repeated}\n", highlight=False)
     if (table := cold_start(outcome.strategies)) is not None:
+        console.print(table)
+    if (table := newcomers(outcome.newcomers)) is not None:
         console.print(table)
     console.print(few_likes(outcome.few_likes))
     if diverse := diversity_text(outcome.diversity):

@@ -30,6 +30,7 @@ from recsys.base.fields import (
     Delimiter,
     Duration,
     EventMeaning,
+    LastPart,
     Location,
     Margin,
     Moment,
@@ -287,9 +288,15 @@ class Threshold(Section):
 class Split(Section):
     """Which interactions are held out of training."""
 
-    method: Literal["random", "last"] = Field(
+    # They name the product of the methods that read them, and of no other.
+    unkeyed: ClassVar[frozenset[str]] = frozenset(
+        {"validation", "test", "fewest", "validation_file", "test_file"}
+    )
+
+    method: Literal["random", "last", "time", "files"] = Field(
         "random",
-        description="Which interactions of a user are held out: at random, or the last by time.",
+        description="Which interactions are held out: n of a user at random, the last n of a user, "
+        "all from a point in time on, or those in files.",
     )
     holdouts: Literal["validation and test", "one"] = Field(
         "validation and test",
@@ -300,6 +307,31 @@ class Split(Section):
     cold_share: Share = Field(
         0.1, description="Share of the items with features that are measured as cold items."
     )
+    validation: LastPart = Field(
+        "10%",
+        description="With method 'time', the last part of what is before the test: a share of all "
+        "interactions, a duration such as '7d', or the date it begins at.",
+    )
+    test: LastPart = Field(
+        "10%", description="With method 'time', the last part of all interactions, likewise."
+    )
+    fewest: Positive = Field(
+        1, description="With method 'time', fewest held-out interactions of a user who is measured."
+    )
+    validation_file: Address | None = Field(
+        None,
+        description="With method 'files', the file of the validation interactions, read as "
+        "data.likes is; default: n of a share of the users, drawn from the others.",
+    )
+    test_file: Address | None = Field(
+        None, description="With method 'files', the file of the test interactions."
+    )
+
+    @model_validator(mode="after")
+    def _files_named(self) -> Split:
+        if self.method == "files" and self.test_file is None:
+            raise ValueError("test_file, which the method 'files' needs")
+        return self
 
 
 class Encode(Section):
@@ -420,6 +452,9 @@ class Article(Section):
 class Evaluate(Section):
     """What is measured on the test holdout."""
 
+    # They change nothing of what is measured on the test holdout itself.
+    unkeyed: ClassVar[frozenset[str]] = frozenset({"half_width", "most_folds"})
+
     ks: list[Positive] = Field([5, 10, 20], description="Lengths of the lists that are measured.")
     bootstrap_samples: Samples = Field(1000, description="Bootstrap samples of an interval.")
     baseline_trials: Annotated[int, Field(ge=0)] = Field(
@@ -431,6 +466,32 @@ class Evaluate(Section):
     withheld: bool = Field(
         True, description="Whether cold items and new users are measured, which takes one more fit."
     )
+    half_width: Share | None = Field(
+        None,
+        description="Half-width of the 95 % interval, as a share of precision_at_5, such as 0.03: "
+        "further users are tested until it is reached. By default none are.",
+    )
+    most_folds: Positive = Field(
+        20, description="Fits for evaluate.half_width, at most; the test holdout is the first."
+    )
+
+
+class Backtest(Section):
+    """`recsys backtest`: the pipeline's choice replayed at successive points in time."""
+
+    folds: Positive = Field(6, description="How many folds; the last one ends with the last like.")
+    every: Duration = Field(
+        "7d",
+        description="How long a fold's test and validation are; the next fold is as much later.",
+    )
+    search: Literal["once", "each"] = Field(
+        "once",
+        description="Whether the first fold's choice is fitted in all, or each fold searches.",
+    )
+    baseline_trials: Annotated[int, Field(ge=0)] = Field(
+        0, description="Trials of ALS and BPR in each fold; 0 leaves them out."
+    )
+    folder: Location = Field("data/output/backtest", description="Folder of report and figures.")
 
 
 class Fit(Section):
@@ -662,6 +723,7 @@ class Config(Section):
     search: Search = Search()
     article: Article = Article()
     evaluate: Evaluate = Evaluate()
+    backtest: Backtest = Backtest()
     fit: Fit = Fit()
     gate: Gate = Gate()
     batch: Batch = Batch()

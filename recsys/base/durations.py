@@ -1,4 +1,4 @@
-"""Durations as people write them: a number and a unit, such as 365d or 12h."""
+"""Durations and shares as settings write them: a number and a unit, such as 365d, or 10%."""
 
 from __future__ import annotations
 
@@ -32,3 +32,14 @@ def days_of(written: str) -> float | None:
 def as_days(days: float) -> str:
     """A number of days as a duration, to six digits."""
     return f"{Decimal(f'{days:.6g}'):f}d"
+
+
+def share_of(written: str) -> float | None:
+    """A share between 0 and 1, written as 0.1 or as 10%; None if it is none."""
+    text = written.strip()
+    percent = text.endswith("%")
+    try:
+        share = float(text.removesuffix("%")) / (100 if percent else 1)
+    except ValueError:
+        return None
+    return share if 0 < share < 1 else None

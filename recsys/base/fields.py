@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
-from recsys.base.durations import seconds_of
+from recsys.base.durations import seconds_of, share_of
 from recsys.base.redaction import redacted
 
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -56,10 +56,32 @@ def _moment(written: str) -> str:
     return written
 
 
-# TOML has dates of its own.
+def _last_part(written: str) -> str:
+    if share_of(written) is None:
+        try:
+            _moment(written)
+        except ValueError as fault:
+            raise ValueError(
+                "a share such as 0.1 or 10%, a duration such as 7d, or a date such as 2026-01-31"
+            ) from fault
+    return written
+
+
+def is_last_part(written: str) -> bool:
+    """Whether a text is a share, a duration or a date."""
+    try:
+        _last_part(written)
+    except ValueError:
+        return False
+    return True
+
+
+# TOML has dates and numbers of its own.
 _Written = BeforeValidator(lambda given: given.isoformat() if isinstance(given, date) else given)
+_Number = BeforeValidator(lambda given: str(given) if type(given) is float else given)
 Duration = Annotated[str, AfterValidator(_duration)]
 Moment = Annotated[str, _Written, AfterValidator(_moment)]
+LastPart = Annotated[str, _Written, _Number, AfterValidator(_last_part)]
 EventMeaning = Annotated[str, Field(pattern="^(dislike|cancels .+)$")]
 
 

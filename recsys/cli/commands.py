@@ -52,6 +52,11 @@ COMMANDS: Mapping[str, Command] = {
         "inspect",
         "Show what files look like, and write a configuration that reads them.",
     ),
+    "split": Command(
+        "recsys.cli.splitting",
+        "split",
+        "Write the split of a configuration as files of likes, for others to measure on.",
+    ),
     "recommend": Command(
         "recsys.cli.questions",
         "recommend",

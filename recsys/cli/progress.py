@@ -30,6 +30,7 @@ _SHOWN = {
     "encode": ("item_features", "core_item_feature_pairs", "user_features"),
     "tune": ("trials", "precision_at_5", "epochs"),
     "evaluate": ("holdout",),
+    "repeat": ("folds", "users", "half_width"),
     "fit": ("interactions", "components"),
     "gate": ("passed", "champion", "overlap"),
     "register": ("model", "version"),

@@ -17,6 +17,7 @@ from recsys.evaluation.metric_names import (
     METRICS,
     MODEL_LABELS,
     answered_text,
+    newcomer_rows,
     winner_of,
 )
 
@@ -80,6 +81,53 @@ def cold_start(compared: Mapping[str, Any]) -> Table | None:
         about = f"recall at 10, one {escape(asked['type'])} hidden from {asked['items']:,} items"
         table.add_row(about, f"{asked['neighbours']:.4f}", others)
     return table if table.row_count else None
+
+
+def backtest(figures: Mapping[str, Any]) -> tuple[Table, Table]:
+    """The pipeline's choice in each fold, and all models over all folds together."""
+    title = f"precision at 5 of the {figures['every']} after each cut, with 95 % intervals"
+    folds = Table(title=title, title_justify="left", box=SIMPLE)
+    for column in ("from", "users", "the choice", "", "best other", ""):
+        folds.add_column(column, no_wrap=True)
+    for fold in figures["folds"]:
+        means = {name: entry[HEADLINE] for name, entry in fold["models"].items()}
+        own = means.pop(fold["winner"])
+        best = max(means, key=lambda name: means[name]["mean"])
+        folds.add_row(
+            fold["from"],
+            f"{fold['users']:,}",
+            MODEL_LABELS[fold["winner"]],
+            f"{own['mean']:.4f}  {_span(own)}",
+            MODEL_LABELS.get(best, best),
+            f"{means[best]['mean']:.4f}",
+        )
+    together, n_folds = figures["all"], len(figures["folds"])
+    models = Table(title="all folds", title_justify="left", box=SIMPLE)
+    for column in ("", "precision at 5", "choice ahead by", "folds better than the choice"):
+        models.add_column(column, no_wrap=True)
+    for name, entry in sorted(together["models"].items(), key=lambda row: -row[1]["mean"]):
+        behind = together["folds_behind"].get(name)
+        models.add_row(
+            MODEL_LABELS.get(name, "the choice"),
+            f"{entry['mean']:.4f}  {_span(entry)}",
+            _ahead(together["ahead"].get(name)),
+            "" if behind is None else f"{behind} of {n_folds}",
+        )
+    return folds, models
+
+
+def newcomers(figures: Mapping[str, Any]) -> Table | None:
+    """Users and items that came after a cut in time; None if nothing was cut."""
+    rows = newcomer_rows(figures)
+    if not rows:
+        return None
+    table = Table(title="after the cut", title_justify="left", box=SIMPLE, show_header=False)
+    table.add_column("")
+    table.add_column("", justify="right")
+    table.add_column("")
+    for about, own, others in rows:
+        table.add_row(f"precision at 5, {about}", f"{own['mean']:.4f}", others)
+    return table
 
 
 def few_likes(figures: Mapping[str, Any]) -> Table:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recsys.base.arrays import Float32Array, Float64Array, Int64Array
+from recsys.base.arrays import Float32Array, Float64Array, Int64Array, IntArray
 from recsys.base.durations import AGING, days_of
 from recsys.base.errors import ConfigError, InputError
 from recsys.data.weights import halved_with_age
@@ -48,6 +48,17 @@ class InteractionTimes:
         order = np.argsort(pairs, kind="stable")
         days = np.concatenate([self.days, other.days])
         return InteractionTimes(pairs[order], days[order], self.n_items)
+
+    def restricted(self, users: IntArray, items: IntArray) -> InteractionTimes:
+        """The times of some rows and columns of the matrix, int ascending, under their new places.
+
+        Interactions of other users or items are left out.
+        """
+        user, item = np.divmod(self.pairs, self.n_items)
+        kept = np.isin(user, users) & np.isin(item, items)
+        row, column = np.searchsorted(users, user[kept]), np.searchsorted(items, item[kept])
+        pairs: Int64Array = row * np.int64(len(items)) + column
+        return InteractionTimes(pairs, self.days[kept], len(items))
 
     def ages(self, interactions: sp.csr_matrix) -> Float64Array:
         """Days from each entry of a matrix to the latest of them: float64 (nnz,).

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import scipy.sparse as sp
 
-from recsys.base.arrays import Float32Array, Int32Array, Int64Array
+from recsys.base.arrays import Float32Array, Int32Array, Int64Array, IntArray
 from recsys.base.errors import InputError
 from recsys.data.column_names import KNOWN, by_position, find_columns, find_known, plain
 from recsys.data.columns import (
@@ -136,6 +136,17 @@ class EncodedFeatures:
     types: pa.Array
     values: pa.Array
     support: Int32Array
+
+    def with_first(self, owners: IntArray) -> EncodedFeatures:
+        """The same features with some owners first, who alone count towards their support.
+
+        The others follow in their order.
+        """
+        others = np.setdiff1d(np.arange(self.matrix.shape[0]), owners)
+        matrix = self.matrix[np.concatenate([owners, others])].tocsr()
+        counted = matrix.indices[: matrix.indptr[len(owners)]]
+        support = np.bincount(counted, minlength=matrix.shape[1]).astype(np.int32)
+        return replace(self, matrix=matrix, support=support)
 
 
 @dataclass(frozen=True)

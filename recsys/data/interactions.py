@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import scipy.sparse as sp
 
-from recsys.base.arrays import Float32Array, Int32Array, Int64Array
+from recsys.base.arrays import BoolArray, Float32Array, Int32Array, Int64Array
 from recsys.base.durations import seconds_of
 from recsys.base.errors import InputError
 from recsys.data.column_names import by_position, find_columns
@@ -85,6 +85,16 @@ class Interactions:
     def counts(self) -> dict[str, int]:
         """Number of users, items and interactions."""
         return {"users": len(self.users), "items": len(self.items), "interactions": len(self)}
+
+    def where(self, rows: BoolArray) -> Interactions:
+        """Some of the interactions, bool (n,), of the same users and items."""
+        return replace(
+            self,
+            user=self.user[rows],
+            item=self.item[rows],
+            weight=None if self.weight is None else self.weight[rows],
+            timestamp=None if self.timestamp is None else self.timestamp[rows],
+        )
 
     def matrix(self) -> sp.csr_matrix:
         """The interactions as a float32 CSR matrix (n_users, n_items)."""

@@ -63,9 +63,7 @@ def kcore(interactions: Interactions, user_min: int, item_min: int) -> Core:
     ledger: list[Pass] = []
     left = (len(interactions.users), len(interactions.items), len(interactions))
     while True:
-        for side, minimum in ((item, item_min), (user, user_min)):
-            counts = np.bincount(side[kept], minlength=1)
-            kept &= (counts >= minimum)[np.minimum(side, len(counts) - 1)] & (side < len(counts))
+        kept = _one_pass(user, item, kept, user_min, item_min)
         now = (_distinct(user[kept]), _distinct(item[kept]), int(kept.sum()))
         ledger.append(Pass(left[0] - now[0], left[1] - now[1], left[2] - now[2], *now))
         if now[2] == left[2]:
@@ -74,6 +72,42 @@ def kcore(interactions: Interactions, user_min: int, item_min: int) -> Core:
     if not left[2]:
         raise _nothing_left(interactions, user_min, item_min)
     return _restrict(interactions, kept, tuple(ledger))
+
+
+def core_of(
+    user: Int32Array, item: Int32Array, rows: BoolArray, user_min: int, item_min: int
+) -> BoolArray:
+    """Which of some interactions are their core; none may be.
+
+    The core of a part is within the core of the whole, so that of what was known at a time is
+    found in the core of today.
+
+    Parameters
+    ----------
+    user, item : int32 (n,)
+    rows : bool (n,)
+        Those there are.
+    user_min, item_min : int
+
+    Returns
+    -------
+    bool (n,)
+    """
+    kept, left = rows, -1
+    while left != int(kept.sum()):
+        left = int(kept.sum())
+        kept = _one_pass(user, item, kept, user_min, item_min)
+    return kept
+
+
+def _one_pass(
+    user: Int32Array, item: Int32Array, kept: BoolArray, user_min: int, item_min: int
+) -> BoolArray:
+    """What is left of interactions without the items, then the users, that have too few."""
+    for side, minimum in ((item, item_min), (user, user_min)):
+        counts = np.bincount(side[kept], minlength=1)
+        kept = kept & (counts >= minimum)[np.minimum(side, len(counts) - 1)] & (side < len(counts))
+    return kept
 
 
 def _distinct(indices: Int32Array) -> int:

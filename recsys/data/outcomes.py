@@ -125,6 +125,65 @@ class HeldOut(Outcome):
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class HeldOutByTime(HeldOut):
+    """What a split by time held out, where it was cut, and whom the cut leaves out.
+
+    Parameters
+    ----------
+    refit : int
+        Interactions of the core of all that is before the test.
+    validation_from, test_from, test_until : str or None
+        The first moments of the holdouts, and the first one after them if that is not the end.
+    newcomer_users, newcomer_users_left_out, newcomer_items, newcomer_item_likes : int
+        See `recsys.data.time_split.Newcomers`.
+    """
+
+    refit: int
+    validation_from: str
+    test_from: str | None
+    test_until: str | None = None
+    newcomer_users: int
+    newcomer_users_left_out: int
+    newcomer_items: int
+    newcomer_item_likes: int
+
+    def told(self) -> tuple[str, ...]:
+        """Where it was cut, and what the figures of trained users leave out."""
+        held = "validation" if self.test_from is None else "test"
+        begins = f"validation from {self.validation_from}"
+        begins += "" if self.test_from is None else f", test from {self.test_from}"
+        begins += "" if self.test_until is None else f" until {self.test_until}"
+        said = [f"split by time: {begins}"]
+        if self.newcomer_users or self.newcomer_users_left_out:
+            said.append(
+                f"in the {held}, {self.newcomer_users:,} users not trained before are measured "
+                f"apart, and {self.newcomer_users_left_out:,} have too few interactions"
+            )
+        if self.newcomer_items:
+            said.append(
+                f"{self.newcomer_items:,} items are new, to which {self.newcomer_item_likes:,} "
+                "interactions of trained users go"
+            )
+        return ("; ".join(said),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOutByFiles(HeldOut):
+    """What files name as held out; of `unknown` pairs, user or item is not in the core."""
+
+    unknown: int
+
+    def told(self) -> tuple[str, ...]:
+        """How many of the pairs nobody is asked for."""
+        if not self.unknown:
+            return ()
+        return (
+            f"{self.unknown:,} held-out pairs are of users or items that are not in the core, and "
+            "left out; lower threshold.user_min or threshold.item_min to keep more",
+        )
+
+
 @dataclass(frozen=True)
 class Encoded(Outcome):
     """What `encode` wrote, and how its matrices are to be used.

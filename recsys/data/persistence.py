@@ -9,16 +9,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import scipy.sparse as sp
 
-from recsys.base.arrays import Int32Array
+from recsys.base.arrays import Float64Array, Int32Array
 from recsys.data.everyone import Everyone
 from recsys.data.features import EncodedFeatures, FeatureTable
 from recsys.data.idmap import IdMap
 from recsys.data.interactions import Interactions
 from recsys.data.signals import Outside, Pairs
-from recsys.data.splits import Split
+from recsys.data.splits import Split, TimeParts
 
 OUTSIDE = ("earlier", "disliked")
 DAYS = ("train_days", "validation_days")
+TIME_PARTS = ("before_test", "of_new_users", "from_new_users", "new_items")
 
 
 def write_columns(path: Path, **columns: object) -> None:
@@ -187,6 +188,11 @@ def save_split(folder: Path, parts: Split) -> None:
     for name in DAYS:
         if (days := getattr(parts, name)) is not None:
             np.save(folder / f"{name}.npy", days)
+    if parts.time is not None:
+        for name in TIME_PARTS:
+            save_matrix(folder / f"{name}.npz", getattr(parts.time, name))
+        if parts.time.before_test_days is not None:
+            np.save(folder / "before_test_days.npy", parts.time.before_test_days)
 
 
 def load_split(folder: Path) -> Split:
@@ -196,9 +202,26 @@ def load_split(folder: Path) -> Split:
     )
     path = folder / "hidden.npz"
     hidden = load_matrix(path) if path.exists() else None
-    paths = {name: folder / f"{name}.npy" for name in DAYS}
-    days = {name: np.load(path) for name, path in paths.items() if path.exists()}
-    return Split(train, validation, test, load_cold_items(folder), hidden=hidden, **days)
+    time = None
+    if (folder / "before_test.npz").exists():
+        matrices = {name: load_matrix(folder / f"{name}.npz") for name in TIME_PARTS}
+        days = _days_if_known(folder, "before_test_days")
+        time = TimeParts(**matrices, before_test_days=days)
+    return Split(
+        train,
+        validation,
+        test,
+        load_cold_items(folder),
+        hidden=hidden,
+        time=time,
+        train_days=_days_if_known(folder, "train_days"),
+        validation_days=_days_if_known(folder, "validation_days"),
+    )
+
+
+def _days_if_known(folder: Path, name: str) -> Float64Array | None:
+    path = folder / f"{name}.npy"
+    return np.load(path) if path.exists() else None
 
 
 def load_cold_items(folder: Path) -> Int32Array:

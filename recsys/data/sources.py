@@ -153,7 +153,12 @@ def sources_of(data: config.Data, said: Snapshot | None = None) -> dict[str, str
     found = {role: fingerprint(source) for role, source in named.items() if source}
     if said is not None:
         found[LIKES_LOG] = said.digest
-    return found | {"format": data.model_dump_json(exclude=set(SOURCES))}
+    return found | {"format": reading_key(data)}
+
+
+def reading_key(data: config.Data) -> str:
+    """How the files of a configuration are to be read, as JSON."""
+    return data.model_dump_json(exclude=set(SOURCES))
 
 
 def open_features(data: config.Data, side: Side, source: str) -> FeatureColumns:
@@ -206,20 +211,27 @@ def check_input(
         timestamp = find_dataset(dataset).schema.timestamp_column
     else:
         timestamp = data.timestamp_column
-        rules, columns = interaction_rules(data), interaction_columns(data)
-        wanted = [name for name in columns.given().values() if name]
-        opened = open_table(data.likes, text_format(data), wanted)
-        find_interaction_columns(opened, columns, rules)
-        path = Path(data.likes)
-        if path.is_file() and path.stat().st_size <= _SMALL:
-            found = read_interaction_table(data.likes, columns, text_format(data), rules)
-            if goes_by_age and found.interactions.timestamp is not None:
-                # Numbers of weeks, say, tell no age.
-                units_in_a_second(found.interactions.timestamp, f"the time of {opened.label}")
+        rules = interaction_rules(data)
+        held_out = (split.validation_file, split.test_file) if split.method == "files" else ()
+        for source in (data.likes, *held_out):
+            if source is not None:
+                _check_interactions(source, data, goes_by_age)
         for side, role in ROLES.items():
             if source := getattr(data, role):
                 open_features(data, side, source)
         timestamp = timestamp or ("" if rules.need_time else None)
-    require_timestamp(split.method == "last", timestamp is not None)
+    require_timestamp(split.method in ("last", "time"), timestamp is not None)
     if goes_by_age and timestamp is None:
         raise without_times()
+
+
+def _check_interactions(source: str, data: config.Data, goes_by_age: bool) -> None:
+    rules, columns, text = interaction_rules(data), interaction_columns(data), text_format(data)
+    opened = open_table(source, text, [name for name in columns.given().values() if name])
+    find_interaction_columns(opened, columns, rules)
+    path = Path(source)
+    if path.is_file() and path.stat().st_size <= _SMALL:
+        found = read_interaction_table(source, columns, text, rules)
+        if goes_by_age and found.interactions.timestamp is not None:
+            # Numbers of weeks, say, tell no age.
+            units_in_a_second(found.interactions.timestamp, f"the time of {opened.label}")

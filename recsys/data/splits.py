@@ -19,14 +19,38 @@ FEWEST_USERS = 10
 
 
 @dataclass(frozen=True)
+class TimeParts:
+    """What a split by time has beside its holdouts; matrices of the shape of its parts.
+
+    Parameters
+    ----------
+    before_test : csr_matrix float32
+        The core of all that is before the test, of users without held-out interactions too.
+    of_new_users, from_new_users : csr_matrix float32
+        Of users whom `before_test` does not have: what is known of them, and what is to be found.
+        Items are those of `before_test`.
+    new_items : csr_matrix float32
+        Interactions of its users with items that it does not have, during the test.
+    before_test_days : float64 (nnz,) or None
+        When the interactions of `before_test` were, see `Split`.
+    """
+
+    before_test: sp.csr_matrix
+    of_new_users: sp.csr_matrix
+    from_new_users: sp.csr_matrix
+    new_items: sp.csr_matrix
+    before_test_days: Float64Array | None = None
+
+
+@dataclass(frozen=True)
 class Split:
     """Disjoint parts of one interaction matrix, all of its shape (n_users, n_items).
 
     Parameters
     ----------
     train, validation, test : csr_matrix float32
-        No (user, item) pair is in two of them; their sum is the whole. The users of `validation`
-        and `test` are disjoint; `test` is empty where one holdout was asked for.
+        No (user, item) pair is in two of them. Drawn by user, their sum is the whole, and the users
+        of `validation` and `test` are disjoint. `test` is empty where one holdout was asked for.
     cold_items : int32
         Items with features; a separate fit withholds all of their interactions.
     tied : int or None
@@ -34,6 +58,8 @@ class Split:
         nothing was held out by time.
     hidden : csr_matrix float32 or None
         Ones for pairs that are never recommended: disliked, or liked before the window of time.
+    time : TimeParts or None
+        Where the parts are those before and after points in time.
     train_days, validation_days : float64 (nnz,) or None
         When the interactions of `train` and `validation` were, in days since 1970, in the order
         of their entries; None where that is not known.
@@ -45,24 +71,27 @@ class Split:
     cold_items: Int32Array
     tied: int | None = None
     hidden: sp.csr_matrix | None = None
+    time: TimeParts | None = None
     train_days: Float64Array | None = None
     validation_days: Float64Array | None = None
 
     def times(self) -> InteractionTimes | None:
         """When the interactions of `train` were, all that a search may know."""
-        if self.train_days is None:
-            return None
-        return InteractionTimes.of_matrix(self.train, self.train_days)
+        return _times(self.train, self.train_days)
 
     def final_times(self) -> InteractionTimes | None:
         """When the interactions were that the final measurement trains on, see `final`."""
-        if self.test.nnz == 0 or self.train_days is None or self.validation_days is None:
+        if self.test.nnz == 0:
             return self.times()
-        validation = InteractionTimes.of_matrix(self.validation, self.validation_days)
-        return InteractionTimes.of_matrix(self.train, self.train_days).joined(validation)
+        if self.time is not None:
+            return _times(self.time.before_test, self.time.before_test_days)
+        train, validation = self.times(), _times(self.validation, self.validation_days)
+        return None if train is None or validation is None else train.joined(validation)
 
     def refit_train(self) -> sp.csr_matrix:
-        """Train and validation together, for a fit that is measured on test."""
+        """What is known before the test: by default, train and validation together."""
+        if self.time is not None and self.test.nnz:
+            return self.time.before_test
         return (self.train + self.validation).tocsr()
 
     def final(self) -> tuple[sp.csr_matrix, sp.csr_matrix]:
@@ -74,6 +103,10 @@ class Split:
         if self.test.nnz == 0:
             return self.train, self.validation
         return self.refit_train(), self.test
+
+
+def _times(matrix: sp.csr_matrix, days: Float64Array | None) -> InteractionTimes | None:
+    return None if days is None else InteractionTimes.of_matrix(matrix, days)
 
 
 def not_ranked(
@@ -140,7 +173,7 @@ def split(
     holdouts = 1 if one_holdout else 2
     chosen = _choose_users(interactions, n, share, holdouts, generator)
     chance = generator.random(len(interactions)) if not by_time else _chance(interactions, seed)
-    held = [_held_out(interactions, users, by_time, chance, n) for users in chosen]
+    held = [held_out(interactions, users, by_time, chance, n) for users in chosen]
     tied = _tied(interactions, chosen, held) if by_time else None
     if one_holdout:
         held.append(np.zeros(len(interactions), dtype=bool))
@@ -150,7 +183,7 @@ def split(
         train=_part(interactions, train),
         validation=_part(interactions, held[0]),
         test=_part(interactions, held[1]),
-        cold_items=_choose_cold(interactions, with_features, cold_share, generator),
+        cold_items=choose_cold(interactions, with_features, cold_share, generator),
         tied=tied,
         train_days=None if days is None else days[train],
         validation_days=None if days is None else days[held[0]],
@@ -220,7 +253,7 @@ def _chance(interactions: Interactions, seed: int) -> Float64Array:
     return np.random.default_rng((seed, 1)).random(len(interactions))
 
 
-def _held_out(
+def held_out(
     interactions: Interactions, users: Int32Array, by_time: bool, chance: Float64Array, n: int
 ) -> BoolArray:
     """Marks n rows of each of the users, the latest or those of least chance: bool (n,)."""
@@ -261,12 +294,13 @@ def _part(interactions: Interactions, rows: BoolArray) -> sp.csr_matrix:
     )
 
 
-def _choose_cold(
+def choose_cold(
     interactions: Interactions,
     with_features: BoolArray | None,
     share: float,
     generator: np.random.Generator,
 ) -> Int32Array:
+    """Draw a share of the items that have features, bool (n_items,): int32, ascending."""
     if with_features is None:
         return np.empty(0, dtype=np.int32)
     known = np.flatnonzero(with_features[: len(interactions.items)])

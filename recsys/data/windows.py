@@ -15,8 +15,21 @@ from recsys.data.dates import parse_dates
 _UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3), (1e8, 1.0))
 
 
-def units_in_a_second(timestamp: Int64Array, named: str) -> float:
+def units_in_a_second(
+    timestamp: Int64Array,
+    named: str,
+    otherwise: str = "leave out what goes by age: data.since, data.until, data.half_life, and "
+    "half_life and window in search.space",
+) -> float:
     """The unit of timestamps, by their median: seconds, milli-, micro- or nanoseconds since 1970.
+
+    Parameters
+    ----------
+    timestamp : int64 (n,)
+    named : str
+        The column and its table, for messages.
+    otherwise : str
+        What to do where they cannot be converted, for messages.
 
     Raises
     ------
@@ -30,8 +43,7 @@ def units_in_a_second(timestamp: Int64Array, named: str) -> float:
     raise InputError(
         f"{named} has numbers such as {middle:.0f}, of which nobody knows how long a day is",
         "dates, or seconds since 1970",
-        "convert them, or leave out what goes by age: data.since, data.until, data.half_life, and "
-        "half_life and window in search.space",
+        f"convert them, or {otherwise}",
     )
 
 

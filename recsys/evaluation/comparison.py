@@ -30,7 +30,6 @@ from recsys.evaluation.tag_suggestion import measure_suggestions
 from recsys.models.configuration import parse_configuration
 from recsys.models.hybrid import FeaturesBySide, HybridModel, count_likes, fit_hybrid, map_features
 from recsys.models.mapping import fit_mapping
-from recsys.models.popularity import Popularity
 from recsys.ranking.factors import Factors
 from recsys.ranking.metrics import bootstrap_interval, paired_bootstrap, precision_at_k
 from recsys.tuning.space import Configuration
@@ -213,21 +212,21 @@ def cold(
 def _controls(
     model: HybridModel, trial: TriedStrategy, held: ColdStartHoldout, seed: int
 ) -> dict[str, Any]:
-    """Scorers by content, by numbers of interactions (there are none) and by shuffled features."""
+    """Scorers by content, by numbers of interactions (all 0) and by shuffled features."""
     assert model.item is not None
     profiles = model.item.profiles
     parameters = parse_configuration(trial.configuration)[1]
     shuffled = shuffled_profiles(profiles, seed)
     liked = np.flatnonzero(count_likes(held.train, "item"))
     mapping = fit_mapping(shuffled, model.own, liked, parameters.penalty, parameters.bias_gain)
-    popular = Popularity().fit(held.train)
+    equal = np.zeros(len(held.cold), np.float32)
     return {
         "content": ContentScorer(profiles, held.train, profiles.rows(held.cold)),
         "popularity": Factors(
-            popular.user_factors,
-            popular.item_factors[held.cold],
-            popular.user_biases,
-            popular.item_biases[held.cold],
+            np.empty((held.train.shape[0], 0), np.float32),
+            np.empty((len(held.cold), 0), np.float32),
+            np.zeros(held.train.shape[0], np.float32),
+            equal,
         ),
         "shuffled": cold_factors(model.factors, mapping, shuffled.rows(held.cold)),
     }

@@ -191,6 +191,80 @@ def few_likes_metrics(figures: Mapping[str, Any]) -> dict[str, float]:
     return found
 
 
+def newcomer_metrics(figures: Mapping[str, Any]) -> dict[str, float]:
+    """How users and items that came after a cut in time are served, under MLflow's names.
+
+    Parameters
+    ----------
+    figures : mapping
+        As `recsys.evaluation.newcomers` measures them, with the `winner` among the models and its
+        `strategy`; empty where nothing was cut by time.
+
+    Returns
+    -------
+    dict of str to float
+        `new_users/precision_at_5` and `new_items/precision_at_5` of the winner,
+        `new_users_popularity/…` and `new_items_content/…` of others.
+    """
+    found: dict[str, float] = {}
+    for part, own in (("users", "winner"), ("items", "strategy")):
+        for name, metrics in (figures.get(part) or {}).get("models", {}).items():
+            measured_on = f"new_{part}" if name == figures[own] else f"new_{part}_{name}"
+            for metric, estimate in metrics.items():
+                found[f"{measured_on}/{metric}"] = estimate["mean"]
+    return found
+
+
+def repeated_metrics(figures: Mapping[str, Any]) -> dict[str, float]:
+    """Figures of repeated holdouts under MLflow's names.
+
+    Returns
+    -------
+    dict of str to float
+        `repeated/precision_at_5` of the winner with the ends of its interval, `repeated_ease/…` of
+        others, and how many folds and users there were.
+    """
+    found = {"repeated/folds": float(figures["folds"]), "repeated/users": float(figures["users"])}
+    for name, estimate in figures["models"].items():
+        own = name == "choice"
+        found[f"{'repeated' if own else f'repeated_{name}'}/{HEADLINE}"] = estimate["mean"]
+        if own:
+            found |= {f"repeated/{HEADLINE}_{end}": estimate[end] for end in ("low", "high")}
+    return found
+
+
+def repeated_text(figures: Mapping[str, Any]) -> str:
+    """What repeated holdouts found, in one sentence; '' where there were none."""
+    if not figures:
+        return ""
+    own = figures["models"]["choice"]
+    return (
+        f"precision at 5 over {figures['folds']} folds, {figures['users']:,} users: "
+        f"{own['mean']:.4f} ({own['low']:.4f}..{own['high']:.4f}, half-width "
+        f"{figures['half_width']:.1%}); {figures['ended']}"
+    )
+
+
+def newcomer_rows(figures: Mapping[str, Any]) -> list[tuple[str, Mapping[str, float], str]]:
+    """The same for people: what was measured, the winner's precision at 5, and that of others."""
+    rows: list[tuple[str, Mapping[str, float], str]] = []
+    for part, own, about in (
+        ("users", "winner", "{users:,} users who came after the cut, by their first likes"),
+        ("items", "strategy", "{items:,} items that came after the cut, by their features"),
+    ):
+        measured = figures.get(part)
+        if not measured:
+            continue
+        means = {name: entry[HEADLINE] for name, entry in measured["models"].items()}
+        others = ", ".join(
+            f"{MODEL_LABELS.get(name, name)} {entry['mean']:.4f}"
+            for name, entry in means.items()
+            if name != figures[own]
+        )
+        rows.append((about.format(**measured), means[figures[own]], others))
+    return rows
+
+
 def diversity_metrics(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """What diverse lists cost and gain, under MLflow's names.
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from recsys.notebook.reading import load_dataset as load_dataset
     from recsys.notebook.reading import read_features as read_features
     from recsys.notebook.reading import read_interactions as read_interactions
+    from recsys.notebook.reading import read_split as read_split
 
 __all__ = [
     "EvaluationResult",
@@ -31,6 +32,7 @@ __all__ = [
     "load_dataset",
     "read_features",
     "read_interactions",
+    "read_split",
     "split",
 ]
 __getattr__, __dir__ = lazily(
@@ -39,6 +41,12 @@ __getattr__, __dir__ = lazily(
         ".data": ["InteractionData", "SplitData", "split"],
         ".evaluating": ["EvaluationResult", "evaluate"],
         ".fitting": ["FittedModel", "fit"],
-        ".reading": ["LoadedDataset", "load_dataset", "read_features", "read_interactions"],
+        ".reading": [
+            "LoadedDataset",
+            "load_dataset",
+            "read_features",
+            "read_interactions",
+            "read_split",
+        ],
     },
 )

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import scipy.sparse as sp
 
+from recsys.base.errors import InputError
+from recsys.base.fields import is_last_part
 from recsys.data import kcore, splits
 from recsys.data.everyone import compressed_rows
+from recsys.data.folds import known_places
 from recsys.data.idmap import IdMap
 from recsys.data.interactions import Interactions
+from recsys.data.split_files import FileFormat, likes_table, write_tables
+from recsys.data.time_split import find_cuts, split_by_time
 
 
 @dataclass(frozen=True, repr=False)
@@ -169,20 +175,47 @@ class SplitData:
     train, test : InteractionData
         Of the same users and items.
     validation : InteractionData or None
-        To choose a model by; of other users than `test`.
+        To choose a model by; of other users than `test`, or from before it.
+    before_test : InteractionData or None
+        Of a split by time, all that is known before the test: what a model is fitted on that
+        `test` measures, after `validation` has chosen it.
     """
 
     train: InteractionData
     test: InteractionData
     validation: InteractionData | None = None
+    before_test: InteractionData | None = None
 
     def __iter__(self) -> Iterator[InteractionData]:
         parts = self.train, self.validation, self.test
         return iter([part for part in parts if part is not None])
 
+    def save(self, folder: str | Path, file_format: FileFormat = "parquet") -> dict[str, Path]:
+        """Write each part as a table of user and item, and weight where there is one.
+
+        Parameters
+        ----------
+        folder : str or Path
+        file_format : {"parquet", "csv"}
+
+        Returns
+        -------
+        dict of str to Path
+            `train`, `test`, and `validation` and `before_test` where there are any.
+        """
+        parts = self._named() | {"before_test": self.before_test}
+        tables = {
+            name: likes_table(part.interactions, part.matrix())
+            for name, part in parts.items()
+            if part is not None
+        }
+        return write_tables(Path(folder), tables, file_format)
+
+    def _named(self) -> dict[str, InteractionData | None]:
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
     def __repr__(self) -> str:
-        parts = {"train": self.train, "validation": self.validation, "test": self.test}
-        said = (f"{name} {len(part):,}" for name, part in parts.items() if part is not None)
+        said = (f"{name} {len(part):,}" for name, part in self._named().items() if part is not None)
         return f"<SplitData: interactions in {', '.join(said)}>"
 
 
@@ -192,10 +225,17 @@ def split(
     n: int = 5,
     share: float = 0.2,
     by_time: bool = False,
-    validation: bool = False,
+    validation: bool | str | float = False,
+    test: str | float | None = None,
+    user_min: int = 1,
+    item_min: int = 1,
     seed: int = 0,
 ) -> SplitData:
     """Hold out `n` interactions each of a share of the users, who have at least 2n of them.
+
+    With `test`, all interactions are divided at a point in time instead, and none from after it is
+    learned from, whoever it is of. `train` then has the users and items of before alone; `n` and
+    `share` say nothing.
 
     Parameters
     ----------
@@ -205,9 +245,16 @@ def split(
     share : float
         Of all users, for each holdout.
     by_time : bool
-        Hold out each user's last n instead of n at random; needs a timestamp.
-    validation : bool
-        A second holdout, of other users.
+        Hold out each user's last n instead of n at random; needs a timestamp. What others did
+        later is learned from all the same.
+    validation : bool, str or float
+        A second holdout, of other users; with `test`, the last part of what is before it, as long
+        as `test` or of another length.
+    test : str, float or None
+        The last part of all interactions, which is held out: a share (0.1 or "10%"), a duration
+        ("7d"), or a date, from which on it is.
+    user_min, item_min : int
+        With `test`, fewest interactions of a user and an item before it; fewer are not trained.
     seed : int
 
     Returns
@@ -220,6 +267,14 @@ def split(
     InputError
         If too few users are eligible, or there is no timestamp to go by.
     """
+    if test is not None:
+        return _split_by_time(data, validation, str(test), user_min, item_min, seed)
+    if not isinstance(validation, bool):
+        raise InputError(
+            f"validation={validation!r} without test",
+            "both, for a split by time",
+            "give test as well, or say validation=True",
+        )
     parts = splits.split(
         data.interactions, n=n, share=share, by_time=by_time, one_holdout=not validation, seed=seed
     )
@@ -227,6 +282,58 @@ def split(
         _part(data, matrix) for matrix in (parts.train, parts.validation, parts.test)
     )
     return SplitData(train, second, first) if validation else SplitData(train, first)
+
+
+def _split_by_time(
+    data: InteractionData,
+    validation: bool | str | float,
+    test: str,
+    user_min: int,
+    item_min: int,
+    seed: int,
+) -> SplitData:
+    own = data.interactions
+    splits.require_timestamp(True, own.timestamp is not None)
+    assert own.timestamp is not None
+    for name, written in (("test", test), ("validation", validation)):
+        if not isinstance(written, bool) and not is_last_part(str(written)):
+            raise InputError(
+                f"{name}={written!r}",
+                "a share such as 0.1, a duration such as '7d', or a date such as '2026-01-31'",
+                "write it as one of these",
+            )
+    before = test if isinstance(validation, bool) else str(validation)
+    one = validation is False
+    cuts = find_cuts(own.timestamp, before, test, "UTC", one_holdout=one)
+    parts = split_by_time(own, cuts, user_min=user_min, item_min=item_min, seed=seed).parts
+    train, first = (
+        _known_part(data, parts.train, part) for part in (parts.train, parts.validation)
+    )
+    if one:
+        return SplitData(train, first)
+    known = parts.refit_train()
+    refit, second = (_known_part(data, known, part) for part in (known, parts.test))
+    return SplitData(train, second, first, refit)
+
+
+def _known_part(
+    data: InteractionData, known: sp.csr_matrix, part: sp.csr_matrix
+) -> InteractionData:
+    """A part of the interactions, of the users and items of the known ones, which it is among.
+
+    What is hidden from users, or below the core, has no time, so that it is left out.
+    """
+    users, items = known_places(known)
+    names = None if data.names is None else data.names.take(pa.array(items))
+    own = _part(data, part).interactions
+    renumbered = replace(
+        own,
+        user=np.searchsorted(users, own.user).astype(np.int32),
+        item=np.searchsorted(items, own.item).astype(np.int32),
+        users=own.users.select(users),
+        items=own.items.select(items),
+    )
+    return InteractionData(renumbered, names)
 
 
 def _part(data: InteractionData, matrix: sp.csr_matrix) -> InteractionData:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +25,7 @@ from recsys.data.repeats import Repeats
 from recsys.data.signals import InteractionRules, NegativeWeights, Outside
 from recsys.data.tables import Source
 from recsys.data.weights import Damping
-from recsys.notebook.data import InteractionData
+from recsys.notebook.data import InteractionData, SplitData
 
 
 @dataclass(frozen=True, repr=False)
@@ -162,6 +163,33 @@ def read_interactions(
     text = TextFormat(delimiter, quote, escape, encoding, header)
     with _arguments_named():
         return _read(source, columns, text, rules)
+
+
+def read_split(
+    train: Source, test: Source, validation: Source | None = None, **columns: Any
+) -> SplitData:
+    """Read a split that was made elsewhere, such as a paper's, from a table for each part.
+
+    Parameters
+    ----------
+    train, test, validation : table, matrix, path or URL
+    **columns
+        How they are read, as in `read_interactions`.
+
+    Returns
+    -------
+    SplitData
+        Each part with the users and items it has; `evaluate` leaves out those of a holdout that
+        the model does not know.
+    """
+    parts = [
+        None if part is None else read_interactions(part, **columns)
+        for part in (train, test, validation)
+    ]
+    first, second, third = parts
+    assert first is not None
+    assert second is not None
+    return SplitData(first, second, third)
 
 
 def read_features(

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from recsys.pipeline.adoption import adopted_configuration as adopted_configuration
     from recsys.pipeline.adoption import champion_manifest as champion_manifest
     from recsys.pipeline.adoption import warm_start as warm_start
+    from recsys.pipeline.backtest_report import write_backtest as write_backtest
+    from recsys.pipeline.backtesting import Backtest as Backtest
+    from recsys.pipeline.backtesting import backtest as backtest
     from recsys.pipeline.batch import champion_source as champion_source
     from recsys.pipeline.batch import point as point
     from recsys.pipeline.batch import recommend as recommend
@@ -63,6 +66,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Adopted",
     "Announcement",
+    "Backtest",
     "Chosen",
     "Decision",
     "Ending",
@@ -87,6 +91,7 @@ __all__ = [
     "adopt",
     "adopted_configuration",
     "announcement",
+    "backtest",
     "build",
     "champion_manifest",
     "champion_source",
@@ -115,11 +120,14 @@ __all__ = [
     "threshold",
     "tune",
     "warm_start",
+    "write_backtest",
 ]
 __getattr__, __dir__ = lazily(
     __name__,
     {
         ".adoption": ["adopt", "adopted_configuration", "champion_manifest", "warm_start"],
+        ".backtest_report": ["write_backtest"],
+        ".backtesting": ["Backtest", "backtest"],
         ".batch": ["champion_source", "point", "recommend"],
         ".evaluation": ["evaluate"],
         ".experiments": ["log_curve"],

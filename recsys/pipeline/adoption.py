@@ -107,5 +107,10 @@ def warm_start(champion: Mapping[str, Any] | None, data_fingerprint: str) -> lis
         return []
     if champion["data_fingerprint"] == data_fingerprint:
         return list(champion["started_from"])
+    return [choice_alone(champion["configuration"])]
+
+
+def choice_alone(configuration: Mapping[str, Any]) -> Configuration:
+    """What a search may start from of another one's choice: LightFM's hyper-parameters alone."""
     left_out = HYBRID_NAMES | {"epochs"}
-    return [{n: v for n, v in champion["configuration"].items() if n not in left_out}]
+    return {name: value for name, value in configuration.items() if name not in left_out}

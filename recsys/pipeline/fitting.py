@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
 from recsys.base import config
+from recsys.base.arrays import IntArray
 from recsys.bundle import assemble, save_bundle
 from recsys.data import persistence
 from recsys.data.ages import InteractionTimes
@@ -34,6 +36,7 @@ def refit(
     seed: int,
     threads: int = 1,
     *,
+    places: Mapping[str, IntArray | None] = MappingProxyType({}),
     times: InteractionTimes | None = None,
 ) -> HybridModel:
     """Train a configuration on interactions.
@@ -47,6 +50,8 @@ def refit(
         Of `encode`.
     seed : int
     threads : int
+    places : mapping of str to (int array or None)
+        See `recsys.tuning.problems.load_sides`.
     times : InteractionTimes or None
         When the interactions were, for a configuration with a half-life or a window.
 
@@ -56,7 +61,7 @@ def refit(
         If training diverges, or age counts and there are no times.
     """
     values = {name: value for name, value in configuration.items() if name != "epochs"}
-    sides = load_sides(features, interactions.shape)
+    sides = load_sides(features, interactions.shape, places)
     epochs = configuration["epochs"]
     return fit_hybrid(interactions, values, epochs, seed, sides, threads, times=times)
 

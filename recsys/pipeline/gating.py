@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recsys.base import config
-from recsys.base.arrays import Float64Array, Int32Array
+from recsys.base.arrays import Float64Array, IntArray
 from recsys.bundle import Bundle, load_bundle
 from recsys.data import persistence
+from recsys.data.folds import final_fold
 from recsys.data.outcomes import Encoded, HeldOut
 from recsys.evaluation.churn import markdown, measure_churn
 from recsys.evaluation.gate import Evidence, Verdict, judge
@@ -61,11 +62,12 @@ def gate(
     """
     challenger = load_bundle(fitted.file("bundle"))
     rival = None if champion_bundle is None else load_bundle(champion_bundle)
-    own = load_evaluation(measured)
+    fold = final_fold(persistence.load_split(Path(holdouts.path)))
+    own = load_evaluation(measured, fold)
     rivals = measure_rivals(
-        challenger, rival, reference, Refits(holdouts, features, own, seed), workers
+        challenger, rival, reference, Refits(fold, features, own, seed), workers
     )
-    segments = load_segments(persistence.load_split(Path(holdouts.path)), features)
+    segments = load_segments(fold, features)
     guarded = guard_rails(options.guard, segments, own, rivals)
     tags = {
         side: persistence.load_feature_names(Path(features.path), side) for side in ("item", "user")
@@ -74,7 +76,7 @@ def gate(
     scores = _Scores.of(own, popularity.column(0).to_numpy(), rivals)
     evidence = _evidence(challenger, rival, scores, rivals, tags)
     verdict = judge(replace(evidence, guarded=guarded), options)
-    _save_scores(folder, challenger, own.users, scores)
+    _save_scores(folder, challenger, fold.users_of_core(own.users), scores)
     if rivals.champion is not None and rivals.champion is not own:
         gains = gains_and_losses(segments.standard(), own, rivals.champion)
         write_json(folder / "segments.json", gains)
@@ -174,7 +176,7 @@ def _shared(challenger: Bundle, rival: Bundle) -> dict[str, float]:
     }
 
 
-def _save_scores(folder: Path, challenger: Bundle, users: Int32Array, scores: _Scores) -> None:
+def _save_scores(folder: Path, challenger: Bundle, users: IntArray, scores: _Scores) -> None:
     persistence.write_columns(
         folder / "per_user.parquet",
         user=challenger.users.ids.take(np.asarray(users)),

@@ -92,6 +92,19 @@ class Evaluated(Outcome):
 
 
 @dataclass(frozen=True)
+class Repeated(Outcome):
+    """What repeated holdouts reached: folds, users, and the relative half-width of the interval.
+
+    `ended` says why no further fold was made.
+    """
+
+    folds: int
+    users: int
+    half_width: float
+    ended: str
+
+
+@dataclass(frozen=True)
 class Fitted(Outcome):
     """The size of what the winner was fitted on, its components, and the items of its catalogue."""
 
@@ -209,8 +222,9 @@ class TrainingStages:
     measured: Stage[Evaluated]
     fitted: Stage[Fitted]
     verdict: Stage[Judged]
+    repeated: Stage[Repeated] | None = None
 
     def counts(self) -> dict[str, dict[str, Any]]:
         """The outcome of each stage as plain values, by the stage's name."""
-        stages: list[Stage[Outcome]] = [getattr(self, entry.name) for entry in fields(self)]
-        return {stage.name: stage.counts() for stage in stages}
+        stages: list[Stage[Outcome] | None] = [getattr(self, entry.name) for entry in fields(self)]
+        return {stage.name: stage.counts() for stage in stages if stage is not None}

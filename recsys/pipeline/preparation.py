@@ -263,7 +263,7 @@ def split(
         cold_share=holdout.cold_share,
         seed=seed,
     )
-    parts = replace(parts, hidden=_hidden(core))
+    parts = replace(parts, hidden=hidden_of_core(core))
     persistence.save_split(folder, parts)
     return HeldOut(
         train=parts.train.nnz,
@@ -276,7 +276,7 @@ def split(
     )
 
 
-def _hidden(core: Stage[Thresholded]) -> sp.csr_matrix | None:
+def hidden_of_core(core: Stage[Thresholded]) -> sp.csr_matrix | None:
     """What is hidden from users of the core among its items; None if nothing is."""
     everyone = persistence.load_everyone(Path(core.path))
     if everyone.hidden_indptr is None or everyone.hidden_indices is None:

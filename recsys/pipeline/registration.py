@@ -16,12 +16,15 @@ from recsys.evaluation.metric_names import (
     leaderboard_metrics,
     metric_tags,
     mlflow_name,
+    newcomer_metrics,
+    repeated_metrics,
     segment_metrics,
     strategy_metrics,
     winner_of,
 )
+from recsys.pipeline.evaluation import newcomers_of
 from recsys.pipeline.model_seconds import timed_leaderboard
-from recsys.pipeline.outcomes import Chosen, Evaluated, Fitted, Judged
+from recsys.pipeline.outcomes import Chosen, Evaluated, Fitted, Judged, Repeated
 from recsys.pipeline.tracked import Tracked
 from recsys.serving import pyfunc
 from recsys.store.stages import Stage
@@ -63,6 +66,7 @@ def register(
     measured: Stage[Evaluated],
     fitted: Stage[Fitted],
     verdict: Stage[Judged],
+    repeated: Stage[Repeated] | None = None,
 ) -> Registered:
     """Register the fitted bundle, unless it was, and make it the challenger.
 
@@ -73,7 +77,7 @@ def register(
         Folder for a lock that runs on a tracking server share.
     description : StudyDescription
         Names the run that figures and verdict are logged on.
-    chosen, measured, fitted, verdict : Stage
+    chosen, measured, fitted, verdict, repeated : Stage
 
     Raises
     ------
@@ -98,14 +102,17 @@ def register(
         registry.challenge(number)
         version = known or registry.version(number)
         if JUDGED not in version.tags:
-            _log_figures(tracker, version, metrics(chosen, measured, fitted))
+            _log_figures(tracker, version, metrics(chosen, measured, fitted, repeated))
         if version.tags.get(JUDGED) != verdict.digest:
             _log_verdict(registry, tracker, version, verdict)
     return Registered(tracked.model, number, known is not None)
 
 
 def metrics(
-    chosen: Stage[Chosen], measured: Stage[Evaluated], fitted: Stage[Fitted]
+    chosen: Stage[Chosen],
+    measured: Stage[Evaluated],
+    fitted: Stage[Fitted],
+    repeated: Stage[Repeated] | None = None,
 ) -> dict[str, float]:
     """All figures of an evaluation, and of users with few likes, under MLflow's names."""
     board = timed_leaderboard(chosen, measured)
@@ -117,6 +124,8 @@ def metrics(
         **few_likes_metrics(fitted.read_json("few_likes.json")),
         **diversity_metrics(measured.read_json("diversity.json")),
         **segment_metrics(measured.read_json("segments.json"), winner),
+        **newcomer_metrics(newcomers_of(measured)),
+        **({} if repeated is None else repeated_metrics(repeated.read_json("repeated.json"))),
     }
 
 

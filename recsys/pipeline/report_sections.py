@@ -15,11 +15,22 @@ from recsys.evaluation.metric_names import (
     SECONDS,
     UNMASKED,
     answered_text,
+    newcomer_rows,
+    repeated_text,
     winner_of,
 )
 from recsys.evaluation.segments import gains_text, headline_of
+from recsys.pipeline.evaluation import newcomers_of
 from recsys.pipeline.model_seconds import timed_leaderboard
-from recsys.pipeline.outcomes import Adopted, Chosen, Evaluated, Fitted, Judged, TrainingStages
+from recsys.pipeline.outcomes import (
+    Adopted,
+    Chosen,
+    Evaluated,
+    Fitted,
+    Judged,
+    Repeated,
+    TrainingStages,
+)
 from recsys.pipeline.report import Link, Report, Section, Table
 from recsys.recommend.queries.answers import Answer
 from recsys.recommend.queries.filters import Filters
@@ -54,9 +65,11 @@ def build(
         verdict = f"{model} version {version} was held: {'; '.join(held)}."
     sections = (
         _result(stages.chosen, stages.measured),
+        _repeated(stages.repeated),
         _gate(stages.verdict),
         _segments(stages),
         _newcomers(stages.measured),
+        _after_the_cut(stages),
         _everyone(stages.fitted),
         _diversity(stages.measured),
         _search(stages.chosen),
@@ -89,6 +102,26 @@ def _result(chosen: Stage[Chosen], measured: Stage[Evaluated]) -> Section:
         "in brackets the 95 % bootstrap interval over users."
     )
     return Section("How good it is", (text,), (("", Table(columns, rows)),))
+
+
+def _repeated(repeated: Stage[Repeated] | None) -> Section | None:
+    if repeated is None:
+        return None
+    figures = repeated.read_json("repeated.json")
+    models, ahead = figures["models"], figures["ahead"]
+    rows = tuple(
+        (
+            MODEL_LABELS.get(figures["winner"] if name == "choice" else name, name),
+            _estimate(models[name]),
+            _estimate(ahead.get(name), "+.4f"),
+        )
+        for name in sorted(models, key=lambda name: -models[name]["mean"])
+    )
+    header = ("", "precision at 5", f"{MODEL_LABELS[figures['winner']]} ahead by")
+    text = repeated_text(figures)
+    return Section(
+        "Over more users", (f"{text[0].upper()}{text[1:]}.",), (("", Table(header, rows)),)
+    )
 
 
 def _estimate(entry: Mapping[str, float] | None, style: str = ".4f") -> str:
@@ -200,6 +233,18 @@ def _newcomers(measured: Stage[Evaluated]) -> Section | None:
         caption = f"one {asked['type']} hidden from {asked['items']:,} items: recall at 10"
         tables.append((caption, Table(("", ""), found)))
     return Section("Never seen before", (), tuple(tables)) if tables else None
+
+
+def _after_the_cut(stages: TrainingStages) -> Section | None:
+    rows = tuple(
+        (about, _estimate(own), others)
+        for about, own, others in newcomer_rows(newcomers_of(stages.measured))
+    )
+    if not rows:
+        return None
+    told = stages.holdouts.outcome.told()
+    header = ("precision at 5", "the winner", "others")
+    return Section("After the cut", told, (("", Table(header, rows)),))
 
 
 def _everyone(fitted: Stage[Fitted]) -> Section:

@@ -13,8 +13,8 @@ from threadpoolctl import threadpool_limits
 from recsys.base import config
 from recsys.base.errors import RecsysError
 from recsys.bundle import Bundle, bundle_digest, load_bundle
-from recsys.data import persistence
-from recsys.data.outcomes import Encoded, HeldOut
+from recsys.data.folds import Fold
+from recsys.data.outcomes import Encoded
 from recsys.data.splits import not_ranked
 from recsys.evaluation.gate import NO_CHAMPION, compared, reference_level
 from recsys.evaluation.metric_names import HEADLINE
@@ -57,28 +57,35 @@ class Refits:
 
     Parameters
     ----------
-    holdouts, features : Stage
+    fold : Fold
+    features : Stage
     own : Evaluation
-        The winner's.
+        The winner's, on the fold.
     seed : int
     """
 
-    holdouts: Stage[HeldOut]
+    fold: Fold
     features: Stage[Encoded]
     own: Evaluation
     seed: int
 
     def measure(self, configuration: Mapping[str, Any]) -> _Found:
         """What a configuration is measured at, or why it is not."""
-        parts = persistence.load_split(Path(self.holdouts.path))
-        known, heldout = parts.final()
+        fold = self.fold
+        known, heldout = fold.known, fold.heldout
         try:
-            times = parts.final_times()
-            model = refit(known, configuration, self.features, self.seed, times=times)
+            model = refit(
+                known,
+                configuration,
+                self.features,
+                self.seed,
+                places=fold.places,
+                times=fold.times,
+            )
             scorer = model.scorer(known)
         except RecsysError as fault:
             return None, f"its configuration cannot be trained on today's data ({fault.found})"
-        without = not_ranked(known, heldout, parts.hidden)
+        without = not_ranked(known, heldout, fold.hidden)
         found = evaluate(scorer, heldout, known=without, ks=ks_of(self.own))
         assert len(found.users) == len(self.own.users), "both were measured on the same holdout"
         return found, ""

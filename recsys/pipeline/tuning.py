@@ -13,6 +13,7 @@ from typing import Any
 from recsys.base import config
 from recsys.base.errors import InputError
 from recsys.data import persistence
+from recsys.data.folds import search_fold
 from recsys.data.outcomes import Encoded, HeldOut, Thresholded
 from recsys.evaluation.comparison import TriedStrategy
 from recsys.models.blending import without_neighbours
@@ -111,7 +112,7 @@ def tune(
                 search,
                 seed,
                 started_from=started_from,
-                cold_items=persistence.load_cold_items(Path(holdouts.path)),
+                cold_items=search_fold(persistence.load_split(Path(holdouts.path))).cold_items,
                 workers=trained_by,
                 recorder=recorder,
             )

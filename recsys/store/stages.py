@@ -125,12 +125,13 @@ class StageFunction(Generic[P, O_co]):
         outcome: type[O_co],
         version: int,
         unkeyed: frozenset[str],
+        name: str | None = None,
     ) -> None:
         self._write = write
         self.outcome = outcome
         self.version = version
         self._unkeyed = unkeyed
-        self.name = write.__name__
+        self.name = name or write.__name__
         self.__doc__ = write.__doc__
         self.__module__ = write.__module__  # where the reference finds it, as it does functions
 
@@ -169,7 +170,7 @@ class StageFunction(Generic[P, O_co]):
 
 
 def stage(
-    outcome: type[O_co], version: int, unkeyed: tuple[str, ...] = ()
+    outcome: type[O_co], version: int, unkeyed: tuple[str, ...] = (), name: str | None = None
 ) -> Callable[
     [Callable[Concatenate[Path, P], O_co | Timed[O_co]]],
     StageFunction[P, O_co],
@@ -184,8 +185,10 @@ def stage(
         Raised whenever the same inputs would give another product.
     unkeyed : tuple of str
         Parameters that do not change the product, such as a recorder or the number of threads.
+    name : str or None
+        Of the stage, where several functions make one; default: the function's.
     """
-    return lambda write: StageFunction(write, outcome, version, frozenset(unkeyed))
+    return lambda write: StageFunction(write, outcome, version, frozenset(unkeyed), name)
 
 
 def load_stage(folder: Path, outcome: type[O_co]) -> Stage[O_co]:

@@ -83,11 +83,16 @@ def learning_curves_svg(curves: Curves, best: int) -> str:
     best : int
         The trial that is drawn in colour.
     """
+    return as_svg(_curves(curves, best))
+
+
+def as_svg(drawing: Figure) -> str:
+    """A figure as an SVG element, the same text for the same figure."""
     from matplotlib import rc_context
 
     stream = StringIO()
     with rc_context({"svg.hashsalt": "", "svg.fonttype": "none"}):
-        _curves(curves, best).savefig(stream, format="svg", metadata={"Date": None})
+        drawing.savefig(stream, format="svg", metadata={"Date": None})
     text = stream.getvalue()
     return text[text.index("<svg") :]
 

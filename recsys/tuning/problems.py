@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import scipy.sparse as sp
 
-from recsys.base.arrays import Float64Array
+from recsys.base.arrays import Float64Array, IntArray
 from recsys.data import persistence
 from recsys.data.ages import InteractionTimes
+from recsys.data.features import EncodedFeatures
+from recsys.data.folds import search_fold
 from recsys.data.outcomes import Encoded, HeldOut
 from recsys.data.splits import not_ranked
 from recsys.models.hybrid import FeaturesBySide, SideFeatures, start_training
@@ -96,20 +99,24 @@ def load_problem(
     masked : bool
         See `Problem`.
     """
-    parts = persistence.load_split(Path(holdouts.path))
-    sides = load_sides(features, parts.train.shape)
+    fold = search_fold(persistence.load_split(Path(holdouts.path)))
+    sides = load_sides(features, fold.known.shape, fold.places)
     return Problem(
-        parts.train,
-        parts.validation,
+        fold.known,
+        fold.heldout,
         seed=seed,
         masked=masked,
         sides=sides,
-        hidden=parts.hidden,
-        times=parts.times(),
+        hidden=fold.hidden,
+        times=fold.times,
     )
 
 
-def load_sides(features: Stage[Encoded], shape: tuple[int, int]) -> FeaturesBySide | None:
+def load_sides(
+    features: Stage[Encoded],
+    shape: tuple[int, int],
+    places: Mapping[str, IntArray | None] = MappingProxyType({}),
+) -> FeaturesBySide | None:
     """Read the encoded features of users and items; None where there are none.
 
     Parameters
@@ -118,13 +125,32 @@ def load_sides(features: Stage[Encoded], shape: tuple[int, int]) -> FeaturesBySi
         Of `encode`.
     shape : (int, int)
         Numbers of users and items that are trained; the first rows of the features are theirs.
+    places : mapping of str to (int (n_trained,) or None)
+        Which of the core's users ("user") and items ("item") are trained, where it is not all of
+        them: their rows come first, then those of the others.
     """
     found: dict[str, SideFeatures] = {}
     for name, trained in zip(("user", "item"), shape, strict=True):
-        encoded = persistence.load_encoded(Path(features.path), name)
-        if encoded is not None:
+        if (encoded := load_features(features, name, places)) is not None:
             how = features.outcome
             found[name] = SideFeatures(
                 encoded, trained, how.identity, how.normalisation, how.weight
             )
     return FeaturesBySide(**found) if found else None
+
+
+def load_features(
+    features: Stage[Encoded], side: str, places: Mapping[str, IntArray | None]
+) -> EncodedFeatures | None:
+    """Read the encoded features of one side, those that are trained first; None without any.
+
+    Parameters
+    ----------
+    features : Stage
+    side : {"user", "item"}
+    places
+        See `load_sides`.
+    """
+    encoded = persistence.load_encoded(Path(features.path), side)
+    chosen = places.get(side)
+    return encoded if encoded is None or chosen is None else encoded.with_first(chosen)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from recsys.base.config import Config, Data
 from recsys.base.config_file import load_config
@@ -229,3 +231,15 @@ def test_json_of_a_configuration_has_no_secret_and_python_keeps_it() -> None:
     assert "secret" not in config.model_dump_json()
     assert config.model_dump(mode="json")["tracking"]["uri"] == "https://***@host:5000"
     assert config.model_dump()["tracking"]["uri"] == "https://ann:secret@host:5000"
+
+
+@pytest.mark.parametrize("written", ["7d", "10%", "0.1", 0.1, "2026-01-31", date(2026, 1, 31)])
+def test_the_last_part_is_a_share_a_duration_or_a_date(written: object) -> None:
+    found = Config.model_validate({"split": {"method": "time", "test": written}})
+    assert found.split.test == str(written)
+
+
+@pytest.mark.parametrize("written", ["soon", "110%", 1, 0.0, "7"])
+def test_other_last_parts_are_refused(written: object) -> None:
+    with pytest.raises(ValidationError, match=r"split.test"):
+        Config.model_validate({"split": {"test": written}})

@@ -1,0 +1,116 @@
+"""Repeating: the chosen configuration measured on further users, as a stage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import scipy.sparse as sp
+from threadpoolctl import threadpool_limits
+
+from recsys.base import config
+from recsys.base.arrays import Float64Array
+from recsys.base.errors import ConfigError
+from recsys.data import persistence
+from recsys.data.outcomes import Encoded, HeldOut, Thresholded
+from recsys.data.splits import not_ranked, times_of
+from recsys.evaluation.backtests import FoldScores, over_all_folds
+from recsys.evaluation.metric_names import BLEND, LIGHTFM, winner_of
+from recsys.evaluation.repeated import repeat_holdouts
+from recsys.models.model import model_from_dict
+from recsys.pipeline.evaluation import with_popularity
+from recsys.pipeline.fitting import refit
+from recsys.pipeline.outcomes import Chosen, Evaluated, Repeated
+from recsys.pipeline.preparation import load_core
+from recsys.ranking.metrics import precision_at_k
+from recsys.ranking.scorer import Scorer
+from recsys.store.stages import Stage, stage, write_json
+
+
+def require_repeatable(settings: config.Config) -> None:
+    """Refuse to repeat holdouts that are one moment in time, or given.
+
+    Raises
+    ------
+    ConfigError
+        If the split is not by user, or there is no test.
+    """
+    split = settings.split
+    if settings.evaluate.half_width is None:
+        return
+    if split.method not in ("random", "last") or split.holdouts == "one":
+        raise ConfigError(
+            f"evaluate.half_width with split.method = {split.method!r} and split.holdouts = "
+            f"{split.holdouts!r}",
+            "a split by user, with validation and test",
+            "leave evaluate.half_width out; recsys backtest repeats a split by time",
+        )
+
+
+@stage(Repeated, version=1)
+def repeat(
+    folder: Path,
+    core: Stage[Thresholded],
+    holdouts: Stage[HeldOut],
+    features: Stage[Encoded],
+    chosen: Stage[Chosen],
+    measured: Stage[Evaluated],
+    half_width: float,
+    most_folds: int,
+    samples: int,
+    n: int,
+    by_time: bool,
+    seed: int,
+) -> Repeated:
+    """Fit the chosen configuration and the item-to-item models again and again (`repeated.json`).
+
+    The first fold is the test holdout, as it was measured. ALS and BPR, whose search takes longest,
+    are left out.
+    """
+    interactions = load_core(core)
+    parts = persistence.load_split(Path(holdouts.path))
+    configuration = chosen.outcome.trained
+    winner = winner_of(measured.read_json("leaderboard.json"))
+    closed = [model_from_dict(values) for values in chosen.outcome.closed_forms.values()]
+    others, times = with_popularity(closed), times_of(interactions)
+
+    def measure(known: sp.csr_matrix, heldout: sp.csr_matrix) -> FoldScores:
+        # Ages count from the latest of what is known, which is not held out.
+        model = refit(known, configuration, features, seed, times=times)
+        scorers: dict[str, Scorer] = {LIGHTFM: model.factors}
+        if winner == BLEND:
+            scorers[BLEND] = model.scorer(known)
+        scorers |= {other.name: other.fit(known, seed=seed, times=times) for other in others}
+        without = not_ranked(known, heldout, parts.hidden)
+        values: dict[str, Float64Array] = {
+            name: precision_at_k(scorer, heldout, without, 5) for name, scorer in scorers.items()
+        }
+        return FoldScores(np.flatnonzero(np.diff(heldout.indptr)), values, winner)
+
+    with threadpool_limits(1):
+        found = repeat_holdouts(
+            _first(measured, winner),
+            measure,
+            interactions,
+            np.flatnonzero(np.diff(parts.validation.indptr)),
+            half_width=half_width,
+            most_folds=most_folds,
+            n=n,
+            by_time=by_time,
+            seed=seed,
+            samples=samples,
+        )
+    figures: dict[str, Any] = over_all_folds(found.folds, seed=seed, samples=samples)
+    about = {"folds": len(found.folds), "half_width": found.half_width, "ended": found.ended}
+    write_json(folder / "repeated.json", {**about, "winner": winner, **figures})
+    return Repeated(len(found.folds), figures["users"], found.half_width, found.ended)
+
+
+def _first(measured: Stage[Evaluated], winner: str) -> FoldScores:
+    """The test holdout, as it was measured."""
+    table = pq.read_table(measured.file("per_user.parquet"))
+    names = [name for name in table.column_names if name != "user"]
+    values = {name: table.column(name).to_numpy() for name in names}
+    return FoldScores(table.column("user").to_numpy(), values, winner)

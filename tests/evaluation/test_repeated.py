@@ -1,0 +1,104 @@
+"""Repeated holdouts: whom each fold tests, and when there are enough of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from recsys.data.interactions import Interactions, read_interactions
+from recsys.data.splits import split
+from recsys.evaluation.backtests import FoldScores
+from recsys.evaluation.repeated import relative_half_width, repeat_holdouts
+from tests.fixtures.planted import planted
+
+N = 4
+
+
+class Measure:
+    """Records what it is given; a user's value is a number of their own and some chance."""
+
+    def __init__(self) -> None:
+        self.known: list[sp.csr_matrix] = []
+        self.heldout: list[sp.csr_matrix] = []
+        self.chance = np.random.default_rng(4)
+
+    def __call__(self, known: sp.csr_matrix, heldout: sp.csr_matrix) -> FoldScores:
+        self.known.append(known)
+        self.heldout.append(heldout)
+        return self.scores(np.flatnonzero(np.diff(heldout.indptr)))
+
+    def scores(self, users: np.ndarray) -> FoldScores:
+        values = (users % 7) / 7 + self.chance.random(len(users)) / 2
+        return FoldScores(users, {"blend": values, "ease": values / 2}, "blend")
+
+
+def world() -> tuple[Interactions, np.ndarray, np.ndarray]:
+    interactions = read_interactions(planted()[0])[0]
+    parts = split(interactions, n=N, share=0.2, seed=1)
+    validation, test = (
+        np.flatnonzero(np.diff(part.indptr)) for part in (parts.validation, parts.test)
+    )
+    return interactions, validation, test
+
+
+def repeated(measure: Measure, half_width: float, most: int, by_time: bool = False):  # type: ignore[no-untyped-def]
+    interactions, validation, test = world()
+    if by_time:
+        times = np.arange(len(interactions), dtype=np.int64)
+        interactions = Interactions(
+            interactions.user, interactions.item, None, times, interactions.users,
+            interactions.items,
+        )  # fmt: skip
+    return repeat_holdouts(
+        measure.scores(test), measure, interactions, validation,
+        half_width=half_width, most_folds=most, n=N, by_time=by_time, seed=1, samples=200,
+    )  # fmt: skip
+
+
+def test_each_fold_tests_users_whom_none_before_did_and_never_those_of_the_search() -> None:
+    interactions, validation, test = world()
+    measure = Measure()
+    found = repeated(measure, 1e-9, 4)
+    assert found.ended == "4 folds were made"
+    seen = [set(test), *(set(fold.users) for fold in found.folds[1:])]
+    assert len(set.union(*seen)) == sum(map(len, seen)) == 240 - len(validation)
+    assert not set.union(*seen) & set(validation)
+    for known, heldout in zip(measure.known, measure.heldout, strict=True):
+        counts = np.diff(heldout.indptr)
+        assert set(counts[counts > 0]) == {N}
+        assert ((known + heldout) != interactions.matrix()).nnz == 0
+        assert known.multiply(heldout).nnz == 0
+
+
+def test_it_ends_when_the_interval_is_narrow_enough() -> None:
+    wide, narrow = (repeated(Measure(), width, 50) for width in (0.2, 0.062))
+    assert wide.ended == narrow.ended == "the interval is narrow enough"
+    assert len(wide.folds) == 1  # the test holdout says enough
+    assert len(narrow.folds) > 2
+    assert narrow.half_width <= 0.062 < relative_half_width(list(narrow.folds[:-1]), 1, 200)
+
+
+def test_a_further_round_draws_other_likes_of_the_same_users() -> None:
+    measure = Measure()
+    repeated(measure, 1e-9, 9)
+    first, again = sum(measure.heldout[:3]), sum(measure.heldout[4:8])
+    both = first.multiply(again).nnz / first.nnz
+    assert 0.1 < both < 0.9
+
+
+def test_the_last_likes_are_held_out_once() -> None:
+    measure = Measure()
+    found = repeated(measure, 1e-9, 50, by_time=True)
+    assert found.ended == "every eligible user was tested"
+    assert len(found.folds) == 4
+    last = measure.heldout[0]
+    user = int(np.flatnonzero(np.diff(last.indptr))[0])
+    interactions = world()[0]
+    own = interactions.item[interactions.user == user]
+    assert last[user].indices.tolist() == own[-N:].tolist()
+
+
+def test_nothing_found_is_no_narrow_interval() -> None:
+    nothing = FoldScores(np.arange(5), {"blend": np.zeros(5)}, "blend")
+    assert relative_half_width([nothing], 1, 20) == pytest.approx(np.inf)

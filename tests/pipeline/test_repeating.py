@@ -1,0 +1,64 @@
+"""Repeated holdouts as a stage: the test holdout is the first fold, and all figures are of all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from recsys.base.config import Config, Data, Encode, Evaluate, Search, Split, Threshold
+from recsys.base.errors import ConfigError
+from recsys.data import persistence
+from recsys.evaluation.metric_names import repeated_metrics, repeated_text
+from recsys.pipeline import evaluation, preparation, tuning
+from recsys.pipeline.repeating import repeat, require_repeatable
+from tests.fixtures.planted import write_planted
+
+
+def test_further_users_are_tested_with_what_was_chosen(tmp_path: Path) -> None:
+    likes, features = write_planted(tmp_path / "in")
+    reading = Data(likes=str(likes), features=str(features))
+    interim, options = tmp_path / "interim", Evaluate(baseline_trials=0, bootstrap_samples=50)
+    data = preparation.ingest(interim, reading, preparation.sources_of(reading))
+    core = preparation.threshold(interim, data, Threshold())
+    holdouts = preparation.split(interim, data, core, Split(n=4), 3)
+    encoded = preparation.encode(interim, data, core, Encode())
+    search = Search(trials=1, item_to_item_trials=1, max_epochs=8)
+    chosen = tuning.tune(interim, holdouts, encoded, search, 3)
+    measured = evaluation.evaluate(interim, holdouts, encoded, chosen, options, 3)
+    stages = core, holdouts, encoded, chosen, measured
+    made = repeat(interim, *stages, 0.0001, 4, 50, 4, False, 3)
+    figures = made.read_json("repeated.json")
+    parts = persistence.load_split(Path(holdouts.path))
+    assert (made.outcome.folds, made.outcome.ended) == (4, "4 folds were made")
+    validation = int((np.diff(parts.validation.indptr) > 0).sum())
+    assert made.outcome.users == figures["users"] == figures["user_folds"] == 240 - validation
+    assert {"choice", "popularity", "ease", "itemknn", "lightfm"} <= set(figures["models"])
+    means = {name: entry["mean"] for name, entry in figures["models"].items()}
+    assert means["choice"] > means["popularity"] + 0.2
+    # Four folds of the same size: the test holdout is one of them.
+    table = pd.read_parquet(measured.file("per_user.parquet"))
+    alone = repeat(interim, *stages, 0.99, 4, 50, 4, False, 3)
+    assert alone.outcome.folds == 1
+    own = alone.read_json("repeated.json")["models"]["choice"]["mean"]
+    assert own == pytest.approx(table[figures["winner"]].mean())
+    assert figures["half_width"] < alone.outcome.half_width
+    named = repeated_metrics(figures)
+    assert named["repeated/precision_at_5"] == means["choice"]
+    assert named["repeated_ease/precision_at_5"] == means["ease"]
+    assert repeated_text(figures).startswith("precision at 5 over 4 folds, 192 users: 0.")
+    assert repeated_text({}) == ""
+
+
+def test_a_split_by_time_is_not_repeated() -> None:
+    def settings(**split: str) -> Config:
+        return Config.model_validate({"split": split, "evaluate": {"half_width": 0.03}})
+
+    require_repeatable(settings(method="last"))
+    with pytest.raises(ConfigError, match=r"evaluate\.half_width with split\.method = 'time'"):
+        require_repeatable(settings(method="time"))
+    with pytest.raises(ConfigError, match=r"split\.holdouts = 'one'"):
+        require_repeatable(settings(holdouts="one"))
+    require_repeatable(Config.model_validate({"split": {"method": "time"}}))
