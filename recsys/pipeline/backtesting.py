@@ -122,9 +122,10 @@ def replay(
     )
     search, workers = settings.search, settings.search.workers
     found: list[FoldStages] = []
+    split, minimums = settings.split, settings.threshold
     for cuts in fold_cuts(time, options.folds, options.every):
         holdouts = run(
-            splitting.split_by_time, data, core, cuts, settings.split, settings.threshold, seed
+            splitting.split_by_time, data, core, cuts, split.fewest, split, minimums, seed
         )
         if found and options.search == "once":
             chosen = found[0].chosen

@@ -5,15 +5,21 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from recsys.data.outcomes import Thresholded
+from recsys.evaluation.orders import disagreement, means_of_run
 from recsys.pipeline.outcomes import TrainingStages
 from recsys.pipeline.report import Link, write
 from recsys.pipeline.report_sections import build
 from recsys.pipeline.tracked import Tracked
 from recsys.store.stages import Stage
+from recsys.tracking.faults import tracking_errors
+from recsys.tracking.runs import Tracker
+
+SPLIT_METHOD = "split.method"
 
 
 @dataclass(frozen=True)
@@ -63,13 +69,34 @@ def publish(
     links = report_links(
         tracked.tracking.page, tracker.experiment_id, run_id, tracked.model, version
     )
-    made = build(f"{flow} {run_name}", tracked.model, version, held, stages, links)
+    notes = _other_order(tracker, run_id, stages)
+    made = build(f"{flow} {run_name}", tracked.model, version, held, stages, links, notes)
     page = f"report/{flow}.html"
     with tempfile.TemporaryDirectory() as folder:
         tracker.attach(run_id, write(made, Path(folder), flow), "report")
     run = run_anchor(tracker.experiment_id, run_id)
     registry.describe(version, description(made.title, run, page, stages.core))
     return Published(tracker.artifact(run_id, page), made.verdict, made.markdown())
+
+
+def _other_order(tracker: Tracker, run_id: str, stages: TrainingStages) -> tuple[str, ...]:
+    """Where the last study that was split in another way disagrees on the order of the models."""
+    with tracking_errors(tracker.uri):
+        method = tracker.client.get_run(run_id).data.params.get(SPLIT_METHOD)
+    if method is None or stages.measured.outcome.holdout != "test":
+        return ()
+    other = tracker.last_study_with_another(SPLIT_METHOD, method)
+    if other is None:
+        return ()
+    when = datetime.fromtimestamp(other.info.start_time / 1000).astimezone()
+    there = means_of_run(other.data.metrics)
+    text = disagreement(
+        stages.measured.outcome.precision_at_5,
+        there,
+        other.data.params[SPLIT_METHOD],
+        f"{when:%Y-%m-%d %H:%M}",
+    )
+    return (text,) if text else ()
 
 
 def run_anchor(experiment_id: str, run_id: str) -> str:

@@ -46,6 +46,7 @@ def build(
     held: Sequence[str],
     stages: TrainingStages,
     links: Sequence[Link] = (),
+    notes: Sequence[str] = (),
 ) -> Report:
     """Gather the report from the products of the stages.
 
@@ -59,12 +60,14 @@ def build(
         Why the version is not champion; empty where it is.
     stages : TrainingStages
     links : sequence of Link
+    notes : sequence of str
+        What else is to be said of the figures.
     """
     verdict = f"{model} version {version} is champion."
     if held:
         verdict = f"{model} version {version} was held: {'; '.join(held)}."
     sections = (
-        _result(stages.chosen, stages.measured),
+        _result(stages.chosen, stages.measured, notes),
         _repeated(stages.repeated),
         _gate(stages.verdict),
         _segments(stages),
@@ -80,7 +83,7 @@ def build(
     return Report(title, verdict, bool(held), kept, tuple(links))
 
 
-def _result(chosen: Stage[Chosen], measured: Stage[Evaluated]) -> Section:
+def _result(chosen: Stage[Chosen], measured: Stage[Evaluated], notes: Sequence[str]) -> Section:
     board = timed_leaderboard(chosen, measured)
     winner = winner_of(board)
     shown = [m for m in (*METRICS, UNMASKED) if m.name in board[0]["metrics"]]
@@ -101,7 +104,7 @@ def _result(chosen: Stage[Chosen], measured: Stage[Evaluated]) -> Section:
         f"Measured once on the {held_out} holdout, known likes left out of the ranking; "
         "in brackets the 95 % bootstrap interval over users."
     )
-    return Section("How good it is", (text,), (("", Table(columns, rows)),))
+    return Section("How good it is", (text, *notes), (("", Table(columns, rows)),))
 
 
 def _repeated(repeated: Stage[Repeated] | None) -> Section | None:

@@ -53,7 +53,9 @@ def hold_out(
     if holdout.method == "time":
         timezone = "UTC" if settings.data is None else settings.data.timezone
         cuts = by_time(core, holdout, timezone)
-        return run(split_by_time, data, core, cuts, holdout, settings.threshold, seed)
+        return run(
+            split_by_time, data, core, cuts, holdout.fewest, holdout, settings.threshold, seed
+        )
     if holdout.method == "files":
         reading = locate_data(settings.dataset, settings.data)
         sources = sources_of_split(reading, holdout)
@@ -82,6 +84,7 @@ def split_by_time(
     data: Stage[Ingested],
     core: Stage[Thresholded],
     cuts: Cuts,
+    fewest: int,
     holdout: config.Split,
     minimums: config.Threshold,
     seed: int,
@@ -94,7 +97,7 @@ def split_by_time(
         user_min=minimums.user_min,
         item_min=minimums.item_min,
         n=holdout.n,
-        fewest=holdout.fewest,
+        fewest=fewest,
         with_features=items_with_features(data, interactions),
         cold_share=holdout.cold_share,
         seed=seed,

@@ -22,7 +22,7 @@ from recsys.base.config import Tracking
 from recsys.base.errors import RegistryError
 from recsys.base.redaction import redacted
 from recsys.base.retries import retry
-from recsys.evaluation.metric_names import CURVE, CURVE_SECONDS
+from recsys.evaluation.metric_names import CURVE, CURVE_SECONDS, HEADLINE
 from recsys.models.configuration import with_current_names
 from recsys.tracking.client import PatientClient, prepare_database, require_server
 from recsys.tracking.faults import tracking_errors
@@ -121,6 +121,15 @@ class Tracker:
         """The parent run of a study, or the run of a refit."""
         runs = self._search(f"tags.{KIND} = '{kind}' and tags.{STUDY} = '{key}'")
         return runs[0] if runs else None
+
+    def last_study_with_another(self, param: str, value: str) -> Run | None:
+        """The newest study whose run has another value of a parameter, and was measured."""
+        condition = f"tags.{KIND} = 'study' and params.`{param}` != '{value}'"
+        with tracking_errors(self.uri):
+            for run in self.client.search_runs([self.experiment_id], condition, max_results=20):
+                if f"test/{HEADLINE}" in run.data.metrics:
+                    return run
+        return None
 
     def open_study(self, description: StudyDescription) -> str:
         """The id of a study's parent run, which is created if it is not there."""

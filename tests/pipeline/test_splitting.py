@@ -124,6 +124,25 @@ def test_newcomers_are_measured_and_reported(run: Made) -> None:
     assert newcomer_rows({}) == []
 
 
+def test_a_split_is_named_by_the_settings_that_it_reads(run: Made) -> None:
+    def by_time(**changed: Any) -> str:
+        split = SPLIT.model_copy(update=changed)
+        config = Config(split=split, threshold=Threshold(user_min=4, item_min=4), seed=7)
+
+        def key(stage: Any, *args: Any) -> Any:
+            return stage.key(*args)
+
+        return str(hold_out(key, run.data, run.core, config))
+
+    changes: tuple[dict[str, Any], ...] = (
+        {}, {"test": "6d"}, {"validation": "8d"}, {"fewest": 2}, {"n": 4}, {"cold_share": 0.2},
+    )  # fmt: skip
+    assert len({by_time(**changed) for changed in changes}) == len(changes)
+    # By user, they say nothing: what was split before there were such settings is found again.
+    by_user = {by_time(method="random", **changed) for changed in changes[:4]}
+    assert len(by_user) == 1
+
+
 def test_nothing_after_the_test_cut_reaches_the_search(run: Made, tmp_path: Path) -> None:
     """With another future, all trials are the same, and so is what each was measured at."""
     likes, features = timed()
