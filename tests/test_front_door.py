@@ -126,6 +126,15 @@ def test_a_split_by_time_knows_the_past_alone() -> None:
     assert len(first) < len(parts.before_test) == len(train)
     assert second.liked(test.users.id(0)) == test.liked(test.users.id(0))
     assert validation.users.ids.equals(first.users.ids)
+    # Whom a part has, and when the likes were, is what the table says.
+    when = {(row.uid, row.mid): row.t for row in timed()[0].itertuples()}
+    for part in (train, *parts, parts.before_test):
+        own = part.interactions
+        named = zip(part.users.take(own.user), part.items.take(own.item), strict=True)
+        assert own.timestamp is not None
+        assert own.timestamp.tolist() == [when[pair] for pair in named]
+    aged = recsys.fit(train, "ease", half_life="7d").scorer.neighbours.weights
+    assert not np.array_equal(aged, recsys.fit(train, "ease").scorer.neighbours.weights)
     # As long as the test is, where it is only asked for.
     either = (recsys.split(data, validation=length, test="7d") for length in (True, "7d"))
     assert len({len(found.train) for found in either}) == 1

@@ -55,6 +55,16 @@ def test_age_counts_from_the_latest_of_what_is_trained() -> None:
     assert TIMES.ages(sp.csr_matrix(LIKES.shape, dtype=np.float32)).tolist() == []
 
 
+def test_the_times_of_some_users_and_items_go_by_their_new_places() -> None:
+    users, items = np.array([1]), np.array([1, 2])
+    part = TIMES.restricted(users, items)
+    assert (part.pairs.tolist(), part.days.tolist(), part.n_items) == ([0, 1], [120.0, 130.0], 2)
+    assert part.ages(LIKES[users][:, items]).tolist() == [10, 0]
+    # The latest like is of another item.
+    part = TIMES.restricted(np.array([0, 1]), np.array([0, 1]))
+    assert part.ages(LIKES[:, :2]).tolist() == [20, 0]
+
+
 def test_likes_without_a_time_are_refused() -> None:
     other = sp.csr_matrix(np.ones((2, 3), np.float32))
     nothing = InteractionTimes.of_matrix(LIKES[:0], np.empty(0))

@@ -124,6 +124,21 @@ def test_a_search_that_goes_by_age_needs_times(data: Data, tmp_path: Path) -> No
         check_input("sample", weeks, Split(), goes_by_age=True)
 
 
+def test_files_that_are_held_out_need_times_of_a_known_unit_as_well(
+    data: Data, tmp_path: Path
+) -> None:
+    frame = pd.read_csv(data.likes, sep="|")
+    for name, when in (("seconds", 10**9), ("weeks", 9)):
+        frame.assign(when=when).to_csv(tmp_path / f"{name}.csv", index=False)
+    seconds, weeks = (str(tmp_path / f"{name}.csv") for name in ("seconds", "weeks"))
+    timed = data.model_copy(update={"timestamp_column": "when", "likes": seconds})
+    check_input("sample", timed, Split(method="files", test_file=seconds), goes_by_age=True)
+    given = Split(method="files", test_file=seconds, validation_file=weeks)
+    check_input("sample", timed, given)
+    with pytest.raises(InputError, match="nobody knows how long a day is"):
+        check_input("sample", timed, given, goes_by_age=True)
+
+
 def test_an_unknown_data_set_is_named() -> None:
     with pytest.raises(NotFoundError, match="sketchfab"):
         check_input("sketchfap", None, Split())

@@ -13,7 +13,8 @@ from recsys.base.config import Config, Data, Split, Threshold
 from recsys.base.errors import ConfigError, InputError
 from recsys.cli.commands import command_line
 from recsys.data import persistence
-from recsys.data.interactions import Interactions, read_interactions
+from recsys.data.folds import final_fold, search_fold
+from recsys.data.interactions import InteractionColumns, Interactions, read_interactions
 from recsys.data.split_files import split_as_given
 from recsys.notebook.data import InteractionData
 from recsys.pipeline import preparation
@@ -58,6 +59,33 @@ def test_what_files_name_is_held_out_whether_or_not_it_is_among_the_likes(whole:
     assert named(core, parts.validation) == pairs(validation)
     assert named(core, parts.test) == pairs(test)
     assert named(core, parts.refit_train()) == pairs(train) | pairs(validation)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_is_trained_has_the_times_of_its_file(whole: bool, tmp_path: Path) -> None:
+    columns = InteractionColumns(timestamp="t")
+    train, validation, test = (
+        frame.assign(t=10**9 + 86_400 * (np.arange(len(frame)) + 10_000 * place))
+        for place, frame in enumerate(frames())
+    )
+    everything = [train, validation.assign(t=validation.t - 1), test] if whole else [train]
+    core = read_interactions(pd.concat(everything), columns)[0]
+    held = [read_interactions(part, columns)[0] for part in (validation, test)]
+    when = {(row.uid, row.mid): row.t for row in pd.concat([train, validation]).itertuples()}
+    for given, one_holdout in ((held[0], False), (None, False), (None, True)):
+        found = split_as_given(core, given, held[1], one_holdout=one_holdout).parts
+        persistence.save_split(tmp_path, found)
+        parts = persistence.load_split(tmp_path)
+        for fold in (search_fold(parts), final_fold(parts)):
+            assert fold.times is not None
+            rows, items = fold.known.nonzero()
+            pairs_of = zip(core.users.take(rows), core.items.take(items), strict=True)
+            times = np.array([when[pair] for pair in pairs_of])
+            if whole and given is None:
+                # Of the likes themselves, as there is no file that says otherwise.
+                times = np.where(times >= validation.t.min(), times - 1, times)
+            expected = (times.max() - times) / 86_400
+            np.testing.assert_allclose(fold.times.ages(fold.known), expected, atol=1e-6)
 
 
 def test_without_a_validation_file_it_is_drawn_from_train() -> None:

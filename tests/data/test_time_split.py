@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.base.errors import InputError
+from recsys.data import persistence
 from recsys.data.folds import final_fold, search_fold
 from recsys.data.interactions import InteractionColumns, Interactions, read_interactions
 from recsys.data.kcore import kcore
@@ -245,6 +248,39 @@ def test_one_holdout_is_the_last_part() -> None:
     assert found.parts.test.nnz == 0
     assert (known != both.parts.refit_train()).nnz == 0
     assert (heldout != both.parts.test).nnz == 0
+
+
+@pytest.mark.parametrize("cuts", [CUTS, Cuts(TEST, None)])
+def test_ages_are_of_the_folds_own_likes_counted_from_its_latest(
+    cuts: Cuts, tmp_path: Path
+) -> None:
+    frame = timed()[0]
+    whole = read(frame)
+    found = split_by_time(whole, cuts, user_min=3, item_min=3).parts
+    persistence.save_split(tmp_path, found)
+    parts = persistence.load_split(tmp_path)
+    when = {(row.uid, row.mid): row.t for row in frame.itertuples()}
+    folds = search_fold(parts), final_fold(parts)
+    for fold, cut in zip(folds, (cuts.validation, cuts.test or cuts.validation), strict=True):
+        assert fold.times is not None
+        assert fold.users is not None
+        assert fold.items is not None
+        assert fold.known.shape < (len(whole.users), len(whole.items))
+        rows, columns = fold.known.nonzero()
+        users, items = whole.users.take(fold.users[rows]), whole.items.take(fold.items[columns])
+        times = np.array([when[pair] for pair in zip(users, items, strict=True)])
+        assert times.max() < cut
+        expected = (times.max() - times) / DAY
+        np.testing.assert_allclose(fold.times.ages(fold.known), expected, atol=1e-6)
+
+
+def test_numbers_without_a_unit_have_no_ages(tmp_path: Path) -> None:
+    frame = timed()[0]
+    whole = read(frame.assign(t=(frame.t - START) // DAY))
+    parts = split_by_time(whole, find_cuts(whole.timestamp, "10%", "10%", "UTC")).parts
+    persistence.save_split(tmp_path, parts)
+    parts = persistence.load_split(tmp_path)
+    assert (search_fold(parts).times, final_fold(parts).times) == (None, None)
 
 
 def test_a_holdout_may_end_before_the_end() -> None:

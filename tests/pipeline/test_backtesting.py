@@ -13,9 +13,13 @@ from rich.console import Console
 from recsys.base.config import Config
 from recsys.base.errors import ConfigError, InputError
 from recsys.cli.tables import backtest as tables
+from recsys.data import persistence
+from recsys.data.folds import final_fold
 from recsys.data.time_split import Cuts
+from recsys.models.popularity import Popularity
 from recsys.pipeline.backtest_report import metrics_of, report_of, write_backtest
 from recsys.pipeline.backtesting import Backtest, backtest, fold_cuts
+from recsys.ranking.metrics import precision_at_k
 from tests.fixtures.timed import DAY, START, timed, write_timed
 
 
@@ -25,7 +29,13 @@ def config_of(folder: Path, likes: Path, features: Path, **backtest_settings: ob
             "data": {"likes": str(likes), "features": str(features), "timestamp_column": "t"},
             "threshold": {"user_min": 2, "item_min": 2},
             "split": {"n": 3},
-            "search": {"trials": 2, "item_to_item_trials": 1, "max_epochs": 8, "workers": 1},
+            "search": {
+                "trials": 2,
+                "item_to_item_trials": 1,
+                "max_epochs": 8,
+                "workers": 1,
+                "space": {"half_life": "20d"},
+            },
             "evaluate": {"bootstrap_samples": 50},
             "backtest": {"folds": 2, "every": "7d", **backtest_settings},
             "storage": {"interim": str(folder / "interim")},
@@ -73,6 +83,16 @@ def test_each_fold_is_measured_on_its_days_beside_the_baselines(made: Backtest) 
     counts = [first["users"], second["users"]]
     assert together["user_folds"] == sum(counts)
     assert together["models"]["choice"]["mean"] == pytest.approx(np.average(means, weights=counts))
+
+
+def test_each_fold_goes_by_the_ages_of_its_own_likes(made: Backtest) -> None:
+    for fold in made.folds:
+        assert fold.chosen.outcome.trained["half_life"] == "20d"
+        known = final_fold(persistence.load_split(Path(fold.holdouts.path)))
+        popular = Popularity(half_life="20d").fit(known.known, times=known.times)
+        expected = precision_at_k(popular, known.heldout, known.known, 5)
+        scores = pd.read_parquet(fold.measured.file("per_user.parquet"))
+        assert scores.popularity.tolist() == expected.tolist()
 
 
 def test_searched_once_is_one_configuration_and_each_begins_with_the_last(

@@ -7,26 +7,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from recsys.base.config import Data, Evaluate, Fit, Gate, Guard
+from recsys.base.config import Data, Evaluate, Fit, Gate, Guard, Split, Threshold
 from recsys.base.errors import InputError
 from recsys.bundle import Bundle, Seen, load_bundle, read_bundle_manifest, save_bundle
 from recsys.data import persistence
+from recsys.data.ages import InteractionTimes
+from recsys.data.folds import final_fold
 from recsys.data.idmap import IdMap
 from recsys.data.splits import times_of
 from recsys.evaluation.comparison import TriedStrategy
 from recsys.models.popularity import Popularity
 from recsys.pipeline import adoption, evaluation, fitting
 from recsys.pipeline.gating import gate
+from recsys.pipeline.measurements import load_evaluation, load_segments
 from recsys.pipeline.outcomes import Adopted, Evaluated, Fitted, Judged, Reference, Rival
 from recsys.pipeline.preparation import load_core
 from recsys.ranking.metrics import precision_at_k
 from recsys.store.stages import Stage
 from tests.fixtures.planted import planted, write_planted
 from tests.fixtures.stages import Prepared, prepare
+from tests.fixtures.timed import DAY, timed, write_timed
 
 SEED = 2016
 GOOD = {"no_components": 16, "learning_rate": 0.05, "loss": "warp"}
@@ -488,6 +493,120 @@ def test_a_champion_that_goes_by_age_is_no_rival_where_nobody_knows_times(
     folder, good, _ = world
     verdict = judged(folder, good, aged[1].bundle, "16")
     assert "nobody knows when the interactions were" in verdict.file("verdict.md").read_text()
+
+
+MAPPED = {
+    **AGING, "strategy": "mapped", "penalty": 10.0, "content_blending": 1.0,
+    "half_life": "20d", "window": "40d",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ByTime:
+    """Nights under a split by time, and the likes of before and after its cut, by their ids."""
+
+    folder: Path
+    aged: Night
+    plain: Night
+    before: pd.DataFrame
+    after: pd.DataFrame
+
+
+@pytest.fixture(scope="module")
+def by_time(tmp_path_factory: pytest.TempPathFactory) -> ByTime:
+    """Users and items in the midst of the ids that came after the cut."""
+    folder = tmp_path_factory.mktemp("by_time")
+    likes, features = write_timed(folder / "in")
+    prepared = prepare(
+        Data(likes=str(likes), features=str(features), timestamp_column="t"),
+        folder,
+        split=Split(method="time", validation="7d", test="7d"),
+        threshold=Threshold(user_min=1, item_min=1),
+    )
+    table = timed()[0]
+    late = table.t > table.t.max() - 7 * DAY
+    before, after = table[~late], table[late]
+    known = after.uid.isin(before.uid) & after.mid.isin(before.mid)
+    nights = (refreshed(prepared, folder, each) for each in (MAPPED, BLENDED))
+    return ByTime(folder, *nights, before, after[known])
+
+
+def test_under_a_split_by_time_rivals_are_refit_on_its_fold_and_by_its_ages(
+    by_time: ByTime,
+) -> None:
+    prepared = by_time.plain.prepared
+    core = load_core(prepared.core)
+    fold = final_fold(persistence.load_split(Path(prepared.holdouts.path)))
+    assert fold.users is not None
+    assert fold.items is not None
+    # Times looked up by ids, whatever the split has of them.
+    when = by_time.before.set_index(["uid", "mid"]).t
+    rows, columns = fold.known.nonzero()
+    users, items = core.users.take(fold.users[rows]), core.items.take(fold.items[columns])
+    days = when.loc[list(zip(users, items, strict=True))].to_numpy() / DAY
+    times = InteractionTimes.of_matrix(fold.known, days)
+
+    def expected(configuration: dict[str, Any]) -> list[float]:
+        model = fitting.refit(
+            fold.known, configuration, prepared.features, SEED, places=fold.places, times=times
+        )
+        return precision_at_k(model.scorer(fold.known), fold.heldout, fold.known, 5).tolist()
+
+    best = {**MAPPED, "half_life": "5d", "neighbours_half_life": "5d"}
+    verdict = judged(by_time.folder, by_time.plain, by_time.aged.bundle, "17", best)
+    table = pq.read_table(verdict.file("per_user.parquet")).to_pandas()
+    assert table.user.tolist() == sorted(by_time.after.uid.unique())
+    assert table.challenger.tolist() == expected(BLENDED)
+    assert table.champion.tolist() == expected(MAPPED)
+    assert table.reference.tolist() == expected(best)
+    without_ages = {**MAPPED, "half_life": "none", "window": "none", "neighbours_half_life": "none"}
+    assert table.champion.tolist() != expected(without_ages)
+    # Measured on its own night it was the same.
+    own = pd.read_parquet(by_time.aged.measured.file("per_user.parquet"))
+    assert own.blend.tolist() == table.champion.tolist()
+    assert core.users.take(own.user.to_numpy()) == table.user.tolist()
+
+
+def test_under_a_split_by_time_segments_are_of_its_users_and_items(by_time: ByTime) -> None:
+    before, after, measured = by_time.before, by_time.after, by_time.plain.measured
+    core = load_core(by_time.plain.prepared.core)
+    ranks = pd.read_parquet(measured.file("winner_ranks.parquet"))
+    ranks = ranks.assign(
+        uid=core.users.take(ranks.user.to_numpy()), mid=core.items.take(ranks["item"].to_numpy())
+    )
+    assert sorted(zip(ranks.uid, ranks.mid, strict=True)) == sorted(
+        zip(after.uid, after.mid, strict=True)
+    )
+    figures = {one["segment"]: one for one in measured.read_json("segments.json")}
+    likes = before.groupby("uid").size()
+    hits = (ranks["rank"] < 5).groupby(ranks.uid).sum() / 5
+    for low, high in ((5, 9), (10, 19)):
+        chosen = hits[likes.loc[hits.index].between(low, high)]
+        found = figures[f"users with {low} to {high} likes"]
+        assert found["users"] == len(chosen) > 0
+        mean = found["models"]["blend"]["precision_at_5"]["mean"]
+        assert mean == pytest.approx(chosen.mean())
+    prepared = by_time.plain.prepared
+    fold = final_fold(persistence.load_split(Path(prepared.holdouts.path)))
+    own, segments = load_evaluation(measured, fold), load_segments(fold, prepared.features)
+    for group in range(6):
+        of_group = ranks[ranks.mid.str.startswith(f"g{group}")]
+        share = (of_group["rank"] < 5).groupby(of_group.uid).mean()
+        segment = segments.named(f"items with tag_group {group}")
+        assert segment is not None
+        assert segment.per_user(own)["recall_at_5"].tolist() == pytest.approx(share.tolist())
+    guards = [
+        Guard(metric="recall_at_5", segment="items with tag_group 3", margin=0.9),
+        Guard(metric="ndcg_at_10", segment="users with 5 to 9 likes", margin=0.9),
+    ]
+    limits = Gate(champion_loss=0.9, guard=guards)
+    verdict = judged(by_time.folder, by_time.plain, by_time.aged.bundle, "18", None, limits)
+    checks_of = [
+        c for c in verdict.read_json("verdict.json")["checks"] if c["name"] == "guard rail"
+    ]
+    assert [check["passed"] for check in checks_of] == [True, True]
+    gains = {one["segment"]: one for one in verdict.read_json("segments.json")}
+    assert set(gains) == set(figures)
 
 
 def _stage(folder: Path, like: Night, factors: Any, **manifest: Any) -> Stage[Fitted]:

@@ -9,23 +9,26 @@ import pandas as pd
 import pytest
 
 from recsys.base.config import Config, Data, Encode, Evaluate, Search, Split, Threshold
+from recsys.base.dimensions import Space
 from recsys.base.errors import ConfigError
 from recsys.data import persistence
 from recsys.evaluation.metric_names import repeated_metrics, repeated_text
 from recsys.pipeline import evaluation, preparation, tuning
 from recsys.pipeline.repeating import repeat, require_repeatable
-from tests.fixtures.planted import write_planted
+from tests.fixtures.timed import write_timed
 
 
 def test_further_users_are_tested_with_what_was_chosen(tmp_path: Path) -> None:
-    likes, features = write_planted(tmp_path / "in")
-    reading = Data(likes=str(likes), features=str(features))
+    likes, features = write_timed(tmp_path / "in")
+    reading = Data(likes=str(likes), features=str(features), timestamp_column="t")
     interim, options = tmp_path / "interim", Evaluate(baseline_trials=0, bootstrap_samples=50)
     data = preparation.ingest(interim, reading, preparation.sources_of(reading))
     core = preparation.threshold(interim, data, Threshold())
     holdouts = preparation.split(interim, data, core, Split(n=4), 3)
     encoded = preparation.encode(interim, data, core, Encode())
-    search = Search(trials=1, item_to_item_trials=1, max_epochs=8)
+    # Every fit goes by the ages of what is known in its fold.
+    space: Space = {"half_life": "30d"}
+    search = Search(trials=1, item_to_item_trials=1, max_epochs=8, space=space)
     chosen = tuning.tune(interim, holdouts, encoded, search, 3)
     measured = evaluation.evaluate(interim, holdouts, encoded, chosen, options, 3)
     stages = core, holdouts, encoded, chosen, measured
@@ -38,6 +41,7 @@ def test_further_users_are_tested_with_what_was_chosen(tmp_path: Path) -> None:
     assert {"choice", "popularity", "ease", "itemknn", "lightfm"} <= set(figures["models"])
     means = {name: entry["mean"] for name, entry in figures["models"].items()}
     assert means["choice"] > means["popularity"] + 0.2
+    assert chosen.outcome.trained["half_life"] == "30d"
     # Four folds of the same size: the test holdout is one of them.
     table = pd.read_parquet(measured.file("per_user.parquet"))
     alone = repeat(interim, *stages, 0.99, 4, 50, 4, False, 3)

@@ -13,9 +13,13 @@ import pytest
 from recsys.base.config import Config, Data, Evaluate, Search, Split, Threshold
 from recsys.data import persistence
 from recsys.data.folds import final_fold, search_fold
+from recsys.data.splits import times_of
 from recsys.evaluation.metric_names import newcomer_metrics, newcomer_rows
+from recsys.models.model import model_from_dict
 from recsys.pipeline import evaluation, preparation, tuning
+from recsys.pipeline.preparation import load_core
 from recsys.pipeline.splitting import hold_out
+from recsys.ranking.metrics import precision_at_k
 from recsys.store.stages import Stage
 from recsys.tuning.problems import load_problem, load_sides
 from tests.fixtures.timed import timed, write_timed
@@ -40,7 +44,7 @@ def made(folder: Path, likes: Path, features: Path) -> Made:
         data=Data(likes=str(likes), features=str(features), timestamp_column="t"),
         split=SPLIT,
         threshold=Threshold(user_min=4, item_min=4),
-        search=Search(trials=2, item_to_item_trials=1, max_epochs=10),
+        search=Search(trials=2, item_to_item_trials=1, max_epochs=10, space={"half_life": "20d"}),
         evaluate=Evaluate(baseline_trials=1, bootstrap_samples=50),
     )
     assert config.data is not None
@@ -87,6 +91,40 @@ def test_trials_and_figures_are_of_what_was_known_then(run: Made) -> None:
         "u38",
         "u39",
     }
+
+
+def test_trials_and_figures_go_by_the_ages_of_what_was_known_then(run: Made) -> None:
+    likes = load_core(run.core)
+    when = times_of(likes)
+    assert when is not None
+    parts = persistence.load_split(Path(run.holdouts.path))
+    problem, final = load_problem(run.holdouts, run.features, 7), final_fold(parts)
+    assert problem.times is not None
+    assert final.times is not None
+    for times, matrix, whole in (
+        (problem.times, problem.train, parts.train),
+        (final.times, final.known, parts.refit_train()),
+    ):
+        assert times.ages(matrix).tolist() == when.ages(whole).tolist()
+    trials = run.chosen.read_json("study.json")["trials"]
+    assert {trial["configuration"]["half_life"] for trial in trials} == {"20d"}
+    for trial in trials:
+        if "model" in trial["configuration"]:
+            model = model_from_dict(trial["configuration"])
+            scorer = model.fit(problem.train, times=problem.times)
+            assert problem.precision(scorer) == trial["curve"][-1][1]
+    board = {entry["model"]: entry for entry in run.measured.read_json("leaderboard.json")}
+    scores = pd.read_parquet(run.measured.file("per_user.parquet"))
+    for name in ("popularity", "ease"):
+        assert board[name]["configuration"]["half_life"] == "20d"
+        model = model_from_dict({"model": name, **board[name]["configuration"]})
+        scorer = model.fit(final.known, times=final.times)
+        expected = precision_at_k(scorer, final.heldout, final.known, 5)
+        assert scores[name].tolist() == expected.tolist()
+        plain = model_from_dict(
+            {"model": name, **board[name]["configuration"], "half_life": "none"}
+        ).fit(final.known)
+        assert expected.tolist() != precision_at_k(plain, final.heldout, final.known, 5).tolist()
 
 
 def test_features_are_those_of_the_items_of_the_fold(run: Made) -> None:
