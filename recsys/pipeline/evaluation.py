@@ -69,7 +69,9 @@ def evaluate(
     tried = chosen.outcome.strategies
     withheld = withhold(known, heldout, fold.cold_items, seed) if options.withheld else None
     closed = [model_from_dict(values) for values in chosen.outcome.closed_forms.values()]
-    baselines, fits = _fit_all(parts, tried, closed, features, withheld, options, seed, workers)
+    baselines, fits = _fit_all(
+        parts, fold, tried, closed, features, withheld, options, seed, workers
+    )
     parameters = parse_configuration(chosen.outcome.configuration)[1]
     own = fits.fitted[parameters.strategy].model.factors
     scorers: dict[str, Scorer] = {fitted.model.name: fitted.scorer for fitted in baselines}
@@ -145,6 +147,7 @@ class _Fits:
 
 def _fit_all(
     parts: Split,
+    fold: Fold,
     tried: Mapping[str, TriedStrategy],
     closed: Sequence[Model],
     features: Stage[Encoded],
@@ -157,7 +160,6 @@ def _fit_all(
 
     They release the GIL, so that together they take as long as the longest one.
     """
-    fold = final_fold(parts)
     known, times = fold.known, fold.times
     sides = load_sides(features, known.shape, fold.places)
     models = with_popularity(closed)
@@ -169,19 +171,19 @@ def _fit_all(
             else StrategyFits(tried, withheld.train, sides, seed, pool.submit, times)
         )
         tuned = SPACES if options.baseline_trials else {}
-        found = [pool.submit(_tuned, name, parts, options.baseline_trials, seed) for name in tuned]
+        search, trials = search_fold(parts), options.baseline_trials
+        found = [pool.submit(_tuned, name, search, known, trials, seed) for name in tuned]
         found += [pool.submit(_fitted, model, known, seed, times) for model in models]
         baselines = [future.result() for future in found]
         return baselines, _Fits(fits.results(), None if without is None else without.results())
 
 
-def _tuned(name: str, parts: Split, trials: int, seed: int) -> _Baseline:
+def _tuned(name: str, search: Fold, known: sp.csr_matrix, trials: int, seed: int) -> _Baseline:
     """A baseline tuned on the validation holdout."""
     start = time.thread_time()
-    search = search_fold(parts)
     model = tune_baseline(name, search.known, search.heldout, trials=trials, seed=seed)[0]
     searched = time.thread_time() - start
-    found = _fitted(model, final_fold(parts).known, seed)
+    found = _fitted(model, known, seed)
     return replace(found, seconds=found.seconds + searched)
 
 
