@@ -11,6 +11,7 @@ from recsys.base.config import Config
 from recsys.base.redaction import redacted
 from recsys.data.outcomes import Encoded, HeldOut, Thresholded
 from recsys.data.sources import locate_data
+from recsys.pipeline.expected import read_expected
 from recsys.pipeline.fresh_likes import archive_log
 from recsys.pipeline.outcomes import Chosen, TrainingStages
 from recsys.pipeline.repeating import require_repeatable
@@ -50,6 +51,7 @@ def retrain(config: Config, choose: Choose) -> TrainingResult:
     require_repeatable(config)
     interim, seed, workers = config.storage.interim, config.seed, config.search.workers
     tracked, details = tracked_by(config), details_of(config)
+    expected = read_expected(config.gate, config.batch)
     data = ingest(interim, locate_data(config.dataset, config.data), config.likes_log)
     core = threshold(interim, data, config.threshold)
     holdouts = split(interim, data, core, config)
@@ -60,7 +62,16 @@ def retrain(config: Config, choose: Choose) -> TrainingResult:
     versions = library_versions()
     fitted = fit(interim, core, features, chosen, measured, config.fit, seed, versions)
     verdict = gate(
-        interim, holdouts, features, measured, fitted, config.gate, seed, tracked, workers
+        interim,
+        holdouts,
+        features,
+        measured,
+        fitted,
+        config.gate,
+        seed,
+        tracked,
+        workers,
+        *expected,
     )
     study = details.describe(chosen.key, chosen.outcome.kind, core)
     version = register(

@@ -7,6 +7,8 @@ from recsys.data.outcomes import Encoded, HeldOut
 from recsys.pipeline import gating, rivals
 from recsys.pipeline.outcomes import Evaluated, Fitted, Judged
 from recsys.pipeline.tracked import Tracked
+from recsys.recommend.expectations import Expectations
+from recsys.recommend.house_rules import HouseRules
 from recsys.store.stages import Stage
 from tasks.caching import cached_task
 
@@ -23,6 +25,8 @@ def gate(
     seed: int,
     tracked: Tracked,
     workers: int,
+    expectations: Expectations | None = None,
+    rules: HouseRules | None = None,
 ) -> Stage[Judged]:
     """The verdict against the champion there is now, and the best configuration so far."""
     registry = tracked.registry()
@@ -39,4 +43,6 @@ def gate(
         champion_bundle=bundle,
         reference=rivals.find_reference(registry, fitted, limits),
         workers=workers,
+        expectations=expectations,
+        rules=rules,
     )

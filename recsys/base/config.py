@@ -587,6 +587,12 @@ class Gate(Section):
         "the lower end of the interval against the champion lies above minus the margin.",
     )
 
+    expectations: str | None = Field(
+        None,
+        description="TOML file of what is expected of the challenger's answers, under the house "
+        "rules of batch.rules. By default none.",
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _earlier_releases(cls, given: Any) -> Any:

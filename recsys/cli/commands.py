@@ -100,6 +100,11 @@ COMMANDS: Mapping[str, Command] = {
         "rules",
         "Check house rules against a model, and show lists with them.",
     ),
+    "expect": Command(
+        "recsys.cli.expectations",
+        "expect",
+        "Check what is expected of a model's answers, on any version.",
+    ),
     "forget": Command(
         "recsys.cli.forgetting",
         "forget",

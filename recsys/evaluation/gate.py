@@ -28,6 +28,7 @@ class Condition(StrEnum):
     DATA = "data all there"
     SAME = "the same data"
     GUARD = "guard rail"
+    EXPECTATION = "expectation"
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,8 @@ class Evidence:
         Why there is nothing.
     guarded : tuple of Guarded
         The owner's guard rails.
+    expected : tuple of Check
+        What was found of the owner's expectations.
     finite : bool
         Whether all numbers of the challenger are finite.
     coverage : float
@@ -169,6 +172,7 @@ class Evidence:
     reference: Float64Array | None = None
     no_reference: str = NO_CHAMPION
     guarded: tuple[Guarded, ...] = ()
+    expected: tuple[Check, ...] = ()
 
 
 def judge(evidence: Evidence, limits: Gate) -> Verdict:
@@ -209,6 +213,7 @@ def judge(evidence: Evidence, limits: Gate) -> Verdict:
             not_shrunken(evidence.gone, evidence.more_likes, limits),
             same_data(evidence.shared, limits),
             *(guard_rail(guarded, limits) for guarded in evidence.guarded),
+            *evidence.expected,
         )
     )
 

@@ -29,17 +29,20 @@ from recsys.evaluation.lists import (
 )
 from recsys.evaluation.metric_names import HEADLINE
 from recsys.evaluation.segments import gains_and_losses
+from recsys.pipeline.expected import expected_checks
 from recsys.pipeline.guards import guard_rails
 from recsys.pipeline.measurements import load_evaluation, load_segments
 from recsys.pipeline.outcomes import Evaluated, Fitted, Judged, Reason, Reference, Rival
 from recsys.pipeline.rivals import Refits, Rivals, measure_rivals
 from recsys.ranking.metrics import Evaluation
+from recsys.recommend.expectations import Expectations
+from recsys.recommend.house_rules import HouseRules
 from recsys.store.stages import Stage, stage, write_json
 
 SAMPLED_USERS = 5_000  # users whose lists are made to measure coverage and variety
 
 
-@stage(Judged, version=8, unkeyed=("champion_bundle", "workers"))
+@stage(Judged, version=9, unkeyed=("champion_bundle", "workers"))
 def gate(
     folder: Path,
     holdouts: Stage[HeldOut],
@@ -52,13 +55,16 @@ def gate(
     champion_bundle: Path | None = None,
     reference: Reference | None = None,
     workers: int = 1,
+    expectations: Expectations | None = None,
+    rules: HouseRules | None = None,
 ) -> Judged:
     """Judge the fitted bundle against popularity, the reigning champion, and the best so far.
 
     `champion` names the champion (its version and the digest of its bundle), `champion_bundle` is
     where it lies. Its configuration is refit on what today's winner was refit on, and measured on
     the same holdout: the champion itself has seen these likes, or others. So is that of the
-    `reference`, side by side with `workers`.
+    `reference`, side by side with `workers`. The owner's `expectations` are asked of the bundle,
+    under the house `rules`.
     """
     challenger = load_bundle(fitted.file("bundle"))
     rival = None if champion_bundle is None else load_bundle(champion_bundle)
@@ -75,7 +81,14 @@ def gate(
     popularity = pq.read_table(measured.file("per_user.parquet"), columns=["popularity"])
     scores = _Scores.of(own, popularity.column(0).to_numpy(), rivals)
     evidence = _evidence(challenger, rival, scores, rivals, tags)
-    verdict = judge(replace(evidence, guarded=guarded), options)
+    verdict = judge(
+        replace(
+            evidence,
+            guarded=guarded,
+            expected=expected_checks(challenger, expectations, rules),
+        ),
+        options,
+    )
     _save_scores(folder, challenger, fold.users_of_core(own.users), scores)
     if rivals.champion is not None and rivals.champion is not own:
         gains = gains_and_losses(segments.standard(), own, rivals.champion)

@@ -181,17 +181,18 @@ def read_rules(path: str | Path) -> HouseRules:
     try:
         return HouseRules.model_validate(given)
     except ValidationError as fault:
-        raise _explained(file, fault) from fault
+        raise explained(file, fault, "rule") from fault
 
 
-def _explained(file: Path, fault: ValidationError) -> InputError:
+def explained(file: Path, fault: ValidationError, kind: str) -> InputError:
+    """What is wrong with a file of rules, or of whatever `kind` its entries are."""
     first = fault.errors(include_url=False)[0]
     where = (
         ".".join(str(part + 1) if isinstance(part, int) else part for part in first["loc"])
-        or "the rules"
+        or f"the {kind}s"
     )
     if first["type"] == "extra_forbidden":
-        return InputError(f"{file}: {where} is no rule", "one of the documentation", "rename it")
+        return InputError(f"{file}: {where} is no {kind}", "one of the documentation", "rename it")
     said = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     found = "" if isinstance(first["input"], dict) else f" (found {first['input']!r})"
     return InputError(f"{file}: {where}{found}", said[0].lower() + said[1:], "correct it")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -84,3 +85,19 @@ def test_unknown_ids_name_the_closest(recsys: Terminal) -> None:
     assert (code, out) == (4, "")
     assert "did you mean ann" in err
     assert len(err.splitlines()) == 1
+
+
+def test_expectations_are_checked_on_any_model(recsys: Terminal, tmp_path: Path) -> None:
+    file = tmp_path / "expected.toml"
+    file.write_text("[[similar]]\nitem = 'a'\ncontains = ['b']\nfirst = 1\n")
+    assert recsys("expect", "check", str(file))[:2] == (
+        0, "✓ similar to a: b in the first 1: b in place 1\n",
+    )  # fmt: skip
+    file.write_text(file.read_text() + "[[never]]\ntags = ['tag_red']\nusers = ['country_de']\n")
+    code, out, err = recsys("expect", "check", str(file))
+    assert code == 3
+    assert "✗ never tag_red in the first 10 for a user with country_de: 1 of 1 users do" in out
+    assert "does not meet 1 of 2 expectations" in err
+    rules = tmp_path / "rules.toml"
+    rules.write_text("[[exclude]]\ntags = ['tag_red']\n")
+    assert recsys("expect", "check", str(file), "--rules", str(rules))[0] == 0

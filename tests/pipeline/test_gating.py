@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from recsys.base.config import Data, Evaluate, Fit, Gate, Guard, Split, Threshold
-from recsys.base.errors import InputError
+from recsys.base.config import Batch, Data, Evaluate, Fit, Gate, Guard, Split, Threshold
+from recsys.base.errors import InputError, NotFoundError
 from recsys.bundle import Bundle, Seen, load_bundle, read_bundle_manifest, save_bundle
 from recsys.data import persistence
 from recsys.data.ages import InteractionTimes
@@ -23,6 +23,7 @@ from recsys.data.splits import times_of
 from recsys.evaluation.comparison import TriedStrategy
 from recsys.models.popularity import Popularity
 from recsys.pipeline import adoption, evaluation, fitting
+from recsys.pipeline.expected import read_expected
 from recsys.pipeline.gating import gate
 from recsys.pipeline.measurements import load_evaluation, load_segments
 from recsys.pipeline.outcomes import Adopted, Evaluated, Fitted, Judged, Reference, Rival
@@ -227,6 +228,47 @@ def test_guard_rails_are_measured_against_the_champion(world: tuple[Path, Night,
     # Before there is a champion, only a name that means nothing is said.
     first = judged(folder, good, None, "7", None, limits).read_json("verdict.json")["checks"]
     assert [check["passed"] for check in first[-4:]] == [True, True, True, False]
+
+
+def test_what_the_owner_expects_is_asked_of_the_challenger(
+    world: tuple[Path, Night, Night], tmp_path: Path
+) -> None:
+    folder, good, _ = world
+    expected, ruled = tmp_path / "expected.toml", tmp_path / "rules.toml"
+    expected.write_text(
+        "[[similar]]\nitem = 'g0i00'\ncontains = ['g0i01']\nfirst = 14\n"
+        "[[never]]\ntags = ['tag_group 3']\n"
+        "[[at_least]]\nuser = 'g0u00'\nn = 5\n"
+    )
+    ruled.write_text("[[exclude]]\ntags = ['tag_group 3']\n[hide_shown]\ndays = 3\n")
+    given, rules = read_expected(Gate(expectations=str(expected)), Batch(rules=str(ruled)))
+    # What was shown lately says nothing of a model.
+    assert given is not None
+    assert rules is not None
+    assert (len(rules.exclude), rules.hide_shown) == (1, None)
+    verdicts = [
+        gate(
+            folder, good.prepared.holdouts, good.prepared.features, good.measured, good.fitted,
+            None, Gate(), SEED, expectations=given, rules=one,
+        )
+        for one in (rules, None)
+    ]  # fmt: skip
+    checked = [verdict.read_json("verdict.json")["checks"][-3:] for verdict in verdicts]
+    assert [check["about"] for check in checked[0]] == [
+        "similar to g0i00: g0i01 in the first 14",
+        "never tag_group 3 in the first 10 for anybody",
+        "at least 5 items for g0u00",
+    ]
+    assert [[check["passed"] for check in part] for part in checked] == [
+        [True, True, True], [True, False, True],
+    ]  # fmt: skip
+    assert verdicts[0].outcome.passed
+    (reason,) = verdicts[1].outcome.reasons
+    assert reason.condition == "expectation"
+    assert reason.text.startswith("expectation never tag_group 3 in the first 10 for anybody: ")
+    assert read_expected(Gate(), Batch(rules="nowhere.toml")) == (None, None)
+    with pytest.raises(NotFoundError, match="expected expectations"):
+        read_expected(Gate(expectations="nowhere.toml"), Batch())
 
 
 def test_who_gains_against_the_champion_is_measured(world: tuple[Path, Night, Night]) -> None:
