@@ -13,7 +13,6 @@ from recsys.data.outcomes import Encoded, HeldOut, Thresholded
 from recsys.data.sources import locate_data
 from recsys.pipeline.fresh_likes import archive_log
 from recsys.pipeline.outcomes import Chosen, TrainingStages
-from recsys.pipeline.repeating import require_repeatable
 from recsys.pipeline.tracked import RunDetails, Tracked
 from recsys.store.stages import Stage
 from recsys.tracking.params import flat
@@ -47,7 +46,6 @@ def retrain(config: Config, choose: Choose) -> TrainingResult:
         The one stage in which the flows differ.
     """
     config = config.effective()
-    require_repeatable(config)
     interim, seed = config.storage.interim, config.seed
     tracked, details = tracked_by(config), details_of(config)
     data = ingest(interim, locate_data(config.dataset, config.data), config.likes_log)

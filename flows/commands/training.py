@@ -86,10 +86,8 @@ def train(
 
 def _train(config: Config, *, quiet: bool, as_json: bool, as_lines: bool) -> None:
     from recsys.data.sources import check_input
-    from recsys.pipeline.repeating import require_repeatable
 
     check_input(config.dataset, config.data, config.effective().split)
-    require_repeatable(config.effective())
     console = Console(stderr=as_json)
     silence()
     if not (quiet or as_lines):

@@ -646,6 +646,17 @@ class Config(Section):
     tracking: Tracking = Tracking()
     storage: Storage = Storage()
 
+    @model_validator(mode="after")
+    def _repeatable(self) -> Config:
+        split = self.effective().split
+        by_user = split.method in ("random", "last") and split.holdouts != "one"
+        if self.evaluate.half_width is not None and not by_user:
+            raise ValueError(
+                "evaluate.half_width needs a split by user, with validation and test; "
+                "recsys backtest repeats a split by time"
+            )
+        return self
+
     @property
     def title(self) -> str:
         """The name of the data set, or of the file of interactions."""
