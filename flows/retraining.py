@@ -14,7 +14,6 @@ from recsys.data.sources import locate_data
 from recsys.pipeline.expected import read_expected
 from recsys.pipeline.fresh_likes import archive_log
 from recsys.pipeline.outcomes import Chosen, TrainingStages
-from recsys.pipeline.repeating import require_repeatable
 from recsys.pipeline.tracked import RunDetails, Tracked
 from recsys.store.stages import Stage
 from recsys.tracking.params import flat
@@ -48,7 +47,6 @@ def retrain(config: Config, choose: Choose) -> TrainingResult:
         The one stage in which the flows differ.
     """
     config = config.effective()
-    require_repeatable(config)
     interim, seed, workers = config.storage.interim, config.seed, config.search.workers
     tracked, details = tracked_by(config), details_of(config)
     expected = read_expected(config.gate, config.batch)

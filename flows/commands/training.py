@@ -89,7 +89,6 @@ def train(
 
 def _train(config: Config, *, quiet: bool, as_json: bool, as_lines: bool) -> None:
     from recsys.data.sources import check_input
-    from recsys.pipeline.repeating import require_repeatable
 
     check_input(
         config.dataset,
@@ -97,7 +96,6 @@ def _train(config: Config, *, quiet: bool, as_json: bool, as_lines: bool) -> Non
         config.effective().split,
         goes_by_age=config.goes_by_age,
     )
-    require_repeatable(config.effective())
     console = Console(stderr=as_json)
     silence()
     if not (quiet or as_lines):

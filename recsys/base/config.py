@@ -754,6 +754,17 @@ class Config(Section):
             raise ValueError("data.half_life or search.space.half_life, not both")
         return self
 
+    @model_validator(mode="after")
+    def _repeatable(self) -> Config:
+        split = self.effective().split
+        by_user = split.method in ("random", "last") and split.holdouts != "one"
+        if self.evaluate.half_width is not None and not by_user:
+            raise ValueError(
+                "evaluate.half_width needs a split by user, with validation and test; "
+                "recsys backtest repeats a split by time"
+            )
+        return self
+
     @property
     def goes_by_age(self) -> bool:
         """Whether the search has a half-life or a window, for which times are needed."""

@@ -10,9 +10,7 @@ import pyarrow.parquet as pq
 import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
-from recsys.base import config
 from recsys.base.arrays import Float64Array
-from recsys.base.errors import ConfigError
 from recsys.data import persistence
 from recsys.data.outcomes import Encoded, HeldOut, Thresholded
 from recsys.data.splits import not_ranked, times_of
@@ -27,26 +25,6 @@ from recsys.pipeline.preparation import load_core
 from recsys.ranking.metrics import precision_at_k
 from recsys.ranking.scorer import Scorer
 from recsys.store.stages import Stage, stage, write_json
-
-
-def require_repeatable(settings: config.Config) -> None:
-    """Refuse to repeat holdouts that are one moment in time, or given.
-
-    Raises
-    ------
-    ConfigError
-        If the split is not by user, or there is no test.
-    """
-    split = settings.split
-    if settings.evaluate.half_width is None:
-        return
-    if split.method not in ("random", "last") or split.holdouts == "one":
-        raise ConfigError(
-            f"evaluate.half_width with split.method = {split.method!r} and split.holdouts = "
-            f"{split.holdouts!r}",
-            "a split by user, with validation and test",
-            "leave evaluate.half_width out; recsys backtest repeats a split by time",
-        )
 
 
 @stage(Repeated, version=1)

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 
 from recsys.base.config import Config, Data, Encode, Evaluate, Search, Split, Threshold
 from recsys.base.dimensions import Space
-from recsys.base.errors import ConfigError
 from recsys.data import persistence
 from recsys.evaluation.metric_names import repeated_metrics, repeated_text
 from recsys.pipeline import evaluation, preparation, tuning
-from recsys.pipeline.repeating import repeat, require_repeatable
+from recsys.pipeline.repeating import repeat
 from tests.fixtures.timed import write_timed
 
 
@@ -56,13 +56,16 @@ def test_further_users_are_tested_with_what_was_chosen(tmp_path: Path) -> None:
     assert repeated_text({}) == ""
 
 
-def test_a_split_by_time_is_not_repeated() -> None:
-    def settings(**split: str) -> Config:
-        return Config.model_validate({"split": split, "evaluate": {"half_width": 0.03}})
-
-    require_repeatable(settings(method="last"))
-    with pytest.raises(ConfigError, match=r"evaluate\.half_width with split\.method = 'time'"):
-        require_repeatable(settings(method="time"))
-    with pytest.raises(ConfigError, match=r"split\.holdouts = 'one'"):
-        require_repeatable(settings(holdouts="one"))
-    require_repeatable(Config.model_validate({"split": {"method": "time"}}))
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"split": {"method": "time"}},
+        {"split": {"holdouts": "one"}},
+        {"protocol": "article"},
+    ],
+)
+def test_a_split_that_is_not_by_user_is_not_repeated(changed: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match=r"evaluate\.half_width needs a split by user"):
+        Config.model_validate({**changed, "evaluate": {"half_width": 0.03}})
+    Config.model_validate(changed)
+    Config.model_validate({"split": {"method": "last"}, "evaluate": {"half_width": 0.03}})
