@@ -271,7 +271,7 @@ def no_worse(
     """
     loss = limits.champion_loss
     if ahead is None:
-        return Check(name, True, missing, f"lower end above -{loss:.3g} of its mean")
+        return Check(name, True, missing, f"lower end above {-loss:.1%} of its mean")
     found = f"{_as_text(ahead)}, {_share(ahead.mean, ahead)} of {ahead.other:.4f}"
     wanted = f"lower end above {-ahead.margin(loss):.4f}, which is {-loss:.1%}"
     return Check(name, ahead.non_inferior(loss), found, wanted)
