@@ -151,8 +151,10 @@ def few_likes(figures: Mapping[str, Any]) -> Table:
 def verdict(judged: Mapping[str, Any]) -> Table:
     """List the conditions of the gate: what was found of a challenger, and what was required."""
     table = Table(title="gate", title_justify="left", box=SIMPLE)
-    for column, kept in (("", True), ("", True), ("found", False), ("required", False)):
-        table.add_column(column, no_wrap=kept)
+    table.add_column("", no_wrap=True)
+    # What a guard rail is about may be long, and must not crowd out what was found.
+    for column in ("", "found", "required"):
+        table.add_column(column, max_width=None if column else 28)
     for check in judged["checks"]:
         mark = "[green]✓[/green]" if check["passed"] else "[red]✗[/red]"
         table.add_row(mark, escape(label_of(check)), escape(check["found"]), check["wanted"])

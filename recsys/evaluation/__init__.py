@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from recsys.evaluation.gate import Check as Check
     from recsys.evaluation.gate import Condition as Condition
     from recsys.evaluation.gate import Evidence as Evidence
+    from recsys.evaluation.gate import Guarded as Guarded
     from recsys.evaluation.gate import Verdict as Verdict
     from recsys.evaluation.gate import judge as judge
+    from recsys.evaluation.gone import Gone as Gone
+    from recsys.evaluation.gone import find_gone as find_gone
     from recsys.evaluation.holdouts import Estimate as Estimate
     from recsys.evaluation.holdouts import Measured as Measured
     from recsys.evaluation.holdouts import as_leaderboard as as_leaderboard
@@ -37,6 +40,10 @@ if TYPE_CHECKING:
     from recsys.evaluation.metric_names import strategy_metrics as strategy_metrics
     from recsys.evaluation.non_inferiority import PairedDifference as PairedDifference
     from recsys.evaluation.non_inferiority import paired_difference as paired_difference
+    from recsys.evaluation.segments import Segment as Segment
+    from recsys.evaluation.segments import Segments as Segments
+    from recsys.evaluation.segments import gains_and_losses as gains_and_losses
+    from recsys.evaluation.segments import measure_segments as measure_segments
     from recsys.evaluation.tag_suggestion import measure_suggestions as measure_suggestions
 
 __all__ = [
@@ -49,9 +56,13 @@ __all__ = [
     "Estimate",
     "Evidence",
     "FittedStrategy",
+    "Gone",
+    "Guarded",
     "Measured",
     "Metric",
     "PairedDifference",
+    "Segment",
+    "Segments",
     "StrategyFits",
     "TriedStrategy",
     "Verdict",
@@ -60,6 +71,8 @@ __all__ = [
     "compare",
     "differences",
     "evenly_spaced",
+    "find_gone",
+    "gains_and_losses",
     "jaccard_overlap",
     "judge",
     "leaderboard_metrics",
@@ -67,6 +80,7 @@ __all__ = [
     "measure",
     "measure_churn",
     "measure_few_likes",
+    "measure_segments",
     "measure_suggestions",
     "metric_tags",
     "paired_difference",
@@ -81,7 +95,9 @@ __getattr__, __dir__ = lazily(
         ".churn": ["Churn", "measure_churn"],
         ".cold_start": ["ColdStartHoldout", "withhold"],
         ".comparison": ["FittedStrategy", "StrategyFits", "TriedStrategy", "compare"],
-        ".gate": ["Check", "Condition", "Evidence", "Verdict", "judge"],
+        ".gate": ["Check", "Condition", "Evidence", "Guarded", "Verdict", "judge"],
+        ".gone": ["Gone", "find_gone"],
+        ".segments": ["Segment", "Segments", "gains_and_losses", "measure_segments"],
         ".holdouts": ["Estimate", "Measured", "as_leaderboard", "differences", "measure"],
         ".lists": [
             "attainable_coverage",

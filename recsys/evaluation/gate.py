@@ -271,7 +271,7 @@ def no_worse(
     """
     loss = limits.champion_loss
     if ahead is None:
-        return Check(name, True, missing, f"lower end above -{loss:.3g} of its mean")
+        return Check(name, True, missing, f"lower end above {-loss:.1%} of its mean")
     found = f"{_as_text(ahead)}, {_share(ahead.mean, ahead)} of {ahead.other:.4f}"
     wanted = f"lower end above {-ahead.margin(loss):.4f}, which is {-loss:.1%}"
     return Check(name, ahead.non_inferior(loss), found, wanted)
@@ -289,10 +289,13 @@ def enough_users(told: Sequence[PairedDifference], limits: Gate) -> Check:
     name, loss = Condition.USERS, limits.champion_loss
     if not told:
         return Check(name, True, "nothing to compare with", f"users that tell {loss:.1%}")
+    noticed = max(told, key=lambda ahead: ahead.detectable)
+    if not noticed.detectable:
+        found = f"no difference for any of {noticed.users:,} users"
+        return Check(name, True, found, f"users that tell {loss:.1%}")
     undecided = [ahead for ahead in told if ahead.undecided(loss)]
     needed = [ahead.users_needed(loss) for ahead in undecided or told]
-    enough = f"about {max(n or 0 for n in needed):,}" if all(needed) else "more"
-    noticed = max(told, key=lambda ahead: ahead.detectable)
+    enough = "more" if None in needed else f"about {max(n or 0 for n in needed):,}"
     found = (
         f"{noticed.users:,} users would show a loss of "
         f"{_share(noticed.detectable, noticed, sign='')} four nights in five"

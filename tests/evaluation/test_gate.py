@@ -170,6 +170,11 @@ def test_too_few_users_are_a_reason_of_their_own() -> None:
     assert failed(replace(GOOD, own=unsure - 0.4, champion=champion)) == [
         "beats popularity", "no worse than the champion",
     ]  # fmt: skip
+    # Lists that differ for nobody tell all there is to tell.
+    same = compared(champion, champion, LIMITS.level)
+    assert same is not None
+    assert enough_users([same], LIMITS).passed
+    assert enough_users([same], LIMITS).found == "no difference for any of 10 users"
     # A single user tells nothing, and nobody knows how many would.
     alone = compared(np.ones(1), np.ones(1), LIMITS.level)
     assert alone is not None

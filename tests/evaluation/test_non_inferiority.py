@@ -118,7 +118,7 @@ def test_simulated_users_are_like_those_of_the_sample() -> None:
 
 
 def test_a_hundred_nights_of_slightly_worse_challengers_do_not_add_up() -> None:
-    ends = [after(100, 0.99, Users.of(seed, 0.2), seed) for seed in range(40)]
+    ends = [after(100, 0.99, Users.of(seed, 0.2), seed) for seed in range(20)]
     assert min(ends) >= 0.98
     # Without the reference, each is a small step from the one before, and they add up.
     alone = replace_limits(reference_nights=0)
