@@ -295,14 +295,14 @@ def _open_file(
 ) -> OpenTable:
     content = recognise(filesystem, path, part)
     if content.kind == "text":
-        table = TextTable(content, text, wanted)
-        if len(table.names) < 2 and path.endswith((".parquet", ".pq")):
+        found = TextTable(content, text, wanted)
+        if len(found.names) < 2 and path.endswith((".parquet", ".pq")):
             raise InputError(
                 f"{path} cannot be read as Parquet (it is text, without columns)",
                 "a Parquet file, or text with columns",
                 "write it again",
             )
-        return _TextFile(content.label, table)
+        return _TextFile(content.label, found)
     if content.kind == "parquet":
         return _ParquetFile(path, content, filesystem)
     if content.kind == "json":
@@ -310,7 +310,9 @@ def _open_file(
     if content.kind in ("arrow", "feather"):
         return _InMemory(content.label, _arrow_file(content))
     if content.kind == "excel":
-        return _InMemory(content.label, read_workbook(content, part))
+        asked_for = [name for name in wanted if not name.isdigit()]
+        table, told = read_workbook(content, part, asked_for)
+        return _InMemory(content.label, table, told)
     if not content.compressed and isinstance(filesystem, pafs.LocalFileSystem):
         return _InMemory(content.label, read_database(path, content.kind, part))
     raise InputError(
@@ -415,6 +417,13 @@ def _finished(
     )
 
 
+def _short(label: str) -> str:
+    """The name of a file without its folder, for what is told of it."""
+    # The path of a member of an archive follows in brackets.
+    parts = redacted(label).split(" (")
+    return " (".join(part.rsplit("/", 1)[-1] for part in parts)
+
+
 @dataclass(frozen=True)
 class _TextFile:
     label: str
@@ -433,16 +442,13 @@ class _TextFile:
         by_name = dict(zip(own, found.columns, strict=True))
         table = pa.table({ours: by_name[theirs] for ours, theirs in columns.items()})
         told = self.text.dialect.found
-        # The path of a member of an archive follows in brackets.
-        parts = redacted(self.label).split(" (")
-        name = " (".join(part.rsplit("/", 1)[-1] for part in parts)
         return _finished(
             table,
             columns,
             ids,
             self.label,
             malformed=found.malformed,
-            read_as=(f"{name} is read as text with {told}",) if told else (),
+            read_as=(f"{_short(self.label)} is read as text with {told}",) if told else (),
             delimiter=self.text.dialect.delimiter,
         )
 
@@ -500,6 +506,7 @@ def _parquet_errors(path: str) -> Iterator[None]:
 class _InMemory:
     label: str
     table: pa.Table
+    told: str = ""
 
     @property
     def names(self) -> Sequence[str]:
@@ -508,7 +515,8 @@ class _InMemory:
     def read(self, columns: Mapping[str, str], ids: Collection[str]) -> TableRows:
         require_columns(self.names, columns, self.label)
         table = self.table.select(list(columns.values())).rename_columns(list(columns))
-        return _finished(table, columns, ids, self.label)
+        read_as = (f"{_short(self.label)} is read with {self.told}",) if self.told else ()
+        return _finished(table, columns, ids, self.label, read_as=read_as)
 
 
 @dataclass(frozen=True)

@@ -169,7 +169,7 @@ class TextTable:
             return None
         finally:
             stream.close()
-        header = dialect.skipped + int(dialect.header)
+        header = dialect.above + int(dialect.header)
         if not stream.certain or stream.rows - header != table.num_rows + malformed:
             return None
         columns = [table.column(str(place)) for place in places]
