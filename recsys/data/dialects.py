@@ -32,6 +32,7 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_APOSTROPHES = re.compile("'[^']*'")
 _SEPARATOR_LINE = re.compile(r'"?sep=(.{1,3}?)"?[\r\n]*', re.IGNORECASE)
 
 
@@ -153,6 +154,13 @@ def find_dialect(
         found.append(f"{delimiter!r} between fields")
     first = next(_records(lines, delimiter, text, _escape(lines, text)), [])
     names = tuple(name.strip() for name in first)
+    if text.quote is None and names and all(_APOSTROPHES.fullmatch(name) for name in names):
+        raise InputError(
+            f"the first line of {content.label} has an apostrophe around each field "
+            f"({', '.join(names[:5])})",
+            "fields in double quotes, or in none",
+            f"set {text.setting}.quote = \"'\"; or '\"' if they are letters",
+        )
     if not any(names):
         raise _unreadable(content, "it begins with no names of columns", text)
     header = text.header

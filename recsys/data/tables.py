@@ -21,10 +21,11 @@ import scipy.sparse as sp
 
 from recsys.base.errors import InputError
 from recsys.base.redaction import redacted
+from recsys.data.baskets import is_list, of_lists
 from recsys.data.columnar import Columnar
 from recsys.data.containers import FAULTS, Content, first_line, recognise
 from recsys.data.dialects import TextFormat
-from recsys.data.ids import ENCODED, encode_ids, id_text
+from recsys.data.ids import ENCODED, encode_ids, id_text, refuse_scientific
 from recsys.data.json_lines import read_json
 from recsys.data.lakes import find_lake
 from recsys.data.sql import SqlTable, is_sql
@@ -398,19 +399,27 @@ def _finished(
     delimiter: str | None = None,
 ) -> TableRows:
     """The table with identifiers as text with one dictionary each."""
-    numeric = set()
+    numeric, notes = set(), []
+    if "item" in table.column_names and is_list(table.schema.field("item").type):
+        before, table = table.num_rows, of_lists(table, "item")
+        notes.append(
+            f"{columns['item']} of {label} holds lists: its {before:,} rows are read as "
+            f"{table.num_rows:,}, one for each item"
+        )
     for place, name in enumerate(table.column_names):
         if name in ids:
             kind = table.schema.field(place).type
             if pa.types.is_integer(kind) or pa.types.is_floating(kind):
                 numeric.add(name)
             codes = encode_ids(table.column(place), columns[name], label)
+            if name in ("user", "item", "owner"):
+                refuse_scientific(codes, columns[name], label)
             table = table.set_column(place, name, codes)
     return TableRows(
         table.unify_dictionaries(),
         table.num_rows + malformed,
         malformed,
-        (),
+        tuple(notes),
         read_as,
         delimiter,
         frozenset(numeric),
@@ -636,7 +645,7 @@ class _Parts:
             whole.unify_dictionaries(),
             sum(each.rows for each in found),
             sum(each.malformed for each in found),
-            (),
+            tuple(note for each in found for note in each.notes),
             found[0].read_as,
             found[0].delimiter,
             mixed=tuple(self._drift(found, columns)),

@@ -377,7 +377,11 @@ def test_a_part_without_users_is_a_stop(tmp_path: Path) -> None:
 
 
 def test_columns_are_known_by_many_names(tmp_path: Path) -> None:
-    for user, item in (("userId", "movieId"), ("CUSTOMER_ID", "Article"), ("visitorid", "itemid")):
+    for user, item in (
+        ("userId", "movieId"), ("CUSTOMER_ID", "Article"), ("visitorid", "itemid"),
+        ("Customer ID", "Product Code"), ("visitor id", "track_name"), ("user_name", "artist_name"),
+        ("Member number", "EAN"), ("reviewer id", "parent_asin"), ("Cust. No", "Item-Code"),
+    ):  # fmt: skip
         content = lines().replace("user,item", f"{user},{item}", 1)
         assert len(read(tmp_path, content).interactions) == 180
     with pytest.raises(InputError, match=r"no column is known as the user.*data\.user_column"):
@@ -405,3 +409,14 @@ def test_rows_that_all_differ_from_the_header_are_said_so(row: str, tmp_path: Pa
         read_interaction_table(str(path))
     assert "2 columns (user, item), and each of its 50 rows another number" in str(told.value)
     assert repr(rows[0]) in str(told.value)
+
+
+def test_apostrophes_around_all_fields_are_a_stop(tmp_path: Path) -> None:
+    content = "".join(f"'{user}','{item}'\n" for user, item in [("user", "item"), *PAIRS])
+    with pytest.raises(InputError, match=r"""apostrophe .*set data\.quote = "'" """.strip()):
+        read(tmp_path, content)
+    found = read(tmp_path, content, TextFormat(quote="'"))
+    assert found.interactions.counts() == {"users": 30, "items": 20, "interactions": 180}
+
+
+PAIRS = [(user, item) for user, item, _ in ROWS]
