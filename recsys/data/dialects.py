@@ -150,10 +150,10 @@ def find_dialect(
         delimiter = None
     found = [told] if told else []
     if delimiter is None:
-        delimiter = _find_delimiter(content, lines, text, wanted)
+        delimiter = _with_blank(lines, _find_delimiter(content, lines, text, wanted), text)
         found.append(f"{delimiter!r} between fields")
     first = next(_records(lines, delimiter, text, _escape(lines, text)), [])
-    names = tuple(name.strip() for name in first)
+    names = tuple(_name(field, text) for field in first)
     if text.quote is None and names and all(_APOSTROPHES.fullmatch(name) for name in names):
         raise InputError(
             f"the first line of {content.label} has an apostrophe around each field "
@@ -377,6 +377,29 @@ def _find_delimiter(
         f"set {text.setting}.delimiter, quote and escape to what the file has, or take away what "
         f"stands above the header, if its first line is none ({lines[0].strip()[:60]!r})",
     )
+
+
+def _with_blank(lines: Sequence[str], delimiter: str, text: TextFormat) -> str:
+    """The delimiter with the blank that follows it everywhere, before quotes that would be lost."""
+    quote = QUOTE if text.quote is None else text.quote
+    wide = delimiter + " "
+    looked_at = [line for line in lines[1:_LOOKED_AT] if line.strip()]
+    if delimiter == " " or not looked_at:
+        return delimiter
+    width = lines[0].count(delimiter)
+    for follows in (wide + quote, wide) if quote else (wide,):
+        if all(line.count(follows) == width for line in looked_at):
+            # The header has to be taken apart by it, too.
+            return wide if lines[0].count(wide) == width else delimiter
+    return delimiter
+
+
+def _name(field: str, text: TextFormat) -> str:
+    """A column's name, without blanks around it and without quotes that stand after blanks."""
+    name, quote = field.strip(), QUOTE if text.quote is None else text.quote
+    if quote and len(name) > 1 and name.startswith(quote) and name.endswith(quote):
+        name = name[1:-1].strip()
+    return name
 
 
 def _score(

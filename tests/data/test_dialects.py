@@ -420,3 +420,31 @@ def test_apostrophes_around_all_fields_are_a_stop(tmp_path: Path) -> None:
 
 
 PAIRS = [(user, item) for user, item, _ in ROWS]
+
+
+def test_blanks_behind_delimiters_are_no_part_of_fields(tmp_path: Path) -> None:
+    wanted = {"users": 30, "items": 20, "interactions": 180}
+    found = read(tmp_path, lines(", "))
+    assert found.interactions.counts() == wanted
+    assert found.interactions.items.id(0) == "i00"
+    # Titles with a comma, so that quotes have to count.
+    rows = [("user", "item", "title"), *((user, item, f"{t}, x,y") for user, item, t in ROWS)]
+    content = "".join(", ".join(f'"{field}"' for field in row) + "\n" for row in rows)
+    found = read(tmp_path, content)
+    assert (found.interactions.counts(), found.left_out()) == (wanted, {})
+    assert found.names is not None
+    assert found.names.to_pylist()[7] == "Title 7, x,y"
+
+
+def test_blanks_in_the_header_alone_are_no_part_of_names(tmp_path: Path) -> None:
+    rows = "".join(f'"{user}","{item}","{title}"\n' for user, item, title in ROWS)
+    content = '"user_id", "item name", "playlist"\n' + rows
+    found = read(tmp_path, content, columns=InteractionColumns(item="playlist"))
+    assert found.interactions.counts() == {"users": 30, "items": 20, "interactions": 180}
+
+
+def test_a_delimiter_of_two_characters_in_quotes_is_text(tmp_path: Path) -> None:
+    content = '"user"::"item"::"title"\n' + "".join(f'"{u}"::"{i}"::"{t}::x"\n' for u, i, t in ROWS)
+    found = read(tmp_path, content)
+    assert found.names is not None
+    assert found.names.to_pylist()[7] == "Title 7::x"
