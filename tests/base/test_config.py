@@ -229,3 +229,11 @@ def test_json_of_a_configuration_has_no_secret_and_python_keeps_it() -> None:
     assert "secret" not in config.model_dump_json()
     assert config.model_dump(mode="json")["tracking"]["uri"] == "https://***@host:5000"
     assert config.model_dump()["tracking"]["uri"] == "https://ann:secret@host:5000"
+
+
+def test_a_byte_order_mark_is_no_part_of_a_configuration(tmp_path: Path) -> None:
+    """As editors of Windows write it."""
+    path = tmp_path / "mine.toml"
+    path.write_bytes("seed = 7\r\n[search]\r\ntrials = 3\r\n".encode("utf-8-sig"))
+    config = load_config(path)
+    assert (config.seed, config.search.trials) == (7, 3)
