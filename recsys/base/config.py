@@ -105,6 +105,11 @@ class Data(Section):
         None,
         description="Column of the interactions with the item's id; default: found by its name.",
     )
+    item_separator: str | None = Field(
+        None,
+        description="What is between several items in a cell of the interactions, as in 'a|b|c'; "
+        "'' if a cell is one item; default: a stop where cells look like several.",
+    )
     name_column: PerhapsColumn | None = Field(
         None,
         description="Column of the interactions with the item's name; default: found by its name; "

@@ -86,13 +86,24 @@ def similar_ids(ids: IdMap) -> tuple[int, list[str]]:
     encoded = simplified(ids.ids).dictionary_encode()
     number = len(ids) - len(encoded.dictionary)
     if not number:
-        return 0, []
+        return 0, _padded(ids)
     codes = encoded.indices.to_numpy()
     twice = np.flatnonzero(np.bincount(codes) > 1)[0]
     one, other = ids.take(np.flatnonzero(codes == twice)[:2])
     return number, [
         f"{number:,} {ids.kind}s differ from another one in case, blanks or Unicode form only, "
         f"such as {one!r} and {other!r}, and stay apart; write them in one way if they are the same"
+    ]
+
+
+def _padded(ids: IdMap) -> list[str]:
+    """A note where all ids have blanks around them, as tables have that are aligned for people."""
+    trimmed = pc.utf8_trim_whitespace(ids.ids)
+    if not len(ids) or pc.any(pc.equal(trimmed, ids.ids)).as_py():
+        return []
+    return [
+        f"all {ids.kind}s begin or end with a blank, such as {ids.id(0)!r}, which is part of them; "
+        "write them without, or name the blank in the delimiter, as in data.delimiter = ', '"
     ]
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from recsys.base.errors import InputError
 from recsys.data.column_names import KNOWN, find_known, known_columns
 from recsys.data.containers import FAULTS, HEAD, Content, first_line
+from recsys.data.preface import MARKS, comment_lines, said_of_comments, said_of_titles, title_lines
 
 DELIMITERS = ("\t", ";", "|", ",", "::", "||", "\x01")
 # Letters that are part of values as often as they are between them.
@@ -31,6 +32,7 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_APOSTROPHES = re.compile("'[^']*'")
 _SEPARATOR_LINE = re.compile(r'"?sep=(.{1,3}?)"?[\r\n]*', re.IGNORECASE)
 
 
@@ -74,11 +76,14 @@ class Dialect:
     encoding, delimiter : str
     header : bool
     skipped : int
-        Lines before the header: 1 for a line ``sep=;``, else 0.
+        Lines before the header or the first row: a line ``sep=;``, comments, a title; 0 if there is
+        none of these.
     names : tuple of str
         The columns, from the header or by their position.
     found : str
         What was found rather than set, for people; empty if nothing was.
+    above : int
+        Lines among the skipped ones that are not blank.
     """
 
     encoding: str
@@ -87,6 +92,7 @@ class Dialect:
     skipped: int
     names: tuple[str, ...]
     found: str
+    above: int = 0
 
 
 def require_codec(encoding: str) -> None:
@@ -128,22 +134,39 @@ def find_dialect(
     encoding = text.encoding or encoding or find_encoding(content, text)
     require_codec(encoding)
     lines = _first_lines(content, encoding)
+    every, delimiter = lines, text.delimiter
+    start = next((place for place, line in enumerate(lines) if line.strip("\r\n")), len(lines))
+    lines = lines[start:]
     _require_text(content, lines)
-    skipped, delimiter = 0, text.delimiter
     said = _SEPARATOR_LINE.fullmatch(lines[0]) if lines else None
     if said is not None:
-        skipped, lines, delimiter = 1, lines[1:], delimiter or said[1]
+        lines, delimiter = lines[1:], delimiter or said[1]
+    number, told = _preface(lines, delimiter, text, wanted)
+    lines = lines[number:]
+    above = [line for line in every[: len(every) - len(lines)] if line.strip("\r\n")]
+    # Blank lines alone are passed over wherever they are.
+    skipped = len(every) - len(lines) if above else 0
     if delimiter and text.lenient and lines and delimiter not in lines[0]:
         delimiter = None
-    found = []
+    found = [told] if told else []
     if delimiter is None:
-        delimiter = _find_delimiter(content, lines, text, wanted)
+        delimiter = _with_blank(lines, _find_delimiter(content, lines, text, wanted), text)
         found.append(f"{delimiter!r} between fields")
     first = next(_records(lines, delimiter, text, _escape(lines, text)), [])
-    names = tuple(name.strip() for name in first)
+    names = tuple(_name(field, text) for field in first)
+    if text.quote is None and names and all(_APOSTROPHES.fullmatch(name) for name in names):
+        raise InputError(
+            f"the first line of {content.label} has an apostrophe around each field "
+            f"({', '.join(names[:5])})",
+            "fields in double quotes, or in none",
+            f"set {text.setting}.quote = \"'\"; or '\"' if they are letters",
+        )
     if not any(names):
         raise _unreadable(content, "it begins with no names of columns", text)
     header = text.header
+    if header is None and number and lines[0].lstrip().startswith(MARKS):
+        # The last comment is as wide as the rows: it names the columns.
+        header = True
     if header is None:
         header = _has_header(content, lines, delimiter, text, names, wanted)
         if not header:
@@ -152,7 +175,30 @@ def find_dialect(
         names = tuple(str(place + 1) for place in range(len(first)))
     if text.encoding is None and encoding != "utf-8":
         found.append(f"the encoding {encoding}")
-    return Dialect(encoding, delimiter, header, skipped, names, ", ".join(found))
+    return Dialect(encoding, delimiter, header, skipped, names, ", ".join(found), len(above))
+
+
+def _preface(
+    lines: Sequence[str], delimiter: str | None, text: TextFormat, wanted: Collection[str]
+) -> tuple[int, str]:
+    """How many lines stand above the header or the first row, and what people are told of them."""
+
+    def records(some: Sequence[str], between: str) -> list[list[str]]:
+        return list(_records(some, between, text, _escape(some, text)))
+
+    looked_at = lines[: _LOOKED_AT + 1]
+    choices = [(delimiter,)] if delimiter and not text.lenient else [DELIMITERS, SELDOM]
+    if number := comment_lines(looked_at, choices, records, text.header, _words(wanted)):
+        return number, said_of_comments(sum(1 for line in lines[:number] if line.strip()))
+    if text.header is False:
+        return 0, ""
+    for between in choices[0]:
+        # Line by line, as no title spans several.
+        rows = [next(iter(records([line], between)), []) for line in lines[:20]]
+        number = title_lines(rows, _words(wanted))
+        if number and (found := records(looked_at[number:], between)) and len(found[0]) > 1:
+            return number, said_of_titles(sum(1 for line in lines[:number] if line.strip()))
+    return 0, ""
 
 
 def find_encoding(content: Content, text: TextFormat, whole: bool = False) -> str:
@@ -227,9 +273,7 @@ def _first_lines(content: Content, encoding: str) -> list[str]:
     lines = re.findall(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$", beginning)
     if len(head) >= HEAD and len(lines) > 1:
         lines = lines[:-1]
-    # Blank lines are no data.
-    start = next((place for place, line in enumerate(lines) if line.strip("\r\n")), len(lines))
-    return lines[start:]
+    return lines
 
 
 def _require_text(content: Content, lines: Sequence[str]) -> None:
@@ -330,8 +374,32 @@ def _find_delimiter(
     raise InputError(
         f"{content.label} has rows of different lengths, whatever is taken to be between fields",
         f"one of {', '.join(map(repr, DELIMITERS))} between fields",
-        f"set {text.setting}.delimiter, quote and escape to what the file has",
+        f"set {text.setting}.delimiter, quote and escape to what the file has, or take away what "
+        f"stands above the header, if its first line is none ({lines[0].strip()[:60]!r})",
     )
+
+
+def _with_blank(lines: Sequence[str], delimiter: str, text: TextFormat) -> str:
+    """The delimiter with the blank that follows it everywhere, before quotes that would be lost."""
+    quote = QUOTE if text.quote is None else text.quote
+    wide = delimiter + " "
+    looked_at = [line for line in lines[1:_LOOKED_AT] if line.strip()]
+    if delimiter == " " or not looked_at:
+        return delimiter
+    width = lines[0].count(delimiter)
+    for follows in (wide + quote, wide) if quote else (wide,):
+        if all(line.count(follows) == width for line in looked_at):
+            # The header has to be taken apart by it, too.
+            return wide if lines[0].count(wide) == width else delimiter
+    return delimiter
+
+
+def _name(field: str, text: TextFormat) -> str:
+    """A column's name, without blanks around it and without quotes that stand after blanks."""
+    name, quote = field.strip(), QUOTE if text.quote is None else text.quote
+    if quote and len(name) > 1 and name.startswith(quote) and name.endswith(quote):
+        name = name[1:-1].strip()
+    return name
 
 
 def _score(

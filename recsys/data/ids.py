@@ -70,6 +70,49 @@ def encode_ids(column: pa.ChunkedArray, name: str, source: str) -> pa.ChunkedArr
         ) from fault
 
 
+_SCIENTIFIC = r"^[0-9](\.[0-9]+)?[eE]\+[0-9]{1,3}$|^[0-9]\.[0-9]+[eE][0-9]{1,3}$"
+
+
+def refuse_scientific(column: pa.ChunkedArray, name: str, source: str) -> None:
+    """A stop where ids were rounded to scientific notation, as spreadsheets do.
+
+    Parameters
+    ----------
+    column : pyarrow.ChunkedArray
+        Dictionary-encoded text.
+    name, source : str
+        Of the column and the table, for messages.
+
+    Raises
+    ------
+    InputError
+        If one of a hundred distinct ids is written so.
+    """
+    number, rounded, example = 0, 0, ""
+    for values, _ in _by_dictionary(column):
+        found = values.filter(pc.fill_null(pc.match_substring_regex(values, _SCIENTIFIC), False))
+        number, rounded = number + len(values), rounded + len(found)
+        example = found[0].as_py() if len(found) else example
+    if rounded and rounded >= 0.01 * number:
+        raise InputError(
+            f"the column {name} of {source} holds ids in scientific notation, such as {example!r}, "
+            "in which different ids are the same",
+            "ids with all of their digits",
+            "write the column again from its origin, as text or integers",
+        )
+
+
+def occurring(column: pa.ChunkedArray, values: Sequence[str]) -> np.ndarray:
+    """Where a dictionary-encoded column has one of some values: bool (n,)."""
+    wanted = pa.array(values, pa.string())
+    parts = [np.zeros(0, dtype=bool)]
+    for dictionary, chunks in _by_dictionary(column):
+        # One more, for null.
+        marks = np.append(np.asarray(pc.is_in(dictionary, value_set=wanted)), False)
+        parts += [marks[np.asarray(pc.fill_null(c.indices, len(dictionary)))] for c in chunks]
+    return np.concatenate(parts)
+
+
 def missing(column: pa.ChunkedArray, words: Sequence[str]) -> np.ndarray:
     """Where a column has no value: null, empty, or a word that stands for none: bool (n,)."""
     without = pa.array(["", *words], pa.string())

@@ -198,7 +198,9 @@ def _roles(tables: Sequence[tuple[OpenTable, bool]]) -> list[str]:
 
 def _summaries(table: OpenTable) -> tuple[int, tuple[ColumnSummary, ...]]:
     """The number of rows, and what each column looks like."""
-    every = {str(place): name for place, name in enumerate(table.names)}
+    # What is there twice, such as columns without a name, can be asked for by nobody.
+    once = [name for name in table.names if list(table.names).count(name) == 1]
+    every = {str(place): name for place, name in enumerate(once)}
     read = table.read(every, ())
     found = read.table
     known = {find_known(table.names, role): role for role in reversed(list(KNOWN))}
@@ -327,7 +329,7 @@ def _read_likes(
     )
     text = TextFormat(header=False if "header" in settings else None)
     rules = InteractionRules(damping="auto")
-    for _ in range(3):
+    for _ in range(4):
         try:
             return read_interaction_table(source, columns, text, rules)
         except InputError as fault:
@@ -337,6 +339,10 @@ def _read_likes(
                 settings["liked_from"] = proposed
                 rules = replace(rules, liked_from=proposed)
                 questions.append(f"from which rating on is a row a like? {_question(fault)}")
+            elif (separator := _separator(fault)) is not None:
+                settings["item_separator"] = separator
+                rules = replace(rules, item_separator=separator)
+                questions.append(f"is each of several items in a cell a like? {_question(fault)}")
             elif "data.timestamp_" in str(fault) and columns.timestamp is not None:
                 questions.append(_question(fault))
                 settings.pop("timestamp_column", None)
@@ -351,6 +357,12 @@ def _proposed(fault: RecsysError) -> float | None:
     """The threshold of ratings that an error proposes."""
     _, mark, after = str(fault).partition("data.liked_from = ")
     return float(after.split()[0]) if mark else None
+
+
+def _separator(fault: RecsysError) -> str | None:
+    """The separator of items in a cell that an error proposes."""
+    _, mark, after = str(fault).partition('data.item_separator = "')
+    return after[0] if mark else None
 
 
 def _counts(found: InteractionTable) -> dict[str, int]:

@@ -13,14 +13,15 @@ import scipy.sparse as sp
 from recsys.base.arrays import BoolArray, Float32Array, Int32Array, Int64Array
 from recsys.base.durations import seconds_of
 from recsys.base.errors import InputError
+from recsys.data.baskets import of_text, refuse_baskets
 from recsys.data.column_names import by_position, find_columns
 from recsys.data.columns import Sieve, ValueFormat, reasons, sorted_codes
 from recsys.data.dialects import TextFormat
 from recsys.data.idmap import IdMap
-from recsys.data.ids import missing, missing_words
+from recsys.data.ids import missing, missing_words, occurring
 from recsys.data.repeats import combine
 from recsys.data.signals import InteractionRules, Outside, Signals
-from recsys.data.tables import OpenTable, Source, open_table, require_columns
+from recsys.data.tables import OpenTable, Source, TableRows, open_table, require_columns
 from recsys.data.weights import damped, halved_with_age
 from recsys.data.windows import units_in_a_second
 
@@ -242,7 +243,9 @@ def read_interaction_table(
     present = find_interaction_columns(opened, columns, rules)
     found = opened.read(present, ("user", "item", "name"))
     notes = list(found.said_of_types(rules.values.one_type))
+    found = _one_item_a_row(found, present["item"], opened.label, rules.item_separator, notes)
     sieve = Sieve(found.table.num_rows)
+    _sift_headers(found.table, sieve, present, opened, notes)
     sieve.rejected["wrong number of fields"] = found.malformed
     values = replace(rules.values, likely_decimal="." if found.delimiter == "," else None)
     set_aside = _sift_ids(found.table, sieve, values, opened.label, notes)
@@ -295,6 +298,62 @@ def _weighed(
         half_life *= units_in_a_second(times, f"the time of {label}")
         weight = halved_with_age(weight, (times.max() - times).astype(np.float64), half_life)
     return replace(interactions, weight=weight), notes
+
+
+def _one_item_a_row(
+    found: TableRows, own: str, label: str, separator: str | None, notes: list[str]
+) -> TableRows:
+    """The rows, where each cell with several items has become as many."""
+    if separator is None:
+        refuse_baskets(found.table.column("item"), f"the column {own} of {label}")
+    if not separator:
+        return found
+    table = of_text(found.table, separator)
+    notes.append(
+        f"the {found.table.num_rows:,} rows of {label} are read as {table.num_rows:,}, one for "
+        f"each item between {separator!r}"
+    )
+    return replace(found, table=table, rows=table.num_rows + found.malformed)
+
+
+def _sift_headers(
+    table: pa.Table,
+    sieve: Sieve,
+    present: Mapping[str, str],
+    opened: OpenTable,
+    notes: list[str],
+) -> None:
+    """Leave out headers between the rows, as files have that were joined to one.
+
+    Raises
+    ------
+    InputError
+        If one of them has the columns in another order.
+    """
+    names = [name for name in opened.names if name and not name.isdigit()]
+    own = {"user": present["user"], "item": present["item"]}
+    if not set(own.values()) <= set(names):
+        return
+    if not all(missing_words(table.column(kind), names) for kind in own):
+        return
+    named = np.logical_and.reduce([occurring(table.column(kind), names) for kind in own])
+    same = np.logical_and.reduce(
+        [occurring(table.column(kind), [name]) for kind, name in own.items()]
+    )
+    if (named & ~same).any():
+        row = int(np.flatnonzero(named & ~same)[0])
+        fields = ", ".join(repr(table.column(kind)[row].as_py()) for kind in own)
+        raise InputError(
+            f"{opened.label} has a second header with another order of columns: {fields} in the "
+            f"columns {', '.join(own.values())}",
+            "one header, or the same one again",
+            "keep the files apart that were joined, in a folder",
+        )
+    if number := int(same.sum()):
+        sieve.require("the header again", ~same)
+        notes.append(
+            f"{opened.label} has its header again below, {number:,} of its rows, which are left out"
+        )
 
 
 def _sift_ids(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,6 +16,7 @@ from recsys.data.cell_values import Values, age_values, embedding_values, term_v
 from recsys.data.column_names import KNOWN, plain
 from recsys.data.columns import ValueFormat, numbers, seconds
 from recsys.data.ids import ENCODED, encode_ids, missing
+from recsys.data.separated import flat, split_values
 from recsys.data.windows import units_in_a_second
 
 SEPARATORS = ("|", ";", ", ", ",", "/")
@@ -25,7 +25,6 @@ _UNIQUE = 0.9  # share of distinct values from which a column identifies rather 
 _FEW = 10  # rows below which nothing is said of a column
 _BINS = 10
 _MOST_NUMBERS = 20  # distinct numbers that are values by themselves
-_LISTED = re.compile(r"^\s*\[.*\]\s*$")
 _LONG = 6  # words on average from which a text is one to be read
 _DATE = r"^\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4})([T ,].*)?$"
 _VECTOR = r"^\s*\[\s*[-+]?\d*\.\d[-+.\deE,\s]*\]\s*$"
@@ -82,7 +81,7 @@ def split_cells(
     notes : list of str
     """
     if separator:
-        rows, values = _split(table.column("value").cast(pa.string()), separator)
+        rows, values = split_values(table.column("value").cast(pa.string()), separator)
         split = table.take(pa.array(rows))
         place = split.column_names.index("value")
         return split.set_column(place, "value", _encode(values)), []
@@ -164,13 +163,13 @@ def _values_of(
     if pa.types.is_temporal(kind):
         return _aged(seconds(column, values, named), named, notes)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        return _listed(_flat(column), named, notes)
+        return _listed(flat(column), named, notes)
     if pa.types.is_nested(kind) or pa.types.is_binary(kind):
         notes.append(f"{named} holds {kind} values, and is left out of the features")
         return None
     if pa.types.is_floating(kind) or pa.types.is_integer(kind):
         return _numbered(every, numbers(column), each.name, source, notes)
-    text = _flat(column.cast(pa.string()))
+    text = flat(column.cast(pa.string()))
     present = text.filter(pa.array(~missing(pa.chunked_array([text]), values.missing)))
     if not len(present):
         return None
@@ -194,7 +193,7 @@ def _values_of(
     cells = text
     rows = every
     if chosen:
-        rows, cells = _split(pa.chunked_array([text]), chosen)
+        rows, cells = split_values(pa.chunked_array([text]), chosen)
     distinct = pc.count_distinct(cells).as_py()
     if len(present) >= _FEW and distinct >= _UNIQUE * len(cells):
         if _words(present) >= _LONG and (made := _terms(text, rules, named, notes)) is not None:
@@ -260,13 +259,6 @@ def _numbered(
     return None if binned is None else Values(every, binned)
 
 
-def _flat(column: pa.ChunkedArray) -> pa.Array:
-    whole = column.combine_chunks()
-    if isinstance(whole, pa.ChunkedArray):
-        return whole.chunk(0) if whole.num_chunks else pa.array([], whole.type)
-    return whole
-
-
 def _encode(values: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray:
     column = values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([values])
     return encode_ids(column.dictionary_encode().cast(ENCODED), "value", "the table")
@@ -286,24 +278,13 @@ def _find_separator(column: pa.ChunkedArray) -> str:
         if separator == "|":
             # No language has it.
             return separator
-        _, parts = _split(pa.chunked_array([distinct]), separator)
+        _, parts = split_values(pa.chunked_array([distinct]), separator)
         # Values that come again and again in other company.
         if pc.count_distinct(parts).as_py() < len(distinct) or len(parts) > 2 * len(
             pc.unique(parts)
         ):
             return separator
     return ""
-
-
-def _split(column: pa.ChunkedArray, separator: str) -> tuple[np.ndarray, pa.Array]:
-    """The values of cells, without blanks around them, and the row of each."""
-    text = _flat(pc.fill_null(column, ""))
-    if len(text) and _LISTED.match(text[0].as_py()):
-        # As Python prints a list.
-        text = pc.replace_substring_regex(text, r"^\s*\[|\]\s*$|['\"]", "")
-    lists = pc.split_pattern(text, separator)
-    values = pc.utf8_trim_whitespace(pc.list_flatten(lists))
-    return np.asarray(pc.list_parent_indices(lists)), values
 
 
 def _binned(number: np.ndarray, name: str, source: str, notes: list[str]) -> pa.Array | None:

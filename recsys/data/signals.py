@@ -27,6 +27,7 @@ CANCELS = "cancels "
 # More distinct values than a scale of ratings has.
 _MOST_RATINGS = 21
 _MOST_KINDS = 50
+_NO, _YES = ("false", "f", "no", "n"), ("true", "t", "yes", "y")
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,9 @@ class InteractionRules:
         "365d" before the latest interaction.
     half_life : str or None
         The duration in which a weight is halved.
+    item_separator : str or None
+        What is between several items of a cell; '' where a cell is one item; None: one item, and a
+        stop where cells look like several.
     """
 
     values: ValueFormat = ValueFormat()
@@ -71,6 +75,7 @@ class InteractionRules:
     since: str | None = None
     until: str | None = None
     half_life: str | None = None
+    item_separator: str | None = None
 
     @property
     def need_time(self) -> bool:
@@ -288,7 +293,7 @@ class Signals:
         self.weight = weight if self.weight is None else weight * self.weight
 
     def _by_rating(self, sieve: Sieve, rules: InteractionRules, set_aside: dict[str, int]) -> None:
-        rating = numbers(self._column("rating"), self.values, self._named("rating"))
+        rating = self._ratings()
         if rules.liked_from is None:
             self._question_ratings(rating[sieve.keep])
             return
@@ -302,6 +307,17 @@ class Signals:
             low &= ~disliked
         set_aside[f"rating below {rules.liked_from:g}"] = int(low.sum())
         sieve.keep &= ~low
+
+    def _ratings(self) -> Float64Array:
+        """The numbers of the column of ratings; of words such as true and false, one and zero."""
+        column = self._column("rating")
+        rating = numbers(column, self.values, self._named("rating"))
+        if np.isfinite(rating).any() or not pa.types.is_string(column.type):
+            return rating
+        words = pc.utf8_lower(pc.fill_null(column, ""))
+        for number, known in enumerate((_NO, _YES)):
+            rating[np.asarray(pc.is_in(words, value_set=pa.array(known)))] = number
+        return rating
 
     def _question_ratings(self, rating: Float64Array) -> None:
         """A stop where a column looks like ratings, of which the low ones are no likes."""

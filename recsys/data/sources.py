@@ -92,6 +92,7 @@ def interaction_rules(data: config.Data) -> InteractionRules:
         data.since,
         data.until,
         data.half_life,
+        data.item_separator,
     )
 
 

@@ -21,10 +21,11 @@ import scipy.sparse as sp
 
 from recsys.base.errors import InputError
 from recsys.base.redaction import redacted
+from recsys.data.baskets import is_list, of_lists
 from recsys.data.columnar import Columnar
 from recsys.data.containers import FAULTS, Content, first_line, recognise
 from recsys.data.dialects import TextFormat
-from recsys.data.ids import ENCODED, encode_ids, id_text
+from recsys.data.ids import ENCODED, encode_ids, id_text, refuse_scientific
 from recsys.data.json_lines import read_json
 from recsys.data.lakes import find_lake
 from recsys.data.sql import SqlTable, is_sql
@@ -295,14 +296,14 @@ def _open_file(
 ) -> OpenTable:
     content = recognise(filesystem, path, part)
     if content.kind == "text":
-        table = TextTable(content, text, wanted)
-        if len(table.names) < 2 and path.endswith((".parquet", ".pq")):
+        found = TextTable(content, text, wanted)
+        if len(found.names) < 2 and path.endswith((".parquet", ".pq")):
             raise InputError(
                 f"{path} cannot be read as Parquet (it is text, without columns)",
                 "a Parquet file, or text with columns",
                 "write it again",
             )
-        return _TextFile(content.label, table)
+        return _TextFile(content.label, found)
     if content.kind == "parquet":
         return _ParquetFile(path, content, filesystem)
     if content.kind == "json":
@@ -310,7 +311,9 @@ def _open_file(
     if content.kind in ("arrow", "feather"):
         return _InMemory(content.label, _arrow_file(content))
     if content.kind == "excel":
-        return _InMemory(content.label, read_workbook(content, part))
+        asked_for = [name for name in wanted if not name.isdigit()]
+        table, told = read_workbook(content, part, asked_for)
+        return _InMemory(content.label, table, told)
     if not content.compressed and isinstance(filesystem, pafs.LocalFileSystem):
         return _InMemory(content.label, read_database(path, content.kind, part))
     raise InputError(
@@ -396,23 +399,38 @@ def _finished(
     delimiter: str | None = None,
 ) -> TableRows:
     """The table with identifiers as text with one dictionary each."""
-    numeric = set()
+    numeric, notes = set(), []
+    if "item" in table.column_names and is_list(table.schema.field("item").type):
+        before, table = table.num_rows, of_lists(table, "item")
+        notes.append(
+            f"{columns['item']} of {label} holds lists: its {before:,} rows are read as "
+            f"{table.num_rows:,}, one for each item"
+        )
     for place, name in enumerate(table.column_names):
         if name in ids:
             kind = table.schema.field(place).type
             if pa.types.is_integer(kind) or pa.types.is_floating(kind):
                 numeric.add(name)
             codes = encode_ids(table.column(place), columns[name], label)
+            if name in ("user", "item", "owner"):
+                refuse_scientific(codes, columns[name], label)
             table = table.set_column(place, name, codes)
     return TableRows(
         table.unify_dictionaries(),
         table.num_rows + malformed,
         malformed,
-        (),
+        tuple(notes),
         read_as,
         delimiter,
         frozenset(numeric),
     )
+
+
+def _short(label: str) -> str:
+    """The name of a file without its folder, for what is told of it."""
+    # The path of a member of an archive follows in brackets.
+    parts = redacted(label).split(" (")
+    return " (".join(part.rsplit("/", 1)[-1] for part in parts)
 
 
 @dataclass(frozen=True)
@@ -433,16 +451,13 @@ class _TextFile:
         by_name = dict(zip(own, found.columns, strict=True))
         table = pa.table({ours: by_name[theirs] for ours, theirs in columns.items()})
         told = self.text.dialect.found
-        # The path of a member of an archive follows in brackets.
-        parts = redacted(self.label).split(" (")
-        name = " (".join(part.rsplit("/", 1)[-1] for part in parts)
         return _finished(
             table,
             columns,
             ids,
             self.label,
             malformed=found.malformed,
-            read_as=(f"{name} is read as text with {told}",) if told else (),
+            read_as=(f"{_short(self.label)} is read as text with {told}",) if told else (),
             delimiter=self.text.dialect.delimiter,
         )
 
@@ -500,6 +515,7 @@ def _parquet_errors(path: str) -> Iterator[None]:
 class _InMemory:
     label: str
     table: pa.Table
+    told: str = ""
 
     @property
     def names(self) -> Sequence[str]:
@@ -508,7 +524,8 @@ class _InMemory:
     def read(self, columns: Mapping[str, str], ids: Collection[str]) -> TableRows:
         require_columns(self.names, columns, self.label)
         table = self.table.select(list(columns.values())).rename_columns(list(columns))
-        return _finished(table, columns, ids, self.label)
+        read_as = (f"{_short(self.label)} is read with {self.told}",) if self.told else ()
+        return _finished(table, columns, ids, self.label, read_as=read_as)
 
 
 @dataclass(frozen=True)
@@ -628,7 +645,7 @@ class _Parts:
             whole.unify_dictionaries(),
             sum(each.rows for each in found),
             sum(each.malformed for each in found),
-            (),
+            tuple(note for each in found for note in each.notes),
             found[0].read_as,
             found[0].delimiter,
             mixed=tuple(self._drift(found, columns)),

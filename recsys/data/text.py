@@ -169,7 +169,7 @@ class TextTable:
             return None
         finally:
             stream.close()
-        header = dialect.skipped + int(dialect.header)
+        header = dialect.above + int(dialect.header)
         if not stream.certain or stream.rows - header != table.num_rows + malformed:
             return None
         columns = [table.column(str(place)) for place in places]
@@ -459,6 +459,10 @@ class _Observed:
             # What ends the file ends its last row.
             data += b"\n" if data[-1] in (_NEWLINE, _RETURN) else b"\n\n"
         quoted = bool(self._quote) and (self._open or self._quote in data)
+        if quoted and self._delimiter:
+            # Within quotes the delimiter is text, which the byte for it would replace.
+            self.certain = False
+            return
         self._observe_each(np.frombuffer(data, np.uint8), quoted)
         if self._ended and self._open:
             self.certain = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pyarrow as pa
 
@@ -11,16 +11,27 @@ from recsys.base.errors import InputError
 from recsys.data.columnar import lacking
 from recsys.data.containers import FAULTS, Content, first_line
 from recsys.data.json_lines import column_of
+from recsys.data.preface import said_of_titles, title_lines
 
 
-def read_workbook(content: Content, part: str | None) -> pa.Table:
-    """Read a sheet of an Excel workbook; its first row names the columns.
+def read_workbook(
+    content: Content, part: str | None, wanted: Collection[str] = ()
+) -> tuple[pa.Table, str]:
+    """Read a sheet of an Excel workbook; its first row below a title names the columns.
 
     Parameters
     ----------
     content : Content
     part : str or None
         The sheet; None for the only one that is not empty.
+    wanted : collection of str
+        Names of columns that the caller has asked for, which help to recognise the header.
+
+    Returns
+    -------
+    table : pyarrow.Table
+    told : str
+        That rows above the header were left out; empty if there are none.
 
     Raises
     ------
@@ -47,12 +58,15 @@ def read_workbook(content: Content, part: str | None) -> pa.Table:
             ]
     except (*FAULTS, KeyError, TypeError) as fault:
         raise _damaged(content.label, "an Excel workbook", fault) from fault
-    names = ["" if name is None else str(name).strip() for name in rows[0]] if rows else []
+    texts = [["" if cell is None else str(cell).strip() for cell in row] for row in rows[:20]]
+    above = title_lines(texts, wanted)
+    names = texts[above] if texts else []
     places = [place for place, name in enumerate(names) if name]
-    return pa.Table.from_arrays(
-        [column_of([row[place] for row in rows[1:]]) for place in places],
+    table = pa.Table.from_arrays(
+        [column_of([row[place] for row in rows[above + 1 :]]) for place in places],
         names=[names[place] for place in places],
     )
+    return table, said_of_titles(above) if above else ""
 
 
 def read_database(path: str, kind: str, part: str | None) -> pa.Table:

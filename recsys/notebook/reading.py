@@ -79,6 +79,7 @@ def read_interactions(
     decimal: Mark | None = None,
     timestamp_format: str | None = None,
     timezone: str = "UTC",
+    item_separator: str | None = None,
 ) -> InteractionData:
     """Read interactions from a table in memory or a file.
 
@@ -130,6 +131,8 @@ def read_interactions(
         "dmy", "mdy", "ymd" or a format of `strptime`; found where it is not given.
     timezone : str
         Of dates that do not name one.
+    item_separator : str or None
+        What is between several items of a cell; '' where a cell is one item.
 
     Returns
     -------
@@ -156,6 +159,7 @@ def read_interactions(
         until=until,
         half_life=half_life,
         unrated=unrated,
+        item_separator=item_separator,
         values=ValueFormat(
             missing=tuple(missing), decimal=decimal, dates=timestamp_format, timezone=timezone
         ),

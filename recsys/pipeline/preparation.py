@@ -55,7 +55,7 @@ __all__ = [
 ]
 
 
-@stage(Ingested, version=5, unkeyed=("data", "said"))
+@stage(Ingested, version=6, unkeyed=("data", "said"))
 def ingest(
     folder: Path, data: config.Data, sources: dict[str, str], said: Snapshot | None = None
 ) -> Ingested:

@@ -243,3 +243,11 @@ def test_the_last_part_is_a_share_a_duration_or_a_date(written: object) -> None:
 def test_other_last_parts_are_refused(written: object) -> None:
     with pytest.raises(ValidationError, match=r"split.test"):
         Config.model_validate({"split": {"test": written}})
+
+
+def test_a_byte_order_mark_is_no_part_of_a_configuration(tmp_path: Path) -> None:
+    """As editors of Windows write it."""
+    path = tmp_path / "mine.toml"
+    path.write_bytes("seed = 7\r\n[search]\r\ntrials = 3\r\n".encode("utf-8-sig"))
+    config = load_config(path)
+    assert (config.seed, config.search.trials) == (7, 3)

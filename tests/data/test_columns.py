@@ -19,6 +19,7 @@ from recsys.data.interactions import (
     InteractionTable,
     read_interaction_table,
 )
+from recsys.data.outcomes import HeldOut
 from recsys.data.repeats import Repeats
 from recsys.data.signals import InteractionRules
 from recsys.data.splits import split
@@ -214,6 +215,13 @@ def test_ties_in_time_are_broken_by_the_seed() -> None:
     apart = read(frame.assign(day=np.arange(len(frame))), InteractionColumns(timestamp="day"))
     assert split(apart.interactions, n=5, by_time=True, seed=1).tied == 0
     assert split(apart.interactions, n=5, seed=1).tied is None
+
+
+def test_it_is_said_of_how_many_users_chance_decided() -> None:
+    (note,) = HeldOut(400, 40, 8, 40, 8, 0, tied=16).told()
+    assert note.startswith("of 16 of the 16 held-out users, chance decided")
+    assert HeldOut(400, 40, 8, 40, 8, 0, tied=0).told() == ()
+    assert HeldOut(400, 40, 8, 40, 8, 0).told() == ()
 
 
 def test_a_format_that_is_set_counts_for_all_dates(tmp_path: Path) -> None:

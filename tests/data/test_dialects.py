@@ -377,7 +377,11 @@ def test_a_part_without_users_is_a_stop(tmp_path: Path) -> None:
 
 
 def test_columns_are_known_by_many_names(tmp_path: Path) -> None:
-    for user, item in (("userId", "movieId"), ("CUSTOMER_ID", "Article"), ("visitorid", "itemid")):
+    for user, item in (
+        ("userId", "movieId"), ("CUSTOMER_ID", "Article"), ("visitorid", "itemid"),
+        ("Customer ID", "Product Code"), ("visitor id", "track_name"), ("user_name", "artist_name"),
+        ("Member number", "EAN"), ("reviewer id", "parent_asin"), ("Cust. No", "Item-Code"),
+    ):  # fmt: skip
         content = lines().replace("user,item", f"{user},{item}", 1)
         assert len(read(tmp_path, content).interactions) == 180
     with pytest.raises(InputError, match=r"no column is known as the user.*data\.user_column"):
@@ -405,3 +409,42 @@ def test_rows_that_all_differ_from_the_header_are_said_so(row: str, tmp_path: Pa
         read_interaction_table(str(path))
     assert "2 columns (user, item), and each of its 50 rows another number" in str(told.value)
     assert repr(rows[0]) in str(told.value)
+
+
+def test_apostrophes_around_all_fields_are_a_stop(tmp_path: Path) -> None:
+    content = "".join(f"'{user}','{item}'\n" for user, item in [("user", "item"), *PAIRS])
+    with pytest.raises(InputError, match=r"""apostrophe .*set data\.quote = "'" """.strip()):
+        read(tmp_path, content)
+    found = read(tmp_path, content, TextFormat(quote="'"))
+    assert found.interactions.counts() == {"users": 30, "items": 20, "interactions": 180}
+
+
+PAIRS = [(user, item) for user, item, _ in ROWS]
+
+
+def test_blanks_behind_delimiters_are_no_part_of_fields(tmp_path: Path) -> None:
+    wanted = {"users": 30, "items": 20, "interactions": 180}
+    found = read(tmp_path, lines(", "))
+    assert found.interactions.counts() == wanted
+    assert found.interactions.items.id(0) == "i00"
+    # Titles with a comma, so that quotes have to count.
+    rows = [("user", "item", "title"), *((user, item, f"{t}, x,y") for user, item, t in ROWS)]
+    content = "".join(", ".join(f'"{field}"' for field in row) + "\n" for row in rows)
+    found = read(tmp_path, content)
+    assert (found.interactions.counts(), found.left_out()) == (wanted, {})
+    assert found.names is not None
+    assert found.names.to_pylist()[7] == "Title 7, x,y"
+
+
+def test_blanks_in_the_header_alone_are_no_part_of_names(tmp_path: Path) -> None:
+    rows = "".join(f'"{user}","{item}","{title}"\n' for user, item, title in ROWS)
+    content = '"user_id", "item name", "playlist"\n' + rows
+    found = read(tmp_path, content, columns=InteractionColumns(item="playlist"))
+    assert found.interactions.counts() == {"users": 30, "items": 20, "interactions": 180}
+
+
+def test_a_delimiter_of_two_characters_in_quotes_is_text(tmp_path: Path) -> None:
+    content = '"user"::"item"::"title"\n' + "".join(f'"{u}"::"{i}"::"{t}::x"\n' for u, i, t in ROWS)
+    found = read(tmp_path, content)
+    assert found.names is not None
+    assert found.names.to_pylist()[7] == "Title 7::x"

@@ -170,3 +170,31 @@ def test_columns_of_a_file_of_features_are_known_too(tmp_path: Path) -> None:
     (tmp_path / "tags.csv").write_text(rows)
     found = read_feature_table(tmp_path / "tags.csv", FeatureColumns())
     assert found.features.names.to_pylist() == ["tag_t0", "tag_t1", "tag_t2"]
+
+
+@pytest.mark.parametrize("form", ["{:.1E}", "{:.5E}", "{:.0e}"])
+@pytest.mark.parametrize("column", ["user", "item"])
+def test_ids_that_were_rounded_to_scientific_notation_are_a_stop(
+    form: str, column: str, tmp_path: Path
+) -> None:
+    """As a spreadsheet writes long numbers, of which several become one."""
+    rounded = [form.format(4006381333931 + n) for n in range(30)]
+    other = [f"x{n}" for n in range(30)]
+    first, second = (rounded, other) if column == "user" else (other, rounded)
+    pairs = zip(first, second, strict=True)
+    path = tmp_path / "likes.csv"
+    path.write_text("user,item\n" + "".join(f"{user},{item}\n" for user, item in pairs))
+    with pytest.raises(InputError, match=rf"column {column} of .*scientific notation, such as '4"):
+        read_interaction_table(path)
+
+
+def test_an_id_such_as_1e05_is_an_id(tmp_path: Path) -> None:
+    path = tmp_path / "likes.csv"
+    path.write_text("user,item\n" + "".join(f"u{n},{n}E05\n" for n in range(9)))
+    assert len(read_interaction_table(path).interactions) == 9
+
+
+def test_blanks_around_all_ids_are_said() -> None:
+    _, notes = similar_ids(IdMap(pa.array([" a ", " b "]), "item"))
+    assert "all items begin or end with a blank, such as ' a '" in notes[0]
+    assert similar_ids(IdMap(pa.array([" a ", "b"]), "item")) == (0, [])

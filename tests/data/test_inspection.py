@@ -169,3 +169,11 @@ def test_units_that_differ_are_asked_about_and_rows_of_another_width_named(
     (tmp_path / "wide.csv").write_text("user,item\n" + "a,b,\n" * 20)
     with pytest.raises(InputError, match="another number of fields"):
         inspect([str(tmp_path / "wide.csv")])
+
+
+def test_columns_without_a_name_do_not_keep_a_file_from_being_inspected(tmp_path: Path) -> None:
+    path = tmp_path / "likes.csv"
+    path.write_text("user,item,,\n" + "".join(f"u{n % 5},i{n},,\n" for n in range(20)))
+    (found,) = inspect([str(path)])
+    assert found.counts["interactions"] == 20
+    assert [column.name for column in found.columns] == ["user", "item"]

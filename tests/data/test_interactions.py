@@ -18,7 +18,13 @@ from hypothesis import strategies as st
 
 from recsys.base.errors import InputError
 from recsys.data.dialects import TextFormat
-from recsys.data.interactions import InteractionColumns, Interactions, read_interactions
+from recsys.data.interactions import (
+    InteractionColumns,
+    Interactions,
+    read_interaction_table,
+    read_interactions,
+)
+from recsys.data.signals import InteractionRules
 from recsys.data.tables import Source, fingerprint
 
 NAMES = ['say "hi"', "a|b", "back\\slash", "tilt — brush"]
@@ -292,3 +298,46 @@ def test_all_duplicates_are_one_interaction(tmp_path: Path) -> None:
     found, _, rejected = read_interactions(path)
     assert found.counts() == {"users": 1, "items": 1, "interactions": 1}
     assert rejected == {"duplicate": 49}
+
+
+PAIRS = [(f"u{n % 6}", f"i{n}") for n in range(12)]
+
+
+def joined(header: str) -> str:
+    rows = [f"{user},{item},T{item}" for user, item in PAIRS]
+    return "\n".join(["user,item,title", *rows[:6], header, *rows[6:], ""])
+
+
+def test_a_header_among_the_rows_is_no_like(tmp_path: Path) -> None:
+    path = tmp_path / "likes.csv"
+    path.write_text(joined("user,item,title"))
+    found = read_interaction_table(path)
+    assert found.rows == 13
+    assert found.left_out() == {"the header again": 1}
+    assert "user" not in found.interactions.users.ids.to_pylist()
+    assert any("its header again below, 1 of its rows" in note for note in found.notes)
+
+
+def test_a_second_header_in_another_order_is_a_stop(tmp_path: Path) -> None:
+    path = tmp_path / "likes.csv"
+    path.write_text(joined("user,title,item"))
+    with pytest.raises(InputError, match=r"'user', 'title' in the columns user, item"):
+        read_interaction_table(path)
+
+
+def test_positions_are_no_header_among_the_rows(tmp_path: Path) -> None:
+    path = tmp_path / "likes.csv"
+    path.write_text("".join(f"{n % 3},{n}\n" for n in range(12)))
+    found = read_interaction_table(path, InteractionColumns("1", "2"))
+    assert (found.rows, len(found.interactions)) == (12, 12)
+
+
+@pytest.mark.parametrize(("yes", "no"), [("true", "false"), ("True", "False"), ("1", "0")])
+def test_rows_that_say_they_are_no_likes_are_asked_about(yes: str, no: str, tmp_path: Path) -> None:
+    path = tmp_path / "likes.csv"
+    rows = [f"{user},{item},{no if n % 3 else yes}" for n, (user, item) in enumerate(PAIRS)]
+    path.write_text("\n".join(["user_id,item_id,liked", *rows]) + "\n")
+    with pytest.raises(InputError, match=r"data\.liked_from = 1 \(4 of 12 rows are\)"):
+        read_interaction_table(path)
+    found = read_interaction_table(path, rules=InteractionRules(liked_from=1))
+    assert (len(found.interactions), found.left_out()) == (4, {"rating below 1": 8})
