@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 # What the other columns of a leaderboard take.
 _LEADERBOARD_WIDTH = 77
+_LABEL = 28  # columns of a condition of the gate, at most
 
 
 def leaderboard(board: Sequence[Mapping[str, Any]], holdout: str, width: int = 120) -> Table:
@@ -152,12 +153,15 @@ def verdict(judged: Mapping[str, Any]) -> Table:
     """List the conditions of the gate: what was found of a challenger, and what was required."""
     table = Table(title="gate", title_justify="left", box=SIMPLE)
     table.add_column("", no_wrap=True)
+    labels = [label_of(check) for check in judged["checks"]]
     # What a guard rail is about may be long, and must not crowd out what was found.
-    for column in ("", "found", "required"):
-        table.add_column(column, max_width=None if column else 28)
-    for check in judged["checks"]:
+    width = min(_LABEL, max(map(len, labels)))
+    table.add_column("", min_width=width, max_width=width)
+    for column in ("found", "required"):
+        table.add_column(column)
+    for label, check in zip(labels, judged["checks"], strict=True):
         mark = "[green]✓[/green]" if check["passed"] else "[red]✗[/red]"
-        table.add_row(mark, escape(label_of(check)), escape(check["found"]), check["wanted"])
+        table.add_row(mark, escape(label), escape(check["found"]), check["wanted"])
     return table
 
 
