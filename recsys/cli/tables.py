@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE
@@ -153,15 +154,13 @@ def verdict(judged: Mapping[str, Any]) -> Table:
     """List the conditions of the gate: what was found of a challenger, and what was required."""
     table = Table(title="gate", title_justify="left", box=SIMPLE)
     table.add_column("", no_wrap=True)
-    labels = [label_of(check) for check in judged["checks"]]
-    # What a guard rail is about may be long, and must not crowd out what was found.
-    width = min(_LABEL, max(map(len, labels)))
-    table.add_column("", min_width=width, max_width=width)
-    for column in ("found", "required"):
-        table.add_column(column)
-    for label, check in zip(labels, judged["checks"], strict=True):
+    for column in ("", "found", "required"):
+        table.add_column(column, no_wrap=not column)
+    for check in judged["checks"]:
         mark = "[green]✓[/green]" if check["passed"] else "[red]✗[/red]"
-        table.add_row(mark, escape(label), escape(check["found"]), check["wanted"])
+        # What a guard rail is about may be long, and must not crowd out what was found.
+        label = escape(fill(label_of(check), _LABEL))
+        table.add_row(mark, label, escape(check["found"]), check["wanted"])
     return table
 
 
