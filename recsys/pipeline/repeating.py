@@ -15,7 +15,7 @@ from recsys.data import persistence
 from recsys.data.outcomes import Encoded, HeldOut, Thresholded
 from recsys.data.splits import not_ranked, times_of
 from recsys.evaluation.backtests import FoldScores, over_all_folds
-from recsys.evaluation.metric_names import BLEND, LIGHTFM, winner_of
+from recsys.evaluation.metric_names import BLEND, HEADLINE, LIGHTFM, winner_of
 from recsys.evaluation.repeated import repeat_holdouts
 from recsys.models.model import model_from_dict
 from recsys.pipeline.evaluation import with_popularity
@@ -27,7 +27,7 @@ from recsys.ranking.scorer import Scorer
 from recsys.store.stages import Stage, stage, write_json
 
 
-@stage(Repeated, version=1)
+@stage(Repeated, version=2)
 def repeat(
     folder: Path,
     core: Stage[Thresholded],
@@ -36,6 +36,7 @@ def repeat(
     chosen: Stage[Chosen],
     measured: Stage[Evaluated],
     half_width: float,
+    rounds: int,
     most_folds: int,
     samples: int,
     n: int,
@@ -74,6 +75,7 @@ def repeat(
             interactions,
             np.flatnonzero(np.diff(parts.validation.indptr)),
             half_width=half_width,
+            rounds=rounds,
             most_folds=most_folds,
             n=n,
             by_time=by_time,
@@ -84,6 +86,21 @@ def repeat(
     about = {"folds": len(found.folds), "half_width": found.half_width, "ended": found.ended}
     write_json(folder / "repeated.json", {**about, "winner": winner, **figures})
     return Repeated(len(found.folds), figures["users"], found.half_width, found.ended)
+
+
+def narrow_enough(measured: Stage[Evaluated], half_width: float) -> bool:
+    """Whether the winner's interval on the test holdout is as narrow as is asked for.
+
+    Parameters
+    ----------
+    measured : Stage
+    half_width : float
+        As a share of the mean.
+    """
+    board = measured.read_json("leaderboard.json")
+    own = {entry["model"]: entry["metrics"][HEADLINE] for entry in board}[winner_of(board)]
+    found = (own["high"] - own["low"]) / 2
+    return bool(own["mean"] > 0 and found <= half_width * own["mean"])
 
 
 def _first(measured: Stage[Evaluated], winner: str) -> FoldScores:

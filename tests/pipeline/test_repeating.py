@@ -14,7 +14,7 @@ from recsys.base.dimensions import Space
 from recsys.data import persistence
 from recsys.evaluation.metric_names import repeated_metrics, repeated_text
 from recsys.pipeline import evaluation, preparation, tuning
-from recsys.pipeline.repeating import repeat
+from recsys.pipeline.repeating import narrow_enough, repeat
 from tests.fixtures.timed import write_timed
 
 
@@ -32,10 +32,10 @@ def test_further_users_are_tested_with_what_was_chosen(tmp_path: Path) -> None:
     chosen = tuning.tune(interim, holdouts, encoded, search, 3)
     measured = evaluation.evaluate(interim, holdouts, encoded, chosen, options, 3)
     stages = core, holdouts, encoded, chosen, measured
-    made = repeat(interim, *stages, 0.0001, 4, 50, 4, False, 3)
+    made = repeat(interim, *stages, 0.0001, 1, 20, 50, 4, False, 3)
     figures = made.read_json("repeated.json")
     parts = persistence.load_split(Path(holdouts.path))
-    assert (made.outcome.folds, made.outcome.ended) == (4, "4 folds were made")
+    assert (made.outcome.folds, made.outcome.ended) == (4, "every eligible user was tested")
     validation = int((np.diff(parts.validation.indptr) > 0).sum())
     assert made.outcome.users == figures["users"] == figures["user_folds"] == 240 - validation
     assert {"choice", "popularity", "ease", "itemknn", "lightfm"} <= set(figures["models"])
@@ -44,7 +44,7 @@ def test_further_users_are_tested_with_what_was_chosen(tmp_path: Path) -> None:
     assert chosen.outcome.trained["half_life"] == "30d"
     # Four folds of the same size: the test holdout is one of them.
     table = pd.read_parquet(measured.file("per_user.parquet"))
-    alone = repeat(interim, *stages, 0.99, 4, 50, 4, False, 3)
+    alone = repeat(interim, *stages, 0.99, 1, 20, 50, 4, False, 3)
     assert alone.outcome.folds == 1
     own = alone.read_json("repeated.json")["models"]["choice"]["mean"]
     assert own == pytest.approx(table[figures["winner"]].mean())
@@ -54,6 +54,11 @@ def test_further_users_are_tested_with_what_was_chosen(tmp_path: Path) -> None:
     assert named["repeated_ease/precision_at_5"] == means["ease"]
     assert repeated_text(figures).startswith("precision at 5 over 4 folds, 192 users: 0.")
     assert repeated_text({}) == ""
+    # Whether there is any need of them is said by the leaderboard.
+    winner = measured.read_json("leaderboard.json")[0]["metrics"]["precision_at_5"]
+    width = (winner["high"] - winner["low"]) / 2 / winner["mean"]
+    assert narrow_enough(measured, width * 1.01)
+    assert not narrow_enough(measured, width * 0.99)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +71,16 @@ def test_further_users_are_tested_with_what_was_chosen(tmp_path: Path) -> None:
 )
 def test_a_split_that_is_not_by_user_is_not_repeated(changed: dict[str, object]) -> None:
     with pytest.raises(ValidationError, match=r"evaluate\.half_width needs a split by user"):
-        Config.model_validate({**changed, "evaluate": {"half_width": 0.03}})
-    Config.model_validate(changed)
-    Config.model_validate({"split": {"method": "last"}, "evaluate": {"half_width": 0.03}})
+        Config.model_validate({**changed, "evaluate": {"half_width": 0.05}})
+    # The default is off there, also as it is written down and read by another process.
+    found = Config.model_validate(changed)
+    assert not found.repeats_holdouts
+    assert not Config.model_validate_json(found.model_dump_json()).repeats_holdouts
+    assert not found.effective().repeats_holdouts
+
+
+def test_splits_by_user_are_repeated_unless_it_is_switched_off() -> None:
+    assert Config().repeats_holdouts
+    assert Config.model_validate({"split": {"method": "last"}}).repeats_holdouts
+    for off in (0, None):
+        assert not Config.model_validate({"evaluate": {"half_width": off}}).repeats_holdouts
