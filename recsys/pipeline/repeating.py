@@ -20,6 +20,7 @@ from recsys.evaluation.repeated import repeat_holdouts
 from recsys.models.model import model_from_dict
 from recsys.pipeline.evaluation import with_popularity
 from recsys.pipeline.fitting import refit
+from recsys.pipeline.further_users import save_folds
 from recsys.pipeline.outcomes import Chosen, Evaluated, Repeated
 from recsys.pipeline.preparation import load_core
 from recsys.ranking.metrics import precision_at_k
@@ -46,7 +47,7 @@ def repeat(
     """Fit the chosen configuration and the item-to-item models again and again (`repeated.json`).
 
     The first fold is the test holdout, as it was measured. ALS and BPR, whose search takes longest,
-    are left out.
+    are left out. What each fold held out, and the scores there, are for the gate.
     """
     interactions = load_core(core)
     parts = persistence.load_split(Path(holdouts.path))
@@ -55,7 +56,10 @@ def repeat(
     closed = [model_from_dict(values) for values in chosen.outcome.closed_forms.values()]
     others, times = with_popularity(closed), times_of(interactions)
 
+    heldouts: list[sp.csr_matrix] = []
+
     def measure(known: sp.csr_matrix, heldout: sp.csr_matrix) -> FoldScores:
+        heldouts.append(heldout)
         # Ages count from the latest of what is known, which is not held out.
         model = refit(known, configuration, features, seed, times=times)
         scorers: dict[str, Scorer] = {LIGHTFM: model.factors}
@@ -83,6 +87,7 @@ def repeat(
             samples=samples,
         )
     figures: dict[str, Any] = over_all_folds(found.folds, seed=seed, samples=samples)
+    save_folds(folder, found.folds, heldouts)
     about = {"folds": len(found.folds), "half_width": found.half_width, "ended": found.ended}
     write_json(folder / "repeated.json", {**about, "winner": winner, **figures})
     return Repeated(len(found.folds), figures["users"], found.half_width, found.ended)
