@@ -94,12 +94,12 @@ def save_folds(
         own=_joined([fold.of(CHOICE) for fold in further], np.float64),
         popularity=_joined([fold.values[Popularity.name] for fold in further], np.float64),
     )
-    pairs = [matrix.nonzero() for matrix in heldout]
+    pairs = [matrix.tocoo() for matrix in heldout]
     persistence.write_columns(
         folder / HELD,
-        fold=np.repeat(np.arange(len(pairs)), [len(rows) for rows, _ in pairs]),
-        user=_joined([rows for rows, _ in pairs], np.int64),
-        item=_joined([columns for _, columns in pairs], np.int64),
+        fold=np.repeat(np.arange(len(pairs)), [one.nnz for one in pairs]),
+        user=_joined([one.row for one in pairs], np.int64),
+        item=_joined([one.col for one in pairs], np.int64),
     )
 
 
