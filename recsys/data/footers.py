@@ -13,7 +13,8 @@ from recsys.data.ids import missing_words, occurring
 
 _WORDS = (
     "total", "totals", "grand total", "sum", "count", "rows", "gesamt", "gesamtsumme", "summe",
-    "insgesamt", "anzahl", "totale", "totaal", "suma", "somme", "итого", "всего", "合计", "总计", "合計",
+    "insgesamt", "anzahl", "totale", "totaal", "suma", "somme", "итого", "всего", "合计", "总计",
+    "合計",
 )  # fmt: skip
 _NAMES = tuple(
     dict.fromkeys(
@@ -46,6 +47,6 @@ def total_rows(ids: Mapping[str, pa.ChunkedArray], rows: int) -> BoolArray:
         if len(places) != 1:
             continue
         number = ids[counted][int(places[0])].as_py() or ""
-        if re.sub(r"[\s.,'’]", "", number) == str(rows - 1):
+        if re.sub(r"[\s.,']", "", number) == str(rows - 1):
             found[places] = True
     return found

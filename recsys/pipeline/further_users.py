@@ -81,9 +81,7 @@ class FurtherUsers:
             yield self.interactions.where(~held).matrix(), self.interactions.where(held).matrix()
 
 
-def save_folds(
-    folder: Path, folds: Sequence[FoldScores], heldout: Sequence[sp.csr_matrix]
-) -> None:
+def save_folds(folder: Path, folds: Sequence[FoldScores], heldout: Sequence[sp.csr_matrix]) -> None:
     """Write the scores of every fold after the first, and what was held out of its users."""
     further = folds[1:]
     sizes = [len(fold.users) for fold in further]

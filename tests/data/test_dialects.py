@@ -454,7 +454,7 @@ DRAWN = {
     "Markdown": "| user | item |\n|------|:----:|\n| u1 | i1 |\n| u2 | i2 |\n",
     "Markdown without bars at the ends": "user | item\n--- | ---\nu1 | i1\nu2 | i2\n",
     "sqlcmd": "user|item\n----|----\nu1|i1\nu2|i2\n",
-    "MySQL": "+------+------+\n| user | item |\n+------+------+\n| u1   | i1   |\n+------+------+\n",
+    "MySQL": "+------+------+\n| user | item |\n+------+------+\n| u1   | i1   |\n",
     "below a title": "# Likes\n\n| user | item |\n|---|---|\n| u1 | i1 |\n| u2 | i2 |\n",
 }
 

@@ -42,7 +42,9 @@ def world() -> tuple[Interactions, np.ndarray, np.ndarray]:
     return interactions, validation, test
 
 
-def repeated(measure: Measure, half_width: float, most: int, rounds: int = 1, by_time: bool = False):  # type: ignore[no-untyped-def]
+def repeated(  # type: ignore[no-untyped-def]
+    measure: Measure, half_width: float, most: int, rounds: int = 1, by_time: bool = False
+):
     interactions, validation, test = world()
     if by_time:
         times = np.arange(len(interactions), dtype=np.int64)
