@@ -70,6 +70,8 @@ def retrain(config: Config, choose: Choose) -> TrainingResult:
         tracked,
         workers,
         *expected,
+        core=core,
+        repeated=repeated,
     )
     study = details.describe(chosen.key, chosen.outcome.kind, core)
     version = register(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from recsys.base import config
-from recsys.data.outcomes import Encoded, HeldOut
+from recsys.data.outcomes import Encoded, HeldOut, Thresholded
 from recsys.pipeline import gating, rivals
-from recsys.pipeline.outcomes import Evaluated, Fitted, Judged
+from recsys.pipeline.outcomes import Evaluated, Fitted, Judged, Repeated
 from recsys.pipeline.tracked import Tracked
 from recsys.recommend.expectations import Expectations
 from recsys.recommend.house_rules import HouseRules
@@ -27,6 +27,8 @@ def gate(
     workers: int,
     expectations: Expectations | None = None,
     rules: HouseRules | None = None,
+    core: Stage[Thresholded] | None = None,
+    repeated: Stage[Repeated] | None = None,
 ) -> Stage[Judged]:
     """The verdict against the champion there is now, and the best configuration so far."""
     registry = tracked.registry()
@@ -45,4 +47,7 @@ def gate(
         workers=workers,
         expectations=expectations,
         rules=rules,
+        # Without folds, nothing of the core is read.
+        core=None if repeated is None else core,
+        repeated=repeated,
     )

@@ -20,9 +20,12 @@ def repeat(
     measured: Stage[Evaluated],
     config: Config,
 ) -> Stage[Repeated] | None:
-    """The figures of all folds; None where the configuration asks for none."""
+    """The figures of all folds; None where the test holdout says enough, or is not repeated."""
     options = config.evaluate
-    if options.half_width is None:
+    half_width = options.half_width
+    if not half_width or not config.repeats_holdouts:
+        return None
+    if repeating.narrow_enough(measured, half_width):
         return None
     return _repeat(
         config.storage.interim,
@@ -31,7 +34,8 @@ def repeat(
         features,
         chosen,
         measured,
-        options.half_width,
+        half_width,
+        options.rounds,
         options.most_folds,
         options.bootstrap_samples,
         config.split.n,

@@ -23,7 +23,7 @@ TRAIN = [
         for setting in (
             "search.trials=1", "search.max_epochs=3", "search.space.no_components=8",
             "search.item_to_item_trials=0", "evaluate.baseline_trials=0",
-            "evaluate.withheld=false", "evaluate.bootstrap_samples=50",
+            "evaluate.withheld=false", "evaluate.bootstrap_samples=50", "evaluate.half_width=0",
         )
     ),
 ]  # fmt: skip

@@ -47,6 +47,8 @@ from recsys.base.missing_words import MISSING_WORDS
 from recsys.base.redaction import redacted
 
 LOCAL_UI = "http://127.0.0.1:5000"
+DEFAULT_HALF_WIDTH = 0.03
+"""Of `evaluate.half_width`; where holdouts cannot be repeated, it is off without a word."""
 
 
 class Text(Section):
@@ -458,7 +460,7 @@ class Evaluate(Section):
     """What is measured on the test holdout."""
 
     # They change nothing of what is measured on the test holdout itself.
-    unkeyed: ClassVar[frozenset[str]] = frozenset({"half_width", "most_folds"})
+    unkeyed: ClassVar[frozenset[str]] = frozenset({"half_width", "rounds", "most_folds"})
 
     ks: list[Positive] = Field([5, 10, 20], description="Lengths of the lists that are measured.")
     bootstrap_samples: Samples = Field(1000, description="Bootstrap samples of an interval.")
@@ -471,10 +473,15 @@ class Evaluate(Section):
     withheld: bool = Field(
         True, description="Whether cold items and new users are measured, which takes one more fit."
     )
-    half_width: Share | None = Field(
-        None,
-        description="Half-width of the 95 % interval, as a share of precision_at_5, such as 0.03: "
-        "further users are tested until it is reached. By default none are.",
+    half_width: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+        DEFAULT_HALF_WIDTH,
+        description="Half-width of the 95 % interval, as a share of precision_at_5: where that of "
+        "the test holdout is wider, further users are tested, in splits by user; 0: none are.",
+    )
+    rounds: Positive = Field(
+        1,
+        description="How often each user is tested for evaluate.half_width, at most, each time "
+        "without other likes.",
     )
     most_folds: Positive = Field(
         20, description="Fits for evaluate.half_width, at most; the test holdout is the first."
@@ -761,14 +768,21 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _repeatable(self) -> Config:
-        split = self.effective().split
-        by_user = split.method in ("random", "last") and split.holdouts != "one"
-        if self.evaluate.half_width is not None and not by_user:
+        # All settings are written down for other processes, so the default is never a wish.
+        asked = self.evaluate.half_width not in (0, None, DEFAULT_HALF_WIDTH)
+        if asked and not self.repeats_holdouts:
             raise ValueError(
                 "evaluate.half_width needs a split by user, with validation and test; "
                 "recsys backtest repeats a split by time"
             )
         return self
+
+    @property
+    def repeats_holdouts(self) -> bool:
+        """Whether further users are tested where the test holdout says too little."""
+        split = self.effective().split
+        by_user = split.method in ("random", "last") and split.holdouts != "one"
+        return by_user and bool(self.evaluate.half_width)
 
     @property
     def goes_by_age(self) -> bool:

@@ -15,7 +15,14 @@ import numpy as np
 from recsys.base.errors import InputError
 from recsys.data.column_names import KNOWN, find_known, known_columns
 from recsys.data.containers import FAULTS, HEAD, Content, first_line
-from recsys.data.preface import MARKS, comment_lines, said_of_comments, said_of_titles, title_lines
+from recsys.data.preface import (
+    MARKS,
+    comment_lines,
+    rule_of,
+    said_of_comments,
+    said_of_titles,
+    title_lines,
+)
 
 DELIMITERS = ("\t", ";", "|", ",", "::", "||", "\x01")
 # Letters that are part of values as often as they are between them.
@@ -143,6 +150,13 @@ def find_dialect(
         lines, delimiter = lines[1:], delimiter or said[1]
     number, told = _preface(lines, delimiter, text, wanted)
     lines = lines[number:]
+    if rule := rule_of(lines):
+        raise InputError(
+            f"{content.label} has a rule at its header ({rule[:40]!r}), as tables have that are "
+            "drawn for people",
+            "fields and what is between them alone",
+            "export it as CSV, or take away the rules and the bars around its lines",
+        )
     above = [line for line in every[: len(every) - len(lines)] if line.strip("\r\n")]
     # Blank lines alone are passed over wherever they are.
     skipped = len(every) - len(lines) if above else 0

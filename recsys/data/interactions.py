@@ -17,6 +17,7 @@ from recsys.data.baskets import of_text, refuse_baskets
 from recsys.data.column_names import by_position, find_columns
 from recsys.data.columns import Sieve, ValueFormat, reasons, sorted_codes
 from recsys.data.dialects import TextFormat
+from recsys.data.footers import total_rows
 from recsys.data.idmap import IdMap
 from recsys.data.ids import missing, missing_words, occurring
 from recsys.data.repeats import combine
@@ -246,6 +247,7 @@ def read_interaction_table(
     found = _one_item_a_row(found, present["item"], opened.label, rules.item_separator, notes)
     sieve = Sieve(found.table.num_rows)
     _sift_headers(found.table, sieve, present, opened, notes)
+    _sift_totals(found, sieve, opened.label, notes)
     sieve.rejected["wrong number of fields"] = found.malformed
     values = replace(rules.values, likely_decimal="." if found.delimiter == "," else None)
     set_aside = _sift_ids(found.table, sieve, values, opened.label, notes)
@@ -354,6 +356,16 @@ def _sift_headers(
         notes.append(
             f"{opened.label} has its header again below, {number:,} of its rows, which are left out"
         )
+
+
+def _sift_totals(found: TableRows, sieve: Sieve, label: str, notes: list[str]) -> None:
+    """Leave out a row that says how many rows there are."""
+    totals = total_rows({kind: found.table.column(kind) for kind in ("user", "item")}, found.rows)
+    if totals.any():
+        row = int(np.flatnonzero(totals)[0])
+        fields = ", ".join(repr(found.table.column(kind)[row].as_py()) for kind in ("user", "item"))
+        sieve.require("a total", ~totals)
+        notes.append(f"{label} has a row with the number of the others ({fields}), left out")
 
 
 def _sift_ids(

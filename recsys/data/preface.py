@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Sequence
 from itertools import takewhile
 
@@ -9,6 +10,8 @@ from recsys.data.column_names import find_known, known_columns
 
 MARKS = ("#", "%")
 _LOOKED_AT = 20
+# As in `|---|:--:|` of Markdown, `----|----` of sqlcmd and `+----+----+` of MySQL.
+_RULE = re.compile(r"[|+]?(\s*:?-{2,}:?\s*[|+])+(\s*:?-{2,}:?)?")
 
 # What the records of some lines are with a delimiter.
 Records = Callable[[Sequence[str], str], list[list[str]]]
@@ -78,6 +81,12 @@ def title_lines(rows: Sequence[Sequence[str]], wanted: Collection[str]) -> int:
             return place if all(other < named for other in filled) else 0
         filled.append(named)
     return 0
+
+
+def rule_of(lines: Sequence[str]) -> str:
+    """The rule at the header of a table that is drawn for people; '' where there is none."""
+    stripped = (line.strip() for line in lines[:2])
+    return next((line for line in stripped if _RULE.fullmatch(line)), "")
 
 
 def said_of_titles(number: int) -> str:

@@ -129,7 +129,8 @@ class Evidence:
     Parameters
     ----------
     own, popularity : float64 (n,)
-        precision_at_5 of the test users, of the challenger's configuration and of popularity.
+        precision_at_5 of the test users, and of those of further folds, of the challenger's
+        configuration and of popularity.
     champion : float64 (n,) or None
         That of the champion's configuration, refit on the same data; None if there is none.
     missing : str
@@ -221,10 +222,7 @@ def judge(evidence: Evidence, limits: Gate) -> Verdict:
 def compared(
     own: Float64Array, other: Float64Array | None, level: float
 ) -> PairedDifference | None:
-    """The challenger's scores against another's of the same users; None if there are none.
-
-    Folds that measure both on more users lengthen the two arrays, and nothing else.
-    """
+    """The challenger's scores against another's of the same users; None if there are none."""
     return None if other is None else paired_difference(own, other, level)
 
 

@@ -52,6 +52,7 @@ def repeat_holdouts(
     searched: IntArray,
     *,
     half_width: float,
+    rounds: int,
     most_folds: int,
     n: int,
     by_time: bool,
@@ -60,7 +61,7 @@ def repeat_holdouts(
 ) -> RepeatedScores:
     """Test further users until the interval is narrow enough, or there is nobody left.
 
-    Users whose likes chose the configuration are never tested. When all others were, a further
+    Users whose likes chose the configuration are never tested. When all others were, each further
     round holds out other likes of them, but for the last ones by time, which are always the same.
 
     Parameters
@@ -75,6 +76,8 @@ def repeat_holdouts(
         Users of the validation holdout.
     half_width : float
         Of the 95 % interval, as a share of the mean; narrower is enough.
+    rounds : int
+        How often a user is tested, at most.
     most_folds : int
         The first among them.
     n : int
@@ -85,7 +88,7 @@ def repeat_holdouts(
         Of the draws, and of the bootstrap.
     """
     folds = [first]
-    groups = _groups(interactions, first.users, searched, n, by_time, seed)
+    groups = _groups(interactions, first.users, searched, n, 1 if by_time else rounds, seed)
     while True:
         width = relative_half_width(folds, seed, samples)
         if width <= half_width:
@@ -115,15 +118,15 @@ def _groups(
     tested: IntArray,
     searched: IntArray,
     n: int,
-    by_time: bool,
+    rounds: int,
     seed: int,
 ) -> Iterator[Int32Array]:
     """Users of each further fold, as many as in the first; of a last one, those that are left."""
     counts = np.bincount(interactions.user, minlength=len(interactions.users))
     eligible = np.setdiff1d(np.flatnonzero(counts >= 2 * n), searched).astype(np.int32)
-    left, turn = np.setdiff1d(eligible, tested), 0
-    while turn == 0 or (len(eligible) and not by_time):
+    left = np.setdiff1d(eligible, tested)
+    for turn in range(rounds):
         drawn = np.random.default_rng([seed, 11, turn]).permutation(left)
         for start in range(0, len(drawn), len(tested)):
             yield np.sort(drawn[start : start + len(tested)])
-        left, turn = eligible, turn + 1
+        left = eligible

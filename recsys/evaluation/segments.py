@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from recsys.base.arrays import BoolArray, Float64Array, Int64Array
+from recsys.data.ages import InteractionTimes
 from recsys.data.features import EncodedFeatures
 from recsys.evaluation.holdouts import Estimate
 from recsys.evaluation.metric_names import HEADLINE
@@ -20,6 +21,8 @@ from recsys.ranking.metrics import Evaluation, HeldOut, rank_metrics
 LIKES = (1, 5, 10, 20, 50)
 """Where the segments of users by their number of likes begin."""
 POPULARITY = ("head", "middle", "tail")
+AGES = ("of the newest third", "between new and old", "of the oldest third")
+"""Thirds of the users, and of the items, by when their first known like was."""
 FEWEST = 30
 """Users that a segment of a feature has at least: of fewer, the mean says little."""
 MOST = {"users": 10, "items": 5}
@@ -81,25 +84,32 @@ class Segments:
         What models are fitted on, and measured on.
     user_features, item_features : EncodedFeatures or None
         The first rows are those of the users, or items, of the matrices.
+    times : InteractionTimes or None
+        When the interactions of `known` were; without it there are no segments by age.
     """
 
     known: sp.csr_matrix
     heldout: sp.csr_matrix
     user_features: EncodedFeatures | None = None
     item_features: EncodedFeatures | None = None
+    times: InteractionTimes | None = None
 
     def standard(self) -> list[Segment]:
         """Those that are always measured, as far as anything is held out of them.
 
-        Users by their number of known likes and by their commonest features; items by popularity
-        and by their commonest features. Head, middle and tail have a third of the known likes
-        each, from the most liked items to the least liked ones.
+        Users by their number of known likes, by age and by their commonest features; items by
+        popularity, by age and by their commonest features. Head, middle and tail have a third of
+        the known likes each, from the most liked items to the least liked ones. Ages go by the
+        first known like of a user or an item, see `_by_age`.
         """
-        tested, liked = self._tested["users"] > 0, self._tested["items"] > 0
-        found = [one for one in self._by_likes() if (one.members & tested).any()]
-        found += self._by_features("users")
-        found += [one for one in self._by_popularity() if (one.members & liked).any()]
-        return found + self._by_features("items")
+        users = (*self._by_likes(), *self._by_age("users"))
+        items = (*self._by_popularity(), *self._by_age("items"))
+        return [
+            *filter(self._is_tested, users),
+            *self._by_features("users"),
+            *filter(self._is_tested, items),
+            *self._by_features("items"),
+        ]
 
     def named(self, name: str) -> Segment | None:
         """The segment of a name; besides the standard ones, that of any feature.
@@ -114,10 +124,11 @@ class Segments:
         Segment or None
             None where there is none, or nothing is held out of it.
         """
-        for segment in (*self._by_likes(), *self._by_popularity()):
+        sides: tuple[Literal["users", "items"], ...] = ("users", "items")
+        by_age = (segment for side in sides for segment in self._by_age(side))
+        for segment in (*self._by_likes(), *self._by_popularity(), *by_age):
             if segment.name == name:
                 return self._if_tested(segment)
-        sides: tuple[Literal["users", "items"], ...] = ("users", "items")
         for side in sides:
             feature = name.removeprefix(f"{side} with ")
             features = self._features(side)
@@ -135,7 +146,11 @@ class Segments:
         return {"users": np.diff(self.heldout.indptr).astype(np.int64), "items": by_item}
 
     def _if_tested(self, segment: Segment) -> Segment | None:
-        return segment if (self._tested[segment.side] * segment.members).any() else None
+        return segment if self._is_tested(segment) else None
+
+    def _is_tested(self, segment: Segment) -> bool:
+        """Whether anything is held out of it."""
+        return bool((self._tested[segment.side] * segment.members).any())
 
     def _by_likes(self) -> Iterator[Segment]:
         counts = np.diff(self.known.indptr)
@@ -155,6 +170,26 @@ class Segments:
         third[likes == 0] = 2
         for place, part in enumerate(POPULARITY):
             yield Segment(f"items of the {part}", "items", third == place)
+
+    def _by_age(self, side: Literal["users", "items"]) -> Iterator[Segment]:
+        """Thirds by when the first known like was; none where that is not known, or all the same.
+
+        Those whose first like was at the same time stay together, in the older of two thirds. Who
+        has no known like is in none.
+        """
+        if self.times is None:
+            return
+        owner = np.divmod(self.times.pairs, self.times.n_items)[0 if side == "users" else 1]
+        first = np.full(len(self._tested[side]), np.inf)
+        np.minimum.at(first, owner, self.times.days)
+        known = np.isfinite(first)
+        ordered = np.sort(first[known])
+        if not len(ordered) or ordered[0] == ordered[-1]:
+            return
+        # How many were there before, so that equal times give equal thirds.
+        third = len(AGES) * np.searchsorted(ordered, first) // len(ordered)
+        for place, age in zip((2, 1, 0), AGES, strict=True):
+            yield Segment(f"{side} {age}", side, known & (third == place))
 
     def _features(self, side: Literal["users", "items"]) -> EncodedFeatures | None:
         return self.user_features if side == "users" else self.item_features

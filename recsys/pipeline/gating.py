@@ -16,8 +16,8 @@ from recsys.base import config
 from recsys.base.arrays import Float64Array, IntArray
 from recsys.bundle import Bundle, load_bundle
 from recsys.data import persistence
-from recsys.data.folds import final_fold
-from recsys.data.outcomes import Encoded, HeldOut
+from recsys.data.folds import Fold, final_fold
+from recsys.data.outcomes import Encoded, HeldOut, Thresholded
 from recsys.evaluation.churn import markdown, measure_churn
 from recsys.evaluation.gate import Evidence, Verdict, judge
 from recsys.evaluation.gone import find_gone
@@ -30,9 +30,10 @@ from recsys.evaluation.lists import (
 from recsys.evaluation.metric_names import HEADLINE
 from recsys.evaluation.segments import gains_and_losses
 from recsys.pipeline.expected import expected_checks
+from recsys.pipeline.further_users import FurtherUsers, load_further_users
 from recsys.pipeline.guards import guard_rails
 from recsys.pipeline.measurements import load_evaluation, load_segments
-from recsys.pipeline.outcomes import Evaluated, Fitted, Judged, Reason, Reference, Rival
+from recsys.pipeline.outcomes import Evaluated, Fitted, Judged, Reason, Reference, Repeated, Rival
 from recsys.pipeline.rivals import Refits, Rivals, measure_rivals
 from recsys.ranking.metrics import Evaluation
 from recsys.recommend.expectations import Expectations
@@ -42,7 +43,7 @@ from recsys.store.stages import Stage, stage, write_json
 SAMPLED_USERS = 5_000  # users whose lists are made to measure coverage and variety
 
 
-@stage(Judged, version=9, unkeyed=("champion_bundle", "workers"))
+@stage(Judged, version=10, unkeyed=("champion_bundle", "workers"))
 def gate(
     folder: Path,
     holdouts: Stage[HeldOut],
@@ -57,21 +58,27 @@ def gate(
     workers: int = 1,
     expectations: Expectations | None = None,
     rules: HouseRules | None = None,
+    core: Stage[Thresholded] | None = None,
+    repeated: Stage[Repeated] | None = None,
 ) -> Judged:
     """Judge the fitted bundle against popularity, the reigning champion, and the best so far.
 
     `champion` names the champion (its version and the digest of its bundle), `champion_bundle` is
     where it lies. Its configuration is refit on what today's winner was refit on, and measured on
     the same holdout: the champion itself has seen these likes, or others. So is that of the
-    `reference`, side by side with `workers`. The owner's `expectations` are asked of the bundle,
-    under the house `rules`.
+    `reference`, side by side with `workers`. Where the test holdout said too little, they are
+    compared on all users of the folds that were `repeated` on the `core`. The owner's
+    `expectations` are asked of the bundle, under the house `rules`.
     """
     challenger = load_bundle(fitted.file("bundle"))
     rival = None if champion_bundle is None else load_bundle(champion_bundle)
     fold = final_fold(persistence.load_split(Path(holdouts.path)))
     own = load_evaluation(measured, fold)
+    further = None
+    if core is not None:
+        further = load_further_users(repeated, core, holdouts, features, seed)
     rivals = measure_rivals(
-        challenger, rival, reference, Refits(fold, features, own, seed), workers
+        challenger, rival, reference, Refits(fold, features, own, seed, further), workers
     )
     segments = load_segments(fold, features)
     guarded = guard_rails(options.guard, segments, own, rivals)
@@ -79,7 +86,7 @@ def gate(
         side: persistence.load_feature_names(Path(features.path), side) for side in ("item", "user")
     }
     popularity = pq.read_table(measured.file("per_user.parquet"), columns=["popularity"])
-    scores = _Scores.of(own, popularity.column(0).to_numpy(), rivals)
+    scores = _Scores.of(fold, own, popularity.column(0).to_numpy(), rivals, further)
     evidence = _evidence(challenger, rival, scores, rivals, tags)
     verdict = judge(
         replace(
@@ -89,7 +96,7 @@ def gate(
         ),
         options,
     )
-    _save_scores(folder, challenger, fold.users_of_core(own.users), scores)
+    _save_scores(folder, challenger, scores)
     if rivals.champion is not None and rivals.champion is not own:
         gains = gains_and_losses(segments.standard(), own, rivals.champion)
         write_json(folder / "segments.json", gains)
@@ -112,7 +119,7 @@ def gate(
         champion.version if champion else None,
         report["overlap"] if report else None,
         None if reference is None else reference.version,
-        rivals.beaten(own, options),
+        rivals.beaten(scores.own, options),
     )
 
 
@@ -126,20 +133,28 @@ def as_text(verdict: Verdict, report: Mapping[str, Any] | None, champion: Rival 
 
 @dataclass(frozen=True)
 class _Scores:
-    """precision_at_5 of the test users."""
+    """precision_at_5 of the users of the core that were tested, those of further folds last."""
 
+    users: IntArray
     own: Float64Array
     popularity: Float64Array
     champion: Float64Array | None
     reference: Float64Array | None
 
     @staticmethod
-    def of(own: Evaluation, popularity: Float64Array, rivals: Rivals) -> _Scores:
-        champion, reference = (
-            None if one is None else one.per_user[HEADLINE]
-            for one in (rivals.champion, rivals.reference)
-        )
-        return _Scores(own.per_user[HEADLINE], popularity, champion, reference)
+    def of(
+        fold: Fold,
+        own: Evaluation,
+        popularity: Float64Array,
+        rivals: Rivals,
+        further: FurtherUsers | None,
+    ) -> _Scores:
+        users, values = fold.users_of_core(own.users), own.per_user[HEADLINE]
+        if further is not None:
+            users = np.concatenate([users, further.users])
+            values = np.concatenate([values, further.own])
+            popularity = np.concatenate([popularity, further.popularity])
+        return _Scores(users, values, popularity, rivals.champion_scores, rivals.reference_scores)
 
 
 def _evidence(
@@ -189,10 +204,10 @@ def _shared(challenger: Bundle, rival: Bundle) -> dict[str, float]:
     }
 
 
-def _save_scores(folder: Path, challenger: Bundle, users: IntArray, scores: _Scores) -> None:
+def _save_scores(folder: Path, challenger: Bundle, scores: _Scores) -> None:
     persistence.write_columns(
         folder / "per_user.parquet",
-        user=challenger.users.ids.take(np.asarray(users)),
+        user=challenger.users.ids.take(np.asarray(scores.users)),
         challenger=scores.own,
         popularity=scores.popularity,
         champion=scores.champion,

@@ -48,9 +48,9 @@ def load_evaluation(measured: Stage[Evaluated], fold: Fold) -> Evaluation:
 
 
 def load_segments(fold: Fold, features: Stage[Encoded]) -> Segments:
-    """The segments of a fold, with the encoded features of its users and items."""
+    """The segments of a fold, with the times and the encoded features of its users and items."""
     user, item = (load_features(features, side, fold.places) for side in ("user", "item"))
-    return Segments(fold.known, fold.heldout, user, item)
+    return Segments(fold.known, fold.heldout, user, item, fold.times)
 
 
 def _column(table: pa.Table, name: str) -> Int64Array:

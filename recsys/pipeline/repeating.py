@@ -15,11 +15,12 @@ from recsys.data import persistence
 from recsys.data.outcomes import Encoded, HeldOut, Thresholded
 from recsys.data.splits import not_ranked, times_of
 from recsys.evaluation.backtests import FoldScores, over_all_folds
-from recsys.evaluation.metric_names import BLEND, LIGHTFM, winner_of
+from recsys.evaluation.metric_names import BLEND, HEADLINE, LIGHTFM, winner_of
 from recsys.evaluation.repeated import repeat_holdouts
 from recsys.models.model import model_from_dict
 from recsys.pipeline.evaluation import with_popularity
 from recsys.pipeline.fitting import refit
+from recsys.pipeline.further_users import save_folds
 from recsys.pipeline.outcomes import Chosen, Evaluated, Repeated
 from recsys.pipeline.preparation import load_core
 from recsys.ranking.metrics import precision_at_k
@@ -27,7 +28,7 @@ from recsys.ranking.scorer import Scorer
 from recsys.store.stages import Stage, stage, write_json
 
 
-@stage(Repeated, version=1)
+@stage(Repeated, version=2)
 def repeat(
     folder: Path,
     core: Stage[Thresholded],
@@ -36,6 +37,7 @@ def repeat(
     chosen: Stage[Chosen],
     measured: Stage[Evaluated],
     half_width: float,
+    rounds: int,
     most_folds: int,
     samples: int,
     n: int,
@@ -45,7 +47,7 @@ def repeat(
     """Fit the chosen configuration and the item-to-item models again and again (`repeated.json`).
 
     The first fold is the test holdout, as it was measured. ALS and BPR, whose search takes longest,
-    are left out.
+    are left out. What each fold held out, and the scores there, are for the gate.
     """
     interactions = load_core(core)
     parts = persistence.load_split(Path(holdouts.path))
@@ -54,7 +56,10 @@ def repeat(
     closed = [model_from_dict(values) for values in chosen.outcome.closed_forms.values()]
     others, times = with_popularity(closed), times_of(interactions)
 
+    heldouts: list[sp.csr_matrix] = []
+
     def measure(known: sp.csr_matrix, heldout: sp.csr_matrix) -> FoldScores:
+        heldouts.append(heldout)
         # Ages count from the latest of what is known, which is not held out.
         model = refit(known, configuration, features, seed, times=times)
         scorers: dict[str, Scorer] = {LIGHTFM: model.factors}
@@ -74,6 +79,7 @@ def repeat(
             interactions,
             np.flatnonzero(np.diff(parts.validation.indptr)),
             half_width=half_width,
+            rounds=rounds,
             most_folds=most_folds,
             n=n,
             by_time=by_time,
@@ -81,9 +87,25 @@ def repeat(
             samples=samples,
         )
     figures: dict[str, Any] = over_all_folds(found.folds, seed=seed, samples=samples)
+    save_folds(folder, found.folds, heldouts)
     about = {"folds": len(found.folds), "half_width": found.half_width, "ended": found.ended}
     write_json(folder / "repeated.json", {**about, "winner": winner, **figures})
     return Repeated(len(found.folds), figures["users"], found.half_width, found.ended)
+
+
+def narrow_enough(measured: Stage[Evaluated], half_width: float) -> bool:
+    """Whether the winner's interval on the test holdout is as narrow as is asked for.
+
+    Parameters
+    ----------
+    measured : Stage
+    half_width : float
+        As a share of the mean.
+    """
+    board = measured.read_json("leaderboard.json")
+    own = {entry["model"]: entry["metrics"][HEADLINE] for entry in board}[winner_of(board)]
+    found = (own["high"] - own["low"]) / 2
+    return bool(own["mean"] > 0 and found <= half_width * own["mean"])
 
 
 def _first(measured: Stage[Evaluated], winner: str) -> FoldScores:

@@ -19,7 +19,7 @@ from recsys.evaluation.metric_names import (
     repeated_text,
     winner_of,
 )
-from recsys.evaluation.segments import gains_text, headline_of
+from recsys.evaluation.segments import AGES, gains_text, headline_of
 from recsys.pipeline.evaluation import newcomers_of
 from recsys.pipeline.model_seconds import timed_leaderboard
 from recsys.pipeline.outcomes import (
@@ -179,6 +179,8 @@ def _segments(stages: TrainingStages) -> Section | None:
         "Measured on the same holdout; in brackets Student's 95 % interval over users. The head, "
         "the middle and the tail of the items have a third of the known likes each."
     ]
+    if any(one["segment"].endswith(AGES) for one in figures):
+        text.append("Users and items are new or old by when their first known like was.")
     if compared:
         text.append(f"Against the champion, {gains_text(compared)}.")
     tables = []

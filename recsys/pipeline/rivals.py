@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from recsys.base import config
+from recsys.base.arrays import Float64Array
 from recsys.base.errors import RecsysError
 from recsys.bundle import Bundle, bundle_digest, load_bundle
 from recsys.data.folds import Fold
@@ -21,6 +23,7 @@ from recsys.evaluation.metric_names import HEADLINE
 from recsys.evaluation.segments import ks_of
 from recsys.models.configuration import with_current_names
 from recsys.pipeline.fitting import refit
+from recsys.pipeline.further_users import FurtherUsers
 from recsys.pipeline.outcomes import Fitted, Reference, Rival
 from recsys.ranking.metrics import Evaluation, evaluate
 from recsys.store.stages import Stage
@@ -28,7 +31,9 @@ from recsys.tracking.registry import Registry
 from recsys.tracking.versions import BUNDLE
 
 OWN_CONFIGURATION = "the champion's own configuration"
-_Found: TypeAlias = tuple[Evaluation | None, str]  # what was measured, or why nothing was
+NOBODY: Float64Array = np.empty(0)
+# What was measured, or why nothing was, and precision_at_5 of further users.
+_Found: TypeAlias = tuple[Evaluation | None, str, Float64Array]
 
 
 def find_rival(registry: Registry, fitted: Stage[Fitted]) -> tuple[Rival | None, Path | None]:
@@ -62,12 +67,15 @@ class Refits:
     own : Evaluation
         The winner's, on the fold.
     seed : int
+    further : FurtherUsers or None
+        Users beyond those of the fold, where its own say too little.
     """
 
     fold: Fold
     features: Stage[Encoded]
     own: Evaluation
     seed: int
+    further: FurtherUsers | None = None
 
     def measure(self, configuration: Mapping[str, Any]) -> _Found:
         """What a configuration is measured at, or why it is not."""
@@ -83,12 +91,14 @@ class Refits:
                 times=fold.times,
             )
             scorer = model.scorer(known)
+            further = NOBODY if self.further is None else self.further.measure(configuration)
         except RecsysError as fault:
-            return None, f"its configuration cannot be trained on today's data ({fault.found})"
+            why = f"its configuration cannot be trained on today's data ({fault.found})"
+            return None, why, NOBODY
         without = not_ranked(known, heldout, fold.hidden)
         found = evaluate(scorer, heldout, known=without, ks=ks_of(self.own))
         assert len(found.users) == len(self.own.users), "both were measured on the same holdout"
-        return found, ""
+        return found, "", further
 
 
 @dataclass(frozen=True)
@@ -102,20 +112,40 @@ class Rivals:
         Why the champion's was not measured.
     reference : Evaluation or None
     no_reference : str
+    champion_further, reference_further : float64 (n,)
+        precision_at_5 of further users.
     """
 
     champion: Evaluation | None
     missing: str
     reference: Evaluation | None
     no_reference: str
+    champion_further: Float64Array = field(default_factory=NOBODY.copy)
+    reference_further: Float64Array = field(default_factory=NOBODY.copy)
 
-    def beaten(self, own: Evaluation, limits: config.Gate) -> bool:
-        """Whether the challenger is shown to be better than the reference, or there is none."""
-        if self.reference is None:
+    @property
+    def champion_scores(self) -> Float64Array | None:
+        """precision_at_5 of the champion's configuration for every user that was tested."""
+        return _scores(self.champion, self.champion_further)
+
+    @property
+    def reference_scores(self) -> Float64Array | None:
+        """The same of the reference's."""
+        return _scores(self.reference, self.reference_further)
+
+    def beaten(self, own: Float64Array, limits: config.Gate) -> bool:
+        """Whether the challenger is shown to be better than the reference, or there is none.
+
+        Parameters
+        ----------
+        own : float64 (n,)
+            precision_at_5 of the challenger's for every user that was tested.
+        limits : config.Gate
+        """
+        ahead = compared(own, self.reference_scores, reference_level(limits))
+        if ahead is None:
             return self.no_reference != OWN_CONFIGURATION
-        other = self.reference.per_user[HEADLINE]
-        ahead = compared(own.per_user[HEADLINE], other, reference_level(limits))
-        return ahead is not None and ahead.low > 0
+        return ahead.low > 0
 
 
 def measure_rivals(
@@ -144,16 +174,24 @@ def measure_rivals(
         # Held, the same configuration would go on serving, fitted to older data.
         best, why = None, OWN_CONFIGURATION
     # The same configuration, data and seed: what a refit would give is there already.
-    found: list[tuple[dict[str, Any], _Found]] = [(own, (refits.own, ""))]
+    further = NOBODY if refits.further is None else refits.further.own
+    found: list[tuple[dict[str, Any], _Found]] = [(own, (refits.own, "", further))]
     wanted = [one for one in (champions, best) if one is not None and one != own]
     wanted = [one for place, one in enumerate(wanted) if one not in wanted[:place]]
     with ThreadPoolExecutor(workers) as pool, threadpool_limits(1):
         found += zip(wanted, pool.map(refits.measure, wanted), strict=True)
-    (against, missing), (compared_with, no_reference) = (
-        next((measured for configuration, measured in found if configuration == one), (None, said))
+    (against, missing, more), (compared_with, no_reference, of_reference) = (
+        next(
+            (measured for configuration, measured in found if configuration == one),
+            (None, said, NOBODY),
+        )
         for one, said in ((champions, NO_CHAMPION), (best, why))
     )
-    return Rivals(against, missing, compared_with, no_reference)
+    return Rivals(against, missing, compared_with, no_reference, more, of_reference)
+
+
+def _scores(found: Evaluation | None, further: Float64Array) -> Float64Array | None:
+    return None if found is None else np.concatenate([found.per_user[HEADLINE], further])
 
 
 def _trained(configuration: Mapping[str, Any]) -> dict[str, Any]:

@@ -448,3 +448,21 @@ def test_a_delimiter_of_two_characters_in_quotes_is_text(tmp_path: Path) -> None
     found = read(tmp_path, content)
     assert found.names is not None
     assert found.names.to_pylist()[7] == "Title 7::x"
+
+
+DRAWN = {
+    "Markdown": "| user | item |\n|------|:----:|\n| u1 | i1 |\n| u2 | i2 |\n",
+    "Markdown without bars at the ends": "user | item\n--- | ---\nu1 | i1\nu2 | i2\n",
+    "sqlcmd": "user|item\n----|----\nu1|i1\nu2|i2\n",
+    "MySQL": "+------+------+\n| user | item |\n+------+------+\n| u1   | i1   |\n",
+    "below a title": "# Likes\n\n| user | item |\n|---|---|\n| u1 | i1 |\n| u2 | i2 |\n",
+}
+
+
+@pytest.mark.parametrize("case", DRAWN)
+def test_a_table_drawn_for_people_is_a_stop(case: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a rule at its header \('.*--.*export it as CSV"):
+        read(tmp_path, DRAWN[case])
+    # Ids of dashes are ids where they are no rule.
+    rows = "".join(f"{user}|{item}\n" for user, item in [("user", "item"), *PAIRS, ("--", "--")])
+    assert read(tmp_path, rows).interactions.counts()["users"] == 31

@@ -332,6 +332,27 @@ def test_positions_are_no_header_among_the_rows(tmp_path: Path) -> None:
     assert (found.rows, len(found.interactions)) == (12, 12)
 
 
+@pytest.mark.parametrize("footer", ["Total,12,", "gesamt:,12,", "12,TOTAL,x"])
+def test_a_row_with_the_number_of_the_others_is_no_like(footer: str, tmp_path: Path) -> None:
+    path = tmp_path / "likes.csv"
+    path.write_text("".join(f"{row}\n" for row in joined(footer).splitlines()))
+    found = read_interaction_table(path)
+    assert (found.rows, len(found.interactions)) == (13, 12)
+    assert found.left_out() == {"a total": 1}
+    (said,) = [note for note in found.notes if "the number of the others" in note]
+    assert f"({', '.join(repr(field) for field in footer.split(',')[:2])})" in said
+
+
+def test_a_word_for_a_total_alone_is_an_id(tmp_path: Path) -> None:
+    path = tmp_path / "likes.csv"
+    # Another number, an item of the others', and a user of several likes.
+    for rows in (["Total,11,x"], ["Total,i3,x"], ["Total,12,x", "Total,13,x"]):
+        path.write_text(joined(rows[0]) + "\n".join(rows[1:]) + "\n")
+        found = read_interaction_table(path)
+        assert found.left_out() == {}
+        assert "Total" in found.interactions.users.ids.to_pylist()
+
+
 @pytest.mark.parametrize(("yes", "no"), [("true", "false"), ("True", "False"), ("1", "0")])
 def test_rows_that_say_they_are_no_likes_are_asked_about(yes: str, no: str, tmp_path: Path) -> None:
     path = tmp_path / "likes.csv"

@@ -42,7 +42,9 @@ def world() -> tuple[Interactions, np.ndarray, np.ndarray]:
     return interactions, validation, test
 
 
-def repeated(measure: Measure, half_width: float, most: int, by_time: bool = False):  # type: ignore[no-untyped-def]
+def repeated(  # type: ignore[no-untyped-def]
+    measure: Measure, half_width: float, most: int, rounds: int = 1, by_time: bool = False
+):
     interactions, validation, test = world()
     if by_time:
         times = np.arange(len(interactions), dtype=np.int64)
@@ -52,7 +54,8 @@ def repeated(measure: Measure, half_width: float, most: int, by_time: bool = Fal
         )  # fmt: skip
     return repeat_holdouts(
         measure.scores(test), measure, interactions, validation,
-        half_width=half_width, most_folds=most, n=N, by_time=by_time, seed=1, samples=200,
+        half_width=half_width, rounds=rounds, most_folds=most, n=N, by_time=by_time, seed=1,
+        samples=200,
     )  # fmt: skip
 
 
@@ -72,7 +75,7 @@ def test_each_fold_tests_users_whom_none_before_did_and_never_those_of_the_searc
 
 
 def test_it_ends_when_the_interval_is_narrow_enough() -> None:
-    wide, narrow = (repeated(Measure(), width, 50) for width in (0.2, 0.062))
+    wide, narrow = (repeated(Measure(), width, 50, rounds=12) for width in (0.2, 0.062))
     assert wide.ended == narrow.ended == "the interval is narrow enough"
     assert len(wide.folds) == 1  # the test holdout says enough
     assert len(narrow.folds) > 2
@@ -81,7 +84,9 @@ def test_it_ends_when_the_interval_is_narrow_enough() -> None:
 
 def test_a_further_round_draws_other_likes_of_the_same_users() -> None:
     measure = Measure()
-    repeated(measure, 1e-9, 9)
+    found = repeated(measure, 1e-9, 50, rounds=2)
+    # Four folds of 48 users each, of whom all but those of the test are tested once more.
+    assert (len(found.folds), found.ended) == (8, "every eligible user was tested")
     first, again = sum(measure.heldout[:3]), sum(measure.heldout[4:8])
     both = first.multiply(again).nnz / first.nnz
     assert 0.1 < both < 0.9
@@ -89,7 +94,7 @@ def test_a_further_round_draws_other_likes_of_the_same_users() -> None:
 
 def test_the_last_likes_are_held_out_once() -> None:
     measure = Measure()
-    found = repeated(measure, 1e-9, 50, by_time=True)
+    found = repeated(measure, 1e-9, 50, rounds=9, by_time=True)
     assert found.ended == "every eligible user was tested"
     assert len(found.folds) == 4
     last = measure.heldout[0]

@@ -9,8 +9,10 @@ import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 
+from recsys.data.ages import InteractionTimes
 from recsys.data.features import EncodedFeatures
 from recsys.evaluation.segments import (
+    AGES,
     Segments,
     compare_on,
     evaluation_of,
@@ -84,6 +86,54 @@ def test_head_middle_and_tail_have_a_third_of_the_likes_each() -> None:
         "items of the middle": [2, 3, 4],
         "items of the tail": [5, 6, 7, 8, 9, 10, 11],
     }
+
+
+def aged(*days: float) -> Segments:
+    """Likes of the four users at these times: user 0 and 1 have one each, 2 five, 3 ten."""
+    times = InteractionTimes.of_matrix(KNOWN, np.asarray(days, np.float64))
+    return Segments(KNOWN, HELDOUT, times=times)
+
+
+def by_age(segments: Segments, side: str) -> dict[str, list[int]]:
+    names = [f"{side} {age}" for age in AGES]
+    found = {name: segments.named(name) for name in names}
+    return {
+        name: np.flatnonzero(one.members).tolist() for name, one in found.items() if one is not None
+    }
+
+
+def test_users_and_items_are_new_or_old_by_their_first_known_like() -> None:
+    # First likes: user 0 on day 9, user 1 on day 5, user 2 on day 3, user 3 on day 1.
+    segments = aged(9, 5, *[8, 3, 4, 6, 7], *[20, 19, 18, 17, 16, 15, 14, 13, 12, 1])
+    # Before them came 3, 2, 1 and none of 4 users.
+    assert by_age(segments, "users") == {
+        "users of the newest third": [0],
+        "users between new and old": [1],
+        "users of the oldest third": [2, 3],
+    }
+    # Items 0 to 9 on days 5, 3, 4, 6, 7, 15, 14, 13, 12 and 1; 10 and 11 never. Nothing is held
+    # out of 3, 4 and 8, which are between.
+    assert by_age(segments, "items") == {
+        "items of the newest third": [5, 6, 7],
+        "items of the oldest third": [0, 1, 2, 9],
+    }
+    names = [one.name for one in segments.standard()]
+    assert [name for name in names if name.endswith(AGES)] == [
+        "users of the newest third", "users between new and old", "users of the oldest third",
+        "items of the newest third", "items of the oldest third",
+    ]  # fmt: skip
+
+
+def test_what_came_at_one_time_is_in_one_third() -> None:
+    # Three of four users came on day 1, user 0 after them.
+    some = aged(2, 1, *[1, 3, 3, 3, 3], *[1] * 10)
+    assert by_age(some, "users") == {
+        "users of the newest third": [0],
+        "users of the oldest third": [1, 2, 3],
+    }
+    # Where all came at once, or nobody knows when, there are neither new nor old ones.
+    assert by_age(aged(*[1] * 17), "users") == {}
+    assert by_age(SEGMENTS, "users") == by_age(SEGMENTS, "items") == {}
 
 
 def test_figures_of_users_are_theirs() -> None:

@@ -77,6 +77,7 @@ class Site:
             "config.tracking.model": '"sample"',
             "config.evaluate.bootstrap_samples": 50,
             "config.evaluate.baseline_trials": 0,
+            "config.evaluate.half_width": 0,
             "config.evaluate.withheld": "false",
             "config.search.item_to_item_trials": 1,
             **parameters,
@@ -322,7 +323,7 @@ PYTHON = """
 from prefect.deployments import run_deployment
 config = {"data": {"likes": "in/likes.psv", "features": "in/feats.psv"},
           "tracking": {"model": "sample"},
-          "evaluate": {"baseline_trials": 0, "bootstrap_samples": 50}}
+          "evaluate": {"baseline_trials": 0, "bootstrap_samples": 50, "half_width": 0}}
 run = run_deployment("refresh/own", parameters={"config": config})
 print(run.state.name, run.state.result()["model"])
 """

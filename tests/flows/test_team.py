@@ -24,7 +24,7 @@ ARGUMENTS = [
     "train", "--likes", "in/likes.psv", "--features", "in/feats.psv", "--json",
     "--trials", "3", "--set", "search.max_epochs=12", "--set", "evaluate.baseline_trials=0",
     "--set", "evaluate.withheld=false", "--set", "evaluate.bootstrap_samples=100",
-    "--set", "search.item_to_item_trials=2", "--set", "tracking.artifacts=s3://team/mlflow",
+    "--set", "search.item_to_item_trials=2", "--set", "evaluate.half_width=0", "--set", "tracking.artifacts=s3://team/mlflow",
 ]  # fmt: skip
 
 

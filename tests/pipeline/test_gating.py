@@ -628,6 +628,12 @@ def test_under_a_split_by_time_segments_are_of_its_users_and_items(by_time: ByTi
         assert found["users"] == len(chosen) > 0
         mean = found["models"]["blend"]["precision_at_5"]["mean"]
         assert mean == pytest.approx(chosen.mean())
+    # New and old as of the cut, and not of today.
+    first = before.groupby("uid").t.min()
+    chosen = hits[3 * (first.rank(method="min").loc[hits.index] - 1) // len(first) == 2]
+    found = figures["users of the newest third"]
+    assert found["users"] == len(chosen) > 0
+    assert found["models"]["blend"]["precision_at_5"]["mean"] == pytest.approx(chosen.mean())
     prepared = by_time.plain.prepared
     fold = final_fold(persistence.load_split(Path(prepared.holdouts.path)))
     own, segments = load_evaluation(measured, fold), load_segments(fold, prepared.features)
@@ -640,13 +646,14 @@ def test_under_a_split_by_time_segments_are_of_its_users_and_items(by_time: ByTi
     guards = [
         Guard(metric="recall_at_5", segment="items with tag_group 3", margin=0.9),
         Guard(metric="ndcg_at_10", segment="users with 5 to 9 likes", margin=0.9),
+        Guard(metric="recall_at_10", segment="items of the oldest third", margin=0.9),
     ]
     limits = Gate(champion_loss=0.9, guard=guards)
     verdict = judged(by_time.folder, by_time.plain, by_time.aged.bundle, "18", None, limits)
     checks_of = [
         c for c in verdict.read_json("verdict.json")["checks"] if c["name"] == "guard rail"
     ]
-    assert [check["passed"] for check in checks_of] == [True, True]
+    assert [check["passed"] for check in checks_of] == [True, True, True]
     gains = {one["segment"]: one for one in verdict.read_json("segments.json")}
     assert set(gains) == set(figures)
 
