@@ -5,7 +5,9 @@ How one block of users is ranked:
 1. The scores of all items are laid out items x users and filled tile by tile with one float32
    matrix product, biases folded in as two more components. A tile is still in cache when the
    user's known items are masked in it and the maximum of every group of neighbouring items is
-   taken, so everything after the product costs a small part of it.
+   taken, so everything after the product costs a small part of it. Where scores are made user by
+   user, as what neighbours add to the product is, they are laid out users x items, and a strip of
+   users takes the place of the tile; rows stay items and columns users, in another memory order.
 2. The k best items of a user lie in the k groups whose best items are best. Proof: an item of
    any other group is beaten by the best item of each of these k groups. Groups are ranges of
    item indices in ascending order, so this holds too when equal scores are ordered by index.
@@ -18,8 +20,8 @@ What this costs beside the bare product, and what else was tried: docs/experimen
 
 from __future__ import annotations
 
+import itertools
 import queue
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -43,6 +45,7 @@ UNRANKED = np.int64(2**31 - 1)
 
 _USERS_PER_BLOCK = 640  # fewer slow the product down; with more a tile does not fit the cache
 _TILE = 1024  # items per product, at most
+_STRIP = 2**17  # scores of the users of a strip, about
 _STEADY = 1_000_000  # multiply-adds above which OpenBLAS leaves its kernels for small matrices
 _GATHER_BYTES = 8 * 2**20
 _buffers = BufferPool(limit=BLOCK_BYTES * 3 // 2)
@@ -74,7 +77,7 @@ class Block:
         Positions in the users given to :func:`score_blocks`.
     scores : float32 (n_groups * group, >= b)
         One column for each user, -inf where an item is masked, not finite or padding. Columns from
-        b on are unused.
+        b on are unused. The rows are contiguous in memory, or else the columns are.
     maxima : float32 (n_groups, >= b)
     group : int
         Neighbouring items in a group.
@@ -114,7 +117,7 @@ class Block:
         groups = np.sort(_best(self.maxima.T[users], wanted), axis=1)
         positions = groups[:, :, None] * self.group + np.arange(self.group)
         positions = positions.reshape(len(groups), wanted * self.group)
-        candidates = self.scores.take(positions * self.scores.shape[1] + users[:, None])
+        candidates = self.scores[positions, users[:, None]]
         best = _best(candidates, depth)
         return np.take_along_axis(positions, best, 1), np.take_along_axis(candidates, best, 1)
 
@@ -166,6 +169,12 @@ class Block:
 
     def _at_least(self, thresholds: Float32Array) -> Int64Array:
         """How many scores of each user reach its thresholds, none -inf: (n, b) of both."""
+        if self.scores.strides[0] == self.scores.itemsize:
+            totals = np.zeros(thresholds.shape, np.int64)
+            for turn, user in zip(*np.nonzero(thresholds < np.inf), strict=True):
+                reached = self.scores[:, user] >= thresholds[turn, user]
+                totals[turn, user] = np.count_nonzero(reached)
+            return totals
         # Eight items a line, since long inner loops run faster; 64 lines stay in the cache, and
         # a count of them fits eight bits.
         lines = self.scores.reshape(-1, 8 * self.scores.shape[1])
@@ -349,7 +358,7 @@ def _check_users(users: IntArray, scorer: Scorer, known: Rows | None) -> None:
 
 @dataclass(frozen=True)
 class _Shape:
-    """Sizes of the blocks of one sweep.
+    """Sizes of the blocks of one sweep, and how their scores lie in memory.
 
     All products of a sweep have the same shape, whatever the number of users and items, since
     OpenBLAS treats small matrices, single rows and remainders apart. With some of its kernels one
@@ -363,6 +372,7 @@ class _Shape:
     tile: int  # items in a tile, a multiple of the group
     columns: int  # users in a block, at most
     least: int  # columns in a block, at least
+    by_user: bool  # whether the scores of a user are contiguous, or else those of an item
 
     @staticmethod
     def of(n_items: int, depth: int, block_bytes: int, scorer: Scorer) -> _Shape:
@@ -374,21 +384,24 @@ class _Shape:
         tile = min(range(group, _TILE + 1, group), key=lambda size: (-whole % size, -size))
         tile = whole if whole <= _TILE else max(tile, _TILE // 2)
         column = 4 * -(-whole // tile) * tile
-        if isinstance(scorer, Blended):  # what the neighbours add stands beside the buffer
-            return _Shape.of(n_items, depth, block_bytes // 2, scorer.factors)
-        if isinstance(scorer, BlendedAudience):
-            return _Shape.of(n_items, depth, block_bytes, scorer.factors)
-        if not isinstance(scorer, Factors):  # the scorer's own scores need as much memory again
+        by_user = not isinstance(scorer, Factors | BlendedAudience)
+        factors = scorer.factors if isinstance(scorer, Blended | BlendedAudience) else scorer
+        if not isinstance(factors, Factors):  # the scorer's own scores need as much memory again
             columns = int(np.clip(block_bytes // (2 * column), 1, _USERS_PER_BLOCK))
-            return _Shape(n_items, group, tile, columns, 1)
-        least = _round_up(-(-_STEADY // (tile * (scorer.n_components + 2))), 16)
+            return _Shape(n_items, group, tile, columns, 1, by_user)
+        least = _round_up(-(-_STEADY // (tile * (factors.n_components + 2))), 16)
         columns = int(np.clip(block_bytes // column, 1, max(least, _USERS_PER_BLOCK)))
         columns = columns if columns < 16 else columns // 16 * 16
-        return _Shape(n_items, group, tile, columns, min(least, columns))
+        return _Shape(n_items, group, tile, columns, min(least, columns), by_user)
 
     @property
     def n_rows(self) -> int:
         return max(1, -(-self.n_items // self.tile)) * self.tile
+
+    @property
+    def strip(self) -> int:
+        """Users in a strip, whose scores of all items fit the cache."""
+        return max(1, _STRIP // self.n_rows)
 
     def width(self, n_users: int) -> int:
         """Columns that hold so many users."""
@@ -396,16 +409,34 @@ class _Shape:
             return min(n_users, self.columns)
         return min(self.columns, _round_up(max(n_users, self.least), 16))
 
+    def laid_out(self, memory: Float32Array, width: int) -> Float32Array:
+        """A row for each item or group and a column for each user, in this memory."""
+        return memory.reshape(width, -1).T if self.by_user else memory.reshape(-1, width)
+
+    def tiles(self) -> list[slice]:
+        """The items of each tile."""
+        return [slice(i, i + self.tile) for i in range(0, self.n_rows, self.tile)]
+
+    def pieces(self, n_users: int, width: int) -> list[_Piece]:
+        """The pieces of a block, one after the other in memory."""
+        if not self.by_user:
+            return [(tile, slice(0, width)) for tile in self.tiles()]
+        bounds = [*range(0, n_users, self.strip), n_users]
+        return [(slice(0, self.n_rows), slice(*strip)) for strip in itertools.pairwise(bounds)]
+
 
 def _round_up(number: int, step: int) -> int:
     return -(-number // step) * step
 
 
-_Fill = Callable[[int, Float32Array], None]
-"""Fills a tile, float32 (tile, width), with the scores of the items from an index on."""
+_Piece = tuple[slice, slice]
+"""The items and users of a part of a block that fits the cache: a tile or a strip."""
 
-_Source = Callable[[IntArray, int], _Fill]
-"""Takes the users of a block and its width."""
+_Fill = Callable[[slice, slice], None]
+"""Completes the scores of the items and users of a piece."""
+
+_Source = Callable[[IntArray, Float32Array], _Fill]
+"""Takes the users of a block and where their scores go, float32 (n_rows, width)."""
 
 
 def _source(
@@ -425,20 +456,15 @@ def _source(
 
 
 def _scorer_source(scorer: Scorer, ranked_items: Int64Array | None) -> _Source:
-    def opened(users: IntArray, _: int) -> _Fill:
-        scores = scorer.score(users)
-        if scores.shape != (len(users), scorer.n_items):
+    def opened(users: IntArray, scores: Float32Array) -> _Fill:
+        found = scorer.score(users)
+        if found.shape != (len(users), scorer.n_items):
             expected = (len(users), scorer.n_items)
-            raise ValueError(f"the scorer gave scores of shape {scores.shape}, not {expected}")
+            raise ValueError(f"the scorer gave scores of shape {found.shape}, not {expected}")
 
-        def fill(start: int, out: Float32Array) -> None:
-            stop = start + len(out)
-            part = (
-                scores[:, start:stop]
-                if ranked_items is None
-                else scores[:, ranked_items[start:stop]]
-            )
-            out[: part.shape[1]] = part.T
+        def fill(_: slice, columns: slice) -> None:
+            part = found[columns] if ranked_items is None else found[columns][:, ranked_items]
+            scores[: part.shape[1], columns] = part.T
 
         return fill
 
@@ -454,27 +480,31 @@ def _factor_source(
 ) -> _Source:
     d = factors.n_components + 2
 
-    def items(start: int, out: Float32Array) -> Float32Array:
-        stop = start + len(out)
-        chosen = slice(start, stop) if ranked_items is None else ranked_items[start:stop]
+    def folded(items: slice, out: Float32Array) -> Float32Array:
+        chosen = items if ranked_items is None else ranked_items[items]
         biases = factors.item_biases[chosen]
         return _fold(factors.item_factors[chosen], biases, np.ones_like(biases), out)
 
     # Otherwise the catalogue is folded tile by tile, again for each block.
     fits = 4 * shape.n_rows * d <= copy_bytes
-    whole = items(0, stack.enter_context(_buffers.borrow((shape.n_rows, d)))) if fits else None
+    whole = None
+    if fits:
+        memory = stack.enter_context(_buffers.borrow((shape.n_rows, d)))
+        whole = folded(slice(0, shape.n_rows), memory)
 
-    def opened(users: IntArray, width: int) -> _Fill:
+    def opened(users: IntArray, scores: Float32Array) -> _Fill:
         biases = factors.user_biases[users]
         ones = np.ones_like(biases)
         vectors = factors.user_factors[users]
-        columns = _fold(vectors, ones, biases, np.empty((width, d), np.float32)).T
+        columns = _fold(vectors, ones, biases, np.empty((scores.shape[1], d), np.float32)).T
 
-        def fill(start: int, out: Float32Array) -> None:
-            if whole is None:
-                tile = items(start, np.empty((len(out), d), np.float32))
-            else:
-                tile = whole[start : start + len(out)]
+        def fill(items: slice, _: slice) -> None:
+            out = scores[items]
+            tile = (
+                folded(items, np.empty((len(out), d), np.float32))
+                if whole is None
+                else whole[items]
+            )
             np.matmul(tile, columns, out=out)
 
         return fill
@@ -489,29 +519,23 @@ def _blended_source(
     copy_bytes: int,
     stack: ExitStack,
 ) -> _Source:
-    """The product of the factors, and what the neighbours add, tile by tile."""
+    """The product of the factors, then what the neighbours add, strip by strip."""
     factors = _factor_source(scorer.factors, ranked_items, shape, copy_bytes, stack)
-    neighbours, kept = scorer.neighbours, threading.local()
-
-    def scored(users: IntArray) -> Float32Array:
-        """What is added: float32 (len(users), neighbours.n_items)."""
-        size = len(users) * neighbours.n_items
-        if not hasattr(kept, "array") or len(kept.array) < size:
-            kept.array = stack.enter_context(_buffers.borrow((size,)))
-        added: Float32Array = kept.array[:size].reshape(len(users), -1)
-        return neighbours.scores_of_users(scorer.likes, users, added)
-
+    neighbours = scorer.neighbours
     # Candidates are ascending: those without neighbours come last.
     known = None if ranked_items is None else ranked_items[ranked_items < neighbours.n_items]
 
-    def opened(users: IntArray, width: int) -> _Fill:
-        multiply, added = factors(users, width), scored(users)
+    def opened(users: IntArray, scores: Float32Array) -> _Fill:
+        multiply = factors(users, scores)
+        for tile in shape.tiles():
+            multiply(tile, slice(0, scores.shape[1]))
+        memory = np.empty((min(shape.strip, len(users)), neighbours.n_items), np.float32)
 
-        def fill(start: int, out: Float32Array) -> None:
-            multiply(start, out)
-            stop = start + len(out)
-            part = added[:, slice(start, stop) if known is None else known[start:stop]].T
-            out[: len(part), : len(users)] += part
+        def fill(_: slice, columns: slice) -> None:
+            some = users[columns]
+            added = neighbours.scores_of_users(scorer.likes, some, memory[: len(some)])
+            added = added if known is None else added[:, known]
+            scores[: added.shape[1], columns] += added.T
 
         return fill
 
@@ -529,12 +553,12 @@ def _audience_source(
     factors = _factor_source(scorer.factors, ranked_users, shape, copy_bytes, stack)
     everybody = np.arange(scorer.n_items) if ranked_users is None else ranked_users
 
-    def opened(items: IntArray, width: int) -> _Fill:
-        multiply, neighbours = factors(items, width), scorer.neighbours.of_columns(items)
+    def opened(items: IntArray, scores: Float32Array) -> _Fill:
+        multiply, neighbours = factors(items, scores), scorer.neighbours.of_columns(items)
 
-        def fill(start: int, out: Float32Array) -> None:
-            multiply(start, out)
-            add_of_columns(neighbours, scorer.likes, everybody[start : start + len(out)], out)
+        def fill(users: slice, columns: slice) -> None:
+            multiply(users, columns)
+            add_of_columns(neighbours, scorer.likes, everybody[users], scores[users])
 
         return fill
 
@@ -566,20 +590,23 @@ class _Buffer:
         return _Buffer(shape, scores, np.empty(size // shape.group, np.float32))
 
     def fill(self, source: _Source, rows: Int64Array, users: IntArray, mask: _Mask | None) -> Block:
-        width, group, tile = self.shape.width(len(users)), self.shape.group, self.shape.tile
-        scores = self.scores[: self.shape.n_rows * width].reshape(-1, width)
-        maxima = self.maxima[: len(scores) // group * width].reshape(-1, width)
-        fill = source(users, width)
-        masked = np.empty(0, np.int64) if mask is None else mask.flat(users, width)
-        bounds = np.searchsorted(masked, np.arange(0, len(scores) + 1, tile) * width)
-        for i, start in enumerate(range(0, len(scores), tile)):
-            part = scores[start : start + tile]
-            fill(start, part)
-            scores.reshape(-1)[masked[bounds[i] : bounds[i + 1]]] = -np.inf
-            part[max(0, self.shape.n_items - start) :] = -np.inf
-            _reduce(
-                part.reshape(-1, group, width), maxima[start // group : (start + tile) // group]
-            )
+        shape, width, group = self.shape, self.shape.width(len(users)), self.shape.group
+        memory = self.scores[: shape.n_rows * width]
+        scores = shape.laid_out(memory, width)
+        maxima = shape.laid_out(self.maxima[: len(memory) // group], width)
+        fill = source(users, scores)
+        steps = (1, shape.n_rows) if shape.by_user else (width, 1)
+        masked = np.empty(0, np.int64) if mask is None else mask.flat(users, *steps)
+        pieces = shape.pieces(len(users), width)
+        starts = [items.start * steps[0] + columns.start * steps[1] for items, columns in pieces]
+        bounds = np.searchsorted(masked, [*starts, len(memory)])
+        for i, (items, columns) in enumerate(pieces):
+            fill(items, columns)
+            memory[masked[bounds[i] : bounds[i + 1]]] = -np.inf
+            part = scores[items, columns]
+            part[max(0, shape.n_items - items.start) :] = -np.inf
+            groups = slice(items.start // group, items.stop // group)
+            _reduce(part.reshape(-1, group, part.shape[1]), maxima[groups, columns])
         return Block(rows, scores, maxima, group)
 
 
@@ -592,7 +619,7 @@ def _reduce(scores: Float32Array, out: Float32Array) -> None:
 
 
 class _Mask:
-    """Known items as ascending flat positions in a block of items x users."""
+    """Known items as ascending flat positions in the memory of a block."""
 
     def __init__(self, known: Rows, n_items: int, ranked_items: Int64Array | None) -> None:
         self._known, self._n_items = known, n_items
@@ -601,7 +628,8 @@ class _Mask:
             self._place = np.full(n_items, -1)
             self._place[ranked_items] = np.arange(len(ranked_items))
 
-    def flat(self, users: IntArray, width: int) -> Int64Array:
+    def flat(self, users: IntArray, item_step: int, user_step: int) -> Int64Array:
+        """Where they are, by how far apart the scores of two items and of two users are."""
         entries, owners = flatten(self._known, users)
         items = np.asarray(self._known.indices[entries], np.int64)
         if len(items) and not (items.min() >= 0 and items.max() < self._n_items):
@@ -609,4 +637,4 @@ class _Mask:
         if self._place is not None:
             items = self._place[items]
             items, owners = items[items >= 0], owners[items >= 0]
-        return np.sort(items * width + owners)
+        return np.sort(items * item_step + owners * user_step)

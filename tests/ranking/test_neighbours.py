@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -9,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.models.item_to_item import NeighbourScorer
+from recsys.ranking import topk as ranking
 from recsys.ranking.factors import Factors
 from recsys.ranking.neighbours import Blended, BlendedAudience, Neighbours
 from recsys.ranking.topk import top_k
@@ -131,6 +134,45 @@ def test_a_blend_ranks_candidates_only_and_leaves_known_items_out() -> None:
     kept = np.full_like(scores, -np.inf)
     kept[:, candidates] = scores[:, candidates]
     np.testing.assert_allclose(found.scores, np.sort(kept, axis=1)[:, :-6:-1], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("block_bytes", "threads"), [(1, 1), (10_000, 3), (1_000_000, 2)])
+def test_blocks_and_threads_change_nothing_in_the_lists_of_a_blend(
+    block_bytes: int, threads: int
+) -> None:
+    scorer, users = blend(700, 500, behind=3), np.arange(700)
+    whole = top_k(scorer, users, 20, known=scorer.likes)
+    parts = top_k(scorer, users, 20, known=scorer.likes, block_bytes=block_bytes, threads=threads)
+    np.testing.assert_array_equal(parts.items, whole.items)
+    np.testing.assert_allclose(parts.scores, whole.scores, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_items", [40, 2500])
+def test_equal_items_of_a_blend_tie_wherever_they_stand(n_items: int) -> None:
+    scorer = blend(700, n_items)
+    factors = scorer.factors
+    # Whole numbers: their sums are exact in whatever order they are taken.
+    for part in (factors.user_factors, factors.item_factors, factors.user_biases):
+        np.rint(4 * part, out=part)
+    factors.item_factors[:], factors.item_biases[:] = factors.item_factors[0], 0
+    # Liking one of the first twenty says the same of all items.
+    said = np.repeat(np.arange(20, dtype=np.float32) % 7, n_items)
+    everything = np.tile(np.arange(n_items, dtype=np.int32), 20)
+    bounds = np.minimum(np.arange(n_items + 1), 20) * n_items
+    neighbours = Neighbours(bounds, everything, said)
+    found = top_k(Blended(factors, neighbours, scorer.likes), np.arange(700), 5)
+    assert (found.items == np.arange(5)).all()
+
+
+def test_what_a_blend_needs_beside_the_scores_is_little() -> None:
+    scorer = blend(600, 3000)
+    ranking._buffers.clear()  # what an earlier call left must not serve this one
+    tracemalloc.start()
+    try:
+        top_k(scorer, np.arange(600), 20, block_bytes=2**20)
+        assert tracemalloc.get_traced_memory()[1] < 4 * 2**20
+    finally:
+        tracemalloc.stop()
 
 
 def test_neighbours_alone_are_a_scorer() -> None:

@@ -27,6 +27,13 @@ def table(*rows: list[float]) -> ScoreTable:
     return ScoreTable(np.array(rows, np.float32))
 
 
+def product(scores: np.ndarray) -> Factors:
+    """Factors whose product these scores are."""
+    n_users, n_items = scores.shape
+    zeros = np.zeros(n_users, np.float32), np.zeros(n_items, np.float32)
+    return Factors(np.eye(n_users, dtype=np.float32), scores.T.copy(), *zeros)
+
+
 def matrix(n_users: int, n_items: int, *pairs: tuple[int, int]) -> sp.csr_array:
     users, items = np.array(pairs, int).reshape(-1, 2).T
     return sp.csr_array((np.ones(len(users)), (users, items)), shape=(n_users, n_items))
@@ -153,22 +160,24 @@ class TestAgainstSorting:
         )
         assert_same(found, sorted_top(masked(scores, known, candidates), k))
 
+    # The scores of an item are contiguous where a product is ranked, and else those of a user.
+    @pytest.mark.parametrize("made", [ScoreTable, product])
     @settings(max_examples=100)
     @given(problems())
-    def test_ranks_and_hits(self, problem):
+    def test_ranks_and_hits(self, made, problem):
         scores, known, _, k = problem
-        expected = masked(scores, known)
+        if made is product:
+            scores = np.nan_to_num(scores, nan=0, posinf=1, neginf=-1)
+        scorer, expected = made(scores), masked(scores, known)
         ranks = (expected[:, None, :] >= expected[:, :, None]).sum(axis=2) - 1
         ranks = np.where(expected > -np.inf, ranks, UNRANKED)
-        np.testing.assert_array_equal(
-            all_ranks(ScoreTable(scores), len(scores), known=known), ranks
-        )
+        np.testing.assert_array_equal(all_ranks(scorer, len(scores), known=known), ranks)
 
         def look(block: Block) -> None:
             owners, items = (part.ravel() for part in np.indices(scores.shape))
             np.testing.assert_array_equal(block.hits(items, owners, k), ranks.ravel() < k)
 
-        score_blocks(ScoreTable(scores), np.arange(len(scores)), look, depth=k, known=known)
+        score_blocks(scorer, np.arange(len(scores)), look, depth=k, known=known)
 
     @pytest.mark.parametrize("n_items", [1, 15, 16, 17, 1000, 1024, 1025, 5000])
     @pytest.mark.parametrize("k", [1, 7, 300])
