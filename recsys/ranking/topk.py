@@ -45,9 +45,9 @@ UNRANKED = np.int64(2**31 - 1)
 
 _USERS_PER_BLOCK = 640  # fewer slow the product down; with more a tile does not fit the cache
 _TILE = 1024  # items per product, at most
-_STRIP = 2**17  # scores of the users of a strip, about
+_STRIP = 2**18  # scores of the users of a strip, about
 _STEADY = 1_000_000  # multiply-adds above which OpenBLAS leaves its kernels for small matrices
-_GATHER_BYTES = 8 * 2**20
+_GATHER_BYTES = 2 * 2**20  # of candidates and their keys, few enough for the cache
 _buffers = BufferPool(limit=BLOCK_BYTES * 3 // 2)
 
 
