@@ -200,7 +200,7 @@ class Blended:
     def score(self, users: IntArray) -> Float32Array:
         """Score all items for some users: int (b,) to float32 (b, n_items).
 
-        Ranking does not call it: it adds the neighbours' part to each tile of the product.
+        Ranking does not call it: it adds the neighbours' part to the product, strip by strip.
         """
         found = self.factors.score(users)
         found[:, : self.neighbours.n_items] += self.neighbour_scores(users)
