@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from recsys.base.arrays import Float32Array, Int32Array, Int64Array, IntArray
 from recsys.ranking.factors import Factors
-from recsys.ranking.rows import Rows, entries_of, flatten, row_of
+from recsys.ranking.rows import Rows, entries_of, flatten
 
 _GATHERED = 2**17  # weights, few enough for the processor's cache
 _USERS = 256  # whose likes' weights of a few items are, too
@@ -69,7 +70,9 @@ class Neighbours:
 
     def add_scores(self, liked: IntArray, out: Float32Array) -> None:
         """Add these scores to an array, float32 (n_items,)."""
-        known = self._known(liked)
+        self._add_rows(self._known(liked), out)
+
+    def _add_rows(self, known: Int64Array, out: Float32Array) -> None:
         # So many weights at a time that a user with very many likes takes no more memory.
         step = max(1, _GATHERED // max(1, len(self.indices) // max(1, self.n_items)))
         for start in range(0, len(known), step):
@@ -88,9 +91,13 @@ class Neighbours:
             Where the scores go; one row after the other, each in the processor's cache meanwhile.
         """
         found = np.empty((len(users), self.n_items), np.float32) if out is None else out
-        for scores, user in zip(found, users, strict=True):
+        entries, owners = flatten(likes, users)
+        liked = np.asarray(likes.indices[entries], np.int64)
+        there = (liked >= 0) & (liked < self.n_items)
+        liked, bounds = liked[there], np.searchsorted(owners[there], np.arange(len(users) + 1))
+        for scores, bound in zip(found, itertools.pairwise(bounds.tolist()), strict=True):
             scores[:] = 0
-            self.add_scores(row_of(likes, user), scores)
+            self._add_rows(liked[slice(*bound)], scores)
         return found
 
     def contributions(self, liked: IntArray, item: int) -> Float32Array:
@@ -193,7 +200,7 @@ class Blended:
     def score(self, users: IntArray) -> Float32Array:
         """Score all items for some users: int (b,) to float32 (b, n_items).
 
-        Ranking does not call it: it adds the neighbours' part to each tile of the product.
+        Ranking does not call it: it adds the neighbours' part to the product, strip by strip.
         """
         found = self.factors.score(users)
         found[:, : self.neighbours.n_items] += self.neighbour_scores(users)
