@@ -30,6 +30,7 @@ class TrainingResult(BaseModel):
     few_likes: dict[str, Any]
     diversity: list[dict[str, Any]] = []
     segments: list[dict[str, Any]] = []
+    beyond: dict[str, Any] = {}
     newcomers: dict[str, Any] = {}
     repeated: dict[str, Any] = {}
     counts: dict[str, dict[str, Any]]
@@ -63,6 +64,7 @@ class TrainingResult(BaseModel):
             few_likes=stages.fitted.read_json("few_likes.json"),
             diversity=stages.measured.read_json("diversity.json"),
             segments=stages.measured.read_json("segments.json"),
+            beyond=stages.measured.read_json("beyond.json"),
             newcomers=newcomers_of(stages.measured),
             repeated={} if repeated is None else repeated.read_json("repeated.json"),
             counts=stages.counts(),

@@ -125,7 +125,12 @@ def _report(console: Console, outcome: TrainingResult) -> None:
     """Show what was measured, the gate's verdict and, if it passed, a few answers."""
     from recsys.cli.tables import cold_start, few_likes, leaderboard, newcomers, verdict
     from recsys.evaluation.churn import summary
-    from recsys.evaluation.metric_names import diversity_text, repeated_text
+    from recsys.evaluation.metric_names import (
+        beyond_text,
+        diversity_text,
+        price_text,
+        repeated_text,
+    )
     from recsys.evaluation.segments import gains_text
     from recsys.recommend.recommender import Recommender
 
@@ -141,6 +146,8 @@ def _report(console: Console, outcome: TrainingResult) -> None:
     console.print(few_likes(outcome.few_likes))
     if diverse := diversity_text(outcome.diversity):
         console.print(f"{diverse}\n")
+    for line in filter(None, (beyond_text(outcome.beyond), price_text(outcome.beyond))):
+        console.print(f"{line}\n", highlight=False)
     judged = json.loads((Path(outcome.verdict) / "verdict.json").read_text(encoding="utf-8"))
     console.print(verdict(judged))
     churn = Path(outcome.verdict) / "churn.json"

@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING
 from recsys._lazy import lazily
 
 if TYPE_CHECKING:
+    from recsys.evaluation.beyond_precision import (
+        measure_beyond_precision as measure_beyond_precision,
+    )
     from recsys.evaluation.churn import Churn as Churn
     from recsys.evaluation.churn import measure_churn as measure_churn
     from recsys.evaluation.cold_start import ColdStartHoldout as ColdStartHoldout
@@ -78,6 +81,7 @@ __all__ = [
     "leaderboard_metrics",
     "mean_list_overlap",
     "measure",
+    "measure_beyond_precision",
     "measure_churn",
     "measure_few_likes",
     "measure_segments",
@@ -92,6 +96,7 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         ".few_likes": ["measure_few_likes"],
+        ".beyond_precision": ["measure_beyond_precision"],
         ".churn": ["Churn", "measure_churn"],
         ".cold_start": ["ColdStartHoldout", "withhold"],
         ".comparison": ["FittedStrategy", "StrategyFits", "TriedStrategy", "compare"],

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 
 from recsys.base.arrays import Float64Array
 from recsys.evaluation.metric_names import HEADLINE
+from recsys.evaluation.non_inferiority import reach_of
 from recsys.ranking.metrics import (
     Evaluation,
     Interval,
@@ -22,7 +23,7 @@ from recsys.ranking.scorer import Scorer
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over users with its bootstrap interval; without one for a metric of the catalogue."""
+    """A mean over users with its interval; without one for a metric of the catalogue."""
 
     mean: float
     low: float | None = None
@@ -30,8 +31,20 @@ class Estimate:
 
     @staticmethod
     def of(interval: Interval) -> Estimate:
-        """An estimate with an interval."""
+        """An estimate with a bootstrap interval."""
         return Estimate(interval.mean, interval.low, interval.high)
+
+    @staticmethod
+    def by_user(values: Float64Array) -> Estimate:
+        """A mean with Student's 95 % interval, without one for a single user.
+
+        Parameters
+        ----------
+        values : float64 (n,)
+            One for each user, n at least 1.
+        """
+        mean, reach = float(values.mean()), reach_of(values, 0.975)
+        return Estimate(mean) if len(values) < 2 else Estimate(mean, mean - reach, mean + reach)
 
     def as_dict(self) -> dict[str, float | None]:
         """The estimate, ready for JSON."""

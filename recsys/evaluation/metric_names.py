@@ -71,6 +71,46 @@ TAG_SUGGESTION = Metric(
 )
 
 
+@dataclass(frozen=True)
+class Figure:
+    """A figure beyond precision: its name, how a person reads it, and which way it is better.
+
+    Parameters
+    ----------
+    name, label : str
+    priced : bool
+        Whether it is said what more of it costs in precision.
+    lower : bool
+        Whether less of it is better.
+    known : bool
+        Whether the leaderboard has it as well.
+    """
+
+    name: str
+    label: str
+    priced: bool = False
+    lower: bool = False
+    known: bool = False
+
+
+# Of lists, beyond their precision, in the order in which they are shown.
+BEYOND = (
+    Figure("precision", "precision", known=True),
+    Figure("novelty", "novelty (bits)", priced=True),
+    Figure("tag_diversity", "tag diversity", priced=True),
+    Figure("vector_diversity", "vector diversity", priced=True),
+    Figure("serendipity", "serendipity", priced=True),
+    Figure("miscalibration", "miscalibration", priced=True, lower=True),
+    Figure("coverage", "coverage", known=True),
+    Figure("gini", "Gini", lower=True, known=True),
+    Figure("head_share", "places of the head"),
+    Figure("middle_share", "places of the middle"),
+    Figure("tail_share", "places of the tail", priced=True),
+    Figure("item_exposure_gap", "exposure gap of items", lower=True),
+    Figure("tag_exposure_gap", "exposure gap of tags", lower=True),
+)
+
+
 # Of users below the core, one of whose few likes is hidden.
 FEW_LIKES_SETS = {
     "model": "few_likes",
@@ -283,6 +323,70 @@ def diversity_metrics(figures: Sequence[Mapping[str, float]]) -> dict[str, float
         for one in figures
         for name in ("precision_at_5", "intra_list_diversity")
     }
+
+
+def beyond_metrics(figures: Mapping[str, Any]) -> dict[str, float]:
+    """What lists are beyond their precision, under MLflow's names.
+
+    Parameters
+    ----------
+    figures : mapping
+        As `recsys.evaluation.beyond_precision.measure_beyond_precision` returns them.
+
+    Returns
+    -------
+    dict of str to float
+        `beyond/novelty_at_10` and so on of the winner, `beyond_ease/…` of others; without what
+        the leaderboard has.
+    """
+    found: dict[str, float] = {}
+    for model, values in figures.get("models", {}).items():
+        measured_on = "beyond" if model == figures["winner"] else f"beyond_{model}"
+        for figure in BEYOND:
+            if figure.name in values and not figure.known:
+                name = f"{measured_on}/{figure.name}_at_{figures['k']}"
+                found[name] = values[figure.name]["mean"]
+    return found
+
+
+def shown_beyond(figures: Mapping[str, Any]) -> list[Figure]:
+    """The figures that are shown of every model; diversity of tags, or of vectors without tags."""
+    own = figures["models"][figures["winner"]]
+    second = "vector_diversity" if "tag_diversity" in own else ""
+    return [
+        figure
+        for figure in BEYOND
+        if figure.name in own and figure.name != second and (figure.priced or figure.known)
+    ]
+
+
+def beyond_text(figures: Mapping[str, Any]) -> str:
+    """What the winner's lists are beyond their precision, in one line; '' where nothing was."""
+    if not figures:
+        return ""
+    own = figures["models"][figures["winner"]]
+    parts = [
+        f"{figure.label} {own[figure.name]['mean']:.3f}"
+        for figure in shown_beyond(figures)
+        if not figure.known
+    ]
+    return f"beyond precision at {figures['k']}: {', '.join(parts)}"
+
+
+def price_text(figures: Mapping[str, Any]) -> str:
+    """What more of each would cost in precision, in one line; '' where the winner is best."""
+    if not figures:
+        return ""
+    labels = {figure.name: figure.label for figure in shown_beyond(figures)}
+    parts = []
+    for price in figures["prices"]:
+        if price["figure"] in labels:
+            model = MODEL_LABELS.get(price["model"], price["model"])
+            change = f"{price['precision']['mean']:+.4f}"
+            parts.append(f"{labels[price['figure']]} {price['value']:.3f} of {model} ({change})")
+    if not parts:
+        return ""
+    return f"the best of each, and its change of precision at {figures['k']}: {', '.join(parts)}"
 
 
 def mlflow_name(text: str) -> str:

@@ -15,7 +15,7 @@ from recsys.data.ages import InteractionTimes
 from recsys.data.features import EncodedFeatures
 from recsys.evaluation.holdouts import Estimate
 from recsys.evaluation.metric_names import HEADLINE
-from recsys.evaluation.non_inferiority import PairedDifference, paired_difference, reach_of
+from recsys.evaluation.non_inferiority import PairedDifference, paired_difference
 from recsys.ranking.metrics import Evaluation, HeldOut, rank_metrics
 
 LIKES = (1, 5, 10, 20, 50)
@@ -162,12 +162,7 @@ class Segments:
                 yield Segment(f"users with {low} to {after - 1} likes", "users", chosen)
 
     def _by_popularity(self) -> Iterator[Segment]:
-        likes = np.bincount(self.known.indices, minlength=self.known.shape[1])
-        order = np.argsort(-likes, kind="stable")
-        before = np.cumsum(likes[order]) - likes[order]
-        third = np.empty(len(likes), np.int64)
-        third[order] = np.minimum(len(POPULARITY) * before // max(1, likes.sum()), 2)
-        third[likes == 0] = 2
+        third = thirds(self.known)
         for place, part in enumerate(POPULARITY):
             yield Segment(f"items of the {part}", "items", third == place)
 
@@ -214,6 +209,21 @@ class Segments:
         return [self._of_feature(side, int(feature)) for feature in first]
 
 
+def thirds(known: sp.csr_matrix) -> Int64Array:
+    """Whether each item is of the head (0), the middle (1) or the tail (2): int64 (n_items,).
+
+    Each has a third of the known likes, from the most liked items to the least liked ones; what
+    nobody likes is of the tail.
+    """
+    likes = np.bincount(known.indices, minlength=known.shape[1])
+    order = np.argsort(-likes, kind="stable")
+    before = np.cumsum(likes[order]) - likes[order]
+    third = np.empty(len(likes), np.int64)
+    third[order] = np.minimum(len(POPULARITY) * before // max(1, likes.sum()), 2)
+    third[likes == 0] = 2
+    return third
+
+
 def headline_of(side: str) -> str:
     """The metric that segments of users, or of items, are shown by."""
     return HEADLINE if side == "users" else "recall_at_5"
@@ -245,7 +255,7 @@ def measure_segments(
             values = segment.per_user(evaluation)
             users = len(values[HEADLINE])
             models[model] = {
-                name: _estimate(values[name]).as_dict() for name in METRICS if name in values
+                name: Estimate.by_user(values[name]).as_dict() for name in METRICS if name in values
             }
         found.append(
             {"segment": segment.name, "side": segment.side, "users": users, "models": models}
@@ -325,14 +335,6 @@ def gains_text(compared: Sequence[Mapping[str, Any]]) -> str:
     return f"of {len(compared)} segments, {' and '.join(parts)} beyond chance"
 
 
-def _estimate(values: Float64Array) -> Estimate:
-    mean = float(values.mean())
-    if len(values) < 2:
-        return Estimate(mean)
-    reach = reach_of(values, 0.975)
-    return Estimate(mean, mean - reach, mean + reach)
-
-
 def ks_of(evaluation: Evaluation) -> list[int]:
     """The lengths of the lists that were measured."""
     names = [name for name in evaluation.per_user if name.startswith("precision_at_")]
@@ -346,7 +348,7 @@ def evaluation_of(
     per_user: dict[str, Float64Array],
     catalogue: dict[str, float],
 ) -> Evaluation:
-    """An evaluation from the ranks of its held-out items, as they were stored.
+    """An evaluation from the ranks of its held-out items, as they were stored, without lists.
 
     Parameters
     ----------

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from recsys.evaluation.metric_names import (
+    BEYOND,
     COLD,
     FOLD_IN,
     HEADLINE,
@@ -119,6 +120,7 @@ def run_page(
         promoted=tags.get(PROMOTED, "").replace("T", " ")[:16],
         why=tags.get(f"{PROMOTED}_why", ""),
         table=[(m.label, cells) for m in METRICS if (cells := _cells(measured, m.name))]
+        + _beyond(measured, metrics)
         + _costs(measured, metrics, holdout),
         models=[title for name, title in MODELS if name in measured],
         bars=_bars(measured),
@@ -175,6 +177,22 @@ def _measured(
 def _cells(measured: Mapping[str, Any], metric: str) -> list[str]:
     entries = [measured[name].get(metric) for name, _ in MODELS if name in measured]
     return [f"{entry['mean']:.4f}" if entry else "" for entry in entries] if any(entries) else []
+
+
+def _beyond(
+    measured: Mapping[str, Any], metrics: Mapping[str, float]
+) -> list[tuple[str, list[str]]]:
+    """What the lists of each model are beyond their precision; no rows of older runs."""
+    sets = ["beyond" if name == OWN else f"beyond_{name}" for name, _ in MODELS if name in measured]
+    lengths = sorted({name.rpartition("_at_")[2] for name in metrics if name.startswith("beyond/")})
+    rows = []
+    for k in lengths:
+        for figure in BEYOND:
+            found = [metrics.get(f"{one}/{figure.name}_at_{k}") for one in sets]
+            if any(value is not None for value in found):
+                cells = ["" if value is None else _value(value) for value in found]
+                rows.append((f"{figure.label} at {k}", cells))
+    return rows
 
 
 def _costs(

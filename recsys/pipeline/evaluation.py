@@ -19,6 +19,7 @@ from recsys.data.ages import InteractionTimes
 from recsys.data.folds import Fold, final_fold, search_fold
 from recsys.data.outcomes import Encoded, HeldOut
 from recsys.data.splits import Split, TimeParts, not_ranked
+from recsys.evaluation.beyond_precision import measure_beyond_precision
 from recsys.evaluation.cold_start import ColdStartHoldout, withhold
 from recsys.evaluation.comparison import FittedStrategy, StrategyFits, TriedStrategy, compare
 from recsys.evaluation.diversity import measure_diversity
@@ -60,8 +61,9 @@ def evaluate(
     and measured on it, although the search has seen it; the outcome says which. What features are
     good for is measured beside it, for each strategy that was tried (`strategies.json`), what
     lists of different items cost and gain (`diversity.json`), how good the models are for parts
-    of the users and items (`segments.json`), and under a split by time how well users and items
-    that came after the cut are served (`newcomers.json`).
+    of the users and items (`segments.json`), what their lists are beyond precision
+    (`beyond.json`), and under a split by time how well users and items that came after the cut are
+    served (`newcomers.json`).
     """
     parts = persistence.load_split(Path(holdouts.path))
     fold = final_fold(parts)
@@ -99,8 +101,12 @@ def evaluate(
     _save_per_user(folder, measured, fold)
     evaluations = {name: entry.evaluation for name, entry in measured.items()}
     save_evaluation(folder, evaluations[winner], fold)
-    segments = load_segments(fold, features).standard()
-    write_json(folder / "segments.json", measure_segments(segments, evaluations))
+    segments = load_segments(fold, features)
+    write_json(folder / "segments.json", measure_segments(segments.standard(), evaluations))
+    beyond = measure_beyond_precision(
+        evaluations, winner, known, own.item_factors, segments.item_features
+    )
+    write_json(folder / "beyond.json", beyond)
     compared: dict[str, Any] = {"winner": parameters.strategy}
     if withheld is not None and fits.withheld is not None:
         compared |= compare(

@@ -10,6 +10,7 @@ from typing import Any
 from recsys.bundle import bundle_digest, load_bundle
 from recsys.evaluation.gate import Verdict
 from recsys.evaluation.metric_names import (
+    beyond_metrics,
     diversity_metrics,
     few_likes_metrics,
     gain_metrics,
@@ -124,6 +125,7 @@ def metrics(
         **few_likes_metrics(fitted.read_json("few_likes.json")),
         **diversity_metrics(measured.read_json("diversity.json")),
         **segment_metrics(measured.read_json("segments.json"), winner),
+        **beyond_metrics(measured.read_json("beyond.json")),
         **newcomer_metrics(newcomers_of(measured)),
         **({} if repeated is None else repeated_metrics(repeated.read_json("repeated.json"))),
     }

@@ -16,7 +16,9 @@ from recsys.evaluation.metric_names import (
     UNMASKED,
     answered_text,
     newcomer_rows,
+    price_text,
     repeated_text,
+    shown_beyond,
     winner_of,
 )
 from recsys.evaluation.segments import AGES, gains_text, headline_of
@@ -74,6 +76,7 @@ def build(
         _newcomers(stages.measured),
         _after_the_cut(stages),
         _everyone(stages.fitted),
+        _beyond(stages.measured),
         _diversity(stages.measured),
         _search(stages.chosen),
         _data(stages),
@@ -285,6 +288,45 @@ def _diversity(measured: Stage[Evaluated]) -> Section | None:
     caption = f"lists of five for {figures[0]['users']:,} users of the holdout"
     header = ("weight of diversity", "precision at 5", "intra-list diversity")
     return Section("Diverse lists", (), ((caption, Table(header, rows)),))
+
+
+def _beyond(measured: Stage[Evaluated]) -> Section | None:
+    figures = measured.read_json("beyond.json")
+    if not figures:
+        return None
+    models, winner, shown = figures["models"], figures["winner"], shown_beyond(figures)
+    rows = tuple(
+        (
+            MODEL_LABELS.get(name, name),
+            *(_mean(models[name].get(figure.name)) for figure in shown),
+        )
+        for name in sorted(models, key=lambda name: -models[name]["precision"]["mean"])
+    )
+    parts = tuple(
+        (one["part"], f"{one['likes']:.1%}", f"{one['places']:.1%}") for one in figures["exposure"]
+    )
+    gaps = " and ".join(
+        f"{models[winner][name]['mean']:.1%} for {about}"
+        for name, about in (("item_exposure_gap", "items"), ("tag_exposure_gap", "tags"))
+        if name in models[winner]
+    )
+    text = [
+        f"Lists of {figures['k']} for {figures['users']:,} users. Novel is what few users like; "
+        "serendipity is the part of precision that popularity would not have found; miscalibration "
+        "is 0 where the tags of a list are those of the user's likes.",
+        f"Shares of places that would have to change hands to be shown as they are liked: {gaps}.",
+    ]
+    if price := price_text(figures):
+        text.append(f"{price[0].upper()}{price[1:]}.")
+    tables = (
+        ("", Table(("", *(figure.label for figure in shown)), rows)),
+        (f"what {MODEL_LABELS[winner]} shows", Table(("", "likes", "places"), parts)),
+    )
+    return Section("Beyond precision", tuple(text), tables)
+
+
+def _mean(estimate: Mapping[str, float] | None) -> str:
+    return "" if estimate is None else f"{estimate['mean']:.3f}"
 
 
 def _search(chosen: Stage[Chosen]) -> Section:

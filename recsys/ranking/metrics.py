@@ -68,6 +68,9 @@ class Evaluation:
         The held-out items of these users.
     ranks : int64 (m,)
         Of each held-out item; without auc, from the largest k on only that it is so large.
+    lists : int32 (n, largest k) or None
+        The best items of each user, padded with -1; positions among the candidates where these are
+        given. None for an evaluation that was read again.
     """
 
     users: Int32Array
@@ -75,6 +78,7 @@ class Evaluation:
     catalogue: dict[str, float]
     heldout: HeldOut
     ranks: Int64Array
+    lists: Int32Array | None = None
 
     def means(self) -> dict[str, float]:
         """Every metric as one number; 0 where no user has held-out interactions."""
@@ -240,7 +244,7 @@ def evaluate(
     wanted = HeldOut.of(heldout, scorer.n_items, ranked_items)
     order = np.argsort(-wanted.counts, kind="stable")  # equal counts in a block are fastest
     ranks = np.empty(len(wanted.indices), np.int64)
-    lists = np.full((len(wanted.users), max(ks)), -1, np.int64)
+    lists = np.full((len(wanted.users), max(ks)), -1, np.int32)
 
     def look(block: Block) -> None:
         entries, owners = flatten(wanted, order[block.rows])
@@ -263,7 +267,7 @@ def evaluate(
         per_user["auc"] = _auc(ranks, wanted.indptr, negatives)
     popularity = None if known is None else _popularity(known, scorer.n_items, ranked_items)
     catalogue = list_metrics(lists, n_ranked, ks, popularity)
-    return Evaluation(wanted.users, per_user, catalogue, wanted, ranks)
+    return Evaluation(wanted.users, per_user, catalogue, wanted, ranks, lists)
 
 
 def rank_metrics(
@@ -308,13 +312,13 @@ def rank_metrics(
 
 
 def list_metrics(
-    lists: Int64Array, n_items: int, ks: Sequence[int], popularity: Float64Array | None = None
+    lists: IntArray, n_items: int, ks: Sequence[int], popularity: Float64Array | None = None
 ) -> dict[str, float]:
     """Metrics of the lists of all users together.
 
     Parameters
     ----------
-    lists : int64 (n_users, >= max(ks))
+    lists : int (n_users, >= max(ks))
         Item indices, best first, padded with -1.
     n_items : int
         Size of the catalogue.

@@ -89,6 +89,21 @@ def test_the_leaderboard_has_winner_and_baselines_with_intervals(trained: Run) -
     assert "precision_at_5_unmasked" in board["als"]["metrics"]
 
 
+def test_lists_are_measured_beyond_their_precision(trained: Run) -> None:
+    found = trained.outcome.beyond
+    own, popular = (found["models"][name] for name in ("blend", "popularity"))
+    assert (found["winner"], popular["serendipity"]["mean"]) == ("blend", 0)
+    # Groups are what likes and tags have in common; popularity knows neither.
+    assert own["miscalibration"]["mean"] < popular["miscalibration"]["mean"]
+    version = trained.client.get_model_version_by_alias("planted", "champion")
+    told = trained.client.get_run(version.run_id).data.metrics
+    assert told["beyond/novelty_at_10"] == own["novelty"]["mean"]
+    assert told["beyond_popularity/novelty_at_10"] == popular["novelty"]["mean"]
+    report = Path(trained.outcome.report).read_text(encoding="utf-8")
+    for part in ("Beyond precision", "serendipity", "items of the tail", "tag_group 2"):
+        assert part in report
+
+
 def test_trials_are_child_runs_with_curves(trained: Run) -> None:
     client = trained.client
     (experiment,) = [e for e in client.search_experiments() if e.name == "likes"]

@@ -643,6 +643,12 @@ def test_under_a_split_by_time_segments_are_of_its_users_and_items(by_time: ByTi
         segment = segments.named(f"items with tag_group {group}")
         assert segment is not None
         assert segment.per_user(own)["recall_at_5"].tolist() == pytest.approx(share.tolist())
+    beyond = measured.read_json("beyond.json")
+    assert beyond["users"] == len(hits)
+    liked = before.mid.str[:2].value_counts(normalize=True)
+    exposed = {one["part"]: one["likes"] for one in beyond["exposure"]}
+    for group in range(6):
+        assert exposed[f"tag_group {group}"] == pytest.approx(liked[f"g{group}"])
     guards = [
         Guard(metric="recall_at_5", segment="items with tag_group 3", margin=0.9),
         Guard(metric="ndcg_at_10", segment="users with 5 to 9 likes", margin=0.9),

@@ -92,6 +92,8 @@ def test_figures_of_an_evaluation_have_the_names_of_mlflow(tmp_path: Path) -> No
         }
     ]
     (tmp_path / "segments.json").write_text(json.dumps(parts))
+    beyond = {"k": 10, "winner": "blend", "models": {"blend": {"novelty": ESTIMATE}}}
+    (tmp_path / "beyond.json").write_text(json.dumps(beyond))
     outcome = Evaluated("validation", {"blend": 0.25, "ease": 0.25, "popularity": 0.25})
     fitted = {"none": 3.5, "model/blend": 6.0, "model/ease": 2.0}
     chosen = Tuned(
@@ -126,4 +128,5 @@ def test_figures_of_an_evaluation_have_the_names_of_mlflow(tmp_path: Path) -> No
         "diversity_0.5/precision_at_5": 0.2,
         "diversity_0.5/intra_list_diversity": 0.7,
         "segment_users_with_country__de/precision_at_5": 0.25,
+        "beyond/novelty_at_10": 0.25,
     }
