@@ -5,7 +5,7 @@ from __future__ import annotations
 from recsys.base import config
 from recsys.data.outcomes import Encoded, HeldOut
 from recsys.pipeline import gating, rivals
-from recsys.pipeline.outcomes import Evaluated, Fitted, Judged
+from recsys.pipeline.outcomes import Drifted, Evaluated, Fitted, Judged
 from recsys.pipeline.tracked import Tracked
 from recsys.recommend.expectations import Expectations
 from recsys.recommend.house_rules import HouseRules
@@ -27,6 +27,7 @@ def gate(
     workers: int,
     expectations: Expectations | None = None,
     rules: HouseRules | None = None,
+    drifted: Stage[Drifted] | None = None,
 ) -> Stage[Judged]:
     """The verdict against the champion there is now, and the best configuration so far."""
     registry = tracked.registry()
@@ -45,4 +46,5 @@ def gate(
         workers=workers,
         expectations=expectations,
         rules=rules,
+        drifted=drifted,
     )

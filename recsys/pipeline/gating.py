@@ -29,10 +29,19 @@ from recsys.evaluation.lists import (
 )
 from recsys.evaluation.metric_names import HEADLINE
 from recsys.evaluation.segments import gains_and_losses
+from recsys.pipeline.drifting import checks_of
 from recsys.pipeline.expected import expected_checks
 from recsys.pipeline.guards import guard_rails
 from recsys.pipeline.measurements import load_evaluation, load_segments
-from recsys.pipeline.outcomes import Evaluated, Fitted, Judged, Reason, Reference, Rival
+from recsys.pipeline.outcomes import (
+    Drifted,
+    Evaluated,
+    Fitted,
+    Judged,
+    Reason,
+    Reference,
+    Rival,
+)
 from recsys.pipeline.rivals import Refits, Rivals, measure_rivals
 from recsys.ranking.metrics import Evaluation
 from recsys.recommend.expectations import Expectations
@@ -42,7 +51,7 @@ from recsys.store.stages import Stage, stage, write_json
 SAMPLED_USERS = 5_000  # users whose lists are made to measure coverage and variety
 
 
-@stage(Judged, version=9, unkeyed=("champion_bundle", "workers"))
+@stage(Judged, version=10, unkeyed=("champion_bundle", "workers"))
 def gate(
     folder: Path,
     holdouts: Stage[HeldOut],
@@ -57,6 +66,7 @@ def gate(
     workers: int = 1,
     expectations: Expectations | None = None,
     rules: HouseRules | None = None,
+    drifted: Stage[Drifted] | None = None,
 ) -> Judged:
     """Judge the fitted bundle against popularity, the reigning champion, and the best so far.
 
@@ -64,7 +74,7 @@ def gate(
     where it lies. Its configuration is refit on what today's winner was refit on, and measured on
     the same holdout: the champion itself has seen these likes, or others. So is that of the
     `reference`, side by side with `workers`. The owner's `expectations` are asked of the bundle,
-    under the house `rules`.
+    under the house `rules`. What `drifted` holds it where the owner says so.
     """
     challenger = load_bundle(fitted.file("bundle"))
     rival = None if champion_bundle is None else load_bundle(champion_bundle)
@@ -86,6 +96,7 @@ def gate(
             evidence,
             guarded=guarded,
             expected=expected_checks(challenger, expectations, rules),
+            drifted=checks_of(drifted, options.drift_holds),
         ),
         options,
     )
