@@ -85,8 +85,12 @@ class NightProfile:
         """The profile of what `as_dict` returned; None if another release wrote it differently."""
         if values.get("schema") != SCHEMA:
             return None
-        given = {name: value for name, value in values.items() if name != "schema"}
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
+        given: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values.items()
+            if name != "schema"
+        }
+        return cls(**given)
 
 
 def profile_of(
@@ -110,7 +114,9 @@ def profile_of(
     of_items = np.bincount(interactions.item, minlength=len(interactions.items))
     days = days_of(interactions)
     return NightProfile(
-        **{"likes": len(interactions), "users": len(of_users), "items": len(of_items)},
+        likes=len(interactions),
+        users=len(of_users),
+        items=len(of_items),
         likes_a_user=_by_powers_of_two(of_users),
         likes_an_item=_by_powers_of_two(of_items),
         popular=_most(interactions.items.ids, of_items),

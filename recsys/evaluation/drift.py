@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
+from itertools import pairwise
 from statistics import median
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -134,14 +135,18 @@ def find_drift(
     before = distinct(history, tonight)
     if not before:
         return []
-    parts = _sizes, _days, _came_and_went, _left_out, _distributions, _features
+    parts: tuple[_Part, ...] = (
+        _sizes, _days, _came_and_went, _left_out, _distributions, _features
+    )  # fmt: skip
     return [found for part in parts for found in part(tonight, before, limits)]
+
+
+_Part: TypeAlias = Callable[[NightProfile, Sequence[NightProfile], Limits], Iterable[Found]]
 
 
 def distinct(history: Sequence[NightProfile], tonight: NightProfile) -> list[NightProfile]:
     """The nights of data that differ from those of the night after: data seen twice count once."""
-    following = [*history[1:], tonight]
-    return [one for one, after in zip(history, following, strict=True) if one != after]
+    return [one for one, after in pairwise([*history, tonight]) if one != after]
 
 
 def drift_checks(found: Sequence[Found], nights: int, holds: Collection[str]) -> list[Check]:
@@ -162,7 +167,8 @@ def drift_checks(found: Sequence[Found], nights: int, holds: Collection[str]) ->
             Condition.DRIFT,
             one.name not in holds,
             f"{one.tonight} ({one.statistic} {one.score:.2f})",
-            f"about {one.usual}" + ("" if one.name in holds else "; a warning, which does not hold"),
+            f"about {one.usual}"
+            + ("" if one.name in holds else "; a warning, which does not hold"),
             one.label,
         )
         for one in found
@@ -245,7 +251,7 @@ def _newest_day_is_whole(nights: Sequence[Mapping[str, int]]) -> bool:
     """Whether nights usually know all likes of their newest day, by what the next one has of it."""
     shares = [
         earlier[max(earlier)] / later[max(earlier)]
-        for earlier, later in zip(nights, nights[1:], strict=False)
+        for earlier, later in pairwise(nights)
         if later.get(max(earlier))
     ]
     return bool(shares) and median(shares) >= COMPLETE
@@ -267,10 +273,7 @@ def _came_and_went(
     """Users and items that are new since the night before, and those that are gone, as shares."""
     for kind in ("user", "item"):
         sketches = [getattr(profile, f"{kind}_sketch") for profile in (*before, tonight)]
-        changes = [
-            new_and_lost(earlier, later)
-            for earlier, later in zip(sketches, sketches[1:], strict=False)
-        ]
+        changes = [new_and_lost(earlier, later) for earlier, later in pairwise(sketches)]
         *earlier, now = changes
         for place, change in enumerate(("new", "lost")):
             usual = [pair[place] for pair in earlier]
@@ -332,9 +335,7 @@ def _distributions(
         if not now or not earlier:
             continue
         longest = max(len(now), *(len(getattr(profile, name)) for profile in earlier))
-        histograms = [
-            _padded(getattr(profile, name), longest) for profile in (*earlier, tonight)
-        ]
+        histograms = [_padded(getattr(profile, name), longest) for profile in (*earlier, tonight)]
         observed = [getattr(profile, counted) for profile in (*earlier, tonight)]
         labels = [label(place) for place in range(longest)]
         yield _of_distribution(name, labels, histograms, observed, limits)
@@ -440,9 +441,7 @@ def _of_distribution(
     )  # fmt: skip
 
 
-def _of_count(
-    name: str, about: str, now: float, before: Sequence[float], limits: Limits
-) -> Found:
+def _of_count(name: str, about: str, now: float, before: Sequence[float], limits: Limits) -> Found:
     usual = median(before)
     far = _far(now + 1, usual + 1, limits)
     shown = f"{now:,.0f}", f"{usual:,.0f}"

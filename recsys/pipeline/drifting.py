@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 from recsys.bundle import bundle_digest, load_bundle
@@ -45,7 +46,7 @@ def find_nights(registry: Registry, fitted: Stage[Fitted], most: int) -> tuple[E
 def drift(
     folder: Path, data: Stage[Ingested], nights: tuple[EarlierNight, ...], limits: Limits
 ) -> Drifted:
-    """Profile tonight's data, as they were read, and compare them with those of earlier `nights`."""
+    """Profile tonight's data, as they were read, and compare them with earlier `nights`."""
     ingested = Path(data.path)
     items = persistence.load_ids(ingested / "items.parquet", "item")
     tonight = profile_of(
@@ -85,7 +86,7 @@ def load_found(drifted: Stage[Drifted]) -> list[Found]:
     return [Found(**one) for one in drifted.read_json(FOUND)]
 
 
-def checks_of(drifted: Stage[Drifted] | None, holds: list[str]) -> tuple[Check, ...]:
+def checks_of(drifted: Stage[Drifted] | None, holds: Collection[str]) -> tuple[Check, ...]:
     """What the gate says of drift; nothing where it was not looked for."""
     if drifted is None:
         return ()

@@ -229,12 +229,12 @@ class Registry:
             and (PROMOTED in version.tags or not held_for_data(version))
         ]
         # Data that several versions in a row were made of are one night, that of the first.
-        nights = [
-            version
-            for version, before in zip(found, [*found[1:], None], strict=True)
-            if before is None or before.tags[DRIFT_PROFILE] != version.tags[DRIFT_PROFILE]
-        ]
-        return nights[:most][::-1]
+        nights: list[Version] = []
+        for version in reversed(found):
+            profile = version.tags[DRIFT_PROFILE]
+            if not nights or nights[-1].tags[DRIFT_PROFILE] != profile:
+                nights.append(version)
+        return nights[-most:]
 
     def read_json(self, version: Version, path: str) -> Any:
         """A JSON file among those of a version's run; None where it is not there any more."""

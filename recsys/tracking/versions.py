@@ -87,7 +87,8 @@ class ModelAddress:
 def held_for_data(version: Version) -> bool:
     """Whether the gate held a version because its data were not as those before."""
     return any(
-        name.startswith(_OF_DATA) and text.startswith("failed") for name, text in version.tags.items()
+        name.startswith(_OF_DATA) and text.startswith("failed")
+        for name, text in version.tags.items()
     )
 
 

@@ -28,9 +28,9 @@ from tests.fixtures.timed import DAY, timed
 
 def profile(likes: pd.DataFrame, features: pd.DataFrame | None = None) -> NightProfile:
     time = "t" if "t" in likes else None
-    interactions = read_interactions(likes, user="uid", item="mid", timestamp=time)
+    read = read_interactions(likes, user="uid", item="mid", timestamp=time)
     found = None if features is None else read_features(features, owner="mid")
-    return profile_of(interactions, found, None, {"likes": {"duplicate": 5}}, {"likes": 1000})
+    return profile_of(read.interactions, found, None, {"likes": {"duplicate": 5}}, {"likes": 1000})
 
 
 def drifting(tonight: NightProfile, before: Sequence[NightProfile]) -> dict[str, Found]:

@@ -1,4 +1,4 @@
-"""The stage of drift, on prepared data: its profile, what it finds, and what the gate makes of it."""
+"""The stage of drift: its profile, what it finds, and what the gate makes of it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from recsys.base.config import Data, Gate
-from recsys.base.errors import ConfigError
 from recsys.base.config_file import load_config
+from recsys.base.errors import ConfigError
 from recsys.data.outcomes import Ingested
 from recsys.evaluation.drift import LABELS, Limits
 from recsys.pipeline import preparation
@@ -27,25 +27,25 @@ class Nights:
     data: tuple[Stage[Ingested], ...]
 
     def drifted(
-        self, night: int, *before: Stage[Drifted], limits: Limits = Limits()
+        self, night: int, *before: Stage[Drifted], limits: Limits | None = None
     ) -> Stage[Drifted]:
         earlier = tuple(
             EarlierNight(str(number), one.read_json("profile.json"))
             for number, one in enumerate(before, start=1)
         )
-        return drift(self.folder, self.data[night], earlier, limits)
+        return drift(self.folder, self.data[night], earlier, limits or Limits())
 
 
 @pytest.fixture(scope="module")
 def nights(tmp_path_factory: pytest.TempPathFactory) -> Nights:
-    """Three nights of one world, and one in which a quarter of the rows have no user."""
+    """Three nights of one world, and one in which a tenth of the rows have no user."""
     folder = tmp_path_factory.mktemp("drifting")
     data = []
     for seed in range(4):
         likes, features = write_planted(folder / str(seed), seed=seed)
         if seed == 3:
             lines = likes.read_text().splitlines()
-            broken = [line.rpartition("|")[0] + "|" for line in lines[1::4]]
+            broken = [line.rpartition("|")[0] + "|" for line in lines[1::10]]
             likes.write_text("\n".join([*lines, *broken]) + "\n")
         where = Data(likes=str(likes), features=str(features))
         data.append(preparation.ingest(folder, where, preparation.sources_of(where)))
