@@ -1,4 +1,4 @@
-"""The profile of a night's data: a few kilobytes of counts that later nights are compared with.
+"""The profile of a night's data: counts, and hashes of ids, that later nights are compared with.
 
 References
 ----------

@@ -153,7 +153,7 @@ def test_sketches_tell_shares_of_sets() -> None:
     assert lost == pytest.approx(1 / 3, abs=0.08)
 
 
-def test_a_profile_is_a_few_kilobytes_and_read_back_as_it_was() -> None:
+def test_a_profile_is_small_and_read_back_as_it_was() -> None:
     for one in (WORLDS[0], days(1, 2, 3), profile(timed()[0])):
         text = json.dumps(one.as_dict())
         assert len(text) < 40_000
