@@ -72,7 +72,7 @@ def retrain(config: Config, choose: Choose) -> TrainingResult:
         tracked,
         workers,
         *expected,
-        drifted,
+        drifted=drifted,
     )
     study = details.describe(chosen.key, chosen.outcome.kind, core)
     version = register(
