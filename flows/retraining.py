@@ -18,6 +18,7 @@ from recsys.pipeline.tracked import RunDetails, Tracked
 from recsys.store.stages import Stage
 from recsys.tracking.params import flat
 from recsys.tracking.provenance import library_versions
+from tasks.drift import drift
 from tasks.encode import encode
 from tasks.evaluate import evaluate
 from tasks.fit import fit
@@ -59,6 +60,7 @@ def retrain(config: Config, choose: Choose) -> TrainingResult:
     repeated = repeat(core, holdouts, features, chosen, measured, config)
     versions = library_versions()
     fitted = fit(interim, core, features, chosen, measured, config.fit, seed, versions)
+    drifted = drift(interim, data, fitted, config.gate, tracked)
     verdict = gate(
         interim,
         holdouts,
@@ -72,17 +74,18 @@ def retrain(config: Config, choose: Choose) -> TrainingResult:
         *expected,
         core=core,
         repeated=repeated,
+        drifted=drifted,
     )
     study = details.describe(chosen.key, chosen.outcome.kind, core)
     version = register(
-        tracked, Path(interim), study, chosen, measured, fitted, verdict, repeated
+        tracked, Path(interim), study, chosen, measured, fitted, verdict, repeated, drifted
     ).version
     decision = promote(
         tracked, Path(interim), version, verdict.outcome, config.batch, announce
     ).decision
     archive_log(config.likes_log, data.outcome.log, decision)
     stages = TrainingStages(
-        data, core, holdouts, features, chosen, measured, fitted, verdict, repeated
+        data, core, holdouts, features, chosen, measured, fitted, verdict, repeated, drifted
     )
     page = report(tracked, version, decision.reasons, stages).page
     return TrainingResult.of(tracked.model, version, decision, page, stages)

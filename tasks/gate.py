@@ -5,7 +5,7 @@ from __future__ import annotations
 from recsys.base import config
 from recsys.data.outcomes import Encoded, HeldOut, Thresholded
 from recsys.pipeline import gating, rivals
-from recsys.pipeline.outcomes import Evaluated, Fitted, Judged, Repeated
+from recsys.pipeline.outcomes import Drifted, Evaluated, Fitted, Judged, Repeated
 from recsys.pipeline.tracked import Tracked
 from recsys.recommend.expectations import Expectations
 from recsys.recommend.house_rules import HouseRules
@@ -29,6 +29,7 @@ def gate(
     rules: HouseRules | None = None,
     core: Stage[Thresholded] | None = None,
     repeated: Stage[Repeated] | None = None,
+    drifted: Stage[Drifted] | None = None,
 ) -> Stage[Judged]:
     """The verdict against the champion there is now, and the best configuration so far."""
     registry = tracked.registry()
@@ -50,4 +51,5 @@ def gate(
         # Without folds, nothing of the core is read.
         core=None if repeated is None else core,
         repeated=repeated,
+        drifted=drifted,
     )

@@ -28,6 +28,7 @@ from recsys.base.fields import (
     Address,
     Column,
     Delimiter,
+    Drift,
     Duration,
     EventMeaning,
     LastPart,
@@ -603,6 +604,27 @@ class Gate(Section):
         None,
         description="TOML file of what is expected of the challenger's answers, under the house "
         "rules of batch.rules. By default none.",
+    )
+
+    drift_nights: Annotated[int, Field(ge=0, le=100)] = Field(
+        7, description="Nights that tonight's data are compared with; 0: drift is not looked for."
+    )
+    drift_psi: Annotated[float, Field(gt=0)] = Field(
+        0.1,
+        description="Population stability index above which a distribution drifts, if it is above "
+        "what chance explains as well. Usual limits are 0.1 and 0.25.",
+    )
+    drift_factor: Annotated[float, Field(gt=1)] = Field(
+        1.5,
+        description="A count or share drifts if it is more than so many times the usual one, or "
+        "the usual one is so many times as large, and the nights vary much less.",
+    )
+    drift_holds: list[Drift] = Field(
+        [],
+        description="Of what drift holds the challenger; all other drift is a warning. The names "
+        "are likes, users, items, likes_a_day, likes_a_night, new_users, lost_users, new_items, "
+        "lost_items, likes_a_user, likes_an_item, popular_items, tags, user_features, "
+        "rejected_rows and ages.",
     )
 
     @model_validator(mode="before")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
@@ -83,6 +83,12 @@ Duration = Annotated[str, AfterValidator(_duration)]
 Moment = Annotated[str, _Written, AfterValidator(_moment)]
 LastPart = Annotated[str, _Written, _Number, AfterValidator(_last_part)]
 EventMeaning = Annotated[str, Field(pattern="^(dislike|cancels .+)$")]
+# What of a night's data is compared with earlier nights: recsys/evaluation/drift.py.
+Drift: TypeAlias = Literal[
+    "likes", "users", "items", "likes_a_day", "likes_a_night", "new_users", "lost_users",
+    "new_items", "lost_items", "likes_a_user", "likes_an_item", "popular_items", "tags",
+    "user_features", "rejected_rows", "ages",
+]  # fmt: skip
 
 
 class Section(BaseModel):

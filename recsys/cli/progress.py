@@ -32,6 +32,7 @@ _SHOWN = {
     "evaluate": ("holdout",),
     "repeat": ("folds", "users", "half_width"),
     "fit": ("interactions", "components"),
+    "drift": ("nights",),
     "gate": ("passed", "champion", "overlap"),
     "register": ("model", "version"),
     "promote": ("version", "champion"),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from recsys.evaluation.comparison import StrategyFits as StrategyFits
     from recsys.evaluation.comparison import TriedStrategy as TriedStrategy
     from recsys.evaluation.comparison import compare as compare
+    from recsys.evaluation.drift import find_drift as find_drift
     from recsys.evaluation.few_likes import measure_few_likes as measure_few_likes
     from recsys.evaluation.gate import Check as Check
     from recsys.evaluation.gate import Condition as Condition
@@ -74,6 +75,7 @@ __all__ = [
     "compare",
     "differences",
     "evenly_spaced",
+    "find_drift",
     "find_gone",
     "gains_and_losses",
     "jaccard_overlap",
@@ -95,6 +97,7 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
+        ".drift": ["find_drift"],
         ".few_likes": ["measure_few_likes"],
         ".beyond_precision": ["measure_beyond_precision"],
         ".churn": ["Churn", "measure_churn"],

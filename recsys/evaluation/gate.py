@@ -29,6 +29,7 @@ class Condition(StrEnum):
     SAME = "the same data"
     GUARD = "guard rail"
     EXPECTATION = "expectation"
+    DRIFT = "drift"
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,8 @@ class Evidence:
         The owner's guard rails.
     expected : tuple of Check
         What was found of the owner's expectations.
+    drifted : tuple of Check
+        What was found of tonight's data against those of earlier nights.
     finite : bool
         Whether all numbers of the challenger are finite.
     coverage : float
@@ -174,6 +177,7 @@ class Evidence:
     no_reference: str = NO_CHAMPION
     guarded: tuple[Guarded, ...] = ()
     expected: tuple[Check, ...] = ()
+    drifted: tuple[Check, ...] = ()
 
 
 def judge(evidence: Evidence, limits: Gate) -> Verdict:
@@ -215,6 +219,7 @@ def judge(evidence: Evidence, limits: Gate) -> Verdict:
             same_data(evidence.shared, limits),
             *(guard_rail(guarded, limits) for guarded in evidence.guarded),
             *evidence.expected,
+            *evidence.drifted,
         )
     )
 

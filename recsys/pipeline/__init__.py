@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from recsys.pipeline.batch import champion_source as champion_source
     from recsys.pipeline.batch import point as point
     from recsys.pipeline.batch import recommend as recommend
+    from recsys.pipeline.drifting import drift as drift
     from recsys.pipeline.evaluation import evaluate as evaluate
     from recsys.pipeline.experiments import log_curve as log_curve
     from recsys.pipeline.fitting import fit as fit
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from recsys.pipeline.gating import gate as gate
     from recsys.pipeline.outcomes import Adopted as Adopted
     from recsys.pipeline.outcomes import Chosen as Chosen
+    from recsys.pipeline.outcomes import Drifted as Drifted
     from recsys.pipeline.outcomes import Evaluated as Evaluated
     from recsys.pipeline.outcomes import Fitted as Fitted
     from recsys.pipeline.outcomes import Judged as Judged
@@ -69,6 +71,7 @@ __all__ = [
     "Backtest",
     "Chosen",
     "Decision",
+    "Drifted",
     "Ending",
     "Evaluated",
     "Fitted",
@@ -97,6 +100,7 @@ __all__ = [
     "champion_source",
     "check_input",
     "decide",
+    "drift",
     "encode",
     "evaluate",
     "examples",
@@ -129,6 +133,7 @@ __getattr__, __dir__ = lazily(
         ".backtest_report": ["write_backtest"],
         ".backtesting": ["Backtest", "backtest"],
         ".batch": ["champion_source", "point", "recommend"],
+        ".drifting": ["drift"],
         ".evaluation": ["evaluate"],
         ".experiments": ["log_curve"],
         ".fitting": ["fit", "refit"],
@@ -137,6 +142,7 @@ __getattr__, __dir__ = lazily(
         ".outcomes": [
             "Adopted",
             "Chosen",
+            "Drifted",
             "Evaluated",
             "Fitted",
             "Judged",

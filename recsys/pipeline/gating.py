@@ -29,11 +29,21 @@ from recsys.evaluation.lists import (
 )
 from recsys.evaluation.metric_names import HEADLINE
 from recsys.evaluation.segments import gains_and_losses
+from recsys.pipeline.drifting import checks_of
 from recsys.pipeline.expected import expected_checks
 from recsys.pipeline.further_users import FurtherUsers, load_further_users
 from recsys.pipeline.guards import guard_rails
 from recsys.pipeline.measurements import load_evaluation, load_segments
-from recsys.pipeline.outcomes import Evaluated, Fitted, Judged, Reason, Reference, Repeated, Rival
+from recsys.pipeline.outcomes import (
+    Drifted,
+    Evaluated,
+    Fitted,
+    Judged,
+    Reason,
+    Reference,
+    Repeated,
+    Rival,
+)
 from recsys.pipeline.rivals import Refits, Rivals, measure_rivals
 from recsys.ranking.metrics import Evaluation
 from recsys.recommend.expectations import Expectations
@@ -60,6 +70,7 @@ def gate(
     rules: HouseRules | None = None,
     core: Stage[Thresholded] | None = None,
     repeated: Stage[Repeated] | None = None,
+    drifted: Stage[Drifted] | None = None,
 ) -> Judged:
     """Judge the fitted bundle against popularity, the reigning champion, and the best so far.
 
@@ -68,7 +79,8 @@ def gate(
     the same holdout: the champion itself has seen these likes, or others. So is that of the
     `reference`, side by side with `workers`. Where the test holdout said too little, they are
     compared on all users of the folds that were `repeated` on the `core`. The owner's
-    `expectations` are asked of the bundle, under the house `rules`.
+    `expectations` are asked of the bundle, under the house `rules`. What `drifted` holds it where
+    the owner says so.
     """
     challenger = load_bundle(fitted.file("bundle"))
     rival = None if champion_bundle is None else load_bundle(champion_bundle)
@@ -93,6 +105,7 @@ def gate(
             evidence,
             guarded=guarded,
             expected=expected_checks(challenger, expectations, rules),
+            drifted=checks_of(drifted, options.drift_holds),
         ),
         options,
     )

@@ -156,6 +156,31 @@ class Judged(Outcome):
 
 
 @dataclass(frozen=True)
+class Drifted(Outcome):
+    """What of tonight's data differs from earlier nights, a sentence each, and how many those are.
+
+    `compared` is the number of figures that were compared; `profile` names tonight's by content.
+    """
+
+    nights: int
+    compared: int
+    drifts: tuple[str, ...]
+    profile: str
+
+    def told(self) -> tuple[str, ...]:
+        """What drifts."""
+        return tuple(f"drift: {sentence}" for sentence in self.drifts)
+
+
+@dataclass(frozen=True)
+class EarlierNight:
+    """The version of an earlier night, and the profile of the data that it was made of."""
+
+    version: str
+    profile: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Rival:
     """The version that a challenger is judged against: its number, and its bundle's digest."""
 
@@ -223,6 +248,7 @@ class TrainingStages:
     fitted: Stage[Fitted]
     verdict: Stage[Judged]
     repeated: Stage[Repeated] | None = None
+    drifted: Stage[Drifted] | None = None
 
     def counts(self) -> dict[str, dict[str, Any]]:
         """The outcome of each stage as plain values, by the stage's name."""

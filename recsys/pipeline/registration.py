@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from recsys.bundle import bundle_digest, load_bundle
+from recsys.evaluation.drift import drift_metrics
 from recsys.evaluation.gate import Verdict
 from recsys.evaluation.metric_names import (
     beyond_metrics,
@@ -23,9 +24,10 @@ from recsys.evaluation.metric_names import (
     strategy_metrics,
     winner_of,
 )
+from recsys.pipeline.drifting import FOUND, PROFILE, load_found
 from recsys.pipeline.evaluation import newcomers_of
 from recsys.pipeline.model_seconds import timed_leaderboard
-from recsys.pipeline.outcomes import Chosen, Evaluated, Fitted, Judged, Repeated
+from recsys.pipeline.outcomes import Chosen, Drifted, Evaluated, Fitted, Judged, Repeated
 from recsys.pipeline.tracked import Tracked
 from recsys.serving import pyfunc
 from recsys.store.stages import Stage
@@ -34,6 +36,7 @@ from recsys.tracking.registry import Registry
 from recsys.tracking.runs import StudyDescription, Tracker
 from recsys.tracking.versions import (
     BUNDLE,
+    DRIFT_PROFILE,
     GATE,
     GATE_HELD,
     JUDGED_AGAINST,
@@ -68,6 +71,7 @@ def register(
     fitted: Stage[Fitted],
     verdict: Stage[Judged],
     repeated: Stage[Repeated] | None = None,
+    drifted: Stage[Drifted] | None = None,
 ) -> Registered:
     """Register the fitted bundle, unless it was, and make it the challenger.
 
@@ -78,7 +82,7 @@ def register(
         Folder for a lock that runs on a tracking server share.
     description : StudyDescription
         Names the run that figures and verdict are logged on.
-    chosen, measured, fitted, verdict, repeated : Stage
+    chosen, measured, fitted, verdict, repeated, drifted : Stage
 
     Raises
     ------
@@ -105,6 +109,8 @@ def register(
         if JUDGED not in version.tags:
             _log_figures(tracker, version, metrics(chosen, measured, fitted, repeated))
         if version.tags.get(JUDGED) != verdict.digest:
+            if drifted is not None:
+                _log_drift(registry, tracker, version, drifted)
             _log_verdict(registry, tracker, version, verdict)
     return Registered(tracked.model, number, known is not None)
 
@@ -178,6 +184,18 @@ def _log_figures(tracker: Tracker, version: Version, figures: Mapping[str, float
     """
     entries = [(name, value, 0) for name, value in figures.items()]
     tracker.log(version.run_id, entries, at=version.created, model_id=version.model_id)
+
+
+def _log_drift(
+    registry: Registry, tracker: Tracker, version: Version, drifted: Stage[Drifted]
+) -> None:
+    """Keep the profile of the data for later nights, and what was found against earlier ones."""
+    for name in (PROFILE, FOUND):
+        tracker.client.log_artifact(version.run_id, str(drifted.file(name)), "drift")
+    figures = [(name, value, 0) for name, value in drift_metrics(load_found(drifted)).items()]
+    tracker.log(version.run_id, figures, model_id=version.model_id)
+    # Last: it says that the profile is there.
+    registry.tag(version.number, {DRIFT_PROFILE: drifted.outcome.profile})
 
 
 def _log_verdict(

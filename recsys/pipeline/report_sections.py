@@ -22,6 +22,7 @@ from recsys.evaluation.metric_names import (
     winner_of,
 )
 from recsys.evaluation.segments import AGES, gains_text, headline_of
+from recsys.pipeline.drift_report import drift_section
 from recsys.pipeline.evaluation import newcomers_of
 from recsys.pipeline.model_seconds import timed_leaderboard
 from recsys.pipeline.outcomes import (
@@ -80,6 +81,7 @@ def build(
         _diversity(stages.measured),
         _search(stages.chosen),
         _data(stages),
+        drift_section(stages.drifted),
         _answers(Recommender.load(stages.fitted.file("bundle"))),
     )
     kept = tuple(section for section in sections if section is not None)

@@ -8,6 +8,8 @@ and is completed by making it again.
 from __future__ import annotations
 
 import getpass
+import json
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -33,6 +35,7 @@ from recsys.tracking.versions import (
     BUNDLE,
     CHALLENGER,
     CHAMPION,
+    DRIFT_PROFILE,
     GATE,
     GATE_HELD,
     JUDGED_AGAINST,
@@ -44,6 +47,7 @@ from recsys.tracking.versions import (
     ROLLED_BACK_TO,
     ModelAddress,
     Version,
+    held_for_data,
 )
 
 TAG_LENGTH = 5000  # MLflow's limit
@@ -199,6 +203,54 @@ class Registry:
         except NotFoundError:  # deleted since
             return champion
         return champion if ROLLED_BACK in found.tags else found
+
+    def nights_before(self, digest: str, most: int) -> list[Version]:
+        """The last versions before a bundle whose data were profiled, the latest last.
+
+        What was held for its data says nothing of what is usual, unless a person promoted it.
+        Where the bundle is registered, versions from it on do not count: the same night again is
+        compared with the same nights.
+
+        Parameters
+        ----------
+        digest : str
+            Of the bundle that is to be judged.
+        most : int
+        """
+        if not most:
+            return []
+        versions = self.versions()
+        own = next((int(v.number) for v in versions if v.tags.get(BUNDLE) == digest), None)
+        found = [
+            version
+            for version in versions
+            if DRIFT_PROFILE in version.tags
+            and (own is None or int(version.number) < own)
+            and (PROMOTED in version.tags or not held_for_data(version))
+        ]
+        # Data that several versions in a row were made of are one night, that of the first.
+        nights: list[Version] = []
+        for version in reversed(found):
+            profile = version.tags[DRIFT_PROFILE]
+            if not nights or nights[-1].tags[DRIFT_PROFILE] != profile:
+                nights.append(version)
+        return nights[-most:]
+
+    def read_json(self, version: Version, path: str) -> Any:
+        """A JSON file among those of a version's run; None where it is not there any more."""
+        folder = path.rpartition("/")[0] or None
+        with tracking_errors(self.uri), tempfile.TemporaryDirectory() as local:
+            try:
+                there = self._client.list_artifacts(version.run_id, folder)
+            except MlflowException as fault:
+                if fault.error_code in MISSING:  # the run was deleted
+                    return None
+                raise
+            # Asked before: MLflow does not tell a missing file from a broken download.
+            if path not in [entry.path for entry in there]:
+                return None
+            copy = self._client.download_artifacts(version.run_id, path, local)
+            return json.loads(Path(copy).read_text(encoding="utf-8"))
 
     def tag(self, number: str, tags: Mapping[str, str]) -> None:
         """Set tags of a version."""

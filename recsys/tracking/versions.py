@@ -17,9 +17,12 @@ BUNDLE, JUDGED_AGAINST = "bundle", "judged_against"
 JUDGED_REFERENCE = "judged_against_reference"  # tag: the reference that a version was compared with
 REFERENCE = "reference"  # tag: the reference from then on, where the version becomes champion
 GATE, GATE_HELD = "gate", "held"  # tag: what the gate decided
+DRIFT_PROFILE = "drift_profile"  # tag: digest of the profile of the data that a version was made of
+PROFILE_FILE = "drift/profile.json"  # among the files of its run
 SHOWN = 10  # names of models in a message
 PROMOTED, ROLLED_BACK, ROLLED_BACK_TO = "promoted", "rolled_back", "rolled_back_to"
 
+_OF_DATA = ("gate/drift", "gate/data all there", "gate/the same data")  # tags of conditions
 _ADDRESS = re.compile(r"models:/(?P<model>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<number>[0-9]+))")
 
 
@@ -79,6 +82,14 @@ class ModelAddress:
 
     def __str__(self) -> str:
         return f"models:/{self.model}" + (f"@{self.alias}" if self.alias else f"/{self.number}")
+
+
+def held_for_data(version: Version) -> bool:
+    """Whether the gate held a version because its data were not as those before."""
+    return any(
+        name.startswith(_OF_DATA) and text.startswith("failed")
+        for name, text in version.tags.items()
+    )
 
 
 def missing_version(address: str, uri: str, models: Sequence[str] = ()) -> NotFoundError:

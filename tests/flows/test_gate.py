@@ -216,6 +216,23 @@ def test_the_same_nights_again_end_as_they_did(nights: Nights) -> None:
     assert aliases(nights.configs[1]) == {"challenger": "2", "champion": "3", "previous": "1"}
 
 
+def test_each_night_is_compared_with_the_data_of_those_before(nights: Nights) -> None:
+    first, second, third = nights.done
+    compared = [done.outcome.counts["drift"]["nights"] for done in nights.done]
+    assert compared == [0, 1, 2]
+    # Samples of one world do not drift.
+    assert [list(done.outcome.counts["drift"]["drifts"]) for done in nights.done] == [[], [], []]
+    assert "## Drift" not in first.artifact()
+    assert "Compared with the night before." in second.artifact()
+    assert "Compared with the last 2 nights" in third.artifact()
+    registry = Registry(nights.configs[0].tracking.uri, "planted")
+    version = registry.version("3")
+    assert version.tags["gate/drift"].startswith("passed: none in ")
+    run = MlflowClient(tracking_uri=registry.uri).get_run(version.run_id)
+    assert run.data.metrics["drift/found"] == 0
+    assert run.data.metrics["drift/tags_psi"] < 0.01
+
+
 def test_what_was_rolled_back_does_not_come_back_by_itself(nights: Nights) -> None:
     registry = Registry(nights.configs[0].tracking.uri, "planted")
     registry.rollback(by="ann", why="angry users")

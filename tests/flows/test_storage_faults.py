@@ -123,7 +123,7 @@ def test_every_file_of_every_stage_is_checked_named_and_made_again(
     }
 
 
-MADE = ("ingest", "threshold", "split", "encode", "tune", "evaluate", "fit", "gate")
+MADE = ("ingest", "threshold", "split", "encode", "tune", "evaluate", "fit", "drift", "gate")
 
 
 def flipped(content: bytes, generator: random.Random) -> bytes:

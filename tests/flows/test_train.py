@@ -21,7 +21,7 @@ from tests.fixtures.planted import write_planted
 
 STAGES = [
     "ingest", "threshold", "split", "encode", "tune", "evaluate", "fit",
-    "gate", "register", "promote",
+    "drift", "gate", "register", "promote",
 ]  # fmt: skip
 # A run that is made again says so again.
 AGAIN = {**dict.fromkeys(STAGES, True), "report": False}
@@ -132,6 +132,10 @@ def test_trials_are_child_runs_with_curves(trained: Run) -> None:
     best = max(run.data.metrics["val/precision_at_5"] for run in trials)
     assert parent.data.metrics["val/precision_at_5"] == pytest.approx(best)
     assert "test/precision_at_5" in parent.data.metrics
+    # The first night has none to be compared with, and leaves what later ones are compared with.
+    assert "drift/found" not in parent.data.metrics
+    logged = [entry.path for entry in client.list_artifacts(parent.info.run_id, "drift")]
+    assert logged == ["drift/drift.json", "drift/profile.json"]
     assert "test_als/precision_at_5_low" in parent.data.metrics
     assert (
         parent.data.metrics["cold/ndcg_at_10"] > parent.data.metrics["cold_popularity/ndcg_at_10"]

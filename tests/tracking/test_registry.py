@@ -16,6 +16,7 @@ from recsys.serving import pyfunc
 from recsys.serving.champion import Champion
 from recsys.tracking.registry import Registry, whoami
 from recsys.tracking.runs import StudyDescription, Tracker
+from recsys.tracking.versions import Version
 from tests.fixtures.bundles import write_bundle
 from tests.fixtures.tracking_database import tracking_database
 
@@ -194,6 +195,39 @@ def test_the_reference_is_what_the_champion_was_not_shown_to_beat(registry: Regi
     assert reference() == "2"
     registry.tag("2", {"reference": "99"})
     assert reference() == "2"
+
+
+def test_nights_before_are_those_of_other_data_that_were_not_held_for_them(
+    registry: Registry,
+) -> None:
+    def before(digest: str = "new", most: int = 7) -> list[str]:
+        return [version.number for version in registry.nights_before(digest, most)]
+
+    assert before() == []  # of an earlier release
+    for number, profile in (("1", "a"), ("2", "b"), ("3", "b")):
+        registry.tag(number, {"drift_profile": profile})
+    assert before() == ["1", "2"]
+    assert before(most=1) == ["2"]
+    assert before(most=0) == []
+    # The same night again has the same nights before it.
+    assert before("digest2") == ["1"]
+    assert before("digest1") == []
+    registry.tag("3", {"drift_profile": "c"})
+    registry.tag("2", {"gate": "held", "gate/drift likes": "failed: 7, wanted about 400"})
+    assert before() == ["1", "3"]
+    registry.promote("2", by="ann", why="that is how it is from now on")
+    assert before() == ["1", "2", "3"]
+
+
+def test_files_of_a_run_are_read_where_they_are_there(registry: Registry, tmp_path: Path) -> None:
+    version = registry.version("1")
+    (tmp_path / "profile.json").write_text('{"likes": 3}')
+    client = MlflowClient(tracking_uri=registry.uri)
+    client.log_artifact(version.run_id, str(tmp_path / "profile.json"), "drift")
+    assert registry.read_json(version, "drift/profile.json") == {"likes": 3}
+    assert registry.read_json(version, "drift/other.json") is None
+    assert registry.read_json(version, "nothing/profile.json") is None
+    assert registry.read_json(Version("9", "0" * 32), "drift/profile.json") is None
 
 
 def test_without_a_champion_there_is_no_reference(registry: Registry) -> None:
