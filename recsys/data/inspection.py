@@ -126,8 +126,22 @@ def inspect(sources: Sequence[str]) -> list[Inspection]:
         if positions and likes is not None:
             role = _side_of(table, likes)
         shared = found[0].settings.get("item_column")
-        found.append(_inspect_features(source, table, role, shared, likes))
+        made = _inspect_features(source, table, role, shared, likes)
+        if found[0].settings.get("header") is False and not positions:
+            # Said of the likes, it holds for all files that do not say otherwise.
+            made = replace(made, settings={f"{role}_text": {"header": True}, **made.settings})
+        if other := next((each.source for each in found if each.role == role), None):
+            made = replace(made, questions=(*made.questions, _second_table(role, other)))
+        found.append(made)
     return found
+
+
+def _second_table(role: str, other: str) -> str:
+    whose = "users" if role == "user_features" else "items"
+    return (
+        f"features of {whose} are read from one table, here {other}; name this one in its place, "
+        "or put both into one"
+    )
 
 
 def _side_of(table: OpenTable, likes: InteractionTable) -> str:
@@ -149,11 +163,13 @@ def configuration(found: Sequence[Inspection]) -> str:
     Settings that have to be decided stand in it as comments, with the question.
     """
     lines = ["# Written by `recsys inspect`; `recsys settings` lists all settings.", "", "[data]"]
+    roles: set[str] = set()
     for each in found:
         lines.append(f"# {each.source}: {each.rows:,} rows")
-        key = each.role
-        lines.append(f"{key} = {json.dumps(each.source)}")
-        lines += [f"{name} = {_literal(value)}" for name, value in each.settings.items()]
+        read = "# " if each.role in roles else ""
+        roles.add(each.role)
+        lines.append(f"{read}{each.role} = {json.dumps(each.source)}")
+        lines += [f"{read}{name} = {_literal(value)}" for name, value in each.settings.items()]
         lines += [f"# to be decided: {' '.join(question.split())}" for question in each.questions]
         lines.append("")
     return "\n".join(lines)
@@ -179,21 +195,28 @@ def _open(source: str) -> tuple[OpenTable, bool]:
 def _roles(tables: Sequence[tuple[OpenTable, bool]]) -> list[str]:
     """What each table is: the likes are the first one with users and items, or the first one.
 
-    A table without a header may have both, as its columns have no names.
+    A table without a header may have both, as its columns have no names, unless it has one row
+    for each id. One that has values as well, such as tags, is taken for the likes last.
     """
     known = [
         {kind: find_known(table.names, kind) for kind in ("user", "item", "type", "value")}
         for table, _ in tables
     ]
     both = [
-        (positions and len(table.names) > 1)
+        (positions and len(table.names) > 1 and not (len(tables) > 1 and _one_row_each(table)))
         or bool(has["user"] and has["item"] and not has["type"])
         for has, (table, positions) in zip(known, tables, strict=True)
     ]
-    likes = both.index(True) if any(both) else 0
+    likes = min(range(len(tables)), key=lambda n: (not both[n], bool(known[n]["value"]), n))
     roles = ["user_features" if has["user"] and not has["item"] else "features" for has in known]
     roles[likes] = "likes"
     return roles
+
+
+def _one_row_each(table: OpenTable) -> bool:
+    """Whether the first column has each of its values once, as ids in a table of items have."""
+    ids = table.read({"id": table.names[0]}, ("id",)).table.column("id")
+    return len(ids) > 1 and len(pc.unique(ids.cast(pa.string()))) == len(ids)
 
 
 def _summaries(table: OpenTable) -> tuple[int, tuple[ColumnSummary, ...]]:

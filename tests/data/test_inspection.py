@@ -74,6 +74,29 @@ def test_the_first_table_is_the_likes_where_names_do_not_decide(tmp_path: Path) 
     ]  # fmt: skip
 
 
+def test_files_without_a_header_are_known_in_any_order(tmp_path: Path) -> None:
+    ratings, films = written(tmp_path, header=False)
+    tags = tmp_path / "tags.csv"
+    rows = [f"{1 + n % 20},{1 + n % 12},{('noir', 'slow')[n % 2]},1600000000\n" for n in range(40)]
+    tags.write_text("userId,movieId,tag,timestamp\n" + "".join(rows))
+    for order in ([films, ratings, str(tags)], [str(tags), films, ratings]):
+        found = inspect(order)
+        assert found[0].source == ratings
+        assert {each.source: each.role for each in found[1:]} == {
+            films: "features", str(tags): "features",
+        }  # fmt: skip
+        # One of both is read; that is asked about, and the configuration reads as it stands.
+        assert "name this one in its place" in found[2].questions[-1]
+        path = tmp_path / "mine.toml"
+        path.write_text(configuration(found), encoding="utf-8")
+        data = load_config(path).data
+        assert data is not None
+        assert data.features == found[1].source
+        made = ingest(tmp_path / "interim", data, sources_of(data)).outcome
+        assert made.interactions == found[0].counts["interactions"]
+        assert made.item_features == found[1].counts["features"]
+
+
 def test_the_command_writes_no_file_over_another(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
