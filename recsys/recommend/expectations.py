@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -10,14 +9,14 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from recsys.base.arrays import BoolArray, Int64Array, IntArray
-from recsys.base.errors import InputError, NotFoundError, RecsysError
+from recsys.base.errors import InputError, RecsysError
 from recsys.base.fields import Section
 from recsys.evaluation.lists import top_lists
 from recsys.models.side import SideInformation
-from recsys.recommend.house_rules import Id, explained
+from recsys.recommend.house_rules import Id, read_checked
 from recsys.recommend.queries.feature_lookup import FeatureLookup
 from recsys.recommend.queries.view import carriers
 from recsys.recommend.recommender import Recommender
@@ -117,17 +116,7 @@ def read_expectations(path: str | Path) -> Expectations:
     NotFoundError
         If there is no such file.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise NotFoundError(f"no file {file}", "expectations", "check the path")
-    try:
-        given = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
-        raise InputError(f"{file} is no TOML ({fault})", "expectations", "correct it") from fault
-    try:
-        return Expectations.model_validate(given)
-    except ValidationError as fault:
-        raise explained(file, fault, "expectation") from fault
+    return read_checked(path, Expectations, "expectations", "expectation")
 
 
 def check_expectations(recommender: Recommender, expectations: Expectations) -> list[Found]:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal, Protocol, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from recsys.base.errors import InputError, NotFoundError
 from recsys.base.fields import Section
@@ -20,6 +20,7 @@ from recsys.recommend.watched import Watched
 
 Id = Annotated[str, Field(min_length=1, max_length=1000)]
 Amount = Annotated[float, Field(gt=0, le=100)]
+_Form = TypeVar("_Form", bound=BaseModel)
 
 
 class _ForUsers(Section):
@@ -171,17 +172,37 @@ def read_rules(path: str | Path) -> HouseRules:
     NotFoundError
         If there is no such file.
     """
+    return read_checked(path, HouseRules, "house rules", "rule")
+
+
+def read_checked(path: str | Path, form: type[_Form], what: str, kind: str) -> _Form:
+    """Read a TOML file of the owner's that has to be of a form.
+
+    Parameters
+    ----------
+    path : str or Path
+    form : subclass of BaseModel
+    what, kind : str
+        The file's content and one entry of it, for messages: "house rules" and "rule".
+
+    Raises
+    ------
+    InputError
+        If it is no TOML, or an entry is not as it has to be.
+    NotFoundError
+        If there is no such file.
+    """
     file = Path(path)
     if not file.is_file():
-        raise NotFoundError(f"no file {file}", "house rules", "check the path")
+        raise NotFoundError(f"no file {file}", what, "check the path")
     try:
         given = tomllib.loads(file.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
-        raise InputError(f"{file} is no TOML ({fault})", "house rules", "correct it") from fault
+        raise InputError(f"{file} is no TOML ({fault})", what, "correct it") from fault
     try:
-        return HouseRules.model_validate(given)
+        return form.model_validate(given)
     except ValidationError as fault:
-        raise explained(file, fault, "rule") from fault
+        raise explained(file, fault, kind) from fault
 
 
 def explained(file: Path, fault: ValidationError, kind: str) -> InputError:
