@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
@@ -126,6 +126,7 @@ def settings() -> str:
         about = " ".join((model.__doc__ or "").split())
         lines += ["", f"## {name}", "", about, "", *_table(f"{name}.", model, schema)]
         lines += _spaces(name, model)
+        lines += _tables(name, model, schema)
     return "\n".join(lines) + "\n"
 
 
@@ -134,13 +135,35 @@ def _table(prefix: str, model: type[BaseModel], schema: Mapping[str, Any]) -> It
     properties = schema if model is Config else schema["$defs"][model.__name__]
     yield "| setting | type | default | meaning |"
     yield "| --- | --- | --- | --- |"
-    for name, field in model.model_fields.items():
+    for name, field in sorted(model.model_fields.items(), key=lambda one: not one[1].is_required()):
         about = properties["properties"][name]
         if "$ref" in about or _is_section(field.annotation) or (model, name) == (Config, "data"):
             continue
         default = _default(field.get_default(call_default_factory=True), field.is_required())
         cells = (f"`{prefix}{name}`", _kind(about), default, field.description or "")
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _tables(section: str, model: type[BaseModel], schema: Mapping[str, Any]) -> Iterator[str]:
+    """The settings of tables that are values of a setting, each kind of table once."""
+    shown = set()
+    for name, field in model.model_fields.items():
+        inner = None if _is_section(field.annotation) else _section_in(field.annotation)
+        searched = isinstance(field.get_default(call_default_factory=True), dict)
+        if inner is None or inner in shown or searched:
+            continue
+        shown.add(inner)
+        about = " ".join((inner.__doc__ or "").split())
+        yield from ("", f"### A table of {section}.{name}", "", about, "")
+        yield from _table("", inner, schema)
+
+
+def _section_in(annotation: Any) -> type[BaseModel] | None:
+    """The section that is in a type, such as in a list of sections or texts."""
+    if _is_section(annotation):
+        found: type[BaseModel] = annotation
+        return found
+    return next(filter(None, map(_section_in, get_args(annotation))), None)
 
 
 def _is_section(annotation: Any) -> bool:
@@ -159,15 +182,19 @@ def _default(value: Any, required: bool) -> str:
 
 def _kind(about: Mapping[str, Any]) -> str:
     """A type in words, from its JSON schema."""
-    if "anyOf" in about:
-        return " or ".join(_kind(one) for one in about["anyOf"] if one.get("type") != "null")
+    if "$ref" in about:
+        return "table"
+    if branches := about.get("anyOf") or about.get("oneOf"):
+        kinds = [_kind(one) for one in branches if one.get("type") != "null"]
+        return " or ".join(dict.fromkeys(kinds))
     if "enum" in about:
         return ", ".join(f"`{json.dumps(value)}`" for value in about["enum"])
     kind = about.get("type")
     if kind == "array":
         return f"list of {_plural(about['items'])}"
     if kind == "object":
-        return "table of dimensions"
+        several = about.get("additionalProperties", {})
+        return "table of texts" if several.get("type") == "string" else "table of dimensions"
     if kind == "boolean":
         return "`true` or `false`"
     if kind in ("integer", "number"):
@@ -178,6 +205,8 @@ def _kind(about: Mapping[str, Any]) -> str:
 def _plural(about: Mapping[str, Any]) -> str:
     if "$ref" in about:
         return "tables"
+    if branches := about.get("oneOf"):
+        return " or ".join(dict.fromkeys(map(_plural, branches)))
     return {"integer": "whole numbers", "number": "numbers"}.get(about.get("type", ""), "texts")
 
 

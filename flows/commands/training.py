@@ -30,8 +30,12 @@ if TYPE_CHECKING:
 def train(
     dataset: Annotated[str | None, typer.Option(help="a named data set")] = None,
     likes: Annotated[str | None, typer.Option(help="your likes: file, folder or URL")] = None,
-    features: Annotated[str | None, typer.Option(help="your item features")] = None,
-    user_features: Annotated[str | None, typer.Option(help="your user features")] = None,
+    features: Annotated[
+        list[str] | None, typer.Option(help="your item features; again for a further table")
+    ] = None,
+    user_features: Annotated[
+        list[str] | None, typer.Option(help="your user features, likewise")
+    ] = None,
     delimiter: Annotated[str | None, typer.Option(help="between the fields of text")] = None,
     user_column: Annotated[str | None, typer.Option(help="name, or number from 1")] = None,
     item_column: Annotated[str | None, typer.Option(help="name, or number from 1")] = None,
@@ -57,8 +61,8 @@ def train(
     """Run the pipeline: tune, measure, register and, if it is good enough, promote a model."""
     data = {
         "likes": likes,
-        "features": features,
-        "user_features": user_features,
+        "features": _one_or_several(features),
+        "user_features": _one_or_several(user_features),
         "delimiter": delimiter,
         "user_column": user_column,
         "item_column": item_column,
@@ -85,6 +89,11 @@ def train(
     given |= {name: value for name, value in other.items() if value is not None}
     chosen = load_config(config, given | parse_settings(settings or []))
     _train(chosen, quiet=quiet or as_json, as_json=as_json, as_lines=as_lines)
+
+
+def _one_or_several(tables: list[str] | None) -> str | list[str] | None:
+    """What an option that may be given again says: '' that there is no table."""
+    return tables[0] if tables and len(tables) == 1 else tables or None
 
 
 def _train(config: Config, *, quiet: bool, as_json: bool, as_lines: bool) -> None:

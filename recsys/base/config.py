@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -46,35 +46,35 @@ from recsys.base.fields import (
 )
 from recsys.base.missing_words import MISSING_WORDS
 from recsys.base.redaction import redacted
+from recsys.base.table_settings import (
+    Columns,
+    ItemTable,
+    ItemTables,
+    UserTable,
+    UserTables,
+    differ,
+)
+from recsys.base.table_settings import Text as Text
 
 LOCAL_UI = "http://127.0.0.1:5000"
 DEFAULT_HALF_WIDTH = 0.03
 """Of `evaluate.half_width`; where holdouts cannot be repeated, it is off without a word."""
 
 
-class Text(Section):
-    """How one text file is written, where it differs from the others."""
-
-    delimiter: Delimiter | None = Field(None, description="What is between fields.")
-    quote: Quote | None = Field(None, description="Quote character; '' if there is none.")
-    escape: Quote | None = Field(None, description="Escape character; '' if there is none.")
-    encoding: str | None = Field(None, description="Encoding.")
-    header: bool | None = Field(None, description="Whether the first line names the columns.")
-    decimal: Literal[".", ","] | None = Field(None, description="The mark before decimals.")
-
-    @model_validator(mode="after")
-    def _tell_apart(self) -> Text:
-        _differ(self.delimiter, self.quote, self.escape)
-        return self
+Side: TypeAlias = Literal["item", "user"]
 
 
 class Data(Section):
     """Files of interactions and features, and the names of their columns."""
 
     likes: Address = Field(description="File, folder or URL of the interactions.")
-    features: Address | None = Field(None, description="File, folder or URL of the item features.")
-    user_features: Address | None = Field(
-        None, description="File, folder or URL of the user features."
+    features: ItemTables | None = Field(
+        None,
+        description="File, folder or URL of the item features, or a list of several; a table that "
+        "is read in another way is [[data.features]] with source and settings of its own.",
+    )
+    user_features: UserTables | None = Field(
+        None, description="The same of the user features; [[data.user_features]]."
     )
     delimiter: Delimiter | None = Field(
         None, description="What is between the fields of text files; default: found in each."
@@ -210,12 +210,13 @@ class Data(Section):
     feature_weight_column: Column | None = Field(
         None, description="Column of the features with a positive weight."
     )
-    feature_columns: list[Column] = Field(
+    feature_columns: Columns = Field(
         [],
-        description="Columns of a table with one row for each item that are features; default: all "
+        description="Columns of a table with one row for each item that are features, as a list, "
+        "or as a table with what their features are called, as in { 3 = 'genre' }; default: all "
         "that describe items.",
     )
-    user_feature_columns: list[Column] = Field(
+    user_feature_columns: Columns = Field(
         [], description="The same of a table with one row for each user."
     )
     feature_name_column: PerhapsColumn | None = Field(
@@ -239,17 +240,58 @@ class Data(Section):
         description="Ids that are numbers in some files of a folder and text in others are read as "
         "'text', and it is said; 'one_type' refuses such a folder.",
     )
+    feature_repeats: Literal["max", "sum"] = Field(
+        "max",
+        description="What a feature weighs that an item (or user) has several times, in one table "
+        "or in several: the largest of its weights, so 1 where there are none, or their sum, so "
+        "how often it is there.",
+    )
     feature_separator: str | None = Field(
         None,
         description="What is between several feature values in a cell; '' if there is one in each; "
         "default: found in such tables.",
     )
 
+    def feature_tables(self, side: Side) -> list[ItemTable | UserTable]:
+        """The tables of the features of items or users, each as a section; none without any."""
+        given = self.features if side == "item" else self.user_features
+        own = ItemTable if side == "item" else UserTable
+        listed = given if isinstance(given, list) else [given] if given else []
+        return [own(source=one) if isinstance(one, str) else one for one in listed]
+
     @model_validator(mode="after")
     def _tell_apart(self) -> Data:
-        _differ(self.delimiter, self.quote, self.escape)
+        differ(self.delimiter, self.quote, self.escape)
         if self.user_column is not None and self.user_column == self.item_column:
             raise ValueError(f"two columns, not {self.user_column!r} for users and items")
+        return self
+
+    @model_validator(mode="after")
+    def _tables(self) -> Data:
+        """Refuse what cannot be meant where features are in tables with settings of their own."""
+        shared = ("type", "value", "weight", "name")
+        sides: tuple[tuple[str, Side, list[str]], ...] = (
+            ("features", "item", [*self.feature_columns, *self.text_columns]),
+            ("user_features", "user", [*self.user_feature_columns]),
+        )
+        for role, owner, own in sides:
+            given = getattr(self, role)
+            if given is None or isinstance(given, str):
+                continue
+            if getattr(self, f"{role}_text") is not None:
+                raise ValueError(f"in each table what data.{role}_text says, {_own_table(role)}")
+            tables = self.feature_tables(owner)
+            twice = next((one for n, one in enumerate(tables) if one in tables[:n]), None)
+            if twice is not None:
+                named = redacted(twice.source)
+                raise ValueError(f"each table of data.{role} once, not {named!r} twice")
+            columns = [getattr(self, f"feature_{part}_column") for part in (owner, *shared)]
+            places = [name for name in (*columns, *own) if name and name.isdigit()]
+            if len(tables) > 1 and places:
+                raise ValueError(
+                    f"the position {places[0]} of a column in the table that it is of, "
+                    + _own_table(role)
+                )
         return self
 
     @model_validator(mode="after")
@@ -275,15 +317,8 @@ class Data(Section):
         return name
 
 
-def _differ(*marks: str | None) -> None:
-    """Refuse one character for two purposes."""
-    given = [mark for mark in marks if mark]
-    if len(set(given)) < len(given):
-        raise ValueError(
-            "marks that differ: delimiter, quote, escape (a doubled quote is read too)"
-        )
-    if any(not mark.isascii() or set(mark) & set("\0\r\n") for mark in given):
-        raise ValueError("delimiter, quote and escape of ASCII and no line break")
+def _own_table(role: str) -> str:
+    return f"as in [[data.{role}]] with source = 'file.csv' and header = false"
 
 
 class Threshold(Section):

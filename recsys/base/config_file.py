@@ -74,7 +74,9 @@ def _explain(fault: ValidationError, source: str) -> ConfigError:
     found_faults = fault.errors(include_url=False)
     # A dimension that is a wrong choice is no range either, which is said first and helps nobody.
     telling = [one for one in found_faults if one["type"] not in MISLEADING]
-    first = (telling or found_faults)[0]
+    # A name that is written wrong is missing under the right one as well.
+    strange = [one for one in found_faults if one["type"] == "extra_forbidden"]
+    first = (telling or strange or found_faults)[0]
     # Pydantic names the branches of a union too; a person looks for the names in the file.
     parts = [str(part) for part in first["loc"] if "[" not in str(part)]
     where = ".".join(part for part in parts if part not in UNION_MEMBERS) or "the configuration"
@@ -107,8 +109,14 @@ def _names_in(sections: Sequence[str]) -> list[str]:
     """The names of the settings in a section; none where there is no such section."""
     section: Any = Config
     for name in sections:
-        fields = getattr(section, "model_fields", {})
-        section = fields[name].annotation if name in fields else None
-        # Of a section that may be left out, the section.
-        section = next((one for one in get_args(section) if one is not type(None)), section)
+        if not name.isdigit():  # as the place in a list of sections is
+            fields = getattr(section, "model_fields", {})
+            section = _section_in(fields[name].annotation) if name in fields else None
     return list(getattr(section, "model_fields", {}))
+
+
+def _section_in(annotation: Any) -> Any:
+    """The first section in a type, such as that of a list, or of what may be left out."""
+    if hasattr(annotation, "model_fields"):
+        return annotation
+    return next(filter(None, map(_section_in, get_args(annotation))), None)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -20,17 +20,15 @@ from recsys.data.columns import (
     numbers,
     positive,
     reasons,
-    sorted_codes,
 )
 from recsys.data.dialects import TextFormat
+from recsys.data.feature_pairs import FeatureRepeats, distinct_pairs, too_many
+from recsys.data.feature_pairs import FeatureTable as FeatureTable
 from recsys.data.idmap import IdMap
 from recsys.data.ids import missing
 from recsys.data.item_tables import CellRules, Cells, split_cells, widened
 from recsys.data.tables import OpenTable, Source, TableRows, open_table, require_columns
 
-# Computations on pairs of features grow with the square of their number on one item, and an item
-# with so many is an error in the source.
-MOST_FEATURES = 2_000
 Normalisation = Literal["none", "l1", "l2"]
 # A long table has an owner, a type, a value and perhaps a weight.
 _LONG_COLUMNS = 4
@@ -65,6 +63,10 @@ class FeatureColumns:
         Fewest items that a term must be on.
     term_max_share : float
         Largest share of the items with a text that it may be on.
+    types : mapping of str to str
+        Of a wide table: what the features of a column are called, where not as the column.
+    repeats : {"max", "sum"}
+        What a feature weighs that an owner has several times.
     """
 
     owner: str | None = None
@@ -77,46 +79,13 @@ class FeatureColumns:
     texts: tuple[str, ...] = ()
     term_min_items: int = 5
     term_max_share: float = 0.3
+    types: Mapping[str, str] = field(default_factory=dict)
+    repeats: FeatureRepeats = "max"
 
     def given(self) -> list[str]:
         """The names of columns that were given."""
         named = (self.owner, self.type, self.value, self.weight, self.name, *self.wide, *self.texts)
         return [name for name in named if name]
-
-
-@dataclass(frozen=True, repr=False)
-class FeatureTable:
-    """Distinct (owner, feature) pairs; an owner is an item or a user.
-
-    Parameters
-    ----------
-    owner : int32 (n,)
-        Index into `owners`.
-    feature : int32 (n,)
-        Index into `names`.
-    weight : float32 (n,)
-    owners : IdMap
-        Ids of everything that has a feature, sorted.
-    names, types, values : pyarrow string arrays (n_features,)
-        `tag_anime`, `tag`, `anime`: lower case, sorted by name.
-    """
-
-    owner: Int32Array
-    feature: Int32Array
-    weight: Float32Array
-    owners: IdMap
-    names: pa.Array
-    types: pa.Array
-    values: pa.Array
-
-    def __len__(self) -> int:
-        return len(self.owner)
-
-    def __repr__(self) -> str:
-        return (
-            f"<FeatureTable: {len(self.owners):,} {self.owners.kind}s, {len(self.names):,} "
-            f"features, {len(self):,} pairs>"
-        )
 
 
 @dataclass(frozen=True)
@@ -170,6 +139,8 @@ class FeatureRows:
         What was found of how the source is written.
     named : pyarrow.Table or None
         Of a wide table: columns id and name, for those owners that have a name.
+    unnamed : tuple of str
+        Its types that are called by the position of their column.
     """
 
     features: FeatureTable
@@ -180,6 +151,7 @@ class FeatureRows:
     notes: tuple[str, ...] = ()
     read_as: tuple[str, ...] = ()
     named: pa.Table | None = None
+    unnamed: tuple[str, ...] = ()
 
     def left_out(self) -> dict[str, int]:
         """All rows that are no feature of their own, by reason."""
@@ -244,6 +216,41 @@ def find_feature_columns(
     every = {f"{own} ": own for own in wide}
     require_columns(table.names, present | every, table.label)
     return present, wide
+
+
+def unnamed_types(table: OpenTable, columns: FeatureColumns, wide: Sequence[str]) -> list[str]:
+    """Which types of a wide table are called by the position of their column and nothing else."""
+    if list(table.names) != [str(place) for place, _ in enumerate(table.names, start=1)]:
+        return []
+    return [own for own in wide if own not in columns.types]
+
+
+def refuse_one_place(unnamed: Sequence[tuple[str, Sequence[str]]], remedy: str) -> None:
+    """Refuse tables whose columns would be one type of features for their position alone.
+
+    Parameters
+    ----------
+    unnamed : sequence of (str, sequence of str)
+        The name of each table, and its types that are called by their position.
+    remedy : str
+        How a type is named; it may have {place} in it.
+
+    Raises
+    ------
+    InputError
+        If two tables have such a type in common.
+    """
+    first: dict[str, str] = {}
+    for label, types in unnamed:
+        for place in types:
+            if place in first:
+                raise InputError(
+                    f"column {place} of {first[place]} and column {place} of {label} would be one "
+                    "type of features, for their position",
+                    "what each of them is called",
+                    remedy.format(place=place),
+                )
+            first[place] = label
 
 
 def _known(table: OpenTable, kind: str) -> list[str | None]:
@@ -314,7 +321,10 @@ def read_feature_table(
     table = found.table.filter(pa.array(sieve.keep))
     split, notes = split_cells(table, columns.separator, present["value"], opened.label)
     kept = table.num_rows if split is table else 0
-    return _feature_rows(opened, found, split, sieve, kind, (*found.notes, *notes), kept=kept)
+    said = (*found.notes, *notes)
+    return _feature_rows(
+        opened, found, split, sieve, kind, said, kept=kept, repeats=columns.repeats
+    )
 
 
 def _read_wide(
@@ -344,7 +354,8 @@ def _read_wide(
                 for ours, own in (("id", "owner"), ("name", "name"))
             }
         )
-    described = [Cells(own, table.column(f"{own} ")) for own in wide]
+    called = {by_position(own, opened.names): given for own, given in columns.types.items()}
+    described = [Cells(own, table.column(f"{own} "), called.get(own, own)) for own in wide]
     cell_rules = CellRules(
         columns.separator,
         tuple(by_position(own, opened.names) for own in columns.texts),
@@ -352,8 +363,9 @@ def _read_wide(
         columns.term_max_share,
     )
     long, notes = widened(table.column("owner"), described, cell_rules, values, opened.label)
-    rows = _feature_rows(opened, found, long, sieve, kind, (*found.notes, *notes), kept=0)
-    return replace(rows, named=named)
+    said = (*found.notes, *notes)
+    rows = _feature_rows(opened, found, long, sieve, kind, said, kept=0, repeats=columns.repeats)
+    return replace(rows, named=named, unnamed=tuple(unnamed_types(opened, columns, wide)))
 
 
 def _feature_rows(
@@ -365,6 +377,7 @@ def _feature_rows(
     notes: tuple[str, ...],
     *,
     kept: int,
+    repeats: FeatureRepeats,
 ) -> FeatureRows:
     """The features of a long table without missing values; `kept` rows of it are the source's."""
     rejected = dict(sieve.rejected)
@@ -375,71 +388,17 @@ def _feature_rows(
             f"rows of {kind}, type and value, or a row for each {kind} with a column for each type",
             "check the columns and the delimiter, or leave the features out",
         )
-    features = _distinct(table, kind)
-    repeated = max(kept - len(features), 0)
-    crowded = np.bincount(features.owner) > MOST_FEATURES
-    too_many: dict[str, int] = {}
-    if crowded.any():
-        reason = f"more than {MOST_FEATURES:,} features on one {kind}"
-        too_many[reason] = int(crowded[features.owner].sum())
-        if crowded.all():
-            raise InputError(
-                f"{opened.label} has no usable row ({reasons(rejected | too_many)})",
-                f"a few features for each {kind}",
-                "check which column is which",
-            )
-        crowd = features.owners.ids.filter(pa.array(crowded))
-        left = table.filter(pc.invert(pc.is_in(table.column("owner"), value_set=crowd)))
-        features = _distinct(left, kind)
-    counted = {reason: count for reason, count in rejected.items() if count}
-    return FeatureRows(features, found.rows, counted, too_many, repeated, notes, found.read_as)
-
-
-def _lowered(column: pa.ChunkedArray) -> tuple[Int64Array, pa.Array]:
-    """Codes (int64) of a column into its distinct lower-case values, and these."""
-    encoded = column.combine_chunks()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.chunk(0)
-    # As in the founding article, by Python's rule; Arrow's differs for some letters (Σ, İ).
-    # A blank before a value is part of no value.
-    values = [value.strip().lower() for value in encoded.dictionary.to_pylist()]
-    lower = pa.array(values, pa.string()).dictionary_encode()
-    of_value = lower.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    return of_value[encoded.indices.to_numpy(zero_copy_only=False)], lower.dictionary
-
-
-def _distinct(table: pa.Table, kind: str) -> FeatureTable:
-    owner, owners = sorted_codes(table.column("owner"), kind)
-    type_code, type_values = _lowered(table.column("type"))
-    value_code, value_values = _lowered(table.column("value"))
-    pair, feature = np.unique(type_code * len(value_values) + value_code, return_inverse=True)
-    types = type_values.take(pa.array(pair // len(value_values)))
-    values = value_values.take(pa.array(pair % len(value_values)))
-    names = pc.binary_join_element_wise(types, values, "_")
-    order = pc.sort_indices(names).to_numpy()
-    rank = np.empty(len(order), dtype=np.int64)
-    rank[order] = np.arange(len(order))
-    names, types, values = (part.take(pa.array(order)) for part in (names, types, values))
-    _require_unambiguous(names, types, values)
-    key, first = np.unique(owner * np.int64(len(names)) + rank[feature], return_index=True)
-    weight = np.ones(len(key), dtype=np.float32)
-    if "weight" in table.column_names:
-        weight = numbers(table.column("weight")).astype(np.float32)[first]
-    owner, feature = (part.astype(np.int32) for part in np.divmod(key, len(names)))
-    return FeatureTable(owner, feature, weight, owners, names, types, values)
-
-
-def _require_unambiguous(names: pa.Array, types: pa.Array, values: pa.Array) -> None:
-    """Refuse two features with one name, which types with an underscore can lead to."""
-    same = np.flatnonzero(np.asarray(pc.equal(names[1:], names[:-1])))
-    if len(same):
-        at = int(same[0])
-        pairs = " and ".join(f"({types[i].as_py()}, {values[i].as_py()})" for i in (at, at + 1))
+    features, crowded = distinct_pairs(table, kind, repeats)
+    left_out = {too_many(kind): crowded} if crowded else {}
+    if not len(features):
         raise InputError(
-            f"{pairs} would both be called {names[at].as_py()!r}",
-            "one name for each feature",
-            "rename one of the feature types",
+            f"{opened.label} has no usable row ({reasons(rejected | left_out)})",
+            f"a few features for each {kind}",
+            "check which column is which",
         )
+    repeated = max(kept - len(features) - crowded, 0)
+    counted = {reason: count for reason, count in rejected.items() if count}
+    return FeatureRows(features, found.rows, counted, left_out, repeated, notes, found.read_as)
 
 
 def encode(

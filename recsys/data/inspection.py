@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,8 @@ from recsys.data.tables import OpenTable, open_table
 _EXAMPLES = 3
 _SPARK = "▁▂▃▄▅▆▇█"
 _BUCKETS = 24
+# The setting of the columns that are features, by the role of a table.
+_WIDE = {"features": "feature_columns", "user_features": "user_feature_columns"}
 NO_HEADER = "the first line is data: columns are called by their position"
 
 
@@ -81,6 +85,8 @@ class Inspection:
     over_time : str
         Interactions over time as a line of bars; '' without a time.
     notes : tuple of str
+    unnamed : tuple of str
+        Types of features that are called by the position of their column.
     """
 
     source: str
@@ -93,6 +99,7 @@ class Inspection:
     left_out: Mapping[str, int] = field(default_factory=dict)
     over_time: str = ""
     notes: tuple[str, ...] = ()
+    unnamed: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """As a JSON object."""
@@ -130,18 +137,18 @@ def inspect(sources: Sequence[str]) -> list[Inspection]:
         if found[0].settings.get("header") is False and not positions:
             # Said of the likes, it holds for all files that do not say otherwise.
             made = replace(made, settings={f"{role}_text": {"header": True}, **made.settings})
-        if other := next((each.source for each in found if each.role == role), None):
-            made = replace(made, questions=(*made.questions, _second_table(role, other)))
-        found.append(made)
+        found.append(_told_apart(made, found))
     return found
 
 
-def _second_table(role: str, other: str) -> str:
-    whose = "users" if role == "user_features" else "items"
-    return (
-        f"features of {whose} are read from one table, here {other}; name this one in its place, "
-        "or put both into one"
-    )
+def _told_apart(made: Inspection, before: Sequence[Inspection]) -> Inspection:
+    """A table of features whose types are not called as those of another for their position."""
+    taken = {name for each in before if each.role == made.role for name in each.unnamed}
+    if not taken & set(made.unnamed):
+        return made
+    stem = Path(made.source).name.split(".")[0]
+    called = {place: f"{stem} {place}" for place in made.unnamed}
+    return replace(made, settings={**made.settings, _WIDE[made.role]: called}, unnamed=())
 
 
 def _side_of(table: OpenTable, likes: InteractionTable) -> str:
@@ -160,19 +167,50 @@ def _side_of(table: OpenTable, likes: InteractionTable) -> str:
 def configuration(found: Sequence[Inspection]) -> str:
     """A commented configuration that reads the inspected files, as TOML.
 
-    Settings that have to be decided stand in it as comments, with the question.
+    Settings that have to be decided stand in it as comments, with the question. So do tables of
+    which no features are read.
     """
     lines = ["# Written by `recsys inspect`; `recsys settings` lists all settings.", "", "[data]"]
-    roles: set[str] = set()
-    for each in found:
-        lines.append(f"# {each.source}: {each.rows:,} rows")
-        read = "# " if each.role in roles else ""
-        roles.add(each.role)
-        lines.append(f"{read}{each.role} = {json.dumps(each.source)}")
-        lines += [f"{read}{name} = {_literal(value)}" for name, value in each.settings.items()]
-        lines += [f"# to be decided: {' '.join(question.split())}" for question in each.questions]
-        lines.append("")
+    used = Counter(each.role for each in found if _is_used(each))
+    # What belongs to the section itself comes before tables with a section of their own.
+    for each in sorted(found, key=lambda each: used[each.role] > 1 and _is_used(each)):
+        lines += [*_of_table(each, used[each.role]), ""]
     return "\n".join(lines)
+
+
+def _is_used(found: Inspection) -> bool:
+    return found.role == "likes" or bool(found.counts)
+
+
+def _of_table(found: Inspection, tables: int) -> Iterator[str]:
+    """The lines of a table, one of `tables` of its role."""
+    yield f"# {found.source}: {found.rows:,} rows"
+    off = "" if _is_used(found) else "# "
+    settings, wide = found.settings, _WIDE.get(found.role, "")
+    if tables > 1 and not off:
+        yield f"[[data.{found.role}]]"
+        yield f"source = {json.dumps(found.source)}"
+        settings, wide = _own(settings, found.role), "columns"
+    else:
+        yield f"{off}{found.role} = {json.dumps(found.source)}"
+    yield from (f"{off}{name} = {_literal(value)}" for name, value in settings.items())
+    if found.unnamed:
+        called = _literal({place: f"what {place} is" for place in found.unnamed})
+        yield "# features are called by the position of their column; to name them:"
+        yield f"# {wide} = {called}"
+    yield from (f"# said: {' '.join(note.split())}" for note in found.notes)
+    yield from (f"# to be decided: {' '.join(question.split())}" for question in found.questions)
+
+
+def _own(settings: Mapping[str, Any], role: str) -> dict[str, Any]:
+    """The settings of a table under the names that they have in a section of its own."""
+    found = dict(settings.get(f"{role}_text", {}))
+    for name, value in settings.items():
+        if name == _WIDE[role]:
+            found["columns"] = value
+        elif name != f"{role}_text":
+            found[name.removeprefix("feature_")] = value
+    return found
 
 
 def _literal(value: Any) -> str:
@@ -446,9 +484,19 @@ def _inspect_features(
     if likes is not None:
         own = likes.interactions
         notes += unmatched(owners, own.users if kind == "user" else own.items, source)
+    if kind == "item" and find_known(table.names, "user"):
+        notes.append(
+            f"what users say in {source} is taken for features of the items, each once; "
+            'data.feature_repeats = "sum" counts how often it is said'
+        )
+    if found.unnamed:
+        notes.append(
+            f"features of {source} are called by the position of their column, such as "
+            f"{found.features.names[0].as_py()}; the configuration can name them"
+        )
     return Inspection(
         source, role, found.rows, columns, settings, (), counts, found.left_out(),
-        notes=tuple(notes),
+        notes=tuple(notes), unnamed=found.unnamed,
     )  # fmt: skip
 
 

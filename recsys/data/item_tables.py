@@ -54,10 +54,20 @@ class CellRules:
 
 @dataclass(frozen=True)
 class Cells:
-    """A column of a wide table: its name, and its values (n_rows,)."""
+    """A column of a wide table.
+
+    Parameters
+    ----------
+    name : str
+    column : pyarrow.ChunkedArray
+        Its values (n_rows,).
+    type : str
+        What its features are called.
+    """
 
     name: str
     column: pa.ChunkedArray
+    type: str
 
 
 def split_cells(
@@ -140,7 +150,7 @@ def widened(
         rows = made.rows[good]
         weight = np.ones(len(made.rows), np.float32) if made.weight is None else made.weight
         owners.append(owner.take(pa.array(rows)).cast(pa.string()))
-        types.append(pa.array([each.name.strip()] * len(rows), pa.string()))
+        types.append(pa.array([each.type.strip()] * len(rows), pa.string()))
         found.append(made.texts.filter(pa.array(good)))
         weights.append(weight[good])
     parts = {

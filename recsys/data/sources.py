@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 from recsys.base import config
 from recsys.base.events import Download, emit
+from recsys.base.table_settings import ItemTable, UserTable
 from recsys.data.ages import without_times
-from recsys.data.column_names import find_known
-from recsys.data.columns import ValueFormat
 from recsys.data.datasets import find_dataset, locate
-from recsys.data.dialects import TextFormat
-from recsys.data.features import FeatureColumns, find_feature_columns
+from recsys.data.feature_sources import ROLES, open_feature_sources
+from recsys.data.formats import text_format, value_format
 from recsys.data.interactions import (
     InteractionColumns,
     find_interaction_columns,
@@ -25,44 +22,9 @@ from recsys.data.splits import require_timestamp
 from recsys.data.tables import fingerprint, open_table
 from recsys.data.windows import units_in_a_second
 
-Side: TypeAlias = Literal["item", "user"]
-ROLES: dict[Side, str] = {"item": "features", "user": "user_features"}
 SOURCES = ("likes", "features", "user_features")
 LIKES_LOG = "likes_log"
 _SMALL = 1_000_000  # bytes of a file that is read in no time
-TEXT_SETTINGS = ("delimiter", "quote", "escape", "encoding", "header")
-
-
-def text_format(data: config.Data, role: str = "likes") -> TextFormat:
-    """How a text file of a configuration is written.
-
-    Parameters
-    ----------
-    data : config.Data
-    role : {"likes", "features", "user_features"}
-        Which file. What is set for all of them holds for features unless they have a section of
-        their own, or another delimiter in their first line.
-    """
-    own = getattr(data, f"{role}_text", None)
-    given = {name: getattr(data, name) for name in TEXT_SETTINGS}
-    if own is not None:
-        given |= {n: getattr(own, n) for n in TEXT_SETTINGS if getattr(own, n) is not None}
-    setting = "data" if role == "likes" else f"data.{role}_text"
-    lenient = role != "likes" and (own is None or own.delimiter is None)
-    return TextFormat(**given, setting=setting, lenient=lenient)
-
-
-def value_format(data: config.Data, role: str = "likes") -> ValueFormat:
-    """How the values in a file of a configuration are written."""
-    own = getattr(data, f"{role}_text", None)
-    decimal = data.decimal if own is None or own.decimal is None else own.decimal
-    return ValueFormat(
-        missing=tuple(data.missing),
-        decimal=decimal,
-        dates=data.timestamp_format,
-        timezone=data.timezone,
-        one_type=data.ids == "one_type",
-    )
 
 
 def interaction_columns(data: config.Data) -> InteractionColumns:
@@ -93,24 +55,6 @@ def interaction_rules(data: config.Data) -> InteractionRules:
         data.until,
         data.half_life,
         data.item_separator,
-    )
-
-
-def feature_columns(data: config.Data, side: Side) -> FeatureColumns:
-    """Which columns of a side's features are read; owners go by their name in the interactions."""
-    owner = {"item": data.feature_item_column, "user": data.feature_user_column}
-    wide = {"item": data.feature_columns, "user": data.user_feature_columns}
-    return FeatureColumns(
-        owner[side],
-        data.feature_type_column,
-        data.feature_value_column,
-        data.feature_weight_column,
-        tuple(wide[side]),
-        data.feature_name_column,
-        data.feature_separator,
-        tuple(data.text_columns) if side == "item" else (),
-        data.term_min_items,
-        data.term_max_share,
     )
 
 
@@ -150,11 +94,20 @@ def sources_of(data: config.Data, said: Snapshot | None = None) -> dict[str, str
     InputError
         If a file is missing.
     """
-    named = {role: getattr(data, role) for role in SOURCES}
-    found = {role: fingerprint(source) for role, source in named.items() if source}
+    found = {"likes": fingerprint(data.likes)}
+    for side, role in ROLES.items():
+        if tables := data.feature_tables(side):
+            # In any order, for what several tables say together does not depend on it.
+            found[role] = " ".join(sorted(map(_table_key, tables)))
     if said is not None:
         found[LIKES_LOG] = said.digest
     return found | {"format": reading_key(data)}
+
+
+def _table_key(table: ItemTable | UserTable) -> str:
+    """A table of features by its content, and how it is read where it differs from others."""
+    own = table.model_dump_json(exclude={"source"}, exclude_defaults=True)
+    return fingerprint(table.source) + ("" if own == "{}" else own)
 
 
 def reading_key(data: config.Data) -> str:
@@ -162,33 +115,12 @@ def reading_key(data: config.Data) -> str:
     return data.model_dump_json(exclude=set(SOURCES))
 
 
-def open_features(data: config.Data, side: Side, source: str) -> FeatureColumns:
-    """Which columns of a side's features are read; they are found to be there.
-
-    Owners go by their name in the interactions where there is a column of that name.
-
-    Raises
-    ------
-    InputError
-        If the file or a column is missing.
-    """
-    columns = feature_columns(data, side)
-    text = text_format(data, ROLES[side])
-    opened = open_table(source, text, columns.given())
-    if columns.owner is None:
-        owner = {"item": data.item_column, "user": data.user_column}[side]
-        if owner is not None and (owner in opened.names or not find_known(opened.names, side)):
-            columns = replace(columns, owner=owner)
-    find_feature_columns(opened, columns, side)
-    return columns
-
-
 def check_input(
     dataset: str, data: config.Data | None, split: config.Split, *, goes_by_age: bool = False
 ) -> None:
     """Make sure that a run can begin: files and columns are there, the data set is known.
 
-    Headers and first rows are read, a small file of interactions whole; nothing is downloaded.
+    Headers and first rows are read, small files whole; nothing is downloaded.
     What is wrong is said in the words of the stage that would meet it.
 
     Parameters
@@ -217,9 +149,10 @@ def check_input(
         for source in (data.likes, *held_out):
             if source is not None:
                 _check_interactions(source, data, goes_by_age)
-        for side, role in ROLES.items():
-            if source := getattr(data, role):
-                open_features(data, side, source)
+        for side in ROLES:
+            for table in open_feature_sources(data, side):
+                if _is_small(table.source):
+                    table.read()
         timestamp = timestamp or ("" if rules.need_time else None)
     require_timestamp(split.method in ("last", "time"), timestamp is not None)
     if goes_by_age and timestamp is None:
@@ -230,9 +163,14 @@ def _check_interactions(source: str, data: config.Data, goes_by_age: bool) -> No
     rules, columns, text = interaction_rules(data), interaction_columns(data), text_format(data)
     opened = open_table(source, text, [name for name in columns.given().values() if name])
     find_interaction_columns(opened, columns, rules)
-    path = Path(source)
-    if path.is_file() and path.stat().st_size <= _SMALL:
+    if _is_small(source):
         found = read_interaction_table(source, columns, text, rules)
         if goes_by_age and found.interactions.timestamp is not None:
             # Numbers of weeks, say, tell no age.
             units_in_a_second(found.interactions.timestamp, f"the time of {opened.label}")
+
+
+def _is_small(source: str) -> bool:
+    """Whether it is a local file that is read in no time."""
+    path = Path(source)
+    return path.is_file() and path.stat().st_size <= _SMALL

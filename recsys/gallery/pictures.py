@@ -9,11 +9,12 @@ from urllib.parse import quote, urlsplit
 
 import pyarrow.compute as pc
 
-from recsys.base.config import Config
+from recsys.base.config import Config, Gallery
 from recsys.base.errors import ConfigError, InputError
 from recsys.data.column_names import find_known
 from recsys.data.dialects import TextFormat
-from recsys.data.sources import text_format
+from recsys.data.feature_sources import feature_sources
+from recsys.data.formats import text_format
 from recsys.data.tables import open_table, read_table
 from recsys.gallery.links import Links
 from recsys.gallery.sketchfab import Sketchfab
@@ -68,7 +69,7 @@ def pictures(config: Config) -> Pictures:
         If the table cannot be read, or its pictures are on more hosts than a page should name.
     """
     options = config.gallery
-    urls = _of_table(config)
+    urls = _of_tables(config)
     if options.pictures is None:
         return Pictures(urls=urls)
     if options.pictures == SKETCHFAB:
@@ -84,20 +85,36 @@ def pictures(config: Config) -> Pictures:
     return Pictures(options.pictures, urls)
 
 
-def _of_table(config: Config) -> dict[str, str]:
-    """Read URLs by item from a column of the item table; what is no web address is left out."""
+def _of_tables(config: Config) -> dict[str, str]:
+    """Read URLs by item from a column of the item tables; what is no web address is left out."""
     options, data = config.gallery, config.data
-    source = options.table or (data.features if data is not None else None)
-    if source is None:
-        return {}
-    text = TextFormat() if data is None else text_format(data, "features")
+    if options.table is not None:
+        text = TextFormat() if data is None else text_format(data, data.features_text)
+        tables = [(options.table, text)]
+    else:
+        described = [] if data is None else feature_sources(data, "item")
+        tables = [(each.source, each.text) for each in described]
+    urls: dict[str, str] = {}
+    for source, text in tables:
+        urls = _of_table(source, text, options) | urls
+    hosts = {_origin(url) for url in urls.values()}
+    if len(hosts) > _MOST_HOSTS:
+        raise InputError(
+            f"{', '.join(source for source, _ in tables)} has pictures on {len(hosts):,} hosts",
+            f"at most {_MOST_HOSTS}, because every page names them all",
+            "serve the pictures from fewer places",
+        )
+    return urls
+
+
+def _of_table(source: str, text: TextFormat, options: Gallery) -> dict[str, str]:
     try:
         names = open_table(source, text).names
         found = options.column or find_known(names, "picture")
         item = options.item_column
         if item not in names:
             item = find_known(names, "item") or item
-        if found is None:
+        if found is None or (found not in names and options.table is None):
             if options.table is None:
                 return {}
             raise ConfigError(
@@ -114,15 +131,7 @@ def _of_table(config: Config) -> dict[str, str]:
     items = table.column("item").cast("string").to_pylist()
     given = pc.cast(table.column("picture"), "string").to_pylist()
     pairs = zip(items, given, strict=True)
-    urls = {item: url for item, url in pairs if item and url and _is_web(url)}
-    hosts = {_origin(url) for url in urls.values()}
-    if len(hosts) > _MOST_HOSTS:
-        raise InputError(
-            f"{source} has pictures on {len(hosts):,} hosts",
-            f"at most {_MOST_HOSTS}, because every page names them all",
-            "serve the pictures from fewer places",
-        )
-    return urls
+    return {item: url for item, url in pairs if item and url and _is_web(url)}
 
 
 def _is_web(url: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -127,8 +127,8 @@ def fit(
     train: InteractionData,
     model: str | Mapping[str, Any] | Model = "lightfm",
     *,
-    features: FeatureTable | Source | None = None,
-    user_features: FeatureTable | Source | None = None,
+    features: FeatureTable | Source | Sequence[FeatureTable | Source] | None = None,
+    user_features: FeatureTable | Source | Sequence[FeatureTable | Source] | None = None,
     epochs: int | None = None,
     seed: int = 0,
     threads: int = 1,
@@ -141,7 +141,7 @@ def fit(
     train : InteractionData
     model : {"lightfm", "als", "bpr", "popularity"}, mapping or Model
         A name; a configuration as `Model.to_dict` gives it; or a model itself.
-    features, user_features : FeatureTable, DataFrame, path or None
+    features, user_features : FeatureTable, DataFrame, path, a list of such, or None
         Of items and of users, see `read_features`; for lightfm. Items that only have features can
         be asked like any other.
     epochs : int or None

@@ -18,7 +18,8 @@ from recsys.base.missing_words import MISSING_WORDS
 from recsys.data import datasets, features, interactions
 from recsys.data.columns import ValueFormat
 from recsys.data.dialects import TextFormat
-from recsys.data.features import FeatureColumns, FeatureTable
+from recsys.data.feature_pairs import FeatureRepeats, FeatureTable, combined
+from recsys.data.features import FeatureColumns
 from recsys.data.interactions import InteractionColumns, Interactions
 from recsys.data.numbers import Mark
 from recsys.data.repeats import Repeats
@@ -197,47 +198,83 @@ def read_split(
 
 
 def read_features(
-    source: Source,
+    source: Source | Sequence[Source | FeatureTable],
     *,
-    owner: str | None = None,
-    type: str | None = None,
-    value: str | None = None,
-    weight: str | None = None,
+    owner: str | int | None = None,
+    type: str | int | None = None,
+    value: str | int | None = None,
+    weight: str | int | None = None,
     delimiter: str | None = None,
     kind: str = "item",
-    columns: Sequence[str] = (),
+    columns: Sequence[str | int] | Mapping[str | int, str] = (),
     separator: str | None = None,
+    header: bool | None = None,
+    repeats: FeatureRepeats = "max",
 ) -> FeatureTable:
-    """Read features of items (or users) from a table.
+    """Read features of items (or users) from a table or several.
 
     A long table has a row for each item and feature, a wide one a row for each item.
 
     Parameters
     ----------
-    source : table, path or URL
-        See `read_interactions`.
-    owner, type, value : str or None
+    source : table, path or URL, or a list of such
+        See `read_interactions`. In a list, also what this function returned for tables that are
+        read in other ways; the arguments hold for the others.
+    owner, type, value : str, int or None
         The columns of the item, of a feature's type (`tag`) and of its value (`anime`); known by
         their names where they are not given. A table without columns of type and value is wide.
-    weight : str or None
+    weight : str, int or None
         Read only if it is given.
     delimiter : str or None
         Of a text file; found in it where it is not given.
     kind : {"item", "user"}
         Whose features they are.
-    columns : sequence of str
-        Of a wide table, those that are features; all that describe items if none is given.
+    columns : sequence of (str or int), or mapping of these to str
+        Of a wide table, those that are features, perhaps with what the features are called; all
+        that describe items if none is given.
     separator : str or None
         Between several values in a cell; found in wide tables where it is not given.
+    header : bool or None
+        Whether the first line of a text file names the columns; found where it is not given.
+    repeats : {"max", "sum"}
+        What a feature weighs that an item has several times, in one table or in several: the
+        largest of its weights, so 1 where there are none, or their sum, so how often it is there.
 
     Raises
     ------
     InputError
-        If a column is not found, the file cannot be read, or no row is usable.
+        If a column is not found, a file cannot be read, or no row is usable.
     """
-    named = FeatureColumns(owner, type, value, weight, tuple(columns), separator=separator)
+    sources = source if isinstance(source, list | tuple) else [source]
+    wide = [str(column) for column in columns]
+    called = columns if isinstance(columns, Mapping) else {}
+    named = FeatureColumns(
+        _numbered(owner),
+        _numbered(type),
+        _numbered(value),
+        _numbered(weight),
+        tuple(wide),
+        separator=separator,
+        types={str(column): name for column, name in called.items()},
+        repeats=repeats,
+    )
+    text = TextFormat(delimiter, header=header)
+    tables, unnamed = [], []
     with _arguments_named():
-        return features.read_features(source, named, TextFormat(delimiter), kind)[0]
+        for place, one in enumerate(sources, start=1):
+            if isinstance(one, FeatureTable):
+                tables.append(one)
+                continue
+            found = features.read_feature_table(one, named, text, kind)
+            tables.append(found.features)
+            unnamed.append((f"table {place}", found.unnamed))
+        remedy = "read each by itself, with columns={{{place}: 'genre'}}, and hand both in a list"
+        features.refuse_one_place(unnamed, remedy)
+        return combined(tables, repeats).features if len(tables) != 1 else tables[0]
+
+
+def _numbered(column: str | int | None) -> str | None:
+    return None if column is None else str(column)
 
 
 def load_dataset(name: str = "sample", root: str | Path = datasets.DEFAULT_ROOT) -> LoadedDataset:

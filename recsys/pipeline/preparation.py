@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -12,32 +13,28 @@ import scipy.sparse as sp
 
 from recsys.base import config
 from recsys.base.arrays import Int32Array
-from recsys.base.errors import InputError
 from recsys.base.redaction import redacted
 from recsys.data import accounts, persistence
-from recsys.data.accounts import count_similar_ids, similar_ids, unmatched
+from recsys.data.accounts import count_similar_ids, similar_ids
+from recsys.data.described import read_described
 from recsys.data.everyone import all_likes, core_first
-from recsys.data.features import FeatureRows, FeatureTable, read_feature_table
+from recsys.data.features import FeatureTable
 from recsys.data.features import encode as encode_features
+from recsys.data.formats import text_format
 from recsys.data.idmap import IdMap
 from recsys.data.interactions import Interactions, read_interaction_table
 from recsys.data.kcore import Core, density, kcore
 from recsys.data.likes_log import Snapshot
-from recsys.data.logged import with_log, without_forgotten
+from recsys.data.logged import with_log
 from recsys.data.outcomes import Encoded, HeldOut, Ingested, Size, Thresholded
 from recsys.data.sources import (
     LIKES_LOG,
-    ROLES,
     SOURCES,
-    Side,
     check_input,
     interaction_columns,
     interaction_rules,
     locate_data,
-    open_features,
     sources_of,
-    text_format,
-    value_format,
 )
 from recsys.data.splits import split as split_interactions
 from recsys.store.stages import Stage, stage, write_json
@@ -55,7 +52,7 @@ __all__ = [
 ]
 
 
-@stage(Ingested, version=6, unkeyed=("data", "said"))
+@stage(Ingested, version=7, unkeyed=("data", "said"))
 def ingest(
     folder: Path, data: config.Data, sources: dict[str, str], said: Snapshot | None = None
 ) -> Ingested:
@@ -67,12 +64,14 @@ def ingest(
     found = read_interaction_table(
         data.likes, interaction_columns(data), text_format(data), interaction_rules(data)
     )
-    rejected, rows = {"likes": found.left_out()}, {"likes": found.rows}
+    rejected: dict[str, Mapping[str, int]] = {"likes": found.left_out()}
+    rows = {"likes": found.rows}
     interactions, names, outside = found.interactions, found.names, found.outside
     if said is not None:
         logged = with_log(interactions, names, said, data.missing, outside)
         interactions, names, outside = logged.interactions, logged.names, logged.outside
-        rejected = {"likes": rejected["likes"] | logged.removed, LIKES_LOG: logged.rejected}
+        rejected["likes"] = {**found.left_out(), **logged.removed}
+        rejected[LIKES_LOG] = logged.rejected
         rows[LIKES_LOG] = len(said.entries)
     similar_users, similar_items = map(similar_ids, (interactions.users, interactions.items))
     notes = [
@@ -92,21 +91,23 @@ def ingest(
         for name in persistence.OUTSIDE
         if (pairs := getattr(outside, name)) is not None
     }
-    owners: dict[Side, IdMap] = {"item": interactions.items, "user": interactions.users}
-    for side, role in ROLES.items():
-        if source := getattr(data, role):
-            described = _read_features(data, side, source, owners[side], notes, said)
-            persistence.save_features(folder, side, described.features)
-            rejected[f"{side} features"] = described.left_out()
-            rows[f"{side} features"] = described.rows
-            read_as += described.read_as
-            sizes |= _feature_sizes(side, described.features, owners[side])
-            if described.named is not None:
-                names = _named(interactions.items, names, described.named)
-                persistence.write_columns(
-                    folder / "item_names.parquet",
-                    **{name: described.named.column(name) for name in ("id", "name")},
-                )
+    owners: dict[config.Side, IdMap] = {"item": interactions.items, "user": interactions.users}
+    for side, ids in owners.items():
+        described = read_described(data, side, ids, said)
+        if described is None:
+            continue
+        persistence.save_features(folder, side, described.features)
+        rejected |= described.rejected
+        rows |= described.rows
+        notes += described.notes
+        read_as += described.read_as
+        sizes |= _feature_sizes(side, described.features, ids)
+        if described.named is not None:
+            names = _named(interactions.items, names, described.named)
+            persistence.write_columns(
+                folder / "item_names.parquet",
+                **{name: described.named.column(name) for name in ("id", "name")},
+            )
     persistence.write_columns(folder / "items.parquet", id=interactions.items.ids, name=names)
     return Ingested(
         **interactions.counts(),
@@ -122,41 +123,7 @@ def ingest(
     )
 
 
-def _read_features(
-    data: config.Data,
-    side: Side,
-    source: str,
-    owners: IdMap,
-    notes: list[str],
-    said: Snapshot | None,
-) -> FeatureRows:
-    """The features of one side; adds what a person should know of them."""
-    columns = open_features(data, side, source)
-    role = ROLES[side]
-    found = read_feature_table(
-        source, columns, text_format(data, role), side, value_format(data, role)
-    )
-    if side == "user" and said is not None:
-        found = replace(found, features=without_forgotten(found.features, said))
-    notes += found.notes
-    unknown = unmatched(found.features.owners, owners, redacted(source))
-    features = found.features
-    if not pc.any(pc.is_in(features.owners.ids, value_set=owners.ids)).as_py():
-        raise InputError(
-            f"none of the {len(features.owners):,} {side}s in {source} (such as "
-            f"{features.owners.id(0)!r}) is among the {len(owners):,} {side}s of the likes (such "
-            f"as {owners.id(0)!r})" + "".join(f"; {note}" for note in unknown[:1]),
-            f"features of known {side}s",
-            "check that both files use the same ids, or leave the features out",
-        )
-    notes += unknown
-    notes += accounts.left_out(
-        redacted(source), found.rows, found.rejected, {}, data.largest_left_out
-    )
-    return found
-
-
-def _feature_sizes(side: Side, features: FeatureTable, owners: IdMap) -> dict[str, int]:
+def _feature_sizes(side: config.Side, features: FeatureTable, owners: IdMap) -> dict[str, int]:
     """Fields of `Ingested`."""
     known = int(pc.sum(pc.is_in(features.owners.ids, value_set=owners.ids)).as_py())
     return {
@@ -228,7 +195,7 @@ def _catalogue(
     return ids, pa.concat_arrays([own, unliked]), place
 
 
-def _described(ingested: Path, side: Side) -> IdMap | None:
+def _described(ingested: Path, side: config.Side) -> IdMap | None:
     """The users or items that have features; None if there are no features of that side."""
     features = persistence.load_features(ingested, side)
     return None if features is None else features.owners

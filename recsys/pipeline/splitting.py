@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from recsys.base import config
 from recsys.base.arrays import BoolArray
 from recsys.data import persistence
+from recsys.data.formats import text_format
 from recsys.data.idmap import IdMap
 from recsys.data.interactions import Interactions, read_interaction_table
 from recsys.data.outcomes import HeldOut, HeldOutByFiles, HeldOutByTime, Ingested, Thresholded
@@ -22,7 +23,6 @@ from recsys.data.sources import (
     interaction_rules,
     locate_data,
     reading_key,
-    text_format,
 )
 from recsys.data.split_files import split_as_given
 from recsys.data.splits import require_timestamp

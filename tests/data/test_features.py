@@ -84,7 +84,7 @@ def test_weights_are_kept_and_bad_ones_rejected() -> None:
     rows = hand().assign(w=[2.0, 9.0, -1.0, float("nan"), 0.5, 1.0])
     features, rejected = read_features(rows, FeatureColumns(weight="w"))
     matrix = encode(features, ITEMS, normalisation="none").matrix.toarray()
-    assert matrix[0].tolist() == [0, 2.0]
+    assert matrix[0].tolist() == [0, 9.0]
     assert rejected == {"weight not a positive number": 2, "duplicate": 1}
 
 

@@ -348,7 +348,7 @@ def test_every_reader_says_what_it_left_out(tmp_path: Path) -> None:
     rows = "a|tag|x|1\na|tag|x|2\na||x|1\n|tag|x|1\na|tag||1\na|tag|y|inf\na|tag|z\n"
     source = write(tmp_path, "mid|type|value|w\n" + rows)
     found, rejected = read_features(source, FeatureColumns(weight="w"))
-    assert found.weight.tolist() == [1.0]
+    assert found.weight.tolist() == [2.0]
     assert rejected == {
         "wrong number of fields": 1, "no owner": 1, "no type": 1, "no value": 1,
         "weight not a positive number": 1, "duplicate": 1,
