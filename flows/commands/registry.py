@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +11,7 @@ import typer
 from flows.commands.options import RegisteredModel, say
 from flows.quiet import silence
 from recsys.base.environment import tracking_uri
+from recsys.base.errors import RegistryError
 from recsys.cli.options import AsJson
 from recsys.tracking.local import require_version
 from recsys.tracking.versions import CHAMPION, ModelAddress
@@ -61,6 +63,14 @@ def _announce(registry: Registry, version: str, why: str) -> None:
     if not os.environ.get("PREFECT_API_URL"):
         return
     silence()
+    from flows.prefect_api import require_api
+
+    try:
+        require_api(os.environ["PREFECT_API_URL"])
+    except RegistryError as fault:
+        # The champion has moved, which is what was asked for.
+        print(f"warning: nobody is told of it: {fault}", file=sys.stderr)
+        return
     from recsys.base.config import Batch
     from recsys.pipeline.promotion import announcement
     from tasks.promote import announce

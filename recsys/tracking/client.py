@@ -13,6 +13,7 @@ from mlflow.tracking import MlflowClient
 
 from recsys.base.disk import storage_errors
 from recsys.base.errors import OutageError
+from recsys.base.proxies import require_usable_proxies, spare_loopback
 from recsys.base.redaction import redacted
 from recsys.base.retries import retry
 from recsys.store.locks import locked
@@ -73,6 +74,8 @@ def require_server(uri: str) -> None:
         return
     import httpx  # the registered model imports this module, and is installed without it
 
+    spare_loopback()
+    require_usable_proxies()
     try:
         answer = httpx.get(f"{uri.rstrip('/')}/health", timeout=5, follow_redirects=True)
         fault = None if answer.status_code < 500 else f"it answers {answer.status_code}"
@@ -125,6 +128,7 @@ def set_defaults() -> None:
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
+    spare_loopback()
 
 
 @contextmanager
