@@ -7,6 +7,7 @@ pipe and hands on the process whatever happens to the starter, and the server en
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import select
@@ -22,6 +23,7 @@ from pathlib import Path
 import uvicorn
 
 from flows.prefect_api import VARIABLE, configured, require_api
+from flows.prefect_database import PrefectDatabaseError, check_prefect_database
 from recsys.base.errors import RecsysError
 from recsys.base.proxies import require_usable_proxies, spare_loopback
 from recsys.store.locks import locked
@@ -29,6 +31,7 @@ from recsys.store.locks import locked
 STARTUP = 180  # seconds, on a busy machine with a fresh home
 GRACE = 5  # seconds for what is under way when the server ends
 NOT_NEEDED = "not needed"
+REFUSED = "refused: "  # before the parts of the error
 
 
 class ServerError(RecsysError):
@@ -149,6 +152,9 @@ def _port(process: subprocess.Popen[str]) -> int | None:
     said = process.stdout.readline().strip()
     if said == NOT_NEEDED:
         return None
+    if said.startswith(REFUSED):
+        process.wait()
+        raise PrefectDatabaseError(*json.loads(said.removeprefix(REFUSED)))
     if not said.isdigit():
         raise ServerError(
             f"Prefect's temporary server did not start (exit code {process.wait()})",
@@ -188,6 +194,11 @@ def main() -> None:
     }
     if _configured():
         print(NOT_NEEDED, flush=True)
+        return
+    try:
+        check_prefect_database()
+    except PrefectDatabaseError as fault:
+        print(REFUSED + json.dumps(fault.args), flush=True)
         return
     from prefect.server.api.server import create_app
     from prefect.settings import PREFECT_HOME

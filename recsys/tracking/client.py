@@ -18,6 +18,7 @@ from recsys.base.redaction import redacted
 from recsys.base.retries import retry
 from recsys.store.locks import locked
 from recsys.tracking.address import absolute_uri, database_path, is_server
+from recsys.tracking.databases import check_database
 from recsys.tracking.faults import is_outage, registry_errors
 
 # MLflow prints where to see a run, with the user and the password of a server's address.
@@ -102,11 +103,18 @@ class PatientClient:
     ----------
     once : MlflowClient
         The client itself, for calls that must not be made twice unseen.
+
+    Raises
+    ------
+    RegistryError, ConfigError
+        If a database at the address cannot be used; see `check_database`.
     """
 
     def __init__(self, uri: str, patience: float = 0.0) -> None:
         set_defaults()
         self.uri, self.patience = uri, patience
+        who = f"the tracking database at {redacted(uri)}"
+        retry(lambda: check_database(uri), lambda f: isinstance(f, OutageError), patience, who)
         self.once = MlflowClient(tracking_uri=absolute_uri(uri), registry_uri=absolute_uri(uri))
 
     def __getattr__(self, name: str) -> Callable[..., Any]:

@@ -12,9 +12,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, temporary_settings
 
 from tests.fixtures.paths import ROOT
 from tests.fixtures.ports import free_port
+from tests.fixtures.prefect_harness import migrated_home
 from tests.fixtures.worker import descendants, is_running
 
 PROGRAM = """
@@ -111,3 +113,31 @@ def test_an_address_where_nothing_answers_is_one_line(profile: bool, tmp_path: P
     assert f"no Prefect server answers at {address} ([Errno 111] Connection refused)" in line
     assert set_by in line
     assert action in line
+
+
+def test_a_database_that_no_server_can_work_with_is_one_line(tmp_path: Path) -> None:
+    from flows.prefect_database import PrefectDatabaseError, check_prefect_database
+
+    home = migrated_home(tmp_path / "home")
+    path = home / "prefect.db"
+    address = f"sqlite+aiosqlite:///{path}"
+    with temporary_settings({PREFECT_API_DATABASE_CONNECTION_URL: address}):
+        check_prefect_database()
+        with closing(sqlite3.connect(path)) as database, database:
+            database.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
+        with pytest.raises(PrefectDatabaseError, match=r"newer Prefect, with schema ffffffffffff"):
+            check_prefect_database()
+        # As a run says it, whose server is a process of its own.
+        done = subprocess.run(
+            [sys.executable, "-m", "flows.refresh"],
+            cwd=tmp_path, env=variables(home), capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 5
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f"error: {path} is of a newer Prefect, with schema ffffffffffff")
+        assert "pip install --upgrade prefect" in line
+        path.write_bytes(b"no database, but long enough to be looked at " * 100)
+        with pytest.raises(PrefectDatabaseError, match="is no SQLite database"):
+            check_prefect_database()
+        path.unlink()
+        check_prefect_database()
