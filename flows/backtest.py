@@ -8,11 +8,11 @@ from typing import Any
 from prefect import flow
 from pydantic import BaseModel
 
+from flows.as_program import run_as_program
 from flows.crashed_runs import HOOKS
 from flows.final_states import named_states
 from flows.retraining import details_of, tracked_by
 from flows.run_names import run_name
-from flows.temporary_server import served
 from recsys.base.config import Config
 from recsys.base.redaction import redact_logs
 from recsys.data.sources import locate_data
@@ -58,5 +58,4 @@ def backtest(config: Config = Config()) -> BacktestResult:
 
 
 if __name__ == "__main__":
-    with served():
-        backtest()
+    run_as_program(backtest)

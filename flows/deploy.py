@@ -1,7 +1,8 @@
 """Deploy: the deployments of prefect.yaml, and what that file cannot express.
 
 That is the work pool, a limit of one run at a time in each of its queues, and automations that end
-runs which are late or silent. Everything is created or updated, so it can be repeated.
+runs which are late, stuck before they began, or silent. Everything is created or updated, so it can
+be repeated.
 """
 
 from __future__ import annotations
@@ -10,17 +11,24 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
 from prefect.client.schemas.objects import StateType
 from prefect.events import AutomationCore, EventTrigger, Posture, ResourceSpecification
 from prefect.events.actions import CancelFlowRun, ChangeFlowRunState
 from prefect.exceptions import ObjectNotFound
+from prefect.states import Crashed
 
 from flows.prefect_api import reached
 from flows.state_names import HELD, SHRUNKEN, STAGE_FAILED
@@ -31,6 +39,8 @@ FILE = "prefect.yaml"
 PARTS = (("name",), ("entrypoint",), ("work_pool", "name"))
 TAG = "recsys"  # of every deployment, by which the automations know their runs
 LATE = timedelta(hours=1)
+# From being taken by a worker to its first line a run needs seconds, on a busy machine minutes.
+STUCK = timedelta(minutes=10)
 # Three heartbeats at the frequency that prefect.yaml sets.
 SILENT = timedelta(seconds=90)
 OVER = [
@@ -43,6 +53,9 @@ OVER = [
     SHRUNKEN,
     STAGE_FAILED,
 ]
+BEFORE = ["Pending", "Submitting", "InfrastructurePending"]  # of a run that a worker has taken
+_FIELDS = ("name", "description", "enabled", "tags", "trigger", "actions")  # that we set
+BEGUN = ["Running", "Scheduled", "AwaitingRetry", "Cancelling", "Paused"]
 
 
 def deploy(folder: Path, address: str | None = None) -> list[str]:
@@ -81,6 +94,7 @@ def deploy(folder: Path, address: str | None = None) -> list[str]:
                 client.update_work_queue(found.id, concurrency_limit=1)
         for automation in automations():
             _automate(client, automation)
+        _end_stuck(client)
     return [f"{Path(e['entrypoint']).stem.partition('.')[0]}/{e['name']}" for e in wanted]
 
 
@@ -140,9 +154,12 @@ def _run(folder: Path, address: str) -> None:
 
 
 def automations(
-    tag: str = TAG, late_after: timedelta = LATE, silent_after: timedelta = SILENT
+    tag: str = TAG,
+    late_after: timedelta = LATE,
+    silent_after: timedelta = SILENT,
+    stuck_after: timedelta = STUCK,
 ) -> list[AutomationCore]:
-    """Automations that end runs with this tag which no worker takes, or which send no heartbeat."""
+    """Automations that end runs with this tag which no worker takes, begins, or hears of again."""
     ours = ResourceSpecification.model_validate(
         {"prefect.resource.id": f"prefect.tag.{tag}", "prefect.resource.role": "tag"}
     )
@@ -161,6 +178,17 @@ def automations(
         posture=Posture.Proactive,
         threshold=1,
         within=late_after,
+    )
+    stuck = EventTrigger(
+        match=runs,
+        match_related=ours,
+        for_each=each,
+        after={f"prefect.flow-run.{name}" for name in BEFORE},
+        # Not those of BEFORE: the time counts from the first of them.
+        expect={f"prefect.flow-run.{name}" for name in (*BEGUN, *OVER)},
+        posture=Posture.Proactive,
+        threshold=1,
+        within=stuck_after,
     )
     silent = EventTrigger(
         match=runs,
@@ -181,6 +209,18 @@ def automations(
             actions=[CancelFlowRun()],
         ),
         AutomationCore(
+            name=f"{tag}: stuck runs have crashed",
+            description="A run whose worker was killed before it began would keep its queue full.",
+            tags=[tag],
+            trigger=stuck,
+            actions=[
+                ChangeFlowRunState(
+                    state=StateType.CRASHED,
+                    message=_not_begun(stuck_after),
+                )
+            ],
+        ),
+        AutomationCore(
             name=f"{tag}: silent runs have crashed",
             description="A run whose process was killed would stay Running, and its queue full.",
             tags=[tag],
@@ -195,9 +235,34 @@ def automations(
     ]
 
 
+def _not_begun(time: timedelta) -> str:
+    seconds = round(time.total_seconds())
+    spoken = f"{seconds // 60} minutes" if seconds % 60 == 0 else f"{seconds} seconds"
+    return f"taken by a worker, and not begun after {spoken}"
+
+
 def _automate(client: SyncPrefectClient, wanted: AutomationCore) -> None:
+    # The client sends what was set, and nothing that is a default, such as the type of an action or
+    # of a trigger: to the server, an action without its type is one that does nothing.
+    wanted = AutomationCore.model_validate(wanted.model_dump(mode="json", exclude_none=True))
     found = client.read_automations_by_name(wanted.name)
-    if found:
-        client.update_automation(found[0].id, wanted)
-    else:
+    if not found:
         client.create_automation(wanted)
+        return
+    wanted.enabled = found[0].enabled  # somebody may have switched it off
+    # An update would forget which runs it is counting the time of.
+    if AutomationCore.model_validate(found[0].model_dump(include=set(_FIELDS))) != wanted:
+        client.update_automation(found[0].id, wanted)
+
+
+def _end_stuck(client: SyncPrefectClient) -> None:
+    """Set runs to Crashed that were stuck before there was an automation to see it."""
+    stuck = FlowRunFilter(
+        tags=FlowRunFilterTags(all_=[TAG]),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PENDING])),
+    )
+    for run in client.read_flow_runs(flow_run_filter=stuck):
+        since = run.state.timestamp if run.state is not None else None
+        if since is not None and datetime.now(UTC) - since > STUCK:
+            crashed: Any = Crashed(message=_not_begun(STUCK))
+            client.set_flow_run_state(run.id, crashed, force=True)

@@ -15,6 +15,7 @@ import httpx
 import psutil
 
 from flows.deploy import deploy
+from flows.prefect_database import check_prefect_database
 from recsys.base.errors import RecsysError
 
 FOLDER = Path("data/output/up")  # logs, and what was started
@@ -88,6 +89,8 @@ def up(
     for name, port in (("prefect", prefect_port), ("mlflow", mlflow_port)):
         if name not in running:
             _free(name, port)
+    if "prefect" not in running:
+        check_prefect_database()
     for name, service in running.items():
         report(f"{name} is running already{f' at {service.address}' if service.address else ''}")
     begun: list[Service] = []

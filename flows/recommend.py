@@ -7,11 +7,11 @@ from pathlib import Path
 from prefect import flow
 from pydantic import BaseModel
 
+from flows.as_program import run_as_program
 from flows.crashed_runs import HOOKS
 from flows.final_states import named_states
 from flows.retraining import tracked_by
 from flows.run_names import run_name
-from flows.temporary_server import served
 from recsys.base.config import Config
 from recsys.base.redaction import redact_logs
 from recsys.pipeline.batch import point
@@ -55,5 +55,4 @@ def recommend(config: Config = Config()) -> Written:
 
 
 if __name__ == "__main__":
-    with served():
-        recommend()
+    run_as_program(recommend)

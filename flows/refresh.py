@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-
 from prefect import flow
 
+from flows.as_program import run_as_program
 from flows.crashed_runs import HOOKS
 from flows.final_states import named_states
 from flows.results import TrainingResult
 from flows.retraining import retrain
 from flows.run_names import run_name
-from flows.temporary_server import served
 from recsys.base.config import Config
-from recsys.base.errors import HELD_EXIT
 from recsys.base.redaction import redact_logs
 from recsys.data.outcomes import Encoded, HeldOut, Thresholded
 from recsys.pipeline.outcomes import Adopted
@@ -50,6 +47,4 @@ def _adopt(
 
 
 if __name__ == "__main__":
-    with served():
-        result = refresh()
-    sys.exit(HELD_EXIT if result.held else 0)
+    run_as_program(refresh)

@@ -7,6 +7,7 @@ pipe and hands on the process whatever happens to the starter, and the server en
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import select
@@ -21,12 +22,16 @@ from pathlib import Path
 
 import uvicorn
 
+from flows.prefect_api import VARIABLE, configured, require_api
+from flows.prefect_database import PrefectDatabaseError, check_prefect_database
 from recsys.base.errors import RecsysError
+from recsys.base.proxies import require_usable_proxies, spare_loopback
 from recsys.store.locks import locked
 
 STARTUP = 180  # seconds, on a busy machine with a fresh home
 GRACE = 5  # seconds for what is under way when the server ends
 NOT_NEEDED = "not needed"
+REFUSED = "refused: "  # before the parts of the error
 
 
 class ServerError(RecsysError):
@@ -50,11 +55,16 @@ def served(meanwhile: Callable[[], object] = lambda: None) -> Iterator[None]:
     ------
     ServerError
         If it does not start.
+    RegistryError
+        If the one that is configured does not answer.
     """
+    spare_loopback()
+    require_usable_proxies()
     # Only an imported Prefect can have settings that the environment does not show. Importing it
     # takes a second, so otherwise the new process is left to find them.
-    known = _configured() if "prefect" in sys.modules else bool(os.environ.get("PREFECT_API_URL"))
+    known = _configured() if "prefect" in sys.modules else bool(os.environ.get(VARIABLE))
     if known:
+        _require_configured()
         yield
         return
     process = _start()
@@ -62,6 +72,7 @@ def served(meanwhile: Callable[[], object] = lambda: None) -> Iterator[None]:
         meanwhile()
         port = _port(process)
         if port is None:
+            _require_configured()
             yield
             return
         from prefect.context import refresh_global_settings_context
@@ -81,7 +92,10 @@ def served(meanwhile: Callable[[], object] = lambda: None) -> Iterator[None]:
         refresh_global_settings_context()
         try:
             with temporary_settings(settings):
-                yield
+                try:
+                    yield
+                finally:
+                    _send_the_rest()
         finally:
             os.environ.pop("PREFECT_API_URL", None)
             refresh_global_settings_context()
@@ -94,6 +108,28 @@ def _configured() -> bool:
     from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE
 
     return bool(PREFECT_API_URL.value()) or not PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value()
+
+
+def _send_the_rest() -> None:
+    """Send the logs and events that still wait; later, Prefect would try in vain for a minute."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    def send() -> None:
+        for queue in (APILogWorker, EventsWorker):
+            queue.drain_all(timeout=GRACE)
+
+    # In a thread of its own, for where an event loop runs it would return what has to be awaited.
+    sending = threading.Thread(target=send, daemon=True)
+    sending.start()
+    sending.join(2 * GRACE)
+
+
+def _require_configured() -> None:
+    """Have the configured server answer, if there is an address."""
+    address = configured() if "prefect" in sys.modules else os.environ.get(VARIABLE)
+    if address:
+        require_api(address)
 
 
 def _start() -> subprocess.Popen[str]:
@@ -116,6 +152,9 @@ def _port(process: subprocess.Popen[str]) -> int | None:
     said = process.stdout.readline().strip()
     if said == NOT_NEEDED:
         return None
+    if said.startswith(REFUSED):
+        process.wait()
+        raise PrefectDatabaseError(*json.loads(said.removeprefix(REFUSED)))
     if not said.isdigit():
         raise ServerError(
             f"Prefect's temporary server did not start (exit code {process.wait()})",
@@ -155,6 +194,11 @@ def main() -> None:
     }
     if _configured():
         print(NOT_NEEDED, flush=True)
+        return
+    try:
+        check_prefect_database()
+    except PrefectDatabaseError as fault:
+        print(REFUSED + json.dumps(fault.args), flush=True)
         return
     from prefect.server.api.server import create_app
     from prefect.settings import PREFECT_HOME

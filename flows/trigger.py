@@ -5,11 +5,19 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterName,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    WorkQueueFilter,
+    WorkQueueFilterId,
+)
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import PrefectHTTPStatusError
@@ -19,6 +27,7 @@ from flows.state_names import HELD, SHRUNKEN
 from recsys.base.errors import HELD_EXIT, ConfigError, NotFoundError
 
 POLL = 1.0  # seconds between two looks at a run
+HOLDING = (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)  # a place of a queue
 FAILED_EXIT, TIMEOUT_EXIT = 1, 9
 
 
@@ -35,6 +44,8 @@ class Triggered:
         When it was last looked at.
     over : bool
         Whether that is final.
+    waits_for : str
+        The runs that hold the places of its queue, while it waits for one; else empty.
     """
 
     id: str
@@ -43,6 +54,7 @@ class Triggered:
     state: str
     message: str
     over: bool
+    waits_for: str = ""
 
     @property
     def exit_code(self) -> int:
@@ -74,7 +86,7 @@ def trigger(
     seconds : float or None
         At most so long; the run itself goes on.
     report : callable
-        Called with the run whenever its state has changed.
+        Called with the run whenever its state has changed, or what it waits for.
 
     Raises
     ------
@@ -97,8 +109,9 @@ def trigger(
         end = None if seconds is None else time.monotonic() + seconds
         while wait and not found.over and (end is None or time.monotonic() < end):
             time.sleep(POLL)
-            now = _look(client.read_flow_run(run.id))
-            if now.state != found.state:
+            looked = client.read_flow_run(run.id)
+            now = replace(_look(looked), waits_for=_holders(client, looked))
+            if (now.state, now.waits_for) != (found.state, found.waits_for):
                 report(now)
             found = now
     return found
@@ -155,6 +168,28 @@ def _refused(name: str, fault: PrefectHTTPStatusError) -> ConfigError:
     return ConfigError(
         f"{name}: {detail}", "parameters of the flow", "see recsys settings for their names"
     )
+
+
+def _holders(client: SyncPrefectClient, run: FlowRun) -> str:
+    """The runs that hold the places of the queue in which a run waits; empty if there is one."""
+    waits = run.state is not None and run.state.type is StateType.SCHEDULED
+    if not waits or run.work_queue_id is None:
+        return ""
+    limit = client.read_work_queue(run.work_queue_id).concurrency_limit
+    found = client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(HOLDING)))
+        ),
+        work_queue_filter=WorkQueueFilter(id=WorkQueueFilterId(any_=[run.work_queue_id])),
+    )
+    if limit is None or len(found) < limit:
+        return ""
+    return ", ".join(f"{held.name}, {_since(held)}" for held in found)
+
+
+def _since(run: FlowRun) -> str:
+    assert run.state is not None, "it was asked for by its state"
+    return f"{run.state.name} since {run.state.timestamp:%Y-%m-%d %H:%M} UTC"
 
 
 def _look(run: FlowRun) -> Triggered:

@@ -62,7 +62,8 @@ def trigger(
 
     def show(run: Triggered) -> None:
         if not as_json:
-            message = f" ({run.message})" if run.message else ""
+            waits = f"waits for {run.waits_for}" if run.waits_for else ""
+            message = f" ({run.message or waits})" if run.message or waits else ""
             print(f"{run.name}: {run.state}{message}", flush=True)
 
     found = runs.trigger(name, given, wait=wait, seconds=seconds, report=show)

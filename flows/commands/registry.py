@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,9 +11,10 @@ import typer
 from flows.commands.options import RegisteredModel, say
 from flows.quiet import silence
 from recsys.base.environment import tracking_uri
+from recsys.base.errors import RegistryError
 from recsys.cli.options import AsJson
 from recsys.tracking.local import require_version
-from recsys.tracking.versions import CHAMPION, ModelAddress
+from recsys.tracking.versions import ModelAddress
 
 if TYPE_CHECKING:
     from recsys.tracking.registry import Registry
@@ -28,6 +30,9 @@ def promote(
 ) -> None:
     """Make a version champion whatever the gate said of it."""
     registry, user = _registry(ModelAddress(model, number=version))
+    from recsys.bundle import load_bundle
+
+    load_bundle(registry.bundle(version))  # what cannot be loaded would answer nobody
     before = registry.promote(version, by=user, why=why)
     replaced = before.number if before is not None and before.number != version else None
     text = f"version {version} of {model} is champion"
@@ -38,22 +43,26 @@ def promote(
 
 def rollback(why: Why, model: RegisteredModel = "sample", as_json: AsJson = False) -> None:
     """Make the previous champion champion again."""
-    registry, user = _registry(ModelAddress(model, alias=CHAMPION))
+    registry, user = _registry(None, model)
     replaced, restored = registry.rollback(by=user, why=why)
-    text = f"version {restored.number} of {model} is champion again, instead of {replaced.number}"
+    number = None if replaced is None else replaced.number
+    instead = "a champion that was deleted" if number is None else number
+    text = f"version {restored.number} of {model} is champion again, instead of {instead}"
     _announce(registry, restored.number, why)
-    outcome = {"model": model, "champion": restored.number, "previous": replaced.number}
+    outcome = {"model": model, "champion": restored.number, "previous": number}
     say(outcome, text, as_json)
 
 
-def _registry(needed: ModelAddress) -> tuple[Registry, str]:
-    """The registry of a version that there has to be, and the user who asks."""
-    require_version(tracking_uri(), needed)
+def _registry(needed: ModelAddress | None, model: str = "") -> tuple[Registry, str]:
+    """The registry of a version that there has to be, or of a model, and the user who asks."""
+    if needed is not None:
+        require_version(tracking_uri(), needed)
     from recsys.base.config import Tracking
     from recsys.tracking.registry import open_registry, whoami
 
     # Who asks by hand waits for no server: its outage is said at once.
-    return open_registry(Tracking(patience=0), needed.model), whoami()
+    name = model if needed is None else needed.model
+    return open_registry(Tracking(patience=0), name), whoami()
 
 
 def _announce(registry: Registry, version: str, why: str) -> None:
@@ -61,6 +70,14 @@ def _announce(registry: Registry, version: str, why: str) -> None:
     if not os.environ.get("PREFECT_API_URL"):
         return
     silence()
+    from flows.prefect_api import require_api
+
+    try:
+        require_api(os.environ["PREFECT_API_URL"])
+    except RegistryError as fault:
+        # The champion has moved, which is what was asked for.
+        print(f"warning: nobody is told of it: {fault}", file=sys.stderr)
+        return
     from recsys.base.config import Batch
     from recsys.pipeline.promotion import announcement
     from tasks.promote import announce

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from recsys.base.errors import RecsysError
+from recsys.base.proxies import spare_loopback
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,7 @@ def _options(
 
 def run(program: Callable[[], Any]) -> int:
     """Run a program; an error that its user can correct becomes one line and an exit code."""
+    spare_loopback()
     try:
         program()
     except RecsysError as fault:

@@ -21,7 +21,7 @@ from recsys.tuning.space import Configuration
 def no_champion(registry: Registry) -> NotFoundError:
     """The error of a model that has no champion, where one is needed."""
     return NotFoundError(
-        f"{registry.model} has no champion in {redacted(registry.uri)}",
+        registry.not_standing() or f"{registry.model} has no champion in {redacted(registry.uri)}",
         "a version with the alias champion",
         "train first (recsys train), or promote a version",
     )

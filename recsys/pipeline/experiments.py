@@ -84,6 +84,7 @@ def log_curve(
         raise ConfigError("no epoch to measure at", "every at most epochs", "lower --every")
     config = config.effective()
     fold = search_fold(persistence.load_split(Path(prepare_holdouts(config).path)))
+    tracker = open_tracker(config.tracking, config.experiment)  # before what takes long
     masked = config.protocol == "standard"
     problem = Problem(
         fold.known,
@@ -101,7 +102,6 @@ def log_curve(
             "factors that stay finite",
             "lower its learning rate",
         ) from fault
-    tracker = open_tracker(config.tracking, config.experiment)
     figure = Path("data/output/curve.png")
     draw(points, problem.k, figure)
     curves = [(TRAIN_CURVE, p.train, p.epoch) for p in points]

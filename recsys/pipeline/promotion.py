@@ -44,7 +44,8 @@ def decide(judged: Judged, version: Version, champion: Version | None) -> Decisi
         What the gate decided.
     version : Version
     champion : Version or None
-        The champion now; it may have changed since the version was judged.
+        What others measure up to now (`Registry.standing`); it may have changed since the version
+        was judged.
     """
     reigning = champion.number if champion is not None else None
     if reigning == version.number:
@@ -199,7 +200,7 @@ def promote(
 
 def _move(registry: Registry, number: str, judged: Judged) -> Promoted:
     version, champion = registry.version(number), registry.at(CHAMPION)
-    decision = decide(judged, version, champion)
+    decision = decide(judged, version, registry.standing())
     reigned = champion is not None and champion.number == number
     if decision.ending is Ending.PROMOTED and not (reigned and PROMOTED in version.tags):
         against = f"version {judged.champion}" if judged.champion else "popularity"

@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from recsys.base import config
 from recsys.base.arrays import Float64Array
 from recsys.base.errors import RecsysError
+from recsys.base.events import Note, emit
 from recsys.bundle import Bundle, bundle_digest, load_bundle
 from recsys.data.folds import Fold
 from recsys.data.outcomes import Encoded
@@ -39,6 +40,8 @@ _Found: TypeAlias = tuple[Evaluation | None, str, Float64Array]
 def find_rival(registry: Registry, fitted: Stage[Fitted]) -> tuple[Rival | None, Path | None]:
     """The version that a fitted bundle has to measure up to, and the folder of its bundle."""
     version = registry.rival(bundle_digest(load_bundle(fitted.file("bundle")).manifest))
+    if lost := registry.not_standing():
+        emit(Note(lost))
     if version is None:
         return None, None
     return Rival(version.number, version.tags.get(BUNDLE, "")), registry.bundle(version.number)

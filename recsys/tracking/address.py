@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 from recsys.base.errors import RegistryError
 
 _SQLITE = "sqlite:///"
+_DIALECTS = ("postgresql", "postgres", "mysql", "mssql", "oracle")
+# The driver that SQLAlchemy takes where an address names none, and the one that we bring.
+_DRIVERS = {"postgresql": ("psycopg2", "psycopg"), "mysql": ("MySQLdb", "pymysql")}
 
 
 def is_server(uri: str) -> bool:
@@ -20,14 +24,27 @@ def database_path(uri: str) -> Path | None:
     return Path(uri.removeprefix(_SQLITE)).resolve() if uri.startswith(_SQLITE) else None
 
 
+def is_database(uri: str) -> bool:
+    """Whether an address is that of a database on a server, such as PostgreSQL."""
+    return uri.partition("://")[0].partition("+")[0] in _DIALECTS
+
+
 def absolute_uri(uri: str) -> str:
-    """The address with a local database's path made absolute.
+    """The address as MLflow needs it: a local database's path made absolute, a driver named.
 
     MLflow keeps connections by address: a relative one would go on meaning the folder in which
-    it was first used.
+    it was first used. An address without a driver gets the one of ours, unless the one that
+    SQLAlchemy would take is installed.
     """
     path = database_path(uri)
-    return uri if path is None else f"{_SQLITE}{path}"
+    if path is not None:
+        return f"{_SQLITE}{path}"
+    scheme, separator, rest = uri.partition("://")
+    dialect = "postgresql" if scheme == "postgres" else scheme
+    usual, ours = _DRIVERS.get(dialect, ("", ""))
+    if ours and find_spec(usual) is None and find_spec(ours) is not None:
+        return f"{dialect}+{ours}://{rest}"
+    return f"{dialect}{separator}{rest}"
 
 
 def local_folder(location: str) -> Path | None:

@@ -14,12 +14,19 @@ from typing import TYPE_CHECKING, Any
 from recsys.base.environment import tracking_uri
 from recsys.base.errors import InputError
 from recsys.base.redaction import redacted
-from recsys.bundle import bundle_digest, read_bundle_manifest
+from recsys.bundle import MANIFEST, bundle_digest, read_bundle_manifest
 from recsys.store.checksums import find_damage
-from recsys.tracking.address import local_folder, require_registry
+from recsys.tracking.address import database_path, local_folder, require_registry
 from recsys.tracking.cache import DEFAULT_CACHE, BundleCache, CacheKey
 from recsys.tracking.local import require_version
-from recsys.tracking.versions import BUNDLE, BUNDLE_PATH, ModelAddress, Version
+from recsys.tracking.moved import find_moved
+from recsys.tracking.versions import (
+    BUNDLE,
+    BUNDLE_PATH,
+    ModelAddress,
+    Version,
+    lost_bundle,
+)
 
 if TYPE_CHECKING:
     from recsys.tracking.client import PatientClient
@@ -49,6 +56,8 @@ def locate_bundle(
     ------
     NotFoundError
         If there is no such model, alias or version.
+    LostBundleError
+        If the version is registered and its files are gone.
     RegistryError
         If the registry is not there, or the bundle is larger than anything that is one.
     InputError
@@ -99,7 +108,11 @@ class RegisteredBundle:
     def manifest(self) -> Mapping[str, Any]:
         """What it says of itself."""
         if (local := self._in_place) is not None:
-            return read_bundle_manifest(local)
+            manifest = read_bundle_manifest(local)
+            for name in manifest["files"]:
+                if not (local / name).is_file():
+                    raise lost_bundle(self.address, self.uri, str(local / name))
+            return manifest
         if BUNDLE in self._found[1].tags:
             kept = self.cache.find(self._key, read_bundle_manifest)
             if kept is not None:
@@ -122,7 +135,15 @@ class RegisteredBundle:
     def _in_place(self) -> Path | None:
         """The bundle's folder where the registry's files are on this machine."""
         model = local_folder(self._found[1].location)
-        return None if model is None else model / BUNDLE_PATH
+        if model is None:
+            return None
+        if not (model / BUNDLE_PATH / MANIFEST).is_file():
+            database = database_path(self.uri)
+            moved = None if database is None else find_moved(model, database)
+            if moved is None:
+                raise lost_bundle(self.address, self.uri, str(model / BUNDLE_PATH))
+            model = moved
+        return model / BUNDLE_PATH
 
     @cached_property
     def _client(self) -> PatientClient:

@@ -13,10 +13,12 @@ from mlflow.tracking import MlflowClient
 
 from recsys.base.disk import storage_errors
 from recsys.base.errors import OutageError
+from recsys.base.proxies import require_usable_proxies, spare_loopback
 from recsys.base.redaction import redacted
 from recsys.base.retries import retry
 from recsys.store.locks import locked
 from recsys.tracking.address import absolute_uri, database_path, is_server
+from recsys.tracking.databases import check_database
 from recsys.tracking.faults import is_outage, registry_errors
 
 # MLflow prints where to see a run, with the user and the password of a server's address.
@@ -73,6 +75,8 @@ def require_server(uri: str) -> None:
         return
     import httpx  # the registered model imports this module, and is installed without it
 
+    spare_loopback()
+    require_usable_proxies()
     try:
         answer = httpx.get(f"{uri.rstrip('/')}/health", timeout=5, follow_redirects=True)
         fault = None if answer.status_code < 500 else f"it answers {answer.status_code}"
@@ -99,11 +103,18 @@ class PatientClient:
     ----------
     once : MlflowClient
         The client itself, for calls that must not be made twice unseen.
+
+    Raises
+    ------
+    RegistryError, ConfigError
+        If a database at the address cannot be used; see `check_database`.
     """
 
     def __init__(self, uri: str, patience: float = 0.0) -> None:
         set_defaults()
         self.uri, self.patience = uri, patience
+        who = f"the tracking database at {redacted(uri)}"
+        retry(lambda: check_database(uri), lambda f: isinstance(f, OutageError), patience, who)
         self.once = MlflowClient(tracking_uri=absolute_uri(uri), registry_uri=absolute_uri(uri))
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
@@ -125,6 +136,7 @@ def set_defaults() -> None:
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
+    spare_loopback()
 
 
 @contextmanager

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+import mlflow
 import requests
 from mlflow.exceptions import MlflowException, RestException
 
@@ -23,6 +26,7 @@ _TRANSIENT = {
     "RESOURCE_EXHAUSTED",
 }
 _UNNAMED = "INTERNAL_ERROR"
+_OTHER_SCHEMA = re.compile(r"found version (\w+), but expected (\w+)")
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _NO_ANSWER = (
     requests.ConnectionError,
@@ -40,7 +44,7 @@ def is_outage(fault: Exception) -> bool:
     """
     if not isinstance(fault, MlflowException | OSError):
         return False
-    if as_storage_error(fault, "", ".") is not None:
+    if as_storage_error(fault, "", ".") is not None or _OTHER_SCHEMA.search(str(fault)):
         return False
     for cause in _causes(fault):
         if isinstance(cause, sqlite3.Error):
@@ -118,5 +122,37 @@ def _translated(uri: str, what: str, who: str) -> Iterator[None]:
             found = redacted(f"no {who} answers at {uri} ({reason})")
             action = "start it, or set tracking.uri"
             raise OutageError(found, "an MLflow tracking address", action) from fault
+        if other := _OTHER_SCHEMA.search(str(fault)):
+            raise _of_another_mlflow(uri, *other.groups()) from fault
         found = redacted(f"the {who} at {uri} failed ({reason})")
-        raise RegistryError(found, "an MLflow tracking address", "see its log") from fault
+        raise RegistryError(found, "an MLflow tracking address", _advice(reason)) from fault
+
+
+def _of_another_mlflow(uri: str, there: str, here: str) -> RegistryError:
+    """The error for a database whose schema is of another release of MLflow.
+
+    Parameters
+    ----------
+    uri : str
+    there, here : str
+        Revisions of the schema: the database's, and the one of the MLflow that is installed.
+    """
+    import mlflow.store.db_migrations as migrations
+
+    folder = Path(migrations.__path__[0]) / "versions"
+    known = any(path.name.startswith(there) for path in folder.glob("*.py"))
+    age = "an older" if known else "a newer"
+    migrate = f"back it up, then migrate it (mlflow db upgrade '{uri}')"
+    install = f"install the MLflow that wrote it, newer than {mlflow.__version__}"
+    return RegistryError(
+        redacted(f"the database at {uri} is of {age} MLflow, with schema {there}"),
+        f"schema {here}, that of MLflow {mlflow.__version__}",
+        migrate if known else f"{install} (pip install --upgrade mlflow)",
+    )
+
+
+def _advice(reason: str) -> str:
+    """What to do about what MLflow refuses."""
+    if "must be in the 'active' state" in reason:
+        return "restore what was deleted (mlflow runs restore, mlflow experiments restore)"
+    return "see its log"

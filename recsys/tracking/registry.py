@@ -45,6 +45,7 @@ from recsys.tracking.versions import (
     REFERENCE,
     ROLLED_BACK,
     ROLLED_BACK_TO,
+    LostBundleError,
     ModelAddress,
     Version,
     held_for_data,
@@ -154,25 +155,70 @@ class Registry:
         return {str(alias): str(number) for alias, number in found.items()}
 
     def find(self, digest: str) -> Version | None:
-        """The newest version of a bundle, by the bundle's digest; None if it is not registered."""
-        return self._newest(BUNDLE, digest)
+        """The newest version of a bundle, by the bundle's digest; None if it is not registered.
+
+        A version whose files are gone does not count: the bundle is to be registered again.
+        """
+        found = self._newest(BUNDLE, digest)
+        return found if found is not None and self.has_files(found.number) else None
+
+    def standing(self) -> Version | None:
+        """The version that others have to measure up to; None if there is none.
+
+        That is the champion. Where its version was deleted, or its files are gone, it is the one
+        before it, `previous`, if that can still be read.
+        """
+        for alias in (CHAMPION, PREVIOUS):
+            found = self.at(alias)
+            if found is not None and self.has_files(found.number):
+                return found
+        return None
+
+    def not_standing(self) -> str:
+        """Why others do not have to measure up to the champion; empty if they have, or none was."""
+        champion, standing = self.at(CHAMPION), self.standing()
+        if (champion and champion.number) == (standing and standing.number):
+            return ""
+        lost = (
+            f"{self.model} has no champion any more, its version or alias was deleted"
+            if champion is None
+            else f"the files of version {champion.number}, the champion of {self.model}, are gone"
+        )
+        if standing is None:
+            return f"{lost}, and there is none before it to compare with"
+        return f"{lost}; version {standing.number}, the one before it, stands in for it"
+
+    def has_files(self, number: str) -> bool:
+        """Whether the bundle of a version is where the registry says that it is.
+
+        Raises
+        ------
+        RegistryError
+            If the registry does not answer, which says nothing of the files.
+        """
+        try:
+            self.manifest(number)
+        except LostBundleError:
+            return False
+        return True
 
     def rival(self, digest: str) -> Version | None:
         """The version that a bundle has to measure up to; None if there is none.
 
-        That is the champion. Where the bundle is the champion's own, it is what that was judged
+        That is the one of `standing`. Where the bundle is its own, it is what that was judged
         against when it came: the same night again ends in the same verdict.
         """
-        champion = self.at(CHAMPION)
+        champion = self.standing()
         if champion is None or champion.tags.get(BUNDLE) != digest:
             return champion
         before = champion.tags.get(JUDGED_AGAINST)
         if before is None:
             return champion
         try:
-            return self.version(before) if before else None
+            found = self.version(before) if before else None
         except NotFoundError:  # deleted since
             return champion
+        return found if found is None or self.has_files(found.number) else champion
 
     def reference(self, digest: str) -> Version | None:
         """The version whose configuration is the best so far; None if there is no champion.
@@ -187,7 +233,7 @@ class Registry:
         digest : str
             Of the bundle that is to be judged.
         """
-        champion = self.at(CHAMPION)
+        champion = self.standing()
         if champion is None:
             return None
         if champion.tags.get(BUNDLE) == digest:
@@ -202,7 +248,7 @@ class Registry:
             found = self.version(number)
         except NotFoundError:  # deleted since
             return champion
-        return champion if ROLLED_BACK in found.tags else found
+        return champion if ROLLED_BACK in found.tags or not self.has_files(number) else found
 
     def nights_before(self, digest: str, most: int) -> list[Version]:
         """The last versions before a bundle whose data were profiled, the latest last.
@@ -274,8 +320,8 @@ class Registry:
         return locate_bundle(address, self.uri, self.patience, self.cache)
 
     def champion_manifest(self) -> Mapping[str, Any] | None:
-        """What the champion's bundle says of itself; None where there is no champion."""
-        champion = self.at(CHAMPION)
+        """What the bundle of `standing` says of itself; None where there is none."""
+        champion = self.standing()
         return None if champion is None else self.manifest(champion.number)
 
     def manifest(self, number: str) -> Mapping[str, Any]:
@@ -308,22 +354,26 @@ class Registry:
                     self._client.delete_model_version_tag(self.model, number, name)
         return champion
 
-    def rollback(self, *, by: str, why: str) -> tuple[Version, Version]:
+    def rollback(self, *, by: str, why: str) -> tuple[Version | None, Version]:
         """Make `previous` champion again, and the champion `previous`.
 
         Done twice it does not undo itself: a version that was rolled back comes back by
-        `promote` only.
+        `promote` only. Where the champion's version was deleted, there is no `previous` afterwards.
 
         Returns
         -------
-        fallen, restored : Version
+        fallen : Version or None
+            None if there was no champion any more.
+        restored : Version
 
         Raises
         ------
         NotFoundError
-            If there is no previous champion, or it was rolled back itself.
+            If there is no previous champion, it was rolled back itself, or its files are gone.
         """
         champion, previous = self.at(CHAMPION), self.at(PREVIOUS)
+        if champion is None and previous is not None:
+            return None, self._restore(previous, by, why)
         fallen = self._cut_off(champion, previous)
         if fallen is not None and champion is not None:
             restored = champion
@@ -346,13 +396,27 @@ class Registry:
             found = f"{self.model} has no champion in {redacted(self.uri)}"
         elif previous is None or previous.number == champion.number:
             found = f"{self.model} has no champion before version {champion.number}"
-        elif ROLLED_BACK in previous.tags:
-            found = f"version {previous.number} of {self.model} was rolled back itself"
+        else:
+            self._require_whole(previous)
         if found or champion is None or previous is None:
-            raise NotFoundError(
-                str(found), "a champion to go back to", "use recsys promote VERSION"
-            )
+            raise _no_way_back(str(found))
         return champion, previous
+
+    def _require_whole(self, previous: Version) -> None:
+        """Refuse a version to go back to that was left before, or cannot be read."""
+        if ROLLED_BACK in previous.tags:
+            raise _no_way_back(f"version {previous.number} of {self.model} was rolled back itself")
+        self.manifest(previous.number)
+
+    def _restore(self, previous: Version, by: str, why: str) -> Version:
+        """Make `previous` champion where there is none any more."""
+        self._require_whole(previous)
+        self._point(CHAMPION, previous.number)
+        gone = "a champion that was deleted"
+        self.tag(previous.number, _signed(PROMOTED, by, f"back from {gone}: {why}"))
+        with tracking_errors(self.uri):
+            self._client.delete_registered_model_alias(self.model, PREVIOUS)
+        return previous
 
     def _cut_off(self, champion: Version | None, previous: Version | None) -> Version | None:
         """The version that an interrupted rollback replaced without pointing `previous` at it."""
@@ -391,6 +455,10 @@ def open_registry(tracking: Tracking, model: str) -> Registry:
     require_registry(tracking.uri)
     cache = BundleCache(Path(tracking.cache) if tracking.cache else None, tracking.cache_bytes)
     return Registry(tracking.uri, model, tracking.patience, cache)
+
+
+def _no_way_back(found: str) -> NotFoundError:
+    return NotFoundError(found, "a champion to go back to", "use recsys promote VERSION")
 
 
 def _signed(what: str, by: str, why: str) -> dict[str, str]:

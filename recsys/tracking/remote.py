@@ -21,7 +21,7 @@ from recsys.bundle import MANIFEST, read_bundle_manifest
 from recsys.tracking.address import absolute_uri
 from recsys.tracking.client import PatientClient
 from recsys.tracking.faults import MISSING, registry_errors
-from recsys.tracking.versions import BUNDLE_PATH, Version, missing_version
+from recsys.tracking.versions import BUNDLE_PATH, LostBundleError, Version, missing_version
 
 MOST_BYTES = 2**36  # of a bundle that is fetched: 250 million vectors with 64 factors
 
@@ -77,7 +77,9 @@ def fetch_manifest(client: PatientClient, location: str) -> dict[str, Any]:
     InputError
         If it is damaged, or its schema is a newer one.
     RegistryError
-        If the registry does not answer, or has no such file.
+        If the registry does not answer.
+    LostBundleError
+        If it has no such file.
     """
     with registry_errors(client.uri), tempfile.TemporaryDirectory() as folder:
         path = f"{BUNDLE_PATH}/{MANIFEST}"
@@ -131,10 +133,10 @@ def _listed(repository: ArtifactRepository, folder: str) -> dict[str, int]:
 def _require_manifest(files: Mapping[str, int], location: str) -> None:
     # Asked before it is downloaded: MLflow does not tell a missing file from a broken download.
     if f"{BUNDLE_PATH}/{MANIFEST}" not in files:
-        raise RegistryError(
+        raise LostBundleError(
             f"no bundle at {redacted(location)}",
-            "a model that recsys registered",
-            "check the model's name, or train and register it again",
+            "a model that recsys registered, with its files",
+            "check the model's name, put the files back, or train and register it again",
         )
 
 

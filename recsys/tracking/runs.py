@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow.entities import (
+    LifecycleStage,
     Metric,
     Param,
     Run,
@@ -20,12 +21,15 @@ from mlflow.exceptions import MlflowException
 
 from recsys.base.config import Tracking
 from recsys.base.errors import RegistryError
+from recsys.base.events import Note, emit
 from recsys.base.redaction import redacted
 from recsys.base.retries import retry
 from recsys.evaluation.metric_names import CURVE, CURVE_SECONDS, HEADLINE
 from recsys.models.configuration import with_current_names
+from recsys.tracking.address import local_folder
 from recsys.tracking.client import PatientClient, prepare_database, require_server
 from recsys.tracking.faults import tracking_errors
+from recsys.tracking.moved import follow_move
 from recsys.tracking.provenance import TrackedDataset
 from recsys.tuning.recorders import Recorded
 from recsys.tuning.space import Configuration
@@ -88,6 +92,9 @@ class Tracker:
     ) -> Tracker:
         """Open, and where needed create, the database and the experiment.
 
+        An experiment that was deleted and is still known is restored. Where a project with a local
+        database was moved, the addresses of its files are corrected.
+
         Parameters
         ----------
         uri, experiment : str
@@ -113,6 +120,7 @@ class Tracker:
         )
         with tracking_errors(uri):
             prepare_database(uri)
+            follow_move(uri)
             client = PatientClient(uri, patience)
             made = client.patiently(lambda: _experiment(client, experiment, artifacts))
             return cls(client, made, uri)
@@ -172,11 +180,12 @@ class Tracker:
         files: Sequence[Path] = (),
     ) -> str:
         """A whole run at once; returns its id."""
-        run = self.client.create_run(self.experiment_id, tags=dict(tags), run_name=name)
-        self.log(run.info.run_id, metrics, params)
-        for path in files:
-            self.client.log_artifact(run.info.run_id, str(path))
-        self.client.set_terminated(run.info.run_id, "FINISHED")
+        with tracking_errors(self.uri):
+            run = self.client.create_run(self.experiment_id, tags=dict(tags), run_name=name)
+            self.log(run.info.run_id, metrics, params)
+            for path in files:
+                self.client.log_artifact(run.info.run_id, str(path))
+            self.client.set_terminated(run.info.run_id, "FINISHED")
         return str(run.info.run_id)
 
     def attach(self, run_id: str, files: Sequence[Path], folder: str | None = None) -> None:
@@ -189,7 +198,8 @@ class Tracker:
         """Where an artifact of a run lies: a path if it is on this machine, else its URI."""
         with tracking_errors(self.uri):
             root = str(self.client.get_run(run_id).info.artifact_uri)
-        return f"{root.removeprefix('file://')}/{name}"
+        local = local_folder(root)
+        return f"{root}/{name}" if local is None else str(local / name)
 
     def recorded_trials(self, key: str) -> dict[int, tuple[Run, Recorded]]:
         """The trials of a study by number, each with what was measured of it."""
@@ -280,6 +290,10 @@ def open_tracker(tracking: Tracking, experiment: str) -> Tracker:
 def _experiment(client: PatientClient, name: str, artifacts: str | None) -> str:
     """The id of an experiment, which is created if it is not there."""
     found = client.once.get_experiment_by_name(name)
+    if found is not None and found.lifecycle_stage == LifecycleStage.DELETED:
+        # Its name is taken until it is deleted for good, and no run can be written to it.
+        client.once.restore_experiment(found.experiment_id)
+        emit(Note(f"the experiment {name} had been deleted in MLflow; it is restored"))
     if found is None:
         try:
             location = _location(client.uri, name, artifacts)

@@ -26,6 +26,10 @@ _OF_DATA = ("gate/drift", "gate/data all there", "gate/the same data")  # tags o
 _ADDRESS = re.compile(r"models:/(?P<model>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<number>[0-9]+))")
 
 
+class LostBundleError(NotFoundError):
+    """A version is registered, and its files are not where the registry says."""
+
+
 @dataclass(frozen=True)
 class Version:
     """A registered version.
@@ -106,4 +110,20 @@ def missing_version(address: str, uri: str, models: Sequence[str] = ()) -> NotFo
         f"no model {address} in {redacted(uri)}",
         f"a version of {named}" if named else "a registered model with that alias or version",
         "name it (--model in the terminal), or train one first (recsys train)",
+    )
+
+
+def lost_bundle(address: str, uri: str, expected: str) -> LostBundleError:
+    """The error for a version whose files are gone.
+
+    Parameters
+    ----------
+    address, uri : str
+    expected : str
+        Where the registry says that the files are.
+    """
+    return LostBundleError(
+        f"{address} is registered in {redacted(uri)}, and its files are gone",
+        redacted(expected),
+        "put the files back, or make another version champion (recsys rollback, recsys promote)",
     )

@@ -12,6 +12,7 @@ from mlflow.tracking import MlflowClient
 
 from flows.cli import main
 from tests.fixtures.planted import write_planted
+from tests.fixtures.ports import free_port
 from tests.fixtures.tracking_database import tracking_database
 
 SMALL = [
@@ -171,8 +172,12 @@ def test_a_held_challenger_has_an_exit_code_of_its_own(recsys: Terminal) -> None
     assert (code, json.loads(out)["held"] != []) == (7, True)
     assert recsys.train(*second, "--quiet")[:2] == (7, "")
 
-    code, out, _ = recsys("promote", "2", "--why", "I know better", "--model", "shop")
+    # Where automations cannot be told, it is done all the same.
+    with recsys.monkeypatch.context() as patch:
+        patch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{free_port()}/api")
+        code, out, err = recsys("promote", "2", "--why", "I know better", "--model", "shop")
     assert (code, out) == (0, "version 2 of shop is champion, version 1 previous\n")
+    assert err.startswith("warning: nobody is told of it: no Prefect server answers")
     code, out, _ = recsys("rollback", "--why", "I did not", "--model", "shop", "--json")
     assert json.loads(out) == {"model": "shop", "champion": "1", "previous": "2"}
     code, _, err = recsys("rollback", "--why", "again", "--model", "shop")

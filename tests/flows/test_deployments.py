@@ -139,11 +139,12 @@ with tags("neglected"):
 
 @pytest.fixture(scope="module")
 def neglected(site: Site) -> dict[str, str]:
-    """A run that no worker takes and one whose process is killed, as the automations see them.
+    """Runs that no worker takes, that do not begin, that are killed, as the automations see them.
 
     Those of `recsys deploy`, with a tag of their own so that they need not wait an hour.
     """
-    for automation in automations("neglected", timedelta(seconds=10), timedelta(seconds=40)):
+    times = map(timedelta, (0, 0, 0), (10, 40, 45))
+    for automation in automations("neglected", *times):
         site.post("/automations/", **automation.model_dump(mode="json"))
     site.post("/work_pools/", name="nobody", type="process")
     (flow,) = site.post("/flows/filter", flows={"name": {"any_": ["train"]}})
@@ -152,6 +153,12 @@ def neglected(site: Site) -> dict[str, str]:
         tags=["neglected"],
     )  # fmt: skip
     late = site.post(f"/deployments/{deployment['id']}/create_flow_run")
+    # As a worker leaves a run when it is killed between taking it and starting its process.
+    taken = {"type": "PENDING", "name": "Submitting"}
+    stuck = site.post(f"/deployments/{deployment['id']}/create_flow_run", state=taken)
+    path = "/work_pools/nobody/queues/default"
+    site.asked("PATCH", path, json={"concurrency_limit": 1})
+    waiting = site.run("trigger", "waiting", "--seconds", "3")
     process = subprocess.Popen(
         [sys.executable, "-c", SLEEPER],
         env={**site.environment(), "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"},
@@ -163,7 +170,10 @@ def neglected(site: Site) -> dict[str, str]:
     until(lambda: site.post("/events/filter", **beaten)["events"])
     process.kill()
     process.wait()
-    return {"late": late["id"], "silent": silent["id"]}
+    return {
+        "late": late["id"], "stuck": stuck["id"], "silent": silent["id"],
+        "name of stuck": stuck["name"], "said": waiting.stdout,
+    }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -185,8 +195,13 @@ def test_all_is_up_and_a_second_up_leaves_it(site: Site) -> None:
 
 
 def test_deploying_again_changes_nothing(site: Site) -> None:
+    def automated() -> dict[str, Any]:
+        own = {"created", "updated"}
+        found = site.post("/automations/filter")
+        return {a["name"]: {n: v for n, v in a.items() if n not in own} for a in found}
+
     def seen() -> tuple[Any, ...]:
-        names = sorted(entry["name"] for entry in site.post("/automations/filter"))
+        names = sorted(automated())
         queues = site.post("/work_pools/recsys/queues/filter")
         limits = {queue["name"]: queue["concurrency_limit"] for queue in queues}
         return names, limits, len(site.post("/deployments/filter"))
@@ -197,13 +212,33 @@ def test_deploying_again_changes_nothing(site: Site) -> None:
             "lists after a promotion",
             "recsys: late runs are cancelled",
             "recsys: silent runs have crashed",
+            "recsys: stuck runs have crashed",
         ],
         {"default": None, "sample": 1},
         4,
     )
+    # Field by field, the numbers of triggers among them: by these the server counts the time. What
+    # Prefect's own command makes of prefect.yaml gets new ones.
+    rules = {name: rule for name, rule in automated().items() if name.startswith("recsys")}
+    assert [rule["actions"][0]["type"] for _, rule in sorted(rules.items())] == [
+        "cancel-flow-run", "change-flow-run-state", "change-flow-run-state",
+    ]  # fmt: skip
     done = site.run("deploy")
     assert done.returncode == 0, done.stderr
     assert seen() == before
+    assert {n: rule for n, rule in automated().items() if n.startswith("recsys")} == rules
+    # One that has been changed is as it was, but for whether it is on.
+    for rule in rules.values():
+        changed = {n: rule[n] for n in ("name", "description", "tags", "trigger")}
+        changed["trigger"].pop("id")
+        nothing = {"enabled": False, "actions": [{"type": "do-nothing"}]}
+        site.asked("PUT", f"/automations/{rule['id']}", json={**changed, **nothing})
+    assert site.run("deploy").returncode == 0
+    restored = automated()
+    for name, rule in rules.items():
+        assert restored[name]["actions"] == rule["actions"]
+        assert restored[name]["enabled"] is False
+        site.asked("PATCH", f"/automations/{rule['id']}", json={"enabled": True})
 
 
 def test_the_night_is_scheduled(site: Site) -> None:
@@ -366,6 +401,12 @@ def test_runs_that_nobody_takes_or_that_fall_silent_are_ended(
     assert late["name"] == "Cancelled"
     silent = until(lambda: s if (s := state(neglected["silent"]))["type"] == "CRASHED" else None)
     assert "no sign of life for 40 seconds" in silent["message"]
+    stuck = until(lambda: s if (s := state(neglected["stuck"]))["type"] == "CRASHED" else None)
+    assert stuck["message"] == "taken by a worker, and not begun after 45 seconds"
+
+
+def test_who_waits_says_which_run_holds_the_place(neglected: dict[str, str]) -> None:
+    assert f"(waits for {neglected['name of stuck']}, Submitting since 20" in neglected["said"]
 
 
 def test_without_a_server_one_line_says_so(site: Site) -> None:

@@ -16,6 +16,7 @@ import psycopg
 from mlflow.tracking import MlflowClient
 
 from recsys.serving.champion import Champion
+from recsys.tracking.address import absolute_uri
 from tests.fixtures.paths import ROOT
 from tests.fixtures.planted import write_planted
 from tests.fixtures.servers import postgres, prefect_server, s3
@@ -49,9 +50,10 @@ def test_a_whole_run_on_postgresql_and_s3(tmp_path: Path) -> None:
         store = stack.enter_context(s3("team"))
         address = server.split("@")[1]
         # Trusted on loopback, so that any password does: it may be read nowhere afterwards.
-        uri = f"postgresql+psycopg://liked:said-nowhere@{address}/mlflow"
+        uri = f"postgresql://liked:said-nowhere@{address}/mlflow"
         database = f"postgresql+asyncpg://{server}/prefect"
-        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        # Without a driver, as people write it; MLflow itself has to be told which one there is.
+        client = MlflowClient(tracking_uri=absolute_uri(uri), registry_uri=absolute_uri(uri))
         with ThreadPoolExecutor(1) as aside:
             # Both make their tables first, which takes longer than the training: side by side.
             tables = aside.submit(client.search_experiments)
@@ -74,7 +76,7 @@ def test_a_whole_run_on_postgresql_and_s3(tmp_path: Path) -> None:
         version = client.get_model_version_by_alias("likes", "champion")
         run = client.get_run(version.run_id)
         assert run.info.artifact_uri.startswith("s3://team/mlflow/likes/")
-        assert run.data.params["tracking.uri"] == f"postgresql+psycopg://***@{address}/mlflow"
+        assert run.data.params["tracking.uri"] == f"postgresql://***@{address}/mlflow"
 
         champion = Champion("likes", uri).current()
         assert [row.id[:2] for row in champion.similar_items("g2i07", 5)] == ["g2"] * 5

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
+import pytest
+from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, temporary_settings
+
 from tests.fixtures.paths import ROOT
+from tests.fixtures.ports import free_port
+from tests.fixtures.prefect_harness import migrated_home
 from tests.fixtures.worker import descendants, is_running
 
 PROGRAM = """
@@ -17,16 +24,26 @@ from flows.temporary_server import served
 with served():
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY
     print('heartbeats', PREFECT_FLOWS_HEARTBEAT_FREQUENCY.value(), flush=True)
+    from prefect import flow
+    from prefect.logging import get_run_logger
+
+    @flow
+    def talk():
+        get_run_logger().info("the last word")
+
+    talk()
 """
+
+
+def variables(home: Path) -> dict[str, str]:
+    kept = {n: value for n, value in os.environ.items() if not n.startswith("PREFECT_")}
+    return kept | {"PREFECT_HOME": str(home), "PYTHONPATH": str(ROOT)}
 
 
 def start(home: Path, output: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     """A process that starts a server for itself."""
-    kept = {n: value for n, value in os.environ.items() if not n.startswith("PREFECT_")}
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM],
-        env=kept | {"PREFECT_HOME": str(home), "PYTHONPATH": str(ROOT)},
-        stdout=output,
+        [sys.executable, "-c", PROGRAM], env=variables(home), stdout=output, stderr=output
     )
 
 
@@ -66,5 +83,61 @@ def test_a_server_ends_with_a_run_that_is_killed_while_its_database_is_made(
     # What it was making is whole: the next one finds it and serves.
     again = start(tmp_path, subprocess.PIPE)
     # No heartbeats: the thread that sends them would keep each flow run for a second at its end.
-    assert again.communicate(timeout=180)[0] == b"heartbeats None\n"
+    said, errors = again.communicate(timeout=180)
+    assert said == b"heartbeats None\n"
     assert again.returncode == 0
+    # What was logged is there, and nothing was left to send when the server had ended.
+    assert b"Error logging to API" not in errors
+    with closing(sqlite3.connect(tmp_path / "prefect.db")) as database:
+        logged = database.execute("SELECT message FROM log").fetchall()
+    assert ("the last word",) in logged
+
+
+@pytest.mark.parametrize("profile", [False, True], ids=["environment", "profile"])
+def test_an_address_where_nothing_answers_is_one_line(profile: bool, tmp_path: Path) -> None:
+    address = f"http://127.0.0.1:{free_port()}/api"
+    path = tmp_path / "profiles.toml"
+    found = variables(tmp_path)
+    if profile:
+        path.write_text(f'active = "own"\n[profiles.own]\nPREFECT_API_URL = "{address}"\n')
+        set_by, action = f"Prefect's profile own has this address ({path})", "prefect config unset"
+    else:
+        found["PREFECT_API_URL"] = address
+        set_by, action = "the environment variable PREFECT_API_URL", "or unset PREFECT_API_URL"
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.refresh"],
+        cwd=tmp_path, env=found, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 5
+    (line,) = done.stderr.splitlines()
+    assert f"no Prefect server answers at {address} ([Errno 111] Connection refused)" in line
+    assert set_by in line
+    assert action in line
+
+
+def test_a_database_that_no_server_can_work_with_is_one_line(tmp_path: Path) -> None:
+    from flows.prefect_database import PrefectDatabaseError, check_prefect_database
+
+    home = migrated_home(tmp_path / "home")
+    path = home / "prefect.db"
+    address = f"sqlite+aiosqlite:///{path}"
+    with temporary_settings({PREFECT_API_DATABASE_CONNECTION_URL: address}):
+        check_prefect_database()
+        with closing(sqlite3.connect(path)) as database, database:
+            database.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
+        with pytest.raises(PrefectDatabaseError, match=r"newer Prefect, with schema ffffffffffff"):
+            check_prefect_database()
+        # As a run says it, whose server is a process of its own.
+        done = subprocess.run(
+            [sys.executable, "-m", "flows.refresh"],
+            cwd=tmp_path, env=variables(home), capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 5
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f"error: {path} is of a newer Prefect, with schema ffffffffffff")
+        assert "pip install --upgrade prefect" in line
+        path.write_bytes(b"no database, but long enough to be looked at " * 100)
+        with pytest.raises(PrefectDatabaseError, match="is no SQLite database"):
+            check_prefect_database()
+        path.unlink()
+        check_prefect_database()

@@ -24,6 +24,7 @@ from recsys.tracking.bundles import locate_bundle, locate_manifest
 from recsys.tracking.cache import BundleCache
 from recsys.tracking.registry import Registry, open_registry
 from recsys.tracking.runs import StudyDescription, Tracker
+from recsys.tracking.versions import LostBundleError
 from tests.fixtures.bundles import write_bundle
 from tests.fixtures.tracking_server import Proxy, tracking_server
 
@@ -185,5 +186,5 @@ def test_what_the_server_does_not_have_is_said(registry: Remote) -> None:
         with pytest.raises(NotFoundError, match=f"no model {address}"):
             locate_bundle(address, registry.uri)
     shutil.rmtree(registry.bundles[0])
-    with pytest.raises(RegistryError, match="no bundle at"):
+    with pytest.raises(LostBundleError, match="no bundle at"):
         locate_manifest(CHAMPION, registry.uri)

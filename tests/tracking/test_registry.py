@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from recsys.serving import pyfunc
 from recsys.serving.champion import Champion
 from recsys.tracking.registry import Registry, whoami
 from recsys.tracking.runs import StudyDescription, Tracker
-from recsys.tracking.versions import Version
+from recsys.tracking.versions import LostBundleError, Version
 from tests.fixtures.bundles import write_bundle
 from tests.fixtures.tracking_database import tracking_database
 
@@ -109,6 +110,69 @@ def test_a_rollback_restores_the_previous_champion_once(registry: Registry) -> N
     assert "rolled_back" not in registry.version("2").tags
     registry.rollback(by="ann", why="it was not")
     assert aliases(registry) == ("1", "2")
+
+
+def test_where_the_champion_was_deleted_the_one_before_stands_in(registry: Registry) -> None:
+    registry.promote("2", by="train", why="passed")
+    client = MlflowClient(tracking_uri=registry.uri, registry_uri=registry.uri)
+    client.delete_model_version(registry.model, "2")  # as over REST; its alias goes with it
+    assert aliases(registry) == (None, "1")
+    for found in (registry.standing(), registry.rival("new"), registry.reference("new")):
+        assert found is not None
+        assert found.number == "1"
+    assert registry.champion_manifest() == registry.manifest("1")
+    assert registry.not_standing() == (
+        f"{registry.model} has no champion any more, its version or alias was deleted; "
+        "version 1, the one before it, stands in for it"
+    )
+    assert registry.rollback(by="ann", why="who was that")[0] is None
+    assert aliases(registry) == ("1", None)
+    assert registry.version("1").tags["promoted_why"] == (
+        "back from a champion that was deleted: who was that"
+    )
+    assert registry.not_standing() == ""
+    with pytest.raises(NotFoundError, match="no champion before version 1"):
+        registry.rollback(by="ann", why="x")
+
+
+def test_a_new_version_after_the_champion_was_deleted_has_the_one_before_as_previous(
+    registry: Registry,
+) -> None:
+    registry.promote("2", by="train", why="passed")
+    MlflowClient(tracking_uri=registry.uri, registry_uri=registry.uri).delete_model_version(
+        registry.model, "2"
+    )
+    registry.promote("3", by="train", why="passed")
+    assert aliases(registry) == ("3", "1")
+
+
+def test_a_champion_whose_files_are_gone_is_no_rival(registry: Registry, tmp_path: Path) -> None:
+    client = MlflowClient(tracking_uri=registry.uri, registry_uri=registry.uri)
+    before = client.get_model_version_download_uri(registry.model, "1")
+    copy = tmp_path / "models" / "m-1" / "artifacts"
+    shutil.copytree(before.removeprefix("file://"), copy)
+    tags = {"bundle": "digest4"}
+    client.create_model_version(registry.model, copy.as_uri(), tags=tags)
+    registry.promote("4", by="train", why="passed")
+    standing = registry.standing()
+    assert standing is not None
+    assert (standing.number, registry.not_standing()) == ("4", "")
+    bundle = copy / "artifacts/bundle"
+    (bundle / "item_factors.npy").unlink()
+    with pytest.raises(LostBundleError, match=r"its files are gone; expected .*item_factors.npy"):
+        registry.manifest("4")
+    shutil.rmtree(copy)
+    with pytest.raises(LostBundleError, match=rf"expected {bundle}; put the files back"):
+        registry.bundle("4")
+    rival = registry.rival("new")
+    assert rival is not None
+    assert rival.number == "1"
+    assert registry.not_standing() == (
+        f"the files of version 4, the champion of {registry.model}, are gone; "
+        "version 1, the one before it, stands in for it"
+    )
+    # The same night again registers its bundle anew.
+    assert registry.find("digest4") is None
 
 
 def test_there_must_be_something_to_go_back_to(registry: Registry) -> None:

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from recsys.base.dimensions import Range
-from recsys.base.errors import RegistryError
+from recsys.base.errors import OutageError, RegistryError
+from recsys.base.events import Event, Note, listening
 from recsys.store.journal import Journal
+from recsys.tracking.faults import tracking_errors
 from recsys.tracking.params import flat
 from recsys.tracking.provenance import TrackedDataset
 from recsys.tracking.recorder import StudyRecorder
@@ -239,3 +241,22 @@ def test_trials_that_an_earlier_release_recorded_are_taken_up(tmp_path: Path) ->
     tracker = Tracker.connect(f"sqlite:///{tmp_path}/mlruns/mlflow.db", "planted")
     assert tracker.recorded_trials("key")[1][1].curve == longer.curve
     assert len(tracker._search("tags.kind = 'trial'")) == 2
+
+
+def test_an_experiment_that_was_deleted_in_the_ui_is_restored(tmp_path: Path) -> None:
+    uri = tracking_database(tmp_path / "mlruns")
+    first = Tracker.connect(uri, "fruit")
+    run_id = first.open_study(StudyDescription("k", "fruit", {"a": 1}))
+    first.client.delete_experiment(first.experiment_id)
+    said: list[Event] = []
+    with listening(said.append):
+        again = Tracker.connect(uri, "fruit")
+    assert said == [Note("the experiment fruit had been deleted in MLflow; it is restored")]
+    assert again.experiment_id == first.experiment_id
+    assert again.open_study(StudyDescription("k", "fruit", {"a": 1})) == run_id
+    # A run that was deleted is named, and it is no outage.
+    again.client.delete_run(run_id)
+    said_how = r"'active' state.*mlflow runs restore"
+    with pytest.raises(RegistryError, match=said_how) as refused, tracking_errors(uri):
+        again.log(run_id, tags={"a": "b"})
+    assert not isinstance(refused.value, OutageError)
