@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +20,7 @@ from recsys.evaluation.metric_names import (
     TAG_SUGGESTION,
 )
 from recsys.gallery.opened_models import OpenedModel
+from recsys.tracking.runs import SEARCH_SPACE
 from recsys.tracking.studies import StudyRun
 from recsys.tracking.versions import PROMOTED, Version
 
@@ -86,6 +87,8 @@ class RunPage:
     models: list[str]
     bars: list[Bar]
     newcomers: list[tuple[str, str]]
+    search_space: str
+    importance: list[Bar]
     checks: list[tuple[str, bool, str]]
     chart: Chart | None
     mlflow: str
@@ -125,6 +128,8 @@ def run_page(
         models=[title for name, title in MODELS if name in measured],
         bars=_bars(measured),
         newcomers=[(m.label, _value(metrics[m.name])) for m in UNSEEN if m.name in metrics],
+        search_space=study.tags.get(SEARCH_SPACE, "") if study else "",
+        importance=_importance(metrics),
         checks=[
             (name.removeprefix("gate/"), text.startswith("passed"), text.partition(": ")[2])
             for name, text in sorted(tags.items())
@@ -214,6 +219,27 @@ def _bars(measured: Mapping[str, Any]) -> list[Bar]:
         for name, title in MODELS
         if name in measured and HEADLINE in measured[name]
     ]
+    return _drawn(found)
+
+
+def _importance(metrics: Mapping[str, float]) -> list[Bar]:
+    """The dimensions of the search space, the most important first; none of older runs."""
+    prefix = f"{SEARCH_SPACE}/importance_"
+    found = {
+        name.removeprefix(prefix): {
+            "mean": value,
+            "low": metrics.get(f"{name}_low"),
+            "high": metrics.get(f"{name}_high"),
+        }
+        for name, value in metrics.items()
+        if name.startswith(prefix) and not name.endswith(("_low", "_high"))
+    }
+    ordered = sorted(found.items(), key=lambda one: (-(one[1]["mean"] or 0.0), one[0]))
+    return _drawn([(name, entry, False) for name, entry in ordered])
+
+
+def _drawn(found: Sequence[tuple[str, Mapping[str, Any], bool]]) -> list[Bar]:
+    """Bars of labels, their estimates, and whether they are this model's own."""
     ends = [entry.get("high") or entry["mean"] for _, entry, _ in found]
     most = max(ends, default=0) or 1
     bars = []

@@ -19,7 +19,7 @@ from recsys.evaluation.comparison import TriedStrategy
 from recsys.models.blending import without_neighbours
 from recsys.pipeline.adoption import warm_start
 from recsys.pipeline.model_seconds import model_seconds, searched_seconds
-from recsys.pipeline.outcomes import Tuned
+from recsys.pipeline.outcomes import Chosen, Tuned
 from recsys.pipeline.tracked import RunDetails, Tracked
 from recsys.store.exchange import Exchange
 from recsys.store.journal import Journal
@@ -78,7 +78,7 @@ def open_study(
     return Study(started_from, recorder)
 
 
-@stage(Tuned, version=11, unkeyed=("recorder", "workers", "pool", "exchange"))
+@stage(Tuned, version=12, unkeyed=("recorder", "workers", "pool", "exchange"))
 def tune(
     folder: Path,
     holdouts: Stage[HeldOut],
@@ -126,6 +126,7 @@ def tune(
         "trial": best.number,
         "ended": study.ended,
         "trials": [_as_dict(trial) for trial in study.trials],
+        "search_space": study.understood.as_dict() if study.understood else {},
     }
     write_json(folder / "study.json", outcome)
     found = Tuned(
@@ -145,6 +146,13 @@ def tune(
         started_from=tuple(started_from),
     )
     return Timed(found, model_seconds(searched_seconds(study.trials)))
+
+
+def search_space_of(chosen: Stage[Chosen]) -> dict[str, Any]:
+    """What a search knows of its space, see `Understanding`; {} where nothing was searched."""
+    if chosen.outcome.kind != "study":
+        return {}
+    return dict(chosen.read_json("study.json")["search_space"])
 
 
 def _nothing_learned(trials: Sequence[TrialResult]) -> InputError:

@@ -32,6 +32,8 @@ from recsys.tuning.space import Configuration
 from recsys.tuning.trials import Rung
 
 STUDY, KIND, TRIAL, STATUS, REASON = "study", "kind", "trial", "status", "reason"
+# What a study knows of its search space: a tag, and the set of its metrics.
+SEARCH_SPACE = "search_space"
 # MLflow's own limits on one log_batch call.
 METRICS_A_CALL, PARAMS_A_CALL = 1000, 100
 

@@ -25,6 +25,7 @@ from recsys.tuning.finishing import (
     with_mapped_features,
     with_neighbours,
 )
+from recsys.tuning.forecasts import Forecasts
 from recsys.tuning.policy import Budget, Policy
 from recsys.tuning.portfolio import PORTFOLIO
 from recsys.tuning.problems import Problem
@@ -32,6 +33,7 @@ from recsys.tuning.recorders import NullRecorder, PartRecorder, Recorder, emit_t
 from recsys.tuning.search import run_study
 from recsys.tuning.space import Configuration, SearchSpace
 from recsys.tuning.trials import Study, TrialResult, is_closed_form
+from recsys.tuning.understanding import understand
 from recsys.tuning.workers import Workers
 
 BLENDABLE = ("ease", "rp3beta")
@@ -119,7 +121,8 @@ def study_strategies(
             trials += _blended(problem, replace(finished, factors=plain.factors), trials, recorder)
         if mappable and search.joint_trials:
             trials += _joint(run, search, plain, trials, recorder)
-    found = Study(tuple(trials), study.ended)
+    expected = Forecasts(study.trials, Policy(search.max_epochs)).observations(space)
+    found = Study(tuple(trials), study.ended, understand(space, expected, seed))
     recorder.end(found)
     return found
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from recsys.ranking.factors import Factors
+from recsys.tuning.understanding import Understanding
 
 Status = Literal["paused", "complete", "stopped", "diverged"]
 
@@ -95,10 +96,13 @@ class Study:
     trials : tuple of TrialResult
     ended : str
         Why no further trial was made.
+    understood : Understanding or None
+        What it knows of its search space; None where it is a part of a larger study.
     """
 
     trials: tuple[TrialResult, ...]
     ended: str
+    understood: Understanding | None = None
 
     @property
     def best(self) -> TrialResult:

@@ -57,7 +57,12 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
         metrics += [("test_als/precision_at_5_high", 0.16, 0), ("cold/precision_at_5", 0.0898, 0)]
         metrics += [("test/cpu_seconds", 120.4, 0), ("test_als/cpu_seconds", 31.0, 0)]
         metrics += [("beyond/novelty_at_10", 6.25, 0), ("beyond_als/novelty_at_10", 7.0, 0)]
-        tracker.log(run_id, metrics, tags={"best_trial": "1"})
+        space = {"explained": 0.7, "expected_gain": 0.01}
+        space |= {"importance_alpha": 0.1, "importance_learning_rate": 0.6}
+        space |= {"importance_learning_rate_low": 0.5, "importance_learning_rate_high": 0.8}
+        metrics += [(f"search_space/{name}", value, 0) for name, value in space.items()]
+        said = "the search ended before its space is understood: 9 trials say little"
+        tracker.log(run_id, metrics, tags={"best_trial": "1", "search_space": said})
         for trial in (0, 1):
             curve = [("curve/precision_at_5", 0.1 * trial + 0.01 * e, e) for e in (1, 2, 4)]
             tags = {"kind": "trial", "study": f"k{number}", "trial": str(trial)}
@@ -147,6 +152,8 @@ def test_the_run_behind_it(client: TestClient, registry: Registry) -> None:
     assert "this model 0.2000 0.1900 to 0.2100 ALS 0.1500 0.1400 to 0.1600" in text
     assert "CPU seconds of search and fit 120 31" in text
     assert "novelty (bits) at 10 6.2500 7.0000" in text
+    assert "the search ended before its space is understood: 9 trials say little" in text
+    assert "learning_rate 60 % 50 % to 80 % alpha 10 % 10 % to 10 %" in text
     assert "precision at 5 of items nobody has liked, by their tags 0.0898" in text
     assert "Its best: 0.1400 after 4 epochs" in text
     assert "coverage passed: all, wanted 1" in text
