@@ -347,12 +347,36 @@ def _search(chosen: Stage[Chosen]) -> Section:
         f"Ended: {study['ended']}."
     )
     curves = {trial["number"]: trial["curve"] for trial in study["trials"] if trial["curve"]}
+    tables = [
+        ("the winner", _configuration(study["configuration"])),
+        ("the best trials", _best(study)),
+    ]
+    if study["race"]:
+        tables.append((_RACE, _race(study["race"])))
     return Section(
         "What the search found",
         (text,),
-        (("the winner", _configuration(study["configuration"])), ("the best trials", _best(study))),
+        tuple(tables),
         learning_curves_svg(curves, study["trial"]),
     )
+
+
+_RACE = "the best of each model on further holdouts: those behind beyond chance were dropped"
+
+
+def _race(contenders: Sequence[Mapping[str, Any]]) -> Table:
+    rows = tuple(
+        (
+            MODEL_LABELS.get(one["model"], one["model"]),
+            str(one["trial"]),
+            f"{one['first']:.4f}",
+            f"{one['mean']:.4f}",
+            str(one["holdouts"]),
+        )
+        for one in contenders
+    )
+    columns = ("", "trial", "on the first holdout", "over its holdouts", "holdouts")
+    return Table(columns, rows)
 
 
 def search_space_section(chosen: Stage[Chosen]) -> Section | None:

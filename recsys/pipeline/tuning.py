@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from recsys.tracking.recorder import StudyRecorder
 from recsys.tuning.article import article_study
 from recsys.tuning.checkpoints import FileCheckpoints, MemoryCheckpoints
 from recsys.tuning.closed_forms import best_closed_forms
-from recsys.tuning.problems import Problem, load_problem
+from recsys.tuning.problems import Problem, further_problems, load_problem
 from recsys.tuning.recorders import NullRecorder, Recorder
 from recsys.tuning.space import Configuration
 from recsys.tuning.study import best_by_strategy, best_of, study_strategies
@@ -113,8 +113,10 @@ def tune(
                 seed,
                 started_from=started_from,
                 cold_items=search_fold(persistence.load_split(Path(holdouts.path))).cold_items,
+                threads=workers,
                 workers=trained_by,
                 recorder=recorder,
+                further=further_problems(holdouts, problem, search.folds - 1),
             )
     best = best_of(study.trials)
     if best is None or best.best is None or best.precision == 0.0:
@@ -126,6 +128,7 @@ def tune(
         "trial": best.number,
         "ended": study.ended,
         "trials": [_as_dict(trial) for trial in study.trials],
+        "race": [asdict(contender) for contender in study.contenders],
         "search_space": study.understood.as_dict() if study.understood else {},
     }
     write_json(folder / "study.json", outcome)
@@ -145,7 +148,8 @@ def tune(
         ended=study.ended,
         started_from=tuple(started_from),
     )
-    return Timed(found, model_seconds(searched_seconds(study.trials)))
+    race = {"race": round(sum(study.race_seconds.values()), 2)}
+    return Timed(found, model_seconds(searched_seconds(study)) | race)
 
 
 def search_space_of(chosen: Stage[Chosen]) -> dict[str, Any]:
@@ -178,6 +182,7 @@ def _as_dict(trial: TrialResult) -> dict[str, Any]:
         "configuration": trial.configuration,
         "status": trial.status,
         "reason": trial.reason,
+        "beaten": trial.beaten,
         "precision_at_5": trial.precision,
         # Seconds differ from run to run; the product must not, so they stay in the tracking.
         "curve": list(zip(trial.epochs, trial.values, strict=True)),

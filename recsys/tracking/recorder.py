@@ -173,4 +173,5 @@ def _as_dict(trial: TrialResult) -> dict[str, Any]:
         "curve": [astuple(rung) for rung in trial.curve],
         "status": trial.status,
         "reason": trial.reason,
+        "beaten": trial.beaten,
     }
