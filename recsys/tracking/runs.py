@@ -193,6 +193,10 @@ class Tracker:
             root = str(self.client.get_run(run_id).info.artifact_uri)
         return f"{root.removeprefix('file://')}/{name}"
 
+    def runs_of_nights(self) -> list[str]:
+        """The ids of the runs of all nights, those of their trials left out."""
+        return [str(run.info.run_id) for run in self._search(f"tags.{KIND} != 'trial'")]
+
     def recorded_trials(self, key: str) -> dict[int, tuple[Run, Recorded]]:
         """The trials of a study by number, each with what was measured of it."""
         found: dict[int, tuple[Run, Recorded]] = {}
