@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
+from recsys.evaluation.drift import Found
 from recsys.evaluation.metric_names import (
     BEYOND,
     COLD,
@@ -28,6 +29,8 @@ OWN = "this model"
 MODELS = ((OWN, OWN), *MODEL_LABELS.items())
 UNSEEN = (COLD, FOLD_IN, TAG_SUGGESTION)
 WIDTH, HEIGHT = 640, 260
+BEGINS = 50  # where of a hundred the bar of what drifts begins to be too long
+MOST_DRIFTING = 12
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 12, 34
 
 
@@ -43,6 +46,22 @@ class Bar:
     start: float
     width: float
     own: bool
+
+
+@dataclass(frozen=True)
+class Drifting:
+    """A figure of the data beside earlier nights.
+
+    `length` is how far its statistic is, in hundredths of the width, in which what drifts begins at
+    `BEGINS`.
+    """
+
+    label: str
+    tonight: str
+    usual: str
+    statistic: str
+    length: float
+    drifts: bool
 
 
 @dataclass(frozen=True)
@@ -89,6 +108,8 @@ class RunPage:
     newcomers: list[tuple[str, str]]
     search_space: str
     importance: list[Bar]
+    drift: list[Drifting]
+    nights: list[tuple[str, list[Bar]]]
     checks: list[tuple[str, bool, str]]
     chart: Chart | None
     mlflow: str
@@ -130,6 +151,8 @@ def run_page(
         newcomers=[(m.label, _value(metrics[m.name])) for m in UNSEEN if m.name in metrics],
         search_space=study.tags.get(SEARCH_SPACE, "") if study else "",
         importance=_importance(metrics),
+        drift=_drift(study) if study else [],
+        nights=_nights(study, version.number if version else "") if study else [],
         checks=[
             (name.removeprefix("gate/"), text.startswith("passed"), text.partition(": ")[2])
             for name, text in sorted(tags.items())
@@ -236,6 +259,38 @@ def _importance(metrics: Mapping[str, float]) -> list[Bar]:
     }
     ordered = sorted(found.items(), key=lambda one: (-(one[1]["mean"] or 0.0), one[0]))
     return _drawn([(name, entry, False) for name, entry in ordered])
+
+
+def _drift(study: StudyRun) -> list[Drifting]:
+    """What differs most from earlier nights, what drifts first."""
+    rows = []
+    for entry in study.drift:
+        found = Found(**entry)
+        share = min(abs(found.score) / found.limit, 100 / BEGINS) if found.limit else 0.0
+        statistic = f"{found.statistic} {found.score:.2f}"
+        length = BEGINS * share
+        rows.append(
+            Drifting(found.label, found.tonight, found.usual, statistic, length, found.drifts)
+        )
+    return sorted(rows, key=lambda row: (not row.drifts, -row.length))[:MOST_DRIFTING]
+
+
+def _nights(study: StudyRun, number: str) -> list[tuple[str, list[Bar]]]:
+    """Likes, users and items of this night and those that it was compared with."""
+    if len(study.nights) < 2:
+        return []
+    return [
+        (
+            kind,
+            _drawn(
+                [
+                    (f"version {version or number}", {"mean": sizes[kind]}, not version)
+                    for version, sizes in study.nights.items()
+                ]
+            ),
+        )
+        for kind in ("likes", "users", "items")
+    ]
 
 
 def _drawn(found: Sequence[tuple[str, Mapping[str, Any], bool]]) -> list[Bar]:

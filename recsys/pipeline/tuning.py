@@ -148,8 +148,11 @@ def tune(
         ended=study.ended,
         started_from=tuple(started_from),
     )
-    race = {"race": round(sum(study.race_seconds.values()), 2)}
-    return Timed(found, model_seconds(searched_seconds(study)) | race)
+    beside = {
+        "race": round(sum(study.race_seconds.values()), 2),
+        "search_space": round(study.understanding_seconds, 2),
+    }
+    return Timed(found, model_seconds(searched_seconds(study)) | beside)
 
 
 def search_space_of(chosen: Stage[Chosen]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ between them.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -133,8 +134,16 @@ def study_strategies(
         if mappable and search.joint_trials:
             trials += _joint(run, search, plain, trials, recorder)
     expected = Forecasts(study.trials, Policy(search.max_epochs)).observations(space)
+    start = time.thread_time()
     understood = understand(space, expected, seed)
-    found = Study(tuple(trials), study.ended, understood, tuple(races.found), races.seconds)
+    found = Study(
+        tuple(trials),
+        study.ended,
+        understood,
+        tuple(races.found),
+        races.seconds,
+        time.thread_time() - start,
+    )
     recorder.end(found)
     return found
 

@@ -118,6 +118,8 @@ class Study:
         The trials that were raced on further holdouts, of each model the winner first.
     race_seconds : mapping of str to float
         CPU seconds that races took, by model.
+    understanding_seconds : float
+        CPU seconds that `understood` took.
     """
 
     trials: tuple[TrialResult, ...]
@@ -125,6 +127,7 @@ class Study:
     understood: Understanding | None = None
     contenders: tuple[Contender, ...] = ()
     race_seconds: Mapping[str, float] = field(default_factory=dict)
+    understanding_seconds: float = 0.0
 
     @property
     def best(self) -> TrialResult:
