@@ -10,6 +10,7 @@ from recsys.pipeline.evaluation import newcomers_of
 from recsys.pipeline.model_seconds import timed_leaderboard
 from recsys.pipeline.outcomes import TrainingStages
 from recsys.pipeline.promotion import Decision, Ending
+from recsys.pipeline.tuning import search_space_of
 
 
 class TrainingResult(BaseModel):
@@ -33,6 +34,7 @@ class TrainingResult(BaseModel):
     beyond: dict[str, Any] = {}
     newcomers: dict[str, Any] = {}
     repeated: dict[str, Any] = {}
+    search_space: dict[str, Any] = {}
     counts: dict[str, dict[str, Any]]
 
     @property
@@ -66,6 +68,7 @@ class TrainingResult(BaseModel):
             segments=stages.measured.read_json("segments.json"),
             beyond=stages.measured.read_json("beyond.json"),
             newcomers=newcomers_of(stages.measured),
+            search_space=search_space_of(stages.chosen),
             repeated={} if repeated is None else repeated.read_json("repeated.json"),
             counts=stages.counts(),
         )

@@ -148,6 +148,8 @@ def _report(console: Console, outcome: TrainingResult) -> None:
     console.print(leaderboard(outcome.leaderboard, holdout, console.width))
     if repeated := repeated_text(outcome.repeated):
         console.print(f"{repeated}\n", highlight=False)
+    if outcome.search_space:
+        console.print(f"{outcome.search_space['verdict']}\n", highlight=False, soft_wrap=True)
     if (table := cold_start(outcome.strategies)) is not None:
         console.print(table)
     if (table := newcomers(outcome.newcomers)) is not None:

@@ -436,6 +436,15 @@ class Search(Section):
         description="Bytes that the weights of an item-to-item model may take in the bundle; fewer "
         "are kept where that costs no precision.",
     )
+    folds: Positive = Field(
+        4,
+        description="Holdouts that the best trials are compared on where the validation holdout "
+        "leaves an interval of more than 3 % to either side, that one among them: others hold out "
+        "other likes of the same users. 1: no others. Only with split.method 'random'.",
+    )
+    contenders: Annotated[int, Field(ge=2)] = Field(
+        5, description="Trials of each model that are compared so, at most."
+    )
     space: Space = Field(
         default_factory=lambda: dict(DEFAULT_SPACE),
         description="Dimensions searched; names left out keep their default.",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from recsys.cli.options import ConfigFile
 from recsys.cli.servers import registered_name
+
+if TYPE_CHECKING:
+    from recsys.base.config import Config
 
 
 def forget(
@@ -27,7 +30,10 @@ def forget(
     ] = None,
     config: ConfigFile = None,
 ) -> None:
-    """Delete what is stored of users, and leave them out of servers, trainings and batches."""
+    """Delete what is stored of users, and leave them out of servers, trainings and batches.
+
+    The log comes first, so that they are out even if MLflow does not answer then; run it again.
+    """
     from recsys.base.config import default_answers_log
     from recsys.base.config_file import load_config
     from recsys.base.errors import ConfigError
@@ -47,8 +53,23 @@ def forget(
         count = log.forget(user)
         shown.forget(user)
         print(f"{user}: {count:,} entries deleted from {file}")
+    if (changed := _forget_in_mlflow(chosen, users)) is not None:
+        print(f"{changed:,} files of earlier nights in MLflow had them, and do not any more")
     print(
         f"servers with this log do not know them any more; the next model and the next batch of "
         f"{chosen.model} are made without them. Versions registered before, batches written "
         f"before and {chosen.storage.interim} still hold what was read until you delete them."
     )
+
+
+def _forget_in_mlflow(config: Config, users: list[str]) -> int | None:
+    """How many files of earlier nights were changed; None where there is no registry yet."""
+    from recsys.tracking.address import database_path
+
+    database = database_path(config.tracking.uri)
+    if database is not None and not database.exists():
+        return None
+    from recsys.tracking.forgotten import forget_in_runs  # takes long to import
+    from recsys.tracking.registry import open_registry
+
+    return forget_in_runs(open_registry(config.tracking, config.model), set(users))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
 
-from recsys.base.arrays import Int32Array, Int64Array, IntArray
+from recsys.base.arrays import BoolArray, Int32Array, Int64Array, IntArray
 from recsys.data.ages import InteractionTimes
 from recsys.data.splits import Split
 
@@ -72,6 +72,45 @@ def search_fold(parts: Split) -> Fold:
 def final_fold(parts: Split) -> Fold:
     """The fold that a choice is measured on once; see `Split.final`."""
     return _fold(parts, *parts.final(), parts.final_times())
+
+
+def further_search_folds(parts: Split, count: int, seed: int) -> Iterator[Fold]:
+    """Folds that hold out other likes of the validation users, as many of each of them.
+
+    Parameters
+    ----------
+    parts : Split
+        Drawn at random, by user.
+    count : int
+    seed : int
+        Fold n is the same whatever the count.
+    """
+    pool = (parts.train + parts.validation).tocsr()
+    pool.sort_indices()
+    times = parts.times()
+    if times is not None:
+        later = parts.validation_days
+        assert later is not None
+        times = times.joined(InteractionTimes.of_matrix(parts.validation, later))
+    wanted = np.diff(parts.validation.indptr)
+    owner = np.repeat(np.arange(pool.shape[0]), np.diff(pool.indptr))
+    for number in range(count):
+        chance = np.random.default_rng([seed, 13, number]).random(pool.nnz)
+        order = np.lexsort((chance, owner))
+        # By user already: a place's distance from the first one of its user.
+        rank = np.arange(pool.nnz) - pool.indptr[owner]
+        held = np.zeros(pool.nnz, bool)
+        held[order[rank < wanted[owner]]] = True
+        known, heldout = (_entries(pool, kept) for kept in (~held, held))
+        yield Fold(known, heldout, parts.hidden, parts.cold_items, times=times)
+
+
+def _entries(matrix: sp.csr_matrix, kept: BoolArray) -> sp.csr_matrix:
+    """The matrix with some of its entries."""
+    before = np.concatenate([[0], np.cumsum(kept)])
+    indptr = before[matrix.indptr].astype(matrix.indptr.dtype)
+    parts = matrix.data[kept], matrix.indices[kept], indptr
+    return sp.csr_matrix(parts, shape=matrix.shape)
 
 
 def _fold(

@@ -59,6 +59,8 @@ class NightProfile:
         Likes on each of the last days ("2026-11-27", UTC); None where times are not known.
     ages : tuple of int or None
         Likes by their age, between the bounds of `AGES`.
+    forgotten : int
+        Users whose hash was deleted from `user_sketch` since, see `without_users`.
     """
 
     likes: int
@@ -75,10 +77,14 @@ class NightProfile:
     user_features: Mapping[str, int] | None = None
     days: Mapping[str, int] | None = None
     ages: tuple[int, ...] | None = None
+    forgotten: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """The profile, ready for JSON."""
-        return {"schema": SCHEMA, **asdict(self)}
+        values = asdict(self)
+        if not self.forgotten:
+            del values["forgotten"]  # which releases before do not know
+        return {"schema": SCHEMA, **values}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> NightProfile | None:
@@ -133,8 +139,33 @@ def profile_of(
 
 def sketch(ids: Iterable[str], size: int = SKETCHED) -> tuple[str, ...]:
     """The smallest hashes of distinct ids, 16 hex digits each, ascending."""
-    hashes = (blake2b(text.encode(), digest_size=8).hexdigest() for text in ids)
-    return tuple(heapq.nsmallest(size, hashes))
+    return tuple(heapq.nsmallest(size, map(_hash, ids)))
+
+
+def without_users(values: Mapping[str, Any], users: Iterable[str]) -> Mapping[str, Any]:
+    """A profile as `as_dict` returned it, without the hashes of some users.
+
+    Parameters
+    ----------
+    values : mapping
+    users : iterable of str
+        Their ids.
+
+    Returns
+    -------
+    mapping
+        The same one where it has none of them.
+    """
+    gone = {_hash(user) for user in users}.intersection(values.get("user_sketch", ()))
+    if not gone:
+        return values
+    left = [text for text in values["user_sketch"] if text not in gone]
+    forgotten = values.get("forgotten", 0) + len(gone)
+    return {**values, "user_sketch": left, "forgotten": forgotten}
+
+
+def _hash(text: str) -> str:
+    return blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def _by_powers_of_two(likes: IntArray) -> tuple[int, ...]:

@@ -272,8 +272,13 @@ def _came_and_went(
 ) -> Iterator[Found]:
     """Users and items that are new since the night before, and those that are gone, as shares."""
     for kind in ("user", "item"):
-        sketches = [getattr(profile, f"{kind}_sketch") for profile in (*before, tonight)]
-        changes = [new_and_lost(earlier, later) for earlier, later in pairwise(sketches)]
+        nights = (*before, tonight)
+        sketches = [getattr(profile, f"{kind}_sketch") for profile in nights]
+        gone = [profile.forgotten if kind == "user" else 0 for profile in nights]
+        changes = [
+            new_and_lost(*pair, forgotten=deleted)
+            for pair, deleted in zip(pairwise(sketches), pairwise(gone), strict=True)
+        ]
         *earlier, now = changes
         for place, change in enumerate(("new", "lost")):
             usual = [pair[place] for pair in earlier]
@@ -283,7 +288,10 @@ def _came_and_went(
 
 
 def new_and_lost(
-    before: Sequence[str], after: Sequence[str], size: int = SKETCHED
+    before: Sequence[str],
+    after: Sequence[str],
+    size: int = SKETCHED,
+    forgotten: tuple[int, int] = (0, 0),
 ) -> tuple[float, float]:
     """The shares of a set that an earlier one has not, and of the earlier one that it has not.
 
@@ -294,8 +302,15 @@ def new_and_lost(
         beyond its largest hash, so the sets are compared as far as that.
     size : int
         Of a full sketch.
+    forgotten : (int, int)
+        Hashes that were deleted from each, which it was full with. What one of them has and the
+        other forgot counts as new or lost: next to nothing of 512.
     """
-    bounds = [one[-1] for one in (before, after) if len(one) >= size]
+    bounds = [
+        one[-1]
+        for one, deleted in zip((before, after), forgotten, strict=True)
+        if one and len(one) + deleted >= size
+    ]
     old, new = (
         {text for text in one if not bounds or text <= min(bounds)} for one in (before, after)
     )

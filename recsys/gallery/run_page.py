@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
+from recsys.evaluation.drift import Found
 from recsys.evaluation.metric_names import (
     BEYOND,
     COLD,
@@ -20,6 +21,7 @@ from recsys.evaluation.metric_names import (
     TAG_SUGGESTION,
 )
 from recsys.gallery.opened_models import OpenedModel
+from recsys.tracking.runs import SEARCH_SPACE
 from recsys.tracking.studies import StudyRun
 from recsys.tracking.versions import PROMOTED, Version
 
@@ -27,6 +29,8 @@ OWN = "this model"
 MODELS = ((OWN, OWN), *MODEL_LABELS.items())
 UNSEEN = (COLD, FOLD_IN, TAG_SUGGESTION)
 WIDTH, HEIGHT = 640, 260
+BEGINS = 50  # where of a hundred the bar of what drifts begins to be too long
+MOST_DRIFTING = 12
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 12, 34
 
 
@@ -42,6 +46,22 @@ class Bar:
     start: float
     width: float
     own: bool
+
+
+@dataclass(frozen=True)
+class Drifting:
+    """A figure of the data beside earlier nights.
+
+    `length` is how far its statistic is, in hundredths of the width, in which what drifts begins at
+    `BEGINS`.
+    """
+
+    label: str
+    tonight: str
+    usual: str
+    statistic: str
+    length: float
+    drifts: bool
 
 
 @dataclass(frozen=True)
@@ -86,6 +106,10 @@ class RunPage:
     models: list[str]
     bars: list[Bar]
     newcomers: list[tuple[str, str]]
+    search_space: str
+    importance: list[Bar]
+    drift: list[Drifting]
+    nights: list[tuple[str, list[Bar]]]
     checks: list[tuple[str, bool, str]]
     chart: Chart | None
     mlflow: str
@@ -125,6 +149,10 @@ def run_page(
         models=[title for name, title in MODELS if name in measured],
         bars=_bars(measured),
         newcomers=[(m.label, _value(metrics[m.name])) for m in UNSEEN if m.name in metrics],
+        search_space=study.tags.get(SEARCH_SPACE, "") if study else "",
+        importance=_importance(metrics),
+        drift=_drift(study) if study else [],
+        nights=_nights(study, version.number if version else "") if study else [],
         checks=[
             (name.removeprefix("gate/"), text.startswith("passed"), text.partition(": ")[2])
             for name, text in sorted(tags.items())
@@ -214,6 +242,59 @@ def _bars(measured: Mapping[str, Any]) -> list[Bar]:
         for name, title in MODELS
         if name in measured and HEADLINE in measured[name]
     ]
+    return _drawn(found)
+
+
+def _importance(metrics: Mapping[str, float]) -> list[Bar]:
+    """The dimensions of the search space, the most important first; none of older runs."""
+    prefix = f"{SEARCH_SPACE}/importance_"
+    found = {
+        name.removeprefix(prefix): {
+            "mean": value,
+            "low": metrics.get(f"{name}_low"),
+            "high": metrics.get(f"{name}_high"),
+        }
+        for name, value in metrics.items()
+        if name.startswith(prefix) and not name.endswith(("_low", "_high"))
+    }
+    ordered = sorted(found.items(), key=lambda one: (-(one[1]["mean"] or 0.0), one[0]))
+    return _drawn([(name, entry, False) for name, entry in ordered])
+
+
+def _drift(study: StudyRun) -> list[Drifting]:
+    """What differs most from earlier nights, what drifts first."""
+    rows = []
+    for entry in study.drift:
+        found = Found(**entry)
+        share = min(abs(found.score) / found.limit, 100 / BEGINS) if found.limit else 0.0
+        statistic = f"{found.statistic} {found.score:.2f}"
+        length = BEGINS * share
+        rows.append(
+            Drifting(found.label, found.tonight, found.usual, statistic, length, found.drifts)
+        )
+    return sorted(rows, key=lambda row: (not row.drifts, -row.length))[:MOST_DRIFTING]
+
+
+def _nights(study: StudyRun, number: str) -> list[tuple[str, list[Bar]]]:
+    """Likes, users and items of this night and those that it was compared with."""
+    if len(study.nights) < 2:
+        return []
+    return [
+        (
+            kind,
+            _drawn(
+                [
+                    (f"version {version or number}", {"mean": sizes[kind]}, not version)
+                    for version, sizes in study.nights.items()
+                ]
+            ),
+        )
+        for kind in ("likes", "users", "items")
+    ]
+
+
+def _drawn(found: Sequence[tuple[str, Mapping[str, Any], bool]]) -> list[Bar]:
+    """Bars of labels, their estimates, and whether they are this model's own."""
     ends = [entry.get("high") or entry["mean"] for _, entry, _ in found]
     most = max(ends, default=0) or 1
     bars = []

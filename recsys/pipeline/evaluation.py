@@ -36,6 +36,7 @@ from recsys.pipeline.measurements import load_segments, save_evaluation
 from recsys.pipeline.model_seconds import model_seconds
 from recsys.pipeline.outcomes import Chosen, Evaluated
 from recsys.ranking.factors import Factors
+from recsys.ranking.metrics import Evaluation
 from recsys.ranking.neighbours import Blended, Neighbours
 from recsys.ranking.scorer import Scorer
 from recsys.store.stages import Stage, Timed, stage, write_json
@@ -67,63 +68,24 @@ def evaluate(
     """
     parts = persistence.load_split(Path(holdouts.path))
     fold = final_fold(parts)
-    known, heldout = fold.known, fold.heldout
-    tried = chosen.outcome.strategies
-    withheld = withhold(known, heldout, fold.cold_items, seed) if options.withheld else None
-    closed = [model_from_dict(values) for values in chosen.outcome.closed_forms.values()]
-    baselines, fits = _fit_all(
-        parts, fold, tried, closed, features, withheld, options, seed, workers
-    )
-    parameters = parse_configuration(chosen.outcome.configuration)[1]
-    own = fits.fitted[parameters.strategy].model.factors
-    scorers: dict[str, Scorer] = {fitted.model.name: fitted.scorer for fitted in baselines}
-    scorers[LIGHTFM] = own
-    seconds = {fitted.model.name: fitted.seconds for fitted in baselines}
-    seconds[LIGHTFM] = fits.fitted[parameters.strategy].seconds
-    with threadpool_limits(1):
-        start = time.thread_time()
-        if (neighbours := _neighbours(own, fold, parameters, scorers)) is not None:
-            scorers[BLEND] = Blended(own, neighbours, known)
-            parts_of_blend = seconds[LIGHTFM] + seconds.get(parameters.neighbours, 0.0)
-            seconds[BLEND] = parts_of_blend + time.thread_time() - start
-    winner = BLEND if BLEND in scorers else LIGHTFM
-    without = not_ranked(known, heldout, fold.hidden)
-    measured = _measure_all(scorers, without, heldout, options, seed)
-    configurations = {found.model.name: found.model.hyperparameters() for found in baselines}
-    configurations[LIGHTFM] = without_neighbours(chosen.outcome.trained)
-    configurations[winner] = chosen.outcome.trained
-    board = _leaderboard(measured, winner, configurations, options, seed)
-    write_json(folder / "leaderboard.json", board)
-    diverse = measure_diversity(
-        scorers[winner], own.item_factors, without, heldout, threads=workers
-    )
-    write_json(folder / "diversity.json", diverse)
-    _save_per_user(folder, measured, fold)
+    field = _take_part(parts, fold, chosen.outcome, features, options, seed, workers)
+    without = not_ranked(fold.known, fold.heldout, fold.hidden)
+    measured = _measure_all(field.scorers, without, fold.heldout, options, seed)
     evaluations = {name: entry.evaluation for name, entry in measured.items()}
-    save_evaluation(folder, evaluations[winner], fold)
-    segments = load_segments(fold, features)
-    write_json(folder / "segments.json", measure_segments(segments.standard(), evaluations))
-    beyond = measure_beyond_precision(
-        evaluations, winner, known, own.item_factors, segments.item_features
-    )
-    write_json(folder / "beyond.json", beyond)
-    compared: dict[str, Any] = {"winner": parameters.strategy}
-    if withheld is not None and fits.withheld is not None:
-        compared |= compare(
-            fits.fitted, fits.withheld, tried, withheld, heldout, known,
-            seed=seed, samples=options.bootstrap_samples,
-        )  # fmt: skip
-    write_json(folder / "strategies.json", compared)
+    board = _leaderboard(measured, field, options, seed)
+    write_json(folder / "leaderboard.json", board)
+    _save_per_user(folder, measured, fold)
+    save_evaluation(folder, evaluations[field.winner], fold)
+    seconds = _write_figures_of_lists(folder, field, evaluations, fold, without, features, workers)
+    _write_strategies(folder, field, fold, options, seed)
     if parts.time is not None:
-        found = _newcomers(parts.time, fold, scorers, fits.fitted, tried, features, options, seed)
-        named = {"winner": winner, "strategy": parameters.strategy}
-        write_json(folder / NEWCOMERS, named | found)
+        _write_newcomers(folder, field, parts.time, fold, features, options, seed)
     outcome = Evaluated(
         "validation" if parts.test.nnz == 0 else "test",
         {entry["model"]: entry["metrics"][HEADLINE]["mean"] for entry in board},
     )
-    strategies = {name: round(fit.seconds, 1) for name, fit in fits.fitted.items()}
-    return Timed(outcome, strategies | model_seconds(seconds))
+    strategies = {name: round(fit.seconds, 1) for name, fit in field.fits.fitted.items()}
+    return Timed(outcome, strategies | model_seconds(field.seconds) | seconds)
 
 
 def newcomers_of(measured: Stage[Evaluated]) -> dict[str, Any]:
@@ -149,6 +111,85 @@ class _Fits:
 
     fitted: Mapping[str, FittedStrategy]
     withheld: Mapping[str, FittedStrategy] | None
+
+
+@dataclass(frozen=True)
+class _Field:
+    """All models of a leaderboard, fitted on what is known before the holdout.
+
+    Parameters
+    ----------
+    winner : str
+        The model that the night is to register, under the name it has among the others.
+    strategy : str
+        How the winner uses features.
+    own : Factors
+        The winner's.
+    scorers, seconds, configurations : mappings by the model's name
+        Each with the CPU seconds of its search, if any, and fit.
+    tried : mapping of str to TriedStrategy
+        What the search found of each strategy.
+    fits : _Fits
+        These strategies, fitted.
+    withheld : ColdStartHoldout or None
+    """
+
+    winner: str
+    strategy: str
+    own: Factors
+    scorers: Mapping[str, Scorer]
+    seconds: Mapping[str, float]
+    configurations: Mapping[str, Mapping[str, Any]]
+    tried: Mapping[str, TriedStrategy]
+    fits: _Fits
+    withheld: ColdStartHoldout | None
+
+
+def _take_part(
+    parts: Split,
+    fold: Fold,
+    chosen: Chosen,
+    features: Stage[Encoded],
+    options: config.Evaluate,
+    seed: int,
+    workers: int,
+) -> _Field:
+    """Fit the baselines, the winner's factors, and its blend with neighbours where it has one."""
+    withheld = None
+    if options.withheld:
+        withheld = withhold(fold.known, fold.heldout, fold.cold_items, seed)
+    closed = [model_from_dict(values) for values in chosen.closed_forms.values()]
+    baselines, fits = _fit_all(
+        parts, fold, chosen.strategies, closed, features, withheld, options, seed, workers
+    )
+    parameters = parse_configuration(chosen.configuration)[1]
+    fitted = fits.fitted[parameters.strategy]
+    own = fitted.model.factors
+    scorers: dict[str, Scorer] = {found.model.name: found.scorer for found in baselines}
+    scorers[LIGHTFM] = own
+    seconds = {found.model.name: found.seconds for found in baselines}
+    seconds[LIGHTFM] = fitted.seconds
+    with threadpool_limits(1):
+        start = time.thread_time()
+        if (neighbours := _neighbours(own, fold, parameters, scorers)) is not None:
+            scorers[BLEND] = Blended(own, neighbours, fold.known)
+            parts_of_blend = seconds[LIGHTFM] + seconds.get(parameters.neighbours, 0.0)
+            seconds[BLEND] = parts_of_blend + time.thread_time() - start
+    winner = BLEND if BLEND in scorers else LIGHTFM
+    configurations = {found.model.name: found.model.hyperparameters() for found in baselines}
+    configurations[LIGHTFM] = without_neighbours(chosen.trained)
+    configurations[winner] = chosen.trained
+    return _Field(
+        winner,
+        parameters.strategy,
+        own,
+        scorers,
+        seconds,
+        configurations,
+        chosen.strategies,
+        fits,
+        withheld,
+    )
 
 
 def _fit_all(
@@ -225,16 +266,13 @@ def _measure_all(
 
 
 def _leaderboard(
-    measured: Mapping[str, Measured],
-    winner: str,
-    configurations: Mapping[str, Mapping[str, Any]],
-    options: config.Evaluate,
-    seed: int,
+    measured: Mapping[str, Measured], field: _Field, options: config.Evaluate, seed: int
 ) -> list[dict[str, Any]]:
     """The models, best first, each with what it was measured at and how it was configured."""
-    compared = differences(measured, winner, samples=options.bootstrap_samples, seed=seed)
+    samples = options.bootstrap_samples
+    compared = differences(measured, field.winner, samples=samples, seed=seed)
     board = as_leaderboard(measured, compared)
-    return [entry | {"configuration": configurations[entry["model"]]} for entry in board]
+    return [entry | {"configuration": field.configurations[entry["model"]]} for entry in board]
 
 
 def _neighbours(
@@ -246,25 +284,71 @@ def _neighbours(
     return fit_neighbours(factors, fold.known, parameters, fitted, times=fold.times)
 
 
-def _newcomers(
+def _write_figures_of_lists(
+    folder: Path,
+    field: _Field,
+    evaluations: Mapping[str, Evaluation],
+    fold: Fold,
+    without: sp.csr_matrix,
+    features: Stage[Encoded],
+    workers: int,
+) -> dict[str, float]:
+    """Write what is measured of the lists besides the leaderboard; CPU seconds by its name."""
+    vectors = field.own.item_factors
+    start = time.process_time()
+    diverse = measure_diversity(
+        field.scorers[field.winner], vectors, without, fold.heldout, threads=workers
+    )
+    write_json(folder / "diversity.json", diverse)
+    after_diversity = time.process_time()
+    segments = load_segments(fold, features)
+    write_json(folder / "segments.json", measure_segments(segments.standard(), evaluations))
+    after_segments = time.process_time()
+    beyond = measure_beyond_precision(
+        evaluations, field.winner, fold.known, vectors, segments.item_features
+    )
+    write_json(folder / "beyond.json", beyond)
+    return {
+        "diversity": round(after_diversity - start, 2),
+        "segments": round(after_segments - after_diversity, 2),
+        "beyond": round(time.process_time() - after_segments, 2),
+    }
+
+
+def _write_strategies(
+    folder: Path, field: _Field, fold: Fold, options: config.Evaluate, seed: int
+) -> None:
+    """Write what features are good for, where something was withheld to find out."""
+    compared: dict[str, Any] = {"winner": field.strategy}
+    if field.withheld is not None and field.fits.withheld is not None:
+        compared |= compare(
+            field.fits.fitted, field.fits.withheld, field.tried, field.withheld, fold.heldout,
+            fold.known, seed=seed, samples=options.bootstrap_samples,
+        )  # fmt: skip
+    write_json(folder / "strategies.json", compared)
+
+
+def _write_newcomers(
+    folder: Path,
+    field: _Field,
     time: TimeParts,
     fold: Fold,
-    scorers: Mapping[str, Scorer],
-    fitted: Mapping[str, FittedStrategy],
-    tried: Mapping[str, TriedStrategy],
     features: Stage[Encoded],
     options: config.Evaluate,
     seed: int,
-) -> dict[str, Any]:
-    """How users and items that came after the cut are served."""
+) -> None:
+    """Write how users and items that came after the cut are served."""
     samples = options.bootstrap_samples
-    found = {"users": measure_new_users(scorers, fold, time, seed, samples)}
+    found = {"users": measure_new_users(field.scorers, fold, time, seed, samples)}
     encoded = persistence.load_encoded(Path(features.path), "item")
     if encoded is not None:
         n_items = time.new_items.shape[1]
         described = np.diff(encoded.matrix.indptr)[:n_items] > 0
-        found["items"] = measure_new_items(fitted, tried, fold, time, described, seed, samples)
-    return found
+        found["items"] = measure_new_items(
+            field.fits.fitted, field.tried, fold, time, described, seed, samples
+        )
+    named = {"winner": field.winner, "strategy": field.strategy}
+    write_json(folder / NEWCOMERS, named | found)
 
 
 def _save_per_user(folder: Path, measured: Mapping[str, Measured], fold: Fold) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from recsys.evaluation.metric_names import BLEND, LIGHTFM
 from recsys.store.stages import Stage
-from recsys.tuning.trials import TrialResult, is_closed_form
+from recsys.tuning.trials import Study, is_closed_form
 
 _PREFIX = "model/"  # before a model's name among the seconds of a stage
 
@@ -17,13 +17,13 @@ def model_seconds(seconds: Mapping[str, float]) -> dict[str, float]:
     return {f"{_PREFIX}{name}": round(value, 2) for name, value in seconds.items()}
 
 
-def searched_seconds(trials: Iterable[TrialResult]) -> dict[str, float]:
-    """The CPU seconds that trials of a study took, by model.
+def searched_seconds(study: Study) -> dict[str, float]:
+    """The CPU seconds that the trials of a study took, and its races, by model.
 
     Finished trials, such as a blend, repeat the seconds of the trials that they are made from.
     """
-    found: dict[str, float] = {}
-    for trial in trials:
+    found = dict(study.race_seconds)
+    for trial in study.trials:
         if trial.finishes is None:
             name = str(trial.configuration["model"]) if is_closed_form(trial) else LIGHTFM
             found[name] = found.get(name, 0.0) + trial.seconds

@@ -24,7 +24,7 @@ from recsys.evaluation.metric_names import (
     strategy_metrics,
     winner_of,
 )
-from recsys.pipeline.drifting import FOUND, PROFILE, load_found
+from recsys.pipeline.drifting import FOUND, NIGHTS, PROFILE, load_found
 from recsys.pipeline.evaluation import newcomers_of
 from recsys.pipeline.model_seconds import timed_leaderboard
 from recsys.pipeline.outcomes import Chosen, Drifted, Evaluated, Fitted, Judged, Repeated
@@ -190,7 +190,7 @@ def _log_drift(
     registry: Registry, tracker: Tracker, version: Version, drifted: Stage[Drifted]
 ) -> None:
     """Keep the profile of the data for later nights, and what was found against earlier ones."""
-    for name in (PROFILE, FOUND):
+    for name in (PROFILE, FOUND, NIGHTS):
         tracker.client.log_artifact(version.run_id, str(drifted.file(name)), "drift")
     figures = [(name, value, 0) for name, value in drift_metrics(load_found(drifted)).items()]
     tracker.log(version.run_id, figures, model_id=version.model_id)

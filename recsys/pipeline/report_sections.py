@@ -35,11 +35,13 @@ from recsys.pipeline.outcomes import (
     TrainingStages,
 )
 from recsys.pipeline.report import Link, Report, Section, Table
+from recsys.pipeline.tuning import search_space_of
 from recsys.recommend.queries.answers import Answer
 from recsys.recommend.queries.filters import Filters
 from recsys.recommend.recommender import Recommender
 from recsys.store.stages import Stage
-from recsys.tuning.figures import learning_curves_svg
+from recsys.tuning.figures import learning_curves_svg, understanding_svg
+from recsys.tuning.understanding import LEVEL, Understanding
 
 
 def build(
@@ -80,6 +82,7 @@ def build(
         _beyond(stages.measured),
         _diversity(stages.measured),
         _search(stages.chosen),
+        search_space_section(stages.chosen),
         _data(stages),
         drift_section(stages.drifted),
         _answers(Recommender.load(stages.fitted.file("bundle"))),
@@ -344,12 +347,64 @@ def _search(chosen: Stage[Chosen]) -> Section:
         f"Ended: {study['ended']}."
     )
     curves = {trial["number"]: trial["curve"] for trial in study["trials"] if trial["curve"]}
+    tables = [
+        ("the winner", _configuration(study["configuration"])),
+        ("the best trials", _best(study)),
+    ]
+    if study["race"]:
+        tables.append((_RACE, _race(study["race"])))
     return Section(
         "What the search found",
         (text,),
-        (("the winner", _configuration(study["configuration"])), ("the best trials", _best(study))),
+        tuple(tables),
         learning_curves_svg(curves, study["trial"]),
     )
+
+
+_RACE = "the best of each model on further holdouts: those behind beyond chance were dropped"
+
+
+def _race(contenders: Sequence[Mapping[str, Any]]) -> Table:
+    rows = tuple(
+        (
+            MODEL_LABELS.get(one["model"], one["model"]),
+            str(one["trial"]),
+            f"{one['first']:.4f}",
+            f"{one['mean']:.4f}",
+            str(one["holdouts"]),
+        )
+        for one in contenders
+    )
+    columns = ("", "trial", "on the first holdout", "over its holdouts", "holdouts")
+    return Table(columns, rows)
+
+
+def search_space_section(chosen: Stage[Chosen]) -> Section | None:
+    """What a search knows of its space; None where nothing was searched."""
+    found = search_space_of(chosen)
+    if not found:
+        return None
+    understood = Understanding.from_dict(found)
+    text = [f"{understood.verdict[0].upper()}{understood.verdict[1:]}."]
+    if not understood.effects:
+        return Section("What the search knows of its space", tuple(text))
+    text.append(
+        "Importance is the share of the variance over the whole search space that a dimension "
+        "explains by itself, by forests on bootstraps of the trials; in brackets and as bands "
+        f"the {LEVEL:.0%} intervals over these. What they miss: out-of-bag R² is "
+        f"{understood.explained:.2f}, 1 would be nothing."
+    )
+    rows = tuple(
+        (
+            effect.name,
+            f"{effect.importance:.0%} ({effect.low:.0%}..{effect.high:.0%})",
+            _short(effect.values[effect.mean.index(max(effect.mean))]),
+        )
+        for effect in understood.effects
+    )
+    table = Table(("dimension", "importance", "best on average at"), rows)
+    picture = understanding_svg(understood)
+    return Section("What the search knows of its space", tuple(text), (("", table),), picture)
 
 
 def _configuration(configuration: Mapping[str, Any]) -> Table:

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from recsys.evaluation.comparison import TriedStrategy
 from recsys.models.blending import without_neighbours
 from recsys.pipeline.adoption import warm_start
 from recsys.pipeline.model_seconds import model_seconds, searched_seconds
-from recsys.pipeline.outcomes import Tuned
+from recsys.pipeline.outcomes import Chosen, Tuned
 from recsys.pipeline.tracked import RunDetails, Tracked
 from recsys.store.exchange import Exchange
 from recsys.store.journal import Journal
@@ -28,7 +28,7 @@ from recsys.tracking.recorder import StudyRecorder
 from recsys.tuning.article import article_study
 from recsys.tuning.checkpoints import FileCheckpoints, MemoryCheckpoints
 from recsys.tuning.closed_forms import best_closed_forms
-from recsys.tuning.problems import Problem, load_problem
+from recsys.tuning.problems import Problem, further_problems, load_problem
 from recsys.tuning.recorders import NullRecorder, Recorder
 from recsys.tuning.space import Configuration
 from recsys.tuning.study import best_by_strategy, best_of, study_strategies
@@ -78,7 +78,7 @@ def open_study(
     return Study(started_from, recorder)
 
 
-@stage(Tuned, version=11, unkeyed=("recorder", "workers", "pool", "exchange"))
+@stage(Tuned, version=12, unkeyed=("recorder", "workers", "pool", "exchange"))
 def tune(
     folder: Path,
     holdouts: Stage[HeldOut],
@@ -113,8 +113,10 @@ def tune(
                 seed,
                 started_from=started_from,
                 cold_items=search_fold(persistence.load_split(Path(holdouts.path))).cold_items,
+                threads=workers,
                 workers=trained_by,
                 recorder=recorder,
+                further=further_problems(holdouts, problem, search.folds - 1),
             )
     best = best_of(study.trials)
     if best is None or best.best is None or best.precision == 0.0:
@@ -126,6 +128,8 @@ def tune(
         "trial": best.number,
         "ended": study.ended,
         "trials": [_as_dict(trial) for trial in study.trials],
+        "race": [asdict(contender) for contender in study.contenders],
+        "search_space": study.understood.as_dict() if study.understood else {},
     }
     write_json(folder / "study.json", outcome)
     found = Tuned(
@@ -144,7 +148,18 @@ def tune(
         ended=study.ended,
         started_from=tuple(started_from),
     )
-    return Timed(found, model_seconds(searched_seconds(study.trials)))
+    beside = {
+        "race": round(sum(study.race_seconds.values()), 2),
+        "search_space": round(study.understanding_seconds, 2),
+    }
+    return Timed(found, model_seconds(searched_seconds(study)) | beside)
+
+
+def search_space_of(chosen: Stage[Chosen]) -> dict[str, Any]:
+    """What a search knows of its space, see `Understanding`; {} where nothing was searched."""
+    if chosen.outcome.kind != "study":
+        return {}
+    return dict(chosen.read_json("study.json")["search_space"])
 
 
 def _nothing_learned(trials: Sequence[TrialResult]) -> InputError:
@@ -170,6 +185,7 @@ def _as_dict(trial: TrialResult) -> dict[str, Any]:
         "configuration": trial.configuration,
         "status": trial.status,
         "reason": trial.reason,
+        "beaten": trial.beaten,
         "precision_at_5": trial.precision,
         # Seconds differ from run to run; the product must not, so they stay in the tracking.
         "curve": list(zip(trial.epochs, trial.values, strict=True)),

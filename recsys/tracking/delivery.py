@@ -24,6 +24,7 @@ from recsys.tracking.params import grouped
 from recsys.tracking.runs import (
     KIND,
     REASON,
+    SEARCH_SPACE,
     STATUS,
     STUDY,
     TRIAL,
@@ -34,6 +35,7 @@ from recsys.tracking.runs import (
 from recsys.tuning.figures import draw_study
 from recsys.tuning.space import Configuration
 from recsys.tuning.trials import Rung, Status, Study, TrialResult
+from recsys.tuning.understanding import Understanding
 
 
 class Delivery:
@@ -151,7 +153,11 @@ class Delivery:
             self._tracker.client.set_terminated(run_id, status)
 
     def _ended(self, entry: Mapping[str, Any]) -> None:
-        study = Study(tuple(_as_trial(trial) for trial in entry["trials"]), entry["ended"])
+        # A journal of an earlier release says nothing of the search space.
+        known = entry.get("understood")
+        understood = Understanding.from_dict(known) if known else None
+        trials = tuple(_as_trial(trial) for trial in entry["trials"])
+        study = Study(trials, entry["ended"], understood)
         best = study.best
         epoch = best.best.epoch if best.best else 0
         # Tags, for a study that goes on (cut off before its stage was finished, with a budget of
@@ -164,15 +170,33 @@ class Delivery:
                 ("best_epoch", epoch, 0),
                 ("trials", len(study.trials), 0),
                 ("seconds", sum(trial.seconds for trial in study.trials), 0),
+                *_of_search_space(understood),
             ],
             {},
-            {"best_trial": str(best.number), "ended": study.ended, **tags},
+            {
+                "best_trial": str(best.number),
+                "ended": study.ended,
+                **tags,
+                **({SEARCH_SPACE: understood.verdict} if understood else {}),
+            },
             at=entry["at"],
         )
         with tempfile.TemporaryDirectory() as folder:
             draw_study(study, Path(folder))
             self._tracker.client.log_artifacts(self._run_id, folder, "figures")
         self._tracker.client.set_terminated(self._run_id, "FINISHED")
+
+
+def _of_search_space(understood: Understanding | None) -> list[tuple[str, float, int]]:
+    """The metrics of what a study knows of its search space."""
+    if understood is None or understood.explained is None:
+        return []
+    found = {"explained": understood.explained, "expected_gain": understood.gain or 0.0}
+    for effect in understood.effects:
+        found[f"importance_{effect.name}"] = effect.importance
+        found[f"importance_{effect.name}_low"] = effect.low
+        found[f"importance_{effect.name}_high"] = effect.high
+    return [(f"{SEARCH_SPACE}/{name}", value, 0) for name, value in found.items()]
 
 
 def _as_trial(entry: Mapping[str, Any]) -> TrialResult:

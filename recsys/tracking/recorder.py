@@ -83,7 +83,10 @@ class StudyRecorder:
     def end(self, study: Study) -> None:
         """Record the study's outcome, and deliver what waits."""
         trials = [_as_dict(trial) for trial in study.trials]
-        self._keep("ended", study.best, {"ended": study.ended, "trials": trials})
+        found: dict[str, Any] = {"ended": study.ended, "trials": trials}
+        if study.understood is not None:
+            found["understood"] = study.understood.as_dict()
+        self._keep("ended", study.best, found)
         self._settle()
 
     def deliver_rest(self) -> None:
@@ -170,4 +173,5 @@ def _as_dict(trial: TrialResult) -> dict[str, Any]:
         "curve": [astuple(rung) for rung in trial.curve],
         "status": trial.status,
         "reason": trial.reason,
+        "beaten": trial.beaten,
     }

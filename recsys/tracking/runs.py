@@ -36,6 +36,8 @@ from recsys.tuning.space import Configuration
 from recsys.tuning.trials import Rung
 
 STUDY, KIND, TRIAL, STATUS, REASON = "study", "kind", "trial", "status", "reason"
+# What a study knows of its search space: a tag, and the set of its metrics.
+SEARCH_SPACE = "search_space"
 # MLflow's own limits on one log_batch call.
 METRICS_A_CALL, PARAMS_A_CALL = 1000, 100
 
@@ -200,6 +202,10 @@ class Tracker:
             root = str(self.client.get_run(run_id).info.artifact_uri)
         local = local_folder(root)
         return f"{root}/{name}" if local is None else str(local / name)
+
+    def runs_of_nights(self) -> list[str]:
+        """The ids of the runs of all nights, those of their trials left out."""
+        return [str(run.info.run_id) for run in self._search(f"tags.{KIND} != 'trial'")]
 
     def recorded_trials(self, key: str) -> dict[int, tuple[Run, Recorded]]:
         """The trials of a study by number, each with what was measured of it."""

@@ -19,6 +19,7 @@ REFERENCE = "reference"  # tag: the reference from then on, where the version be
 GATE, GATE_HELD = "gate", "held"  # tag: what the gate decided
 DRIFT_PROFILE = "drift_profile"  # tag: digest of the profile of the data that a version was made of
 PROFILE_FILE = "drift/profile.json"  # among the files of its run
+FOUND_FILE, NIGHTS_FILE = "drift/drift.json", "drift/nights.json"  # what drifts; sizes of nights
 SHOWN = 10  # names of models in a message
 PROMOTED, ROLLED_BACK, ROLLED_BACK_TO = "promoted", "rolled_back", "rolled_back_to"
 

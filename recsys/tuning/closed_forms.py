@@ -207,6 +207,8 @@ def best_closed_forms(trials: Sequence[TrialResult]) -> dict[str, TrialResult]:
     found: dict[str, TrialResult] = {}
     for trial in filter(is_closed_form, trials):
         name = str(trial.configuration["model"])
+        if trial.beaten:
+            continue
         if trial.curve and (name not in found or trial.precision > found[name].precision):
             found[name] = trial
     return found

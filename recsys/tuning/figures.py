@@ -1,4 +1,4 @@
-"""Figures of a study: the best so far, all learning curves, importance of hyper-parameters."""
+"""Figures of a study: the best so far, all learning curves, what it knows of its search space."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recsys.tuning.trials import Study, TrialResult
+from recsys.tuning.trials import Study
+from recsys.tuning.understanding import Understanding
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Curves = Mapping[int, Sequence[tuple[int, float]]]  # (epoch, precision), by the trial's number
 GREY: dict[str, Any] = {"color": "lightgrey", "linewidth": 1}
-FEWEST_TRIALS = 8  # with fewer, importance is mostly noise
+DRAWN = 6  # dimensions whose dependence is drawn, the most important ones
 
 
 def draw_study(study: Study, folder: Path) -> list[Path]:
     """Draw a study as PNG files in a folder, which must be there; returns their paths."""
     drawings = {"best_so_far": _best_so_far(study), "learning_curves": _learning_curves(study)}
-    importance = _importance(study)
-    if importance is not None:
-        drawings["importance"] = importance
+    if study.understood is not None and study.understood.effects:
+        drawings["search_space"] = _understanding(study.understood)
     paths: list[Path] = []
     for name, drawing in drawings.items():
         paths.append(folder / f"{name}.png")
@@ -32,13 +32,12 @@ def draw_study(study: Study, folder: Path) -> list[Path]:
     return paths
 
 
-def _figure(title: str, x: str, y: str, long_labels: bool = False) -> tuple[Figure, Any]:
+def _figure(title: str, x: str, y: str) -> tuple[Figure, Any]:
     from matplotlib.figure import Figure  # takes long to import
 
-    # Room for labels of any length is found by drawing everything three times.
-    drawing = Figure(figsize=(7, 4), layout="constrained" if long_labels else None)
-    if not long_labels:
-        drawing.subplots_adjust(left=0.11, right=0.97, bottom=0.13, top=0.92)
+    # A constrained layout draws everything three times.
+    drawing = Figure(figsize=(7, 4))
+    drawing.subplots_adjust(left=0.11, right=0.97, bottom=0.13, top=0.92)
     axis = drawing.add_subplot()
     axis.set(title=title, xlabel=x, ylabel=y)
     return drawing, axis
@@ -97,34 +96,55 @@ def as_svg(drawing: Figure) -> str:
     return text[text.index("<svg") :]
 
 
-def _importance(study: Study) -> Figure | None:
-    """How much each searched number matters to a forest over the trials; None if too few."""
-    names, points, values = _numbers(study.trials)
-    if len(points) < FEWEST_TRIALS or not names:
-        return None
-    from sklearn.ensemble import ExtraTreesRegressor  # takes long to import
+def understanding_svg(understood: Understanding) -> str:
+    """Draw the importance of a search space's dimensions, and their dependence, as an SVG element.
 
-    forest = ExtraTreesRegressor(200, min_samples_leaf=2, random_state=0).fit(points, values)
-    drawing, axis = _figure(
-        "importance (of a forest over the trials)", "share of variance", "", long_labels=True
-    )
-    order = np.argsort(forest.feature_importances_)
-    axis.barh([names[i] for i in order], forest.feature_importances_[order])
+    Parameters
+    ----------
+    understood : Understanding
+        With effects.
+    """
+    return as_svg(_understanding(understood))
+
+
+def _understanding(understood: Understanding) -> Figure:
+    """Importance with intervals, then the partial dependence of the first dimensions with bands."""
+    from matplotlib.figure import Figure  # takes long to import
+
+    effects = understood.effects
+    shown = effects[:DRAWN]
+    rows_of_two = -(-len(shown) // 2)
+    below_it = 2.2 * rows_of_two
+    drawing = Figure(figsize=(7, 2.6 + below_it), layout="constrained")
+    parts = drawing.subfigures(2, 1, squeeze=False, height_ratios=(2.6, below_it))
+    upper, below = parts[:, 0]
+    axis = upper.add_subplot()
+    rows = range(len(effects))
+    means = [effect.importance for effect in effects]
+    # The mean of the bootstraps may lie outside of their interval where that is very skewed.
+    ends = [
+        [max(0.0, effect.importance - effect.low) for effect in effects],
+        [max(0.0, effect.high - effect.importance) for effect in effects],
+    ]
+    axis.barh(rows, means, xerr=ends, color="tab:blue", ecolor="black", capsize=3)
+    axis.set_yticks(rows, [effect.name for effect in effects])
+    axis.invert_yaxis()
+    axis.set(title="importance: share of the variance over the search space", xlim=(0, 1))
+    panels = below.subplots(rows_of_two, 2, squeeze=False, sharey=True).ravel()
+    for panel, effect in zip(panels, shown, strict=False):
+        places = range(len(effect.values))
+        panel.fill_between(places, effect.lower, effect.upper, color="tab:blue", alpha=0.25)
+        panel.plot(places, effect.mean, color="tab:blue")
+        ticks = list(places)
+        if not isinstance(effect.values[0], str):
+            ticks = [0, len(places) // 2, len(places) - 1]
+        panel.set_xticks(ticks, [_written(effect.values[tick]) for tick in ticks])
+        panel.set_title(effect.name, fontsize=10)
+    for panel in panels[len(shown) :]:
+        panel.set_visible(False)
+    below.supylabel("precision at 5 to expect", fontsize=9)
     return drawing
 
 
-def _numbers(
-    trials: tuple[TrialResult, ...],
-) -> tuple[list[str], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Names of the searched numbers, their logarithms (n, d) and the precision (n,) of trials."""
-    kept = [trial for trial in trials if trial.curve]
-    names = [
-        name
-        for name, value in (kept[0].configuration if kept else {}).items()
-        if isinstance(value, int | float)
-        and all(trial.configuration.get(name, 0) > 0 for trial in kept)
-        and len({trial.configuration[name] for trial in kept}) > 1
-    ]
-    points = np.array([[trial.configuration[name] for name in names] for trial in kept])
-    values = np.array([trial.precision for trial in kept])
-    return names, np.log(points) if points.size else points, values
+def _written(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.3g}"

@@ -65,7 +65,7 @@ def with_mapped_features(
     """
     assert problem.sides is not None
     assert problem.sides.item is not None
-    own = _factors(problem, plain)
+    own = factors_of(problem, plain)
     profiles = without_items(problem.sides.item.profiles(), cold_items)
     chosen = choose_mapping(profiles, own, problem.train, seed=problem.seed)
     tried = [
@@ -102,7 +102,7 @@ def with_blended_users(problem: Problem, plain: TrialResult, number: int) -> Tri
     number : int
         Of the trial returned.
     """
-    own = _factors(problem, plain)
+    own = factors_of(problem, plain)
     parameters = HybridParameters()
     value, parameters = _choose_user_blending(problem, own, own, parameters, plain.precision)
     configuration = {**plain.configuration, "user_blending": parameters.user_blending}
@@ -220,7 +220,7 @@ def _standard_error(values: Float64Array) -> float:
 
 def _finished_factors(problem: Problem, finished: TrialResult) -> Factors:
     """The factors of a finished trial: trained, mapped and blended as its configuration says."""
-    own = _factors(problem, finished)
+    own = factors_of(problem, finished)
     parameters = parse_configuration(finished.configuration)[1]
     sides = problem.sides if parameters.strategy == "mapped" else None
     return map_features(own, problem.train, parameters, sides or FeaturesBySide()).factors
@@ -238,7 +238,7 @@ def without_items(profiles: Profiles, items: Sequence[int] | IntArray) -> Profil
     )
 
 
-def _factors(problem: Problem, trial: TrialResult) -> Factors:
+def factors_of(problem: Problem, trial: TrialResult) -> Factors:
     """The factors at a trial's best rung, trained again if they were not kept."""
     if trial.factors is not None:
         return trial.factors

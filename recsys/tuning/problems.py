@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -15,8 +15,8 @@ from recsys.base.arrays import Float64Array, IntArray
 from recsys.data import persistence
 from recsys.data.ages import InteractionTimes
 from recsys.data.features import EncodedFeatures
-from recsys.data.folds import search_fold
-from recsys.data.outcomes import Encoded, HeldOut
+from recsys.data.folds import further_search_folds, search_fold
+from recsys.data.outcomes import Encoded, HeldOut, HeldOutByFiles
 from recsys.data.splits import not_ranked
 from recsys.models.hybrid import FeaturesBySide, SideFeatures, start_training
 from recsys.models.lightfm import Training
@@ -110,6 +110,35 @@ def load_problem(
         hidden=fold.hidden,
         times=fold.times,
     )
+
+
+def further_problems(holdouts: Stage[HeldOut], problem: Problem, count: int) -> list[Problem]:
+    """The same problem with other likes of the validation users held out.
+
+    None where these were not drawn at random: the last likes, those after a cut and those that a
+    file names are always the same.
+
+    Parameters
+    ----------
+    holdouts : Stage
+        What the problem was read from.
+    problem : Problem
+    count : int
+    """
+    parts = persistence.load_split(Path(holdouts.path))
+    named = isinstance(holdouts.outcome, HeldOutByFiles)
+    if named or parts.time is not None or holdouts.outcome.tied is not None:
+        return []
+    return [
+        replace(
+            problem,
+            train=fold.known,
+            validation=fold.heldout,
+            times=fold.times,
+            sides=None,  # only trials without features are raced
+        )
+        for fold in further_search_folds(parts, count, problem.seed)
+    ]
 
 
 def load_sides(

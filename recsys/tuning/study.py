@@ -6,6 +6,7 @@ between them.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,12 +20,15 @@ from recsys.data.ages import searched_ages, without_times
 from recsys.models.configuration import parse_configuration
 from recsys.tuning.aging import with_aging, without_aging
 from recsys.tuning.closed_forms import best_closed_forms, tune_closed_forms
+from recsys.tuning.contenders import Races
 from recsys.tuning.finishing import (
     can_map,
+    factors_of,
     with_blended_users,
     with_mapped_features,
     with_neighbours,
 )
+from recsys.tuning.forecasts import Forecasts
 from recsys.tuning.policy import Budget, Policy
 from recsys.tuning.portfolio import PORTFOLIO
 from recsys.tuning.problems import Problem
@@ -32,6 +36,7 @@ from recsys.tuning.recorders import NullRecorder, PartRecorder, Recorder, emit_t
 from recsys.tuning.search import run_study
 from recsys.tuning.space import Configuration, SearchSpace
 from recsys.tuning.trials import Study, TrialResult, is_closed_form
+from recsys.tuning.understanding import understand
 from recsys.tuning.workers import Workers
 
 BLENDABLE = ("ease", "rp3beta")
@@ -53,6 +58,7 @@ def study_strategies(
     threads: int = 1,
     workers: Workers | None = None,
     recorder: Recorder | None = None,
+    further: Sequence[Problem] = (),
 ) -> Study:
     """Search over all strategies for the one that ranks best for warm users.
 
@@ -71,6 +77,9 @@ def study_strategies(
     workers : Workers or None
         Train segments instead of these threads.
     recorder : Recorder or None
+    further : sequence of Problem
+        With other holdouts of the same users: where the holdout of `problem` says too little, the
+        best trials are raced on these.
 
     Returns
     -------
@@ -101,9 +110,13 @@ def study_strategies(
         PartRecorder(recorder, offset, best_before),
     )
     trials += [replace(trial, number=trial.number + offset) for trial in study.trials]
+    races = Races(problem, further, search.contenders, threads)
+    trials = races.run(trials)
     plain = best_of(trials)
     finished = plain
     if plain is not None and plain.precision > 0:
+        # Not kept of a trial that was not the best one before the race.
+        plain = replace(plain, factors=factors_of(problem, plain))
         mappable = can_map(problem, cold_items)
         with threadpool_limits(1, user_api="blas"):  # the same choice on any machine
             if mappable:
@@ -116,22 +129,39 @@ def study_strategies(
         else:
             finished = plain
         with threadpool_limits(1, user_api="blas"):
-            trials += _blended(problem, replace(finished, factors=plain.factors), trials, recorder)
+            own = replace(finished, factors=plain.factors)
+            trials += _blended(problem, own, trials, races, recorder)
         if mappable and search.joint_trials:
             trials += _joint(run, search, plain, trials, recorder)
-    found = Study(tuple(trials), study.ended)
+    expected = Forecasts(study.trials, Policy(search.max_epochs)).observations(space)
+    start = time.thread_time()
+    understood = understand(space, expected, seed)
+    found = Study(
+        tuple(trials),
+        study.ended,
+        understood,
+        tuple(races.found),
+        races.seconds,
+        time.thread_time() - start,
+    )
     recorder.end(found)
     return found
 
 
 def _blended(
-    problem: Problem, finished: TrialResult, trials: Sequence[TrialResult], recorder: Recorder
+    problem: Problem,
+    finished: TrialResult,
+    trials: Sequence[TrialResult],
+    races: Races,
+    recorder: Recorder,
 ) -> list[TrialResult]:
     """The finished trial blended with the best item-to-item model; none where there is none."""
     candidates = [trial for name, trial in best_closed_forms(trials).items() if name in BLENDABLE]
     if not candidates:
         return []
     neighbours = max(candidates, key=lambda trial: trial.precision)
+    if len(contenders := races.contenders(candidates)) > 1:
+        neighbours = contenders[races.race(contenders).winner]
     blended = with_neighbours(problem, finished, neighbours, len(trials))
     _record(blended, recorder, max(trial.precision for trial in (*trials, blended)))
     return [blended]
@@ -236,7 +266,8 @@ def best_of(trials: Sequence[TrialResult]) -> TrialResult | None:
         blended, mapped = parameters.neighbours != "none", parameters.strategy == "mapped"
         return trial.precision, blended, mapped, -trial.number
 
-    candidates = (t for t in trials if t.best is not None and not is_closed_form(t))
+    left = (trial for trial in trials if trial.best is not None and not trial.beaten)
+    candidates = (trial for trial in left if not is_closed_form(trial))
     return max(candidates, key=merit, default=None)
 
 

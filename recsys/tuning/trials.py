@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from recsys.ranking.factors import Factors
+from recsys.tuning.understanding import Understanding
 
 Status = Literal["paused", "complete", "stopped", "diverged"]
 
@@ -42,6 +44,9 @@ class TrialResult:
     finishes : int or None
         The number of the trial whose model this one finishes, repeating its seconds; see
         `recsys.tuning.finishing`.
+    beaten : bool
+        Whether another trial of its model was better over several holdouts, see
+        `recsys.tuning.contenders`: however high its precision, it is no candidate.
     """
 
     number: int
@@ -52,6 +57,7 @@ class TrialResult:
     factors: Factors | None = field(default=None, compare=False, repr=False)
     kept: str | None = field(default=None, compare=False, repr=False)
     finishes: int | None = None
+    beaten: bool = False
 
     @property
     def name(self) -> str:
@@ -87,6 +93,17 @@ class TrialResult:
 
 
 @dataclass(frozen=True)
+class Contender:
+    """A trial that was raced: its mean over so many holdouts, and on the first one alone."""
+
+    trial: int
+    model: str
+    first: float
+    mean: float
+    holdouts: int
+
+
+@dataclass(frozen=True)
 class Study:
     """All trials on one problem and search space, in their order.
 
@@ -95,10 +112,22 @@ class Study:
     trials : tuple of TrialResult
     ended : str
         Why no further trial was made.
+    understood : Understanding or None
+        What it knows of its search space; None where it is a part of a larger study.
+    contenders : tuple of Contender
+        The trials that were raced on further holdouts, of each model the winner first.
+    race_seconds : mapping of str to float
+        CPU seconds that races took, by model.
+    understanding_seconds : float
+        CPU seconds that `understood` took.
     """
 
     trials: tuple[TrialResult, ...]
     ended: str
+    understood: Understanding | None = None
+    contenders: tuple[Contender, ...] = ()
+    race_seconds: Mapping[str, float] = field(default_factory=dict)
+    understanding_seconds: float = 0.0
 
     @property
     def best(self) -> TrialResult:
@@ -106,7 +135,8 @@ class Study:
 
         Item-to-item models alone are no candidates: they win as a part of a blended trial.
         """
-        candidates = [trial for trial in self.trials if not is_closed_form(trial)]
+        left = [trial for trial in self.trials if not trial.beaten]
+        candidates = [trial for trial in left if not is_closed_form(trial)]
         return max(candidates or self.trials, key=order_of_merit)
 
 

@@ -55,10 +55,10 @@ def available() -> list[str]:
 
 def load(dataset: str, seed: int) -> Split:
     """The k-core of a data set, split as the pipeline does."""
-    return split(kcore(_interactions(dataset), 5, 5).interactions, seed=seed)
+    return split(kcore(interactions_of(dataset), 5, 5).interactions, seed=seed)
 
 
-def _interactions(dataset: str) -> Interactions:
+def interactions_of(dataset: str) -> Interactions:
     if dataset == "sample":
         return read_interactions(SAMPLE)[0]
     folder = Path(os.environ["RECSYS_BENCH_DATA"]) / dataset
@@ -80,7 +80,7 @@ def measure(parts: Split, seed: int, options: argparse.Namespace) -> Result:
     study = study_strategies(Problem(parts.train, parts.validation, seed=seed), search, seed)
     (blended,) = [trial for trial in study.trials if "neighbours" in trial.configuration]
     closed = best_closed_forms(study.trials)
-    searched = searched_seconds(study.trials)
+    searched = searched_seconds(study)
     searched[BLEND] = sum(
         searched.get(part, 0.0) for part in (LIGHTFM, blended.configuration["neighbours"])
     )

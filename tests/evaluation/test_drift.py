@@ -10,7 +10,7 @@ from datetime import date, timedelta
 import pandas as pd
 import pytest
 
-from recsys.data.night_profile import NightProfile, profile_of, sketch
+from recsys.data.night_profile import NightProfile, profile_of, sketch, without_users
 from recsys.evaluation.drift import (
     LABELS,
     Found,
@@ -141,6 +141,22 @@ def test_the_same_data_are_no_night_to_compare_with() -> None:
     assert distinct([a, b, b], b) == [a]
     assert distinct([b], b) == []
     assert find_drift(b, [b]) == []
+
+
+def test_a_sketch_that_forgot_somebody_is_still_a_full_one() -> None:
+    ids = [f"user {number}" for number in range(3000)]
+    whole = sketch(ids)
+    someone = next(name for name in ids if sketch([name])[0] in whole)
+    profile = {"schema": 1, "user_sketch": list(whole), "users": 3000}
+    left = without_users(profile, [someone])
+    assert left["forgotten"] == 1
+    assert set(whole) - set(left["user_sketch"]) == {sketch([someone])[0]}
+    assert without_users(left, [someone]) is left
+    # Taken for a set of 511 it would have to have next to none of the others.
+    before, tonight = left["user_sketch"], sketch(name for name in ids if name != someone)
+    assert new_and_lost(before, tonight, forgotten=(1, 0)) == (0.0, 0.0)
+    assert new_and_lost(tonight, before, forgotten=(0, 1)) == (0.0, 0.0)
+    assert new_and_lost(before, sketch(ids), forgotten=(1, 0)) == (pytest.approx(1 / 512), 0.0)
 
 
 def test_sketches_tell_shares_of_sets() -> None:

@@ -100,7 +100,8 @@ def test_lists_are_measured_beyond_their_precision(trained: Run) -> None:
     assert told["beyond/novelty_at_10"] == own["novelty"]["mean"]
     assert told["beyond_popularity/novelty_at_10"] == popular["novelty"]["mean"]
     report = Path(trained.outcome.report).read_text(encoding="utf-8")
-    for part in ("Beyond precision", "serendipity", "items of the tail", "tag_group 2"):
+    known = "What the search knows of its space"
+    for part in ("Beyond precision", "serendipity", "items of the tail", "tag_group 2", known):
         assert part in report
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +30,20 @@ from tests.fixtures.tracking_database import tracking_database
 
 def estimate(mean: float) -> dict[str, float]:
     return {"mean": mean, "low": mean - 0.01, "high": mean + 0.01}
+
+
+def write_drift(tracker: Tracker, run_id: str, folder: Path) -> None:
+    """What the second night found against the first: one thing that drifts, one that does not."""
+    compared = {"statistic": "z", "limit": 1.5}
+    found = [
+        {"name": "users", "about": "", "tonight": "2", "usual": "2", "score": 0.75} | compared,
+        {"name": "likes", "about": "", "tonight": "30", "usual": "10", "score": 9.0} | compared,
+    ]
+    found = [one | {"drifts": one["score"] > one["limit"]} for one in found]
+    sizes = {"1": {"likes": 10, "users": 2, "items": 4}, "": {"likes": 30, "users": 2, "items": 4}}
+    for name, values in (("drift.json", found), ("nights.json", sizes)):
+        (folder / name).write_text(json.dumps(values), encoding="utf-8")
+    tracker.attach(run_id, [folder / "drift.json", folder / "nights.json"], "drift")
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +73,14 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
         metrics += [("test_als/precision_at_5_high", 0.16, 0), ("cold/precision_at_5", 0.0898, 0)]
         metrics += [("test/cpu_seconds", 120.4, 0), ("test_als/cpu_seconds", 31.0, 0)]
         metrics += [("beyond/novelty_at_10", 6.25, 0), ("beyond_als/novelty_at_10", 7.0, 0)]
-        tracker.log(run_id, metrics, tags={"best_trial": "1"})
+        space = {"explained": 0.7, "expected_gain": 0.01}
+        space |= {"importance_alpha": 0.1, "importance_learning_rate": 0.6}
+        space |= {"importance_learning_rate_low": 0.5, "importance_learning_rate_high": 0.8}
+        metrics += [(f"search_space/{name}", value, 0) for name, value in space.items()]
+        said = "the search ended before its space is understood: 9 trials say little"
+        tracker.log(run_id, metrics, tags={"best_trial": "1", "search_space": said})
+        if number == 2:
+            write_drift(tracker, run_id, folder)
         for trial in (0, 1):
             curve = [("curve/precision_at_5", 0.1 * trial + 0.01 * e, e) for e in (1, 2, 4)]
             tags = {"kind": "trial", "study": f"k{number}", "trial": str(trial)}
@@ -147,6 +170,8 @@ def test_the_run_behind_it(client: TestClient, registry: Registry) -> None:
     assert "this model 0.2000 0.1900 to 0.2100 ALS 0.1500 0.1400 to 0.1600" in text
     assert "CPU seconds of search and fit 120 31" in text
     assert "novelty (bits) at 10 6.2500 7.0000" in text
+    assert "the search ended before its space is understood: 9 trials say little" in text
+    assert "learning_rate 60 % 50 % to 80 % alpha 10 % 10 % to 10 %" in text
     assert "precision at 5 of items nobody has liked, by their tags 0.0898" in text
     assert "Its best: 0.1400 after 4 epochs" in text
     assert "coverage passed: all, wanted 1" in text
@@ -159,6 +184,19 @@ def test_the_run_behind_it(client: TestClient, registry: Registry) -> None:
     assert study.curves[0].points == ((1, 0.01), (2, 0.02), (4, 0.04))
     assert read_study(registry.uri, "0" * 32) is None
     assert "/run?v=2" in outline.links
+
+
+def test_drift_is_drawn_beside_the_nights_before(client: TestClient) -> None:
+    assert "Drift of the data" not in page(client, "/run").text
+    answer = client.get("/run?v=2").text
+    # 9 is six times the limit, and the bar ends with its width; 0.75 is half of it.
+    drawn = re.findall(r'class="value" width="([\d.]+)"', answer.split('id="drift"')[1])
+    assert [float(width) for width in drawn[:2]] == [100.0, 25.0]
+    # Likes of 10 and 30, two users and four items each.
+    assert [round(float(width), 1) for width in drawn[2:]] == [33.3, 100, 100, 100, 100, 100]
+    text = page(client, "/run?v=2").text
+    assert "likes z 9.00, drifts 30, usually 10 users z 0.75 2, usually 2" in text
+    assert "Likes version 1 10 version 2 30 Users version 1 2 version 2 2" in text
 
 
 def test_a_new_champion_is_shown_without_a_restart(

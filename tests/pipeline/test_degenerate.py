@@ -16,6 +16,7 @@ from recsys.base.dimensions import Range
 from recsys.base.errors import InputError
 from recsys.pipeline import evaluation, fitting, preparation, tuning
 from recsys.pipeline.outcomes import Evaluated, Tuned
+from recsys.pipeline.report_sections import search_space_section
 from recsys.recommend.recommender import Recommender
 from recsys.store.stages import Stage
 
@@ -162,6 +163,11 @@ def test_trials_that_all_measure_the_same_end_in_a_winner(tmp_path: Path) -> Non
     trained = train(tmp_path, everybody(60, 12), learning_rate=Range(low=1e-12, high=2e-12))
     study = trained.tuned.read_json("study.json")
     assert {trial["precision_at_5"] for trial in study["trials"]} == {1.0}
+    space = study["search_space"]
+    assert space["verdict"].startswith("the search ended before its space is understood: ")
+    section = search_space_section(trained.tuned)
+    assert section is not None
+    assert section.text[0] == f"T{space['verdict'][1:]}."
     # The blended one: where validation cannot tell, two models err less than one.
     served = [trial["number"] for trial in study["trials"] if "model" not in trial["configuration"]]
     assert len(served) < len(study["trials"])

@@ -23,11 +23,19 @@ from recsys.tuning.policy import Budget, Policy
 from recsys.tuning.search import run_study
 from recsys.tuning.space import SearchSpace
 from recsys.tuning.trials import Rung, Study, TrialResult
+from recsys.tuning.understanding import Effect, Understanding
 from tests.fixtures.processes import FORKS
 from tests.fixtures.searches import SPACE, outcome, problem
 from tests.fixtures.tracking_database import tracking_database
 
 POLICY = Policy(max_epochs=24, screen=5, initial=3)
+UNDERSTOOD = Understanding(
+    30,
+    0.7,
+    0.01,
+    (Effect("alpha", 0.6, 0.5, 0.75, (1e-6, 1e-4), (0.1, 0.3), (0.0, 0.2), (0.2, 0.4)),),
+    ("one more trial is expected to gain 1.0%, so make more trials",),
+)
 
 
 def recorder(folder: Path, journal: Journal | None = None) -> StudyRecorder:
@@ -69,7 +77,7 @@ def test_a_study_is_a_parent_run_with_children_curves_and_figures(tmp_path: Path
         assert run.info.status == ("FAILED" if trial.status == "diverged" else "FINISHED")
     figures = tracker.client.list_artifacts(parent.info.run_id, "figures")
     assert {Path(figure.path).name for figure in figures} == {
-        "best_so_far.png", "learning_curves.png", "importance.png",
+        "best_so_far.png", "learning_curves.png",
     }  # fmt: skip
     artifacts = (tmp_path / "mlruns" / "artifacts").rglob("*.png")
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in artifacts)
@@ -84,12 +92,27 @@ def test_item_to_item_trials_are_recorded_and_taken_over_and_none_is_the_best(
     plain = TrialResult(6, {"no_components": 4}, (Rung(3, 0.01, 0.1),), "complete")
     first.started(plain)
     first.measured(plain, plain.curve)
-    first.end(Study((*trials, plain), "all 7 trials made"))
+    first.end(Study((*trials, plain), "all 7 trials made", UNDERSTOOD))
     tracker = Tracker.connect(f"sqlite:///{tmp_path}/mlruns/mlflow.db", "planted")
     parent = tracker.find_study("key")
     assert parent is not None
     assert parent.data.tags["best_trial"] == "6"
     assert parent.data.metrics["val/precision_at_5"] == 0.01
+    assert parent.data.tags["search_space"] == UNDERSTOOD.verdict
+    of_space = {
+        name: value
+        for name, value in parent.data.metrics.items()
+        if name.startswith("search_space")
+    }
+    assert of_space == {
+        "search_space/explained": 0.7,
+        "search_space/expected_gain": 0.01,
+        "search_space/importance_alpha": 0.6,
+        "search_space/importance_alpha_low": 0.5,
+        "search_space/importance_alpha_high": 0.75,
+    }
+    figures = tracker.client.list_artifacts(parent.info.run_id, "figures")
+    assert "search_space.png" in {Path(figure.path).name for figure in figures}
     recorded = tracker.recorded_trials("key")
     assert [recorded[trial.number][1].curve for trial in trials] == [t.curve for t in trials]
     assert recorded[0][0].data.params["model"] == "ease"

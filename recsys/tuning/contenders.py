@@ -1,0 +1,157 @@
+"""Contenders: the best trials of each model raced on further holdouts where one says too little."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from recsys.base.arrays import Float64Array
+from recsys.base.errors import InputError
+from recsys.models.lightfm import DivergedError
+from recsys.models.model import model_from_dict
+from recsys.ranking.scorer import Scorer
+from recsys.tuning.problems import Problem
+from recsys.tuning.racing import Race, race, relative_half_width
+from recsys.tuning.trials import Contender, TrialResult, is_closed_form
+
+WIDE = 0.03
+"""Relative half-width of the best trial's interval from which on trials are raced."""
+REACH = 2.0
+"""Standard errors below the best that a trial may be, to be a contender."""
+LIGHTFM = "lightfm"
+
+
+class Races:
+    """Races the trials of a study, each fitted once in each holdout.
+
+    Who took part is in `found`, of each model the winner first, and the CPU seconds by model are in
+    `seconds`.
+
+    Parameters
+    ----------
+    problem : Problem
+        With the holdout on which the trials were measured.
+    further : sequence of Problem
+        With other holdouts of the same users.
+    most : int
+        Contenders of each model.
+    threads : int
+        Fits at once, each on one thread.
+    """
+
+    def __init__(
+        self, problem: Problem, further: Sequence[Problem], most: int, threads: int = 1
+    ) -> None:
+        self._problem, self._further, self._most = problem, further, most
+        self._threads = threads
+        self._values: dict[tuple[int, int], Float64Array] = {}
+        self.found: list[Contender] = []
+        self.seconds: dict[str, float] = {}
+
+    def run(self, trials: Sequence[TrialResult]) -> list[TrialResult]:
+        """Race the best trials of each model, if its best has a wide interval.
+
+        Returns
+        -------
+        list of TrialResult
+            The same; where a model was raced, all but the winner are `beaten`.
+        """
+        beaten: set[int] = set()
+        for of_model in _by_model(trials):
+            contenders = self.contenders(of_model)
+            if len(contenders) < 2:
+                continue
+            ended = self.race(contenders)
+            winner = contenders[ended.winner].number
+            beaten |= {trial.number for trial in of_model} - {winner}
+            self.found += _as_contenders(contenders, ended)
+        return [replace(trial, beaten=trial.number in beaten) for trial in trials]
+
+    def contenders(self, trials: Sequence[TrialResult]) -> list[TrialResult]:
+        """The trials that may be the best, that with the highest precision first.
+
+        None where there are no further holdouts, or the interval of the best is narrow.
+        """
+        measured = sorted(
+            (trial for trial in trials if trial.precision > 0),
+            key=lambda trial: (-trial.precision, trial.number),
+        )
+        if not self._further or len(measured) < 2:
+            return []
+        values = self.precisions(self._problem, measured[0])
+        if relative_half_width(values) <= WIDE:
+            return []
+        least = values.mean() - REACH * values.std(ddof=1) / np.sqrt(len(values))
+        return [trial for trial in measured if trial.precision >= least][: self._most]
+
+    def race(self, contenders: Sequence[TrialResult]) -> Race:
+        """Race some trials; what was measured before is not measured again."""
+
+        def measure(places: Sequence[int], number: int) -> list[Float64Array]:
+            asked = [contenders[place] for place in places]
+            new = [trial for trial in asked if (trial.number, number) not in self._values]
+            with ThreadPoolExecutor(self._threads) as pool, threadpool_limits(1):
+                made = list(
+                    pool.map(lambda trial: self.precisions(self._further[number], trial), new)
+                )
+            for trial, values in zip(new, made, strict=True):
+                self._values[trial.number, number] = values
+            return [self._values[trial.number, number] for trial in asked]
+
+        return race([trial.precision for trial in contenders], measure, len(self._further))
+
+    def precisions(self, problem: Problem, trial: TrialResult) -> Float64Array:
+        """What a trial reaches with each user of a holdout; 0 where it cannot be fitted there."""
+        start = time.thread_time()
+        if problem is self._problem and trial.factors is not None:
+            return problem.precisions(trial.factors)
+        try:
+            with threadpool_limits(1):
+                values = problem.precisions(_fitted(problem, trial))
+        except (DivergedError, InputError):
+            values = np.zeros(int((np.diff(problem.validation.indptr) > 0).sum()))
+        name = _model(trial)
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.thread_time() - start
+        return values
+
+
+def _fitted(problem: Problem, trial: TrialResult) -> Scorer:
+    if is_closed_form(trial):
+        model = model_from_dict(trial.configuration)
+        return model.fit(problem.train, seed=problem.seed, times=problem.times)
+    assert trial.best is not None
+    training = problem.training(trial.configuration)
+    training.advance(trial.best.epoch)
+    return training.factors()
+
+
+def _model(trial: TrialResult) -> str:
+    return str(trial.configuration["model"]) if is_closed_form(trial) else LIGHTFM
+
+
+def _by_model(trials: Sequence[TrialResult]) -> Iterator[list[TrialResult]]:
+    for name in dict.fromkeys(map(_model, trials)):
+        yield [trial for trial in trials if _model(trial) == name]
+
+
+def _as_contenders(trials: Sequence[TrialResult], ended: Race) -> list[Contender]:
+    """The winner first, then those that went furthest, the best of them before the others."""
+    places = sorted(
+        range(len(trials)),
+        key=lambda place: (place != ended.winner, -ended.holdouts[place], -ended.means[place]),
+    )
+    return [
+        Contender(
+            trials[place].number,
+            _model(trials[place]),
+            trials[place].precision,
+            ended.means[place],
+            ended.holdouts[place],
+        )
+        for place in places
+    ]
