@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -27,13 +28,20 @@ ROOMS = {
 }
 
 
+@cache
+def imports(path: Path) -> list[ast.Import | ast.ImportFrom]:
+    """All imports of a file, wherever in it."""
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    return [node for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom))]
+
+
 def imported(path: Path) -> set[str]:
     """Top-level names of everything a file imports, wherever in it."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in imports(path):
         if isinstance(node, ast.Import):
             found |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif node.module:
             found.add(node.module.split(".")[0])
     return found
 
@@ -52,11 +60,11 @@ def named(path: Path) -> str:
 def asked(path: Path) -> dict[str, set[str]]:
     """The modules of recsys that a file imports, wherever in it, by the package they are in."""
     found: dict[str, set[str]] = {}
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in imports(path):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif node.module:
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         for name in names:
             parts = name.split(".")
@@ -79,10 +87,10 @@ def test_packages_of_recsys_look_down_only(path: Path) -> None:
 def test_no_test_module_is_imported_by_another(path: Path) -> None:
     """What several of them need is in tests/fixtures; fixtures of all are in a conftest."""
     modules: list[str] = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in imports(path):
         if isinstance(node, ast.Import):
             modules += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif node.module:
             modules += [f"{node.module}.{alias.name}" for alias in node.names]
     own = [module.split(".") for module in modules if module.startswith("tests.")]
     assert not [m for m in own if any(p.startswith("test_") or p == "conftest" for p in m[:-1])]

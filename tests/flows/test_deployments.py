@@ -24,9 +24,8 @@ from tests.fixtures.paths import ROOT
 from tests.fixtures.planted import write_planted
 from tests.fixtures.ports import free_port
 from tests.fixtures.prefect_harness import migrated_home
+from tests.fixtures.processes import finished
 from tests.fixtures.tracking_database import tracking_database
-
-PROGRAM = [sys.executable, "-c", "from flows.cli import main; main()"]
 
 
 @dataclass(frozen=True)
@@ -47,11 +46,7 @@ class Site:
         return {**kept, "PREFECT_HOME": str(home), **own}
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*PROGRAM, *arguments],
-            cwd=self.folder, env=self.environment(), capture_output=True, text=True, check=False,
-            timeout=300,
-        )  # fmt: skip
+        return finished(self.folder, arguments, self.environment())
 
     def post(self, path: str, **body: Any) -> Any:
         return self.asked("POST", path, json=body).json()
@@ -101,7 +96,7 @@ def until(condition: Callable[[], Any], seconds: float = 180) -> Any:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site") / "project"
     for part in ("flows", "tasks", "recsys"):
-        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / part, folder / part)  # with the bytecode that there is
     shutil.copy(ROOT / "prefect.yaml", folder)
     write_planted(folder / "in")
     tracking_database(folder / "mlruns")
@@ -411,10 +406,7 @@ def test_who_waits_says_which_run_holds_the_place(neglected: dict[str, str]) -> 
 
 def test_without_a_server_one_line_says_so(site: Site) -> None:
     gone = {**site.environment(), "PREFECT_API_URL": f"http://127.0.0.1:{free_port()}/api"}
-    done = subprocess.run(
-        [*PROGRAM, "trigger", "smoke"], cwd=site.folder, env=gone,
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = finished(site.folder, ["trigger", "smoke"], gone)
     assert done.returncode == 5
     assert "no Prefect server answers at http://127.0.0.1:" in done.stderr
 
@@ -422,11 +414,8 @@ def test_without_a_server_one_line_says_so(site: Site) -> None:
 def test_a_taken_port_is_named_and_nothing_starts(site: Site, tmp_path: Path) -> None:
     shutil.copy(ROOT / "prefect.yaml", tmp_path)
     taken = site.mlflow.rpartition(":")[2]
-    done = subprocess.run(
-        [*PROGRAM, "up", "--prefect-port", str(free_port()), "--mlflow-port", taken],
-        cwd=tmp_path, env={**site.environment(), "PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    up = ["up", "--prefect-port", str(free_port()), "--mlflow-port", taken]
+    done = finished(tmp_path, up, site.environment())
     assert done.returncode == 5
     assert f"something else answers at port {taken}, where mlflow should" in done.stderr
     assert not (tmp_path / "data").exists()

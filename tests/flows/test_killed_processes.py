@@ -6,8 +6,6 @@ import os
 import random
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -20,9 +18,8 @@ from tests.fixtures.killing import (
     kill_runs,
     kill_worker,
 )
-from tests.fixtures.paths import ROOT
 from tests.fixtures.prefect_harness import migrated_home
-from tests.fixtures.processes import ARGUMENTS, FinishedRun, Run, planted_folder
+from tests.fixtures.processes import FinishedRun, Run, planted_folder
 from tests.fixtures.worker import descendants
 
 pytestmark = pytest.mark.usefixtures("reporting_processes")
@@ -87,31 +84,25 @@ def trial_workers(run: int) -> list[int]:
 
 def test_a_killed_run_takes_its_server_along_and_is_said_to_have_crashed(tmp_path: Path) -> None:
     variables = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
-    home = migrated_home(tmp_path / "prefect")
-    variables |= {"PREFECT_HOME": str(home), "PYTHONPATH": str(ROOT)}
-
-    def python(program: str, *arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", program, *arguments]
-        return subprocess.Popen(
-            command, cwd=tmp_path, env=variables, stdout=subprocess.PIPE, text=True
-        )
-
-    planted_folder(tmp_path)
-    killed = python("from flows.cli import main; main()", *ARGUMENTS)
-    assert killed.stdout is not None
-    assert "StageStarted" in killed.stdout.readline()
+    variables["PREFECT_HOME"] = str(migrated_home(tmp_path / "prefect"))
+    killed = Run(planted_folder(tmp_path), variables=variables).start()
+    while not killed.has_reported(1, "StageStarted"):
+        assert killed.wait(0.05) is None, killed.errors.read_text()
+    assert killed.process.pid is not None
     (server,) = [
-        pid for pid in descendants(killed.pid) if b"flows.temporary_server" in command_line(pid)
+        pid
+        for pid in descendants(killed.process.pid)
+        if b"flows.temporary_server" in command_line(pid)
     ]
     killed.kill()
-    killed.wait()
     while b"flows.temporary_server" in command_line(server):
         time.sleep(0.05)
-    # The next run, of which the first stage is enough, and what Prefect knows of both then.
-    said = python(NEXT, *ARGUMENTS).communicate()[0]
-    assert said.splitlines()[-1] == "Completed Crashed"
+    ended = Run(tmp_path, variables=variables).start().finish()
+    assert ended.code == 0, ended.errors
     with closing(sqlite3.connect(tmp_path / "prefect" / "prefect.db")) as database:
+        runs = database.execute("SELECT state_name FROM flow_run ORDER BY 1").fetchall()
         tasks = database.execute(TASKS_OF_COMPLETED_RUNS).fetchall()
+    assert runs == [("Completed",), ("Crashed",)]
     # The server ends with the run, and has been told of every task before: the last ones as well.
     assert {state for state, _ in tasks} == {"COMPLETED"}
     assert {"ingest", "tune", "fit", "promote", "report"} <= {name for _, name in tasks}
@@ -120,20 +111,6 @@ def test_a_killed_run_takes_its_server_along_and_is_said_to_have_crashed(tmp_pat
 TASKS_OF_COMPLETED_RUNS = """
 SELECT state_type, name FROM task_run
 WHERE flow_run_id IN (SELECT id FROM flow_run WHERE state_type = 'COMPLETED')
-"""
-
-
-NEXT = """
-import json, sys
-from flows.cli import main
-from flows.temporary_server import served
-from prefect.client.orchestration import get_client
-
-with served(), get_client(sync_client=True) as client:
-    try:
-        main()
-    except SystemExit:
-        print(*sorted(run.state.name for run in client.read_flow_runs()))
 """
 
 

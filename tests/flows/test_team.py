@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,8 +15,8 @@ from mlflow.tracking import MlflowClient
 
 from recsys.serving.champion import Champion
 from recsys.tracking.address import absolute_uri
-from tests.fixtures.paths import ROOT
 from tests.fixtures.planted import write_planted
+from tests.fixtures.processes import finished
 from tests.fixtures.servers import postgres, prefect_server, s3
 
 ARGUMENTS = [
@@ -30,14 +28,8 @@ ARGUMENTS = [
 
 
 def train(folder: Path, uri: str, **variables: str) -> dict[str, Any]:
-    command = [sys.executable, "-c", "from flows.cli import main; main()", *ARGUMENTS]
-    done = subprocess.run(
-        [*command, "--set", f"tracking.uri={uri}"],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)} | variables,
-        capture_output=True,
-        text=True,
-    )
+    arguments = [*ARGUMENTS, "--set", f"tracking.uri={uri}"]
+    done = finished(folder, arguments, os.environ | variables)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
