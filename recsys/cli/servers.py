@@ -52,6 +52,9 @@ def serve(
         list[str] | None,
         typer.Option("--list", help="a list that questions may name: NAME=FILE, as for --only"),
     ] = None,
+    every: Annotated[
+        float, typer.Option(min=0.1, help="seconds between two looks at which version is champion")
+    ] = 30.0,
     openapi: Annotated[
         bool, typer.Option("--openapi", help="print the OpenAPI description, and end")
     ] = False,
@@ -68,7 +71,7 @@ def serve(
     from recsys.serving.opening import open_champion
 
     lists = _named_files(named or [])
-    opened = partial(open_champion, name, only, likes, rules, answers, lists)
+    opened = partial(open_champion, name, only, likes, rules, answers, lists, every)
     limits = Limits(body, seconds, threads)
 
     def ready(version: str, address: str) -> None:

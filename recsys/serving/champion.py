@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -53,7 +53,8 @@ class Champion:
     """Answers with the model that the alias `champion` points at, without restarts.
 
     One thread at a time looks whether the alias has moved; the others go on with the model that is
-    there, and so does everybody while the registry does not answer.
+    there, and so does everybody while the registry does not answer. Questions make it look, unless
+    a thread of its own does (`followed`).
 
     Parameters
     ----------
@@ -98,6 +99,7 @@ class Champion:
         self._lock = threading.Lock()
         self._held: tuple[str, Recommender] | None = None
         self._looked = 0.0
+        self._followed = False
 
     @property
     def version(self) -> str | None:
@@ -107,7 +109,42 @@ class Champion:
     @property
     def held(self) -> bool:
         """Whether the next question is answered without a look at the registry."""
-        return self._held is not None and time.monotonic() - self._looked < self._every
+        return self._held is not None and (
+            self._followed or time.monotonic() - self._looked < self._every
+        )
+
+    @contextmanager
+    def followed(self) -> Iterator[None]:
+        """A thread looks at the alias meanwhile.
+
+        No question waits for the registry then, or for a bundle that is opened, and a model that
+        nobody has asked for hours is the champion all the same.
+
+        Raises
+        ------
+        NotFoundError, RegistryError
+            If there is no champion to begin with.
+        """
+        self.current()
+        ended = threading.Event()
+        thread = threading.Thread(target=self._keep_looking, args=(ended,), daemon=True)
+        self._followed = True
+        thread.start()
+        try:
+            yield
+        finally:
+            self._followed = False
+            ended.set()
+
+    def _keep_looking(self, ended: threading.Event) -> None:
+        while not ended.wait(self._every):
+            try:
+                with self._lock:
+                    self._look()
+            except RecsysError as fault:
+                self._say_still(fault)
+            except Exception:  # the next look may find what is whole again
+                _log.exception("still version %s of %s", self.version, self._name)
 
     def current(self) -> Recommender:
         """The champion's recommender, the same object until the champion changes.
@@ -129,14 +166,17 @@ class Champion:
             try:
                 return self._look()
             except RecsysError as fault:
-                _log.warning("still version %s of %s: %s", held[0], self._name, fault)
+                self._say_still(fault)
             finally:
                 self._lock.release()
         return held
 
+    def _say_still(self, fault: RecsysError) -> None:
+        _log.warning("still version %s of %s: %s", self.version, self._name, fault)
+
     def _look(self) -> tuple[str, Recommender]:
         held = self._held
-        if held is not None and self.held:
+        if held is not None and time.monotonic() - self._looked < self._every:
             return held  # another thread looked while this one waited
         self._looked = time.monotonic()
         found = self._champion()

@@ -20,6 +20,7 @@ def open_champion(
     rules: Path | None = None,
     answers: Path | None = None,
     lists: Mapping[str, Path] | None = None,
+    every: float = 30.0,
 ) -> Champion:
     """The champion of a server.
 
@@ -37,6 +38,8 @@ def open_champion(
         The file of what was shown, by default data/answers/NAME.sqlite.
     lists : mapping of str to Path, or None
         Files of lists that questions may name, as that of `only`.
+    every : float
+        Seconds between two looks at which version is champion.
     """
     from recsys.base.config import default_answers_log, default_likes_log
     from recsys.data.answers_log import AnswersLog
@@ -47,6 +50,7 @@ def open_champion(
 
     return Champion(
         name,
+        every=every,
         availability=None if only is None else WatchedAvailability(only),
         fresh=LikesLog(likes or default_likes_log(name)),
         rules=None if rules is None else WatchedRules(rules),

@@ -128,6 +128,6 @@ def serve(
     redact_logs()
     version, _ = champion.current_version()
     server = make_server(champion, model, limits)
-    with listen(host, port) as listener:
+    with listen(host, port) as listener, champion.followed():
         ready(version, address_of(host, listener))
         server.run(sockets=[listener])

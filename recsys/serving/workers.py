@@ -221,7 +221,8 @@ def _answer(work: Work, listener: socket.socket, told: Connection) -> None:
     except RecsysError as fault:
         told.send(fault)
         return
-    server.run(sockets=[listener])
+    with champion.followed():
+        server.run(sockets=[listener])
 
 
 def _once(told: Connection, champion: Champion) -> Callable[[], None]:

@@ -7,30 +7,36 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
 from recsys.base.errors import NotFoundError
 from recsys.data.likes_log import Like
+from recsys.recommend.queries.filters import Filters
+from recsys.recommend.recommender import Recommender
 from recsys.serving import pyfunc
 from recsys.serving.client import Client
 from recsys.serving.limits import Limits
 from recsys.serving.listening import listen
 from recsys.serving.opening import open_champion
 from recsys.serving.workers import Work, _answer
+from recsys.tracking.bundles import locate_bundle
 from recsys.tracking.registry import Registry
 from recsys.tracking.runs import StudyDescription, Tracker
 from tests.fixtures.bundles import write_bundle
 from tests.fixtures.paths import ROOT
 from tests.fixtures.tracking_database import tracking_database
+from tests.fixtures.waiting import PATIENCE, wait_until
 
-PATIENCE = 120.0  # seconds, after which a test that waits fails
+USERS = ("ann", "bob")
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +44,11 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("workers")
     uri = tracking_database(folder)
     run_id = Tracker.connect(uri, "fruit").open_study(StudyDescription("k", "fruit", {}))
-    made = write_bundle(folder / "bundle", features=True)
-    number = pyfunc.register(uri, run_id, "fruit", made, {})
-    Registry(uri, "fruit").promote(number, by="ann", why="first")
+    for number, named in (("1", True), ("2", False)):
+        (folder / number).mkdir()
+        made = write_bundle(folder / number / "bundle", names=named, features=named)
+        assert pyfunc.register(uri, run_id, "fruit", made, {}) == number
+    Registry(uri, "fruit").promote("1", by="ann", why="first")
     return uri
 
 
@@ -69,30 +77,74 @@ def workers_of(process: subprocess.Popen[str]) -> set[psutil.Process]:
     }
 
 
-def wait_until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
-def asked_alone(worker: psutil.Process, others: set[psutil.Process], address: str) -> list[str]:
-    """What one worker says of the likes of eve, while the others are stopped."""
+@contextmanager
+def alone(worker: psutil.Process, others: set[psutil.Process], address: str) -> Iterator[Client]:
+    """A client that one worker answers, as the others are stopped."""
     for other in others - {worker}:
         other.suspend()
     try:
         with Client(address, timeout=PATIENCE) as client:  # a new connection
-            return [said.item for said in client.stored_likes("eve").log]
+            yield client
     finally:
         for other in others - {worker}:
             other.resume()
 
 
+def asked_alone(worker: psutil.Process, others: set[psutil.Process], address: str) -> list[str]:
+    """What one worker says of the likes of eve, while the others are stopped."""
+    with alone(worker, others, address) as client:
+        return [said.item for said in client.stored_likes("eve").log]
+
+
+def change_under_load(uri: str, address: str, workers: set[psutil.Process]) -> None:
+    """Version 2 is promoted while many ask: all are answered, by one version or by the other."""
+    asked = [{"query": "recommend", "id": user, "n": 3, "include_seen": True} for user in USERS]
+    registry = Registry(uri, "fruit")
+    expected = {}
+    for number in ("1", "2"):
+        model = Recommender.load(locate_bundle(f"models:/fruit/{number}", uri))
+        lists = [model.recommend(user, 3, Filters(include_seen=True)) for user in USERS]
+        expected[number] = [one.as_dicts() for one in lists]
+    assert expected["1"] != expected["2"]
+    ended = threading.Event()
+
+    def load(_: int) -> list[str]:
+        """The versions that answer one connection, which is one worker's, in turn."""
+        versions = []
+        with httpx.Client(timeout=PATIENCE) as session:
+            while not ended.is_set():
+                answer = session.post(f"{address}/v1/questions", json={"questions": asked})
+                assert answer.status_code == 200, answer.text
+                found = answer.json()
+                rows = [one["rows"] for one in found["answers"]]
+                assert rows == expected[found["version"]]
+                versions.append(found["version"])
+        return versions
+
+    def changed(worker: psutil.Process) -> bool:
+        with alone(worker, workers, address) as client:
+            return client.version().version == "2"
+
+    with ThreadPoolExecutor(6) as pool:
+        connections = [pool.submit(load, number) for number in range(6)]
+        try:
+            registry.promote("2", by="ann", why="a better one")
+            for worker in workers:
+                wait_until(lambda worker=worker: changed(worker))  # type: ignore[misc]
+        finally:
+            ended.set()
+    for versions in [one.result() for one in connections]:
+        assert versions == sorted(versions)
+    with Client(address) as client:
+        assert {client.version().version for _ in range(10)} == {"2"}
+
+
 @pytest.mark.parametrize("ended_by", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "ended"])
-def test_workers_share_likes_are_replaced_and_end_with_the_server(
+def test_workers_share_likes_are_replaced_follow_the_champion_and_end_with_the_server(
     ended_by: signal.Signals, uri: str, tmp_path: Path
 ) -> None:
-    with started(uri, "--port", "0", "--likes", str(tmp_path / "likes.sqlite")) as process:
+    likes = str(tmp_path / "likes.sqlite")
+    with started(uri, "--port", "0", "--likes", likes, "--every", "0.2") as process:
         assert process.stdout is not None
         said = process.stdout.readline()
         assert said.startswith("fruit version 1 answers at http://127.0.0.1:"), said
@@ -114,6 +166,8 @@ def test_workers_share_likes_are_replaced_and_end_with_the_server(
         [new] = workers_of(process) - first
         assert asked_alone(new, workers_of(process), address) == ["a", "b"]
         left = workers_of(process)
+        if ended_by == signal.SIGTERM:  # once is enough
+            change_under_load(uri, address, left)
         process.send_signal(ended_by)
         assert process.wait(PATIENCE) == -ended_by
         assert psutil.wait_procs(left, PATIENCE)[1] == []

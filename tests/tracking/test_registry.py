@@ -20,6 +20,7 @@ from recsys.tracking.runs import StudyDescription, Tracker
 from recsys.tracking.versions import LostBundleError, Version
 from tests.fixtures.bundles import write_bundle
 from tests.fixtures.tracking_database import tracking_database
+from tests.fixtures.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -325,6 +326,23 @@ def test_a_reader_picks_up_a_change_without_restart(registry: Registry) -> None:
     registry.rollback(by="ann", why="x")
     eager.current()
     assert eager.version == "1"
+
+
+def test_a_follower_picks_up_a_change_without_being_asked(
+    registry: Registry, database: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    follower = Champion(registry.model, registry.uri, every=0.02)
+    with follower.followed():
+        assert follower.version == "1"
+        registry.promote("2", by="ann", why="x")
+        wait_until(lambda: follower.version == "2")
+        away = database.with_name("away.db")
+        database.rename(away)
+        wait_until(lambda: "still version 2" in caplog.text)
+        assert follower.held  # no question is kept waiting for the registry
+        away.rename(database)
+        registry.rollback(by="ann", why="x")
+        wait_until(lambda: follower.version == "1")
 
 
 def test_a_reader_survives_the_registry(
