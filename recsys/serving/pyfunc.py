@@ -36,7 +36,7 @@ from recsys.tracking.versions import BUNDLE
 REQUIRED = ("mlflow", "numpy", "pandas", "pyarrow", "pydantic")
 TEXT = DataType.string
 # Not an array of texts, into which MLflow makes no number; what is no list of ids is refused below.
-TEXTS = AnyType()
+TEXTS = AnyType()  # type: ignore[no-untyped-call]
 OPTIONAL: dict[str, DataType | Array | AnyType] = {
     "id": TEXT,
     "item": TEXT,
