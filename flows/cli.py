@@ -41,6 +41,11 @@ OF_FLOWS: Mapping[str, Command] = {
         "trigger",
         "Ask for a run of a deployment; by default wait for it and end with its exit code.",
     ),
+    "doctor": Command(
+        "flows.commands.doctor",
+        "doctor",
+        "Look at everything that a run needs, and say what is wrong and what to do.",
+    ),
     "train": Command(
         "flows.commands.training",
         "train",

@@ -30,6 +30,7 @@ from prefect.events.actions import CancelFlowRun, ChangeFlowRunState
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
+from flows.parameters import require_no_passwords
 from flows.prefect_api import reached
 from flows.state_names import HELD, SHRUNKEN, STAGE_FAILED
 from recsys.base.errors import ConfigError
@@ -112,6 +113,7 @@ def _read(folder: Path) -> list[dict[str, Any]]:
             name = _part(entry, ("name",)) or f"number {number}"
             parts = ", ".join(".".join(part) for part in missing)
             raise _unusable(path, f"has a deployment {name} without {parts}")
+        require_no_passwords(f"{path}, {entry['name']}", entry.get("parameters"), "parameters")
     return found
 
 

@@ -22,6 +22,7 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import PrefectHTTPStatusError
 
+from flows.parameters import require_no_passwords
 from flows.prefect_api import reached
 from flows.state_names import HELD, SHRUNKEN
 from recsys.base.errors import HELD_EXIT, ConfigError, NotFoundError
@@ -91,12 +92,13 @@ def trigger(
     Raises
     ------
     ConfigError
-        If the parameters are not those of the flow.
+        If the parameters are not those of the flow, or have a password in them.
     NotFoundError
         If there is no such deployment.
     RegistryError
         If no server answers.
     """
+    require_no_passwords("--param", parameters)
     with reached(), get_client(sync_client=True) as client:
         deployment = _deployment(client, name)
         given = _merged(deployment.parameters, parameters)

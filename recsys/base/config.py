@@ -20,6 +20,7 @@ from recsys.base.dimensions import (
     DEFAULT_SPACE,
     JOINT_SPACE,
     Space,
+    as_written,
     check_durations,
 )
 from recsys.base.durations import AGING
@@ -457,6 +458,11 @@ class Search(Section):
         description="Dimensions searched in addition by the joint trials.",
     )
 
+    @field_validator("space", "joint_space", mode="before")
+    @classmethod
+    def _as_written(cls, space: Any) -> Any:
+        return as_written(space)
+
     @field_validator("space")
     @classmethod
     def _completed(cls, space: Space) -> Space:
@@ -494,6 +500,11 @@ class Article(Section):
         description="Dimensions of the trials with features.",
     )
     max_epochs: Positive = Field(260, description="Largest number of epochs of a trial.")
+
+    @field_validator("space", "feature_space", mode="before")
+    @classmethod
+    def _as_written(cls, space: Any) -> Any:
+        return as_written(space)
 
     @field_validator("space", "feature_space")
     @classmethod

@@ -9,6 +9,9 @@ from pydantic import Field, field_validator, model_validator
 from recsys.base.durations import AGING, days_of
 from recsys.base.fields import Section
 
+# Names of other dimensions, and the values that they must have.
+Condition = dict[str, str | float | int | list[str | float | int]]
+
 
 class Range(Section):
     """A dimension of the search: the numbers from `low` to `high`, or the durations.
@@ -25,7 +28,7 @@ class Range(Section):
         None,
         description="Part of the range that the first trials are drawn from; default: all of it.",
     )
-    when: dict[str, str | float | int | list[str]] | None = None
+    when: Condition | None = None
     unit: Literal["days"] | None = Field(
         None, description="Unit of the numbers where they are a duration."
     )
@@ -44,7 +47,8 @@ class Range(Section):
     @model_validator(mode="after")
     def _ordered(self) -> Range:
         if not self.low < self.high:
-            raise ValueError(f"low ({self.low}) must be below high ({self.high})")
+            alone = " (for one value, write it alone)" if self.low == self.high else ""
+            raise ValueError(f"low ({self.low}) must be below high ({self.high}){alone}")
         if self.likely and not self.low <= self.likely[0] < self.likely[1] <= self.high:
             raise ValueError(f"likely {self.likely} must lie within {self.low} and {self.high}")
         if self.scale == "log" and self.low <= 0:
@@ -59,22 +63,59 @@ def _in_days(written: Any) -> float:
     return days
 
 
-class Choice(Section):
-    """A dimension of the search: one of several values."""
+Value = str | bool | int | float
 
-    values: Annotated[list[str], Field(min_length=2)]
-    when: dict[str, str | float | int | list[str]] | None = None
+
+class Choice(Section):
+    """A dimension of the search: one of several values, all of them words or all numbers."""
+
+    values: Annotated[list[Value], Field(min_length=2)]
+    when: Condition | None = None
 
     @field_validator("values")
     @classmethod
-    def _once_each(cls, values: list[str]) -> list[str]:
+    def _once_each(cls, values: list[Value]) -> list[Value]:
         if len(set(values)) < len(values):
             raise ValueError("values that differ")
+        kinds = {"word" if isinstance(v, str) else "number" for v in values}
+        if len(kinds) > 1 or any(isinstance(v, bool) for v in values) > all(
+            isinstance(v, bool) for v in values
+        ):
+            raise ValueError("values of one kind, all words or all numbers")
         return values
 
 
 Dimension = Range | Choice | bool | int | float | str
 Space = dict[str, Dimension]
+_ENDS = ("low", "high")
+
+
+def as_written(space: Any) -> Any:
+    """A space before it is validated: ends that are equal are one value, half a range is said.
+
+    Raises
+    ------
+    ValueError
+        If a dimension is no value and has neither both ends nor values; says what to write.
+    """
+    if not isinstance(space, dict):
+        return space
+    return {name: _dimension_as_written(name, given) for name, given in space.items()}
+
+
+def _dimension_as_written(name: Any, given: Any) -> Any:
+    if isinstance(given, list):
+        raise ValueError(f"{name} as {{ values = {given} }}, not a list alone")
+    if not isinstance(given, dict) or "values" in given:
+        return given
+    if any(isinstance(given.get(end), str) for end in _ENDS) and len({*given} & {*_ENDS}) < 2:
+        return given  # a duration, of which a range says more
+    there = [end for end in _ENDS if end in given]
+    if len(there) == 2:
+        low, high = (given[end] for end in _ENDS)
+        return low if low == high and set(given) <= {*_ENDS, "scale"} else given
+    written = ", ".join(f"{end} = {given.get(end, '…')}" for end in _ENDS)
+    raise ValueError(f"{name} with both ends, {{ {written} }}, or {{ values = [ … ] }}")
 
 
 def check_durations(space: Space) -> Space:

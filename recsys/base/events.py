@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from recsys.base.redaction import redacted
+
 
 @dataclass(frozen=True)
 class StageStarted:
@@ -56,9 +58,12 @@ class Download:
 
 @dataclass(frozen=True)
 class Note:
-    """A message for the person who watches the run."""
+    """A message for the person who watches the run; addresses in it lose their secrets."""
 
     text: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", redacted(self.text))
 
 
 Event = StageStarted | StageDone | SearchStarted | TrialDone | Download | Note

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,28 @@ from typer.core import TyperCommand, TyperGroup
 
 from recsys.base.errors import RecsysError
 from recsys.base.proxies import spare_loopback
+
+# Typer has no name of its own for it.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+_NUMBER = re.compile(r"-\d")
+
+
+class _WithIds(TyperCommand):
+    """A command among whose arguments may be ids that begin with a dash."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take `-7` for an id, as no option begins with a digit; say how others are given."""
+        takes_ids = any(one.param_type_name == "argument" for one in self.params)
+        if takes_ids and any(map(_NUMBER.match, args)):
+            ctx.ignore_unknown_options = True
+        try:
+            return super().parse_args(ctx, args)
+        except _UsageError as fault:
+            option = getattr(fault, "option_name", None)
+            if takes_ids and isinstance(option, str):
+                said = f"an id that begins with a dash goes to the end, behind --: -- {option}"
+                fault.message = f"{fault.message}; {said}"  # type: ignore[attr-defined]
+            raise
 
 
 @dataclass(frozen=True)
@@ -37,7 +60,7 @@ class Command:
         """Import the function and make a command of that name from it."""
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         function = getattr(import_module(self.module), self.function)
-        app.command(name, help=self.summary)(function)
+        app.command(name, help=self.summary, cls=_WithIds)(function)
         return typer.main.get_command(app)
 
 

@@ -173,7 +173,9 @@ def tag(
     """Rank items by how well they match tags, whether they carry them or not."""
     recommender = open_model(model)
     found = recommender.items_for_tag(
-        dict(map(_weighted, tags)), n, _filters(must, must_not, exclude, trained, only)
+        dict(_weighted(tag, recommender) for tag in tags),
+        n,
+        _filters(must, must_not, exclude, trained, only),
     )
     _show(f"for {', '.join(tags)}", found, as_json)
 
@@ -301,11 +303,17 @@ def _title(recommender: Recommender, item: str | None, tags: list[str] | None) -
     return recommender.name(recommender.items.index(item))
 
 
-def _weighted(tag: str) -> tuple[str, float]:
-    """Read `anime` or `anime=0.5`; what follows an equals sign is a weight if it is a number."""
+def _weighted(tag: str, recommender: Recommender) -> tuple[str, float]:
+    """Read `anime` or `anime=0.5`; what follows an equals sign is a weight if it is a number.
+
+    A tag that is known as it stands goes first: a tag may be called `lanes=2`.
+    """
     name, _, weight = tag.rpartition("=")
+    lookup = recommender.view.item_lookup
+    if not name or (lookup is not None and lookup.is_known(tag)):
+        return tag, 1.0
     try:
-        return (name, float(weight)) if name else (tag, 1.0)
+        return name, float(weight)
     except ValueError:
         return tag, 1.0
 

@@ -15,6 +15,7 @@ from typing import BinaryIO, Literal
 
 import httpx
 
+from recsys.base.disk import as_storage_error
 from recsys.base.errors import DownloadError
 from recsys.store.locks import locked
 
@@ -170,7 +171,9 @@ def download_file(
     ------
     DownloadError
         If the server cannot be reached, answers with an error or sends other content than
-        expected, or if the folder cannot be written.
+        expected, or if the folder cannot be made.
+    StorageError
+        If the disk is full or the folder is not writable; what was received stays.
     """
     try:
         if not target.exists():
@@ -183,6 +186,8 @@ def download_file(
                 part_path(target).unlink()  # another process completed the file
         return _verified(remote, target)
     except OSError as error:
+        if refused := as_storage_error(error, f"the download {target.name}", target.parent):
+            raise refused from error
         raise DownloadError(
             f"{error.filename or target} cannot be written or read ({error.strerror or error})",
             f"a writable folder with space for {target.name}",

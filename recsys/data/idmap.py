@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -52,7 +53,7 @@ class IdMap:
         return list(self._index)
 
     def __contains__(self, external: object) -> bool:
-        return id_text(external) in self._index
+        return self.find(external) is not None
 
     def id(self, index: int) -> str:
         """The external id at an index."""
@@ -72,8 +73,17 @@ class IdMap:
         return found
 
     def find(self, external: object) -> int | None:
-        """The index of one external id; None if it is unknown."""
-        return self._index.get(id_text(external))
+        """The index of one external id; None if it is unknown.
+
+        Where there is no such id, letters with accents are looked for as one character and as two
+        (Unicode's forms NFC and NFD): which of them a keyboard or a file has, nobody sees.
+        """
+        text = id_text(external)
+        found = self._index.get(text)
+        if found is None and not text.isascii():
+            forms = (unicodedata.normalize(form, text) for form in ("NFC", "NFD"))
+            found = next((self._index[form] for form in forms if form in self._index), None)
+        return found
 
     def indices(self, externals: Sequence[object]) -> Int32Array:
         """Indices (int32) of several external ids; raises as `index` does."""
@@ -98,7 +108,12 @@ class IdMap:
 
     def _unknown(self, external: str) -> NotFoundError:
         close = closest(external, self.ids)
-        hint = f"did you mean {', '.join(close)}?" if close else "check the spelling"
+        hint = f"did you mean {', '.join(map(_shown, close))}?" if close else "check the spelling"
         return NotFoundError(
             f"no {self.kind} {external!r}", f"one of {len(self):,} known {self.kind}s", hint
         )
+
+
+def _shown(id_: str) -> str:
+    """An id for a message, in quotes where its ends would not be seen."""
+    return id_ if id_ == id_.strip() and id_.isprintable() else repr(id_)

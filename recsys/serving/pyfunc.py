@@ -20,7 +20,7 @@ from mlflow.models.model import ModelInfo
 from mlflow.models.signature import ModelSignature
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from mlflow.types import ColSpec, DataType, Schema
-from mlflow.types.schema import Array
+from mlflow.types.schema import AnyType, Array
 
 from recsys.base.errors import InputError, RecsysError
 from recsys.bundle import bundle_digest, read_bundle_manifest
@@ -35,8 +35,9 @@ from recsys.tracking.versions import BUNDLE
 # What the registered model imports; of each the version that is installed here.
 REQUIRED = ("mlflow", "numpy", "pandas", "pyarrow", "pydantic")
 TEXT = DataType.string
-TEXTS = Array(DataType.string)
-OPTIONAL: dict[str, DataType | Array] = {
+# Not an array of texts, into which MLflow makes no number; what is no list of ids is refused below.
+TEXTS = AnyType()  # type: ignore[no-untyped-call]
+OPTIONAL: dict[str, DataType | Array | AnyType] = {
     "id": TEXT,
     "item": TEXT,
     "liked": TEXTS,

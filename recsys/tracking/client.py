@@ -113,7 +113,7 @@ class PatientClient:
     def __init__(self, uri: str, patience: float = 0.0) -> None:
         set_defaults()
         self.uri, self.patience = uri, patience
-        who = f"the tracking database at {redacted(uri)}"
+        who = f"the tracking database at {uri}"
         retry(lambda: check_database(uri), lambda f: isinstance(f, OutageError), patience, who)
         self.once = MlflowClient(tracking_uri=absolute_uri(uri), registry_uri=absolute_uri(uri))
 
@@ -123,7 +123,12 @@ class PatientClient:
 
     def patiently(self, call: Callable[[], T]) -> T:
         """Make a call of any kind, again and again while the server is away."""
-        return retry(call, is_outage, self.patience, f"the tracking server at {self.uri}")
+        return retry(
+            call,
+            partial(is_outage, uri=self.uri),
+            self.patience,
+            f"the tracking server at {self.uri}",
+        )
 
 
 def set_defaults() -> None:

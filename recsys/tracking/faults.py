@@ -15,6 +15,7 @@ from mlflow.exceptions import MlflowException, RestException
 from recsys.base.disk import as_storage_error
 from recsys.base.errors import OutageError, RegistryError
 from recsys.base.redaction import redacted
+from recsys.tracking.address import database_path
 
 MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """What MLflow answers where there is no such model, version or alias."""
@@ -37,10 +38,17 @@ _NO_ANSWER = (
 )
 
 
-def is_outage(fault: Exception) -> bool:
+def is_outage(fault: Exception, uri: str = "") -> bool:
     """Whether a fault of MLflow's may pass by itself: no answer, a server error, a busy database.
 
     What a server refuses (a wrong parameter, a missing run) and what a disk refuses is none.
+
+    Parameters
+    ----------
+    fault : Exception
+    uri : str
+        Of the server or database. Nobody is between us and a database of this machine: what MLflow
+        says of it without a code or a cause is a refusal.
     """
     if not isinstance(fault, MlflowException | OSError):
         return False
@@ -59,7 +67,8 @@ def is_outage(fault: Exception) -> bool:
     if isinstance(fault, MlflowException):
         # Where an answer is not MLflow's own, as the page of a proxy whose server is away, and
         # where a download breaks off, MLflow knows no better code and names no cause.
-        unnamed = fault.error_code == _UNNAMED and _cause(fault) is None
+        asked = database_path(uri) is None
+        unnamed = asked and fault.error_code == _UNNAMED and _cause(fault) is None
         return unnamed or fault.error_code in _TRANSIENT
     return fault.filename is None
 
@@ -118,7 +127,7 @@ def _translated(uri: str, what: str, who: str) -> Iterator[None]:
         if not isinstance(fault, MlflowException | OSError):
             raise
         reason = str(fault).splitlines()[0][:200] if str(fault) else type(fault).__name__
-        if is_outage(fault):
+        if is_outage(fault, uri):
             found = redacted(f"no {who} answers at {uri} ({reason})")
             action = "start it, or set tracking.uri"
             raise OutageError(found, "an MLflow tracking address", action) from fault

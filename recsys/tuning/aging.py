@@ -39,7 +39,9 @@ def _searched(space: SearchSpace) -> dict[str, Range | Choice]:
 def _durations(dimension: Dimension) -> list[str]:
     """Values of a dimension, the longest first; none at all is the longest."""
     if isinstance(dimension, Choice):
-        return sorted(dimension.values, key=lambda value: -(days_of(value) or float("inf")))
+        return sorted(
+            map(str, dimension.values), key=lambda value: -(days_of(value) or float("inf"))
+        )
     if isinstance(dimension, Range):
         ends = dimension.high, middle_of(dimension), dimension.low
         return [typed(dimension, days) for days in ends]

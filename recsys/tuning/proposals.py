@@ -64,8 +64,9 @@ class Proposer:
         observations: Sequence[tuple[list[Any], float]],
         number: int,
         best: Configuration | None = None,
+        tried: Sequence[Configuration] = (),
     ) -> Configuration:
-        """The configuration of a trial.
+        """The configuration of a trial, one that was not tried where there are few.
 
         Parameters
         ----------
@@ -76,7 +77,21 @@ class Proposer:
             resumed proposes the same.
         best : configuration or None
             The one to step from; without it, a draw takes the place of a step.
+        tried : sequence of configurations
+            Of the trials so far.
         """
+        found = self._proposed(observations, number, best)
+        if found not in tried or self._space.every is None:
+            return found
+        left = [one for one in self._space.every if one not in tried]
+        return left[int(np.random.default_rng([self._seed, number]).integers(len(left)))]
+
+    def _proposed(
+        self,
+        observations: Sequence[tuple[list[Any], float]],
+        number: int,
+        best: Configuration | None,
+    ) -> Configuration:
         source = self.source(number)
         if source == "known":
             return self._space.configuration(self._known[number])

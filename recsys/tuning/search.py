@@ -85,7 +85,8 @@ def run_study(
     """
     recorder = recorder or NullRecorder()
     recorder.begin()
-    emit(SearchStarted(budget.trials))
+    few = budget.trials if space.every is None else len(space.every)
+    emit(SearchStarted(min(budget.trials, few)))
     with ExitStack() as stack:
         # Limits of threads belong to the process: a segment that ends would lift the limit of one
         # that is still training, unless there is a limit around them all.
@@ -155,7 +156,7 @@ class _Search:
             converged = self.policy.converged.reason(self.best_after)
             if not self._submit_next(converged is not None):
                 if not self.running:
-                    ended = converged or ended
+                    ended = converged or self._exhausted() or ended
                     break
                 self._collect()
         while self.running:
@@ -185,6 +186,7 @@ class _Search:
             return True
         self._stop_unpromising()
         may_start = len(self.trials) < self.budget.trials and not converged
+        may_start = may_start and not self._exhausted()
         screening = len(self.trials) < self.policy.initial
         candidate = None if screening and may_start else self._most_promising()
         if converged and candidate and self.forecasts.expected(candidate) <= self.best:
@@ -199,6 +201,14 @@ class _Search:
             return True
         return False
 
+    def _exhausted(self) -> str | None:
+        """That every configuration was tried, where there are few; else None."""
+        every = self.space.every
+        tried = [trial.configuration for trial in self.trials]
+        if every is None or any(one not in tried for one in every):
+            return None
+        return f"all {len(every)} configurations are tried"
+
     def _start(self) -> None:
         """Submit the first segment of a new trial."""
         number = len(self.trials)
@@ -207,7 +217,9 @@ class _Search:
         observations = self.forecasts.observations(self.space) if asked else []
         best = self._best_trial()
         near = best.configuration if best is not None else None
-        trial = TrialResult(number, self.proposer.propose(observations, number, near))
+        tried = [trial.configuration for trial in self.trials]
+        proposed = self.proposer.propose(observations, number, near, tried)
+        trial = TrialResult(number, proposed)
         self.trials.append(trial)
         self.recorder.started(trial)
         self._submit(trial, self.policy.screen)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from recsys.base.dimensions import Choice, Range, Space
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from skopt.space import Dimension
 
 Configuration = dict[str, Any]
+_FEW = 4096  # configurations, of which none is to be trained twice
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,25 @@ class SearchSpace:
             for name, dimension in self.searched.items()
         ]
 
+    @cached_property
+    def every(self) -> list[Configuration] | None:
+        """Every configuration once; None where there are more than 4096, or a range of reals."""
+        values: list[Sequence[Any]] = []
+        for dimension in self.searched.values():
+            if isinstance(dimension, Choice):
+                values.append(dimension.values)
+            elif _whole(dimension) and not dimension.unit and dimension.high - dimension.low < _FEW:
+                values.append(range(int(dimension.low), int(dimension.high) + 1))
+            else:
+                return None
+        if math.prod(map(len, values)) > _FEW:
+            return None
+        found: list[Configuration] = []
+        for point in itertools.product(*values):
+            if (made := self.configuration(point)) not in found:
+                found.append(made)
+        return found
+
     def middle(self) -> list[Any]:
         """The centre of every range, on its scale; the first value of every choice."""
         return [middle_of(dimension) for dimension in self.searched.values()]
@@ -140,7 +163,8 @@ def _whole(dimension: Range) -> bool:
 def typed(dimension: Range | Choice, value: Any) -> Any:
     """A value of a point as a configuration has it."""
     if isinstance(dimension, Choice):
-        return str(value)
+        # scikit-optimize hands numbers out as NumPy's.
+        return next(one for one in dimension.values if one == value)
     return as_days(value) if dimension.unit else _number(dimension, value)
 
 

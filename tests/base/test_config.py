@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from recsys.base.config import Config, Data
 from recsys.base.config_file import load_config
-from recsys.base.dimensions import DEFAULT_SPACE, Range
+from recsys.base.dimensions import DEFAULT_SPACE, Choice, Range
 from recsys.base.errors import ConfigError
 from recsys.base.settings import as_toml
 
@@ -251,3 +251,40 @@ def test_a_byte_order_mark_is_no_part_of_a_configuration(tmp_path: Path) -> None
     path.write_bytes("seed = 7\r\n[search]\r\ntrials = 3\r\n".encode("utf-8-sig"))
     config = load_config(path)
     assert (config.seed, config.search.trials) == (7, 3)
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (
+            "no_components = { high = 32 }",
+            "no_components with both ends, { low = …, high = 32 }, or { values = [ … ] }",
+        ),
+        (
+            "no_components = { low = 8, scale = 'log' }",
+            "no_components with both ends, { low = 8, high = … }, or { values = [ … ] }",
+        ),
+        ("no_components = [16, 32]", "no_components as { values = [16, 32] }, not a list alone"),
+        ("no_components = { low = 32, high = 8 }", "low (32) must be below high (8)"),
+        ("loss = { values = ['warp', 3] }", "values of one kind, all words or all numbers"),
+    ],
+)
+def test_a_dimension_that_is_half_written_says_what_to_write(
+    written: str, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(f"[search.space]\n{written}\n")
+    with pytest.raises(ConfigError) as refused:
+        load_config(path)
+    assert said in str(refused.value)
+
+
+def test_ends_that_are_equal_are_one_value(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        "[search.space]\nno_components = { low = 32, high = 32 }\n"
+        "max_sampled = { values = [5, 10] }\n"
+    )
+    space = load_config(path).search.space
+    assert space["no_components"] == 32
+    assert space["max_sampled"] == Choice(values=[5, 10])

@@ -164,7 +164,7 @@ def sweep(whole: Interactions, seeds: Sequence[int]) -> list[str]:
 
 def _asked(dimension: Dimension) -> list[str]:
     assert isinstance(dimension, Choice)
-    return [value for value in dimension.values if value != "none"]
+    return [str(value) for value in dimension.values if value != "none"]
 
 
 def _of(found: Found, users: BoolArray) -> Found:

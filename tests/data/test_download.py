@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -18,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from recsys.base.errors import DownloadError
+from recsys.base.errors import DownloadError, StorageError
 from recsys.data.download import (
     Digest,
     FetchPolicy,
@@ -484,6 +485,22 @@ def test_a_killed_download_leaves_only_its_part_and_is_resumed(
 
     assert target.read_bytes() == CONTENT
     assert server.ranges == [None, f"bytes={size}-"]
+
+
+def test_a_disk_that_is_full_keeps_what_was_received(server: Server, target: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (HALF, before[1]))
+    try:
+        with pytest.raises(StorageError, match=r"the download file.psv cannot be .*free some"):
+            download_file(server.remote, target, policy=QUICK)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert left(target) == ["file.psv.part"]
+    assert part_path(target).stat().st_size == HALF
+
+    download_file(server.remote, target, policy=QUICK)
+    assert target.read_bytes() == CONTENT
+    assert server.ranges == [None, f"bytes={HALF}-"]
 
 
 def test_digests_are_those_of_the_usual_tools(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from recsys.base.errors import ConfigError
 from tests.fixtures.paths import ROOT
 
 PROGRAM = """
@@ -64,3 +65,23 @@ def test_a_file_that_is_wrong_is_refused_in_one_line(options: list[str], tmp_pat
         assert line.startswith(f"{tmp_path / case / 'prefect.yaml'} "), line
         assert expected in line
         assert "each with a name, an entrypoint and a work pool" in line
+
+
+@pytest.mark.parametrize("password", ["p/w", "p#w", "p?w", "p w", "p%2Fw", "p@w"])
+def test_passwords_are_no_parameters(password: str) -> None:
+    from flows.parameters import require_no_passwords
+    from flows.trigger import trigger
+
+    address = f"postgresql://u:{password}@db/mlflow"
+    # Before any server is asked.
+    with pytest.raises(ConfigError, match=r"--param: config.tracking.uri has a user or") as refused:
+        trigger("nightly", {"config.tracking.uri": address})
+    assert password not in str(refused.value)
+    nested = {"config": {"data": {"likes": ["a.csv", "s3://key:secret@bucket/likes"]}}}
+    with pytest.raises(ConfigError, match=r"config.data.likes.1 has a user or a password"):
+        require_no_passwords("prefect.yaml", nested)
+    require_no_passwords(
+        "prefect.yaml",
+        {"config": {"tracking": {"uri": "http://mlflow:5000"}, "seed": 3, "data": {"likes": None}}},
+    )
+    require_no_passwords("prefect.yaml", {"likes": "https://host/likes.csv?version=2"})

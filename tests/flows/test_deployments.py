@@ -290,6 +290,21 @@ def test_the_run_left_report_progress_and_logs(site: Site, promoted: Any) -> Non
     assert any("ingest: " in entry["message"] for entry in logs)
 
 
+def test_the_doctor_sees_server_worker_and_schedule(site: Site, promoted: Any) -> None:
+    assert promoted["code"] == 0
+    done = site.run("doctor", "--set", "data.likes=in/likes.psv", "--set", "tracking.model=sample")
+    said = {line[2:16].strip(): line for line in done.stdout.splitlines()}
+    for name, part in (
+        ("champion", "version 1 of sample"),
+        ("prefect", f"{site.api}, Prefect "),
+        ("worker", "local-"),
+        ("schedule", "next nightly, 20"),
+        ("automations", "3 watch over the runs"),
+    ):
+        assert said[name].startswith("✓"), done.stdout + done.stderr
+        assert part in said[name]
+
+
 def test_a_held_run_says_so_to_whoever_waits(site: Site, promoted: Any) -> None:
     assert promoted["code"] == 0
     values = {"learning_rate": 1e-4, "no_components": 2, "initialisation": "random"}

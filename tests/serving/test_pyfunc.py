@@ -187,6 +187,9 @@ def test_a_table_of_mixed_questions_has_nulls(server: str) -> None:
 def test_what_has_to_be_said_comes_with_the_answer(server: str) -> None:
     answers = ask(server, {"query": "recommend", "liked": ["zzz"], "n": 1}).json()["predictions"]
     assert "unknown item ignored: zzz" in answers[0]["notes"]
+    # Numbers are ids, in lists as well.
+    numbers = ask(server, {"query": "recommend", "liked": [1042, "a"], "n": 1}).json()
+    assert "unknown item ignored: 1042" in numbers["predictions"][0]["notes"]
     assert "by popularity" in answers[0]["notes"]
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from recsys.base.errors import ConfigError, OutageError, RegistryError
+from recsys.base.events import Event, Note, listening
 from recsys.tracking.address import absolute_uri
 from recsys.tracking.client import PatientClient
 from recsys.tracking.databases import check_database
@@ -23,12 +24,17 @@ from tests.fixtures.tracking_database import tracking_database
 def test_a_database_that_is_away_is_an_outage_within_the_patience() -> None:
     uri = f"postgresql://ann:p/w@127.0.0.1:{free_port()}/mlflow"
     began = time.monotonic()
+    said: list[Event] = []
     for ask in (
         lambda: Tracker.connect(uri, "fruit", patience=0.3),
         lambda: Registry(uri, "fruit").at("champion"),
     ):
-        with pytest.raises(OutageError, match=r"^no database answers at postgresql://\*\*\*@127"):
+        hidden = r"^no database answers at postgresql://\*\*\*@127"
+        with pytest.raises(OutageError, match=hidden), listening(said.append):
             ask()
+    (note,) = said  # the second one asks once
+    assert isinstance(note, Note)
+    assert note.text.startswith("the tracking database at postgresql://***@127.0.0.1")
     # MLflow alone would try for two minutes; how fast this machine is says nothing.
     assert time.monotonic() - began < 60
 

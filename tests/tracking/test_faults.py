@@ -123,6 +123,10 @@ def test_what_a_disk_or_the_caller_did_is_no_outage() -> None:
     assert not is_outage(MlflowException.invalid_parameter_value("API request to nowhere"))
     assert not is_outage(KeyError("API request to"))
     assert is_outage(ConnectionResetError(104, "Connection reset by peer"))
+    # Without a code or a cause: the page of a proxy, or something that a database does not take.
+    unnamed = MlflowException("it is not to be")
+    assert is_outage(unnamed, "http://mlflow:5000")
+    assert not is_outage(unnamed, "sqlite:///mlruns/mlflow.db")
 
 
 def test_a_disk_that_is_full_is_said_as_such() -> None:

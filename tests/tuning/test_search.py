@@ -13,7 +13,7 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from recsys.base.config import Article
-from recsys.base.dimensions import ARTICLE_SPACE, Range
+from recsys.base.dimensions import ARTICLE_SPACE, Choice, Range
 from recsys.models.configuration import LightFMParameters
 from recsys.models.lightfm import DivergedError, Training
 from recsys.tuning.article import article_study
@@ -236,6 +236,14 @@ def test_a_budget_of_seconds_ends_a_study() -> None:
     found = run_study(problem(), space, Budget(10**6, seconds=0.5), policy=POLICY, seed=1)
     assert found.ended == "0.5 seconds are spent"
     assert len(found.trials) < 500
+
+
+def test_each_of_a_few_configurations_is_trained_once() -> None:
+    sizes = Choice(values=[2, 4, 6, 8])
+    space = SearchSpace.from_config({"no_components": sizes, "max_sampled": 5, "loss": "warp"})
+    found = run_study(problem(), space, Budget(30), policy=POLICY, seed=4, batch=2)
+    assert sorted(t.configuration["no_components"] for t in found.trials) == [2, 4, 6, 8]
+    assert found.ended == "all 4 configurations are tried"
 
 
 def test_first_configurations_come_first() -> None:

@@ -76,6 +76,7 @@ def test_a_space_with_nothing_to_search_is_refused() -> None:
         ({"loss": Choice(values=["warp", "bpr"]), "learning_schedule": "adam"}, "'adam'"),
         ({"loss": Choice(values=["warp", "bpr"]), "max_sampled": "many"}, "max_sampled 'many'"),
         ({"max_sampled": Choice(values=["10", "20"])}, "max_sampled '10'"),
+        ({"max_sampled": Choice(values=[10, 20.5])}, "max_sampled 20.5"),
     ],
 )
 def test_a_value_that_lightfm_does_not_know_is_refused(space: Space, said: str) -> None:
@@ -127,3 +128,26 @@ def test_a_scale_without_what_it_scales_is_refused() -> None:
         SearchSpace.from_config({"user_alpha_scale": scale})
     both = SearchSpace.from_config({"user_alpha_scale": scale, "item_alpha": 1e-4})
     assert both.fixed == {"item_alpha": 1e-4}
+
+
+def test_numbers_may_be_choices_and_stay_what_they_are() -> None:
+    space: Space = {
+        "no_components": Choice(values=[16, 32, 64]),
+        "learning_rate": Choice(values=[0.05, 0.1], when={"no_components": [16, 32]}),
+    }
+    searched = SearchSpace.from_config(space)
+    drawn = SkoptSpace(searched.dimensions()).rvs(20, random_state=1)
+    found = [searched.configuration(point) for point in drawn]
+    assert {c["no_components"] for c in found} == {16, 32, 64}
+    assert {type(c["no_components"]) for c in found} == {int}
+    assert all(("learning_rate" in c) == (c["no_components"] < 64) for c in found)
+    for configuration in found:
+        assert searched.configuration(searched.point(configuration)) == configuration
+    assert searched.every is not None
+    assert len(searched.every) == 2 * 2 + 1
+
+
+def test_the_configurations_of_a_large_space_are_not_counted() -> None:
+    assert SearchSpace.from_config(MIXED).every is None
+    wide: Space = {"no_components": Range(low=1, high=100), "max_sampled": Range(low=1, high=100)}
+    assert SearchSpace.from_config(wide).every is None

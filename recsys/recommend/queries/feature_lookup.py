@@ -68,6 +68,13 @@ class FeatureLookup:
                 found[index] = None
         return np.array(list(found), np.int32), unknown
 
+    def is_known(self, feature: Feature) -> bool:
+        """Whether there is such a feature, be it of one type or of several."""
+        try:
+            return self._find(feature) is not None
+        except InputError:
+            return True
+
     @cached_property
     def components(self) -> BoolArray:
         """Which features are components of embeddings, no words: bool (n_features,)."""
