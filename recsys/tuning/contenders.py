@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -53,8 +53,14 @@ class Races:
         self.found: list[Contender] = []
         self.seconds: dict[str, float] = {}
 
-    def run(self, trials: Sequence[TrialResult]) -> list[TrialResult]:
-        """Race the best trials of each model, if its best has a wide interval.
+    def run(self, trials: Sequence[TrialResult], models: Sequence[str]) -> list[TrialResult]:
+        """Race the best trials of each of some models, if its best has a wide interval.
+
+        Parameters
+        ----------
+        trials : sequence of TrialResult
+        models : sequence of str
+            "lightfm", and names of item-to-item models.
 
         Returns
         -------
@@ -62,7 +68,8 @@ class Races:
             The same; where a model was raced, all but the winner are `beaten`.
         """
         beaten: set[int] = set()
-        for of_model in _by_model(trials):
+        for name in models:
+            of_model = [trial for trial in trials if _model(trial) == name]
             contenders = self.contenders(of_model)
             if len(contenders) < 2:
                 continue
@@ -132,11 +139,6 @@ def _fitted(problem: Problem, trial: TrialResult) -> Scorer:
 
 def _model(trial: TrialResult) -> str:
     return str(trial.configuration["model"]) if is_closed_form(trial) else LIGHTFM
-
-
-def _by_model(trials: Sequence[TrialResult]) -> Iterator[list[TrialResult]]:
-    for name in dict.fromkeys(map(_model, trials)):
-        yield [trial for trial in trials if _model(trial) == name]
 
 
 def _as_contenders(trials: Sequence[TrialResult], ended: Race) -> list[Contender]:

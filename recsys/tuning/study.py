@@ -20,7 +20,7 @@ from recsys.data.ages import searched_ages, without_times
 from recsys.models.configuration import parse_configuration
 from recsys.tuning.aging import with_aging, without_aging
 from recsys.tuning.closed_forms import best_closed_forms, tune_closed_forms
-from recsys.tuning.contenders import Races
+from recsys.tuning.contenders import LIGHTFM, Races
 from recsys.tuning.finishing import (
     can_map,
     factors_of,
@@ -111,7 +111,7 @@ def study_strategies(
     )
     trials += [replace(trial, number=trial.number + offset) for trial in study.trials]
     races = Races(problem, further, search.contenders, threads)
-    trials = races.run(trials)
+    trials = races.run(trials, (LIGHTFM, *BLENDABLE))
     plain = best_of(trials)
     finished = plain
     if plain is not None and plain.precision > 0:

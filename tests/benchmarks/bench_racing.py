@@ -21,10 +21,10 @@ from recsys.base.config import Search
 from recsys.data.folds import further_search_folds
 from recsys.data.kcore import kcore
 from recsys.data.splits import held_out, split
-from recsys.tuning.contenders import Races
+from recsys.tuning.contenders import LIGHTFM, Races
 from recsys.tuning.problems import Problem
 from recsys.tuning.racing import race
-from recsys.tuning.study import study_strategies
+from recsys.tuning.study import BLENDABLE, study_strategies
 from recsys.tuning.trials import TrialResult
 from tests.benchmarks.bench_neighbours import interactions_of
 
@@ -130,7 +130,7 @@ def real(seeds: Sequence[int], options: argparse.Namespace) -> None:
         trials = [trial for trial in study.trials if trial.finishes is None]
         races = Races(problem, further, options.contenders)
         with threadpool_limits(1):
-            races.run(trials)
+            races.run(trials, (LIGHTFM, *BLENDABLE))
         # Users whose likes chose nothing, a fifth of them in each holdout.
         chose = np.flatnonzero(np.diff(parts.validation.indptr))
         others = np.setdiff1d(np.flatnonzero(counts >= 2 * HELD), chose)
