@@ -10,7 +10,7 @@ import argparse
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -163,9 +163,11 @@ def real(seeds: Sequence[int], options: argparse.Namespace) -> None:
 
 
 def _truth(judges: Sequence[Problem], trial: TrialResult) -> float:
+    """Precision at 5 with the users of all judges, fitted anew without what they hold out."""
     races = Races(judges[0], judges, 1)
+    fresh = replace(trial, factors=None)
     with threadpool_limits(1):
-        return float(np.concatenate([races.precisions(one, trial) for one in judges]).mean())
+        return float(np.concatenate([races.precisions(one, fresh) for one in judges]).mean())
 
 
 def main() -> None:
