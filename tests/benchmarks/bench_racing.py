@@ -128,7 +128,7 @@ def real(seeds: Sequence[int], options: argparse.Namespace) -> None:
         study = study_strategies(problem, search, seed)
         spent = time.process_time() - start
         trials = [trial for trial in study.trials if trial.finishes is None]
-        races = Races(problem, further, options.contenders)
+        races = Races(problem, lambda further=further: further, options.contenders)  # type: ignore[misc]
         with threadpool_limits(1):
             races.run(trials, (LIGHTFM, *BLENDABLE))
         # Users whose likes chose nothing, a fifth of them in each holdout.
@@ -164,7 +164,7 @@ def real(seeds: Sequence[int], options: argparse.Namespace) -> None:
 
 def _truth(judges: Sequence[Problem], trial: TrialResult) -> float:
     """Precision at 5 with the users of all judges, fitted anew without what they hold out."""
-    races = Races(judges[0], judges, 1)
+    races = Races(judges[0], None, 1)
     fresh = replace(trial, factors=None)
     with threadpool_limits(1):
         return float(np.concatenate([races.precisions(one, fresh) for one in judges]).mean())
