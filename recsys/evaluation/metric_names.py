@@ -265,6 +265,9 @@ def repeated_metrics(figures: Mapping[str, Any]) -> dict[str, float]:
         others, and how many folds and users there were.
     """
     found = {"repeated/folds": float(figures["folds"]), "repeated/users": float(figures["users"])}
+    for name in ("half_width", "half_width_of_these"):
+        if figures.get(name) is not None:
+            found[f"repeated/{name}"] = figures[name]
     for name, estimate in figures["models"].items():
         own = name == "choice"
         found[f"{'repeated' if own else f'repeated_{name}'}/{HEADLINE}"] = estimate["mean"]
@@ -278,10 +281,12 @@ def repeated_text(figures: Mapping[str, Any]) -> str:
     if not figures:
         return ""
     own = figures["models"]["choice"]
+    these = figures.get("half_width_of_these")
+    also = "" if these is None else f", of these very users {these:.1%}"
     return (
         f"precision at 5 over {figures['folds']} folds, {figures['users']:,} users: "
         f"{own['mean']:.4f} ({own['low']:.4f}..{own['high']:.4f}, half-width "
-        f"{figures['half_width']:.1%}); {figures['ended']}"
+        f"{figures['half_width']:.1%}{also}); {figures['ended']}"
     )
 
 

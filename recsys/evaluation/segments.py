@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -26,9 +26,17 @@ AGES = ("of the newest third", "between new and old", "of the oldest third")
 FEWEST = 30
 """Users that a segment of a feature has at least: of fewer, the mean says little."""
 MOST = {"users": 10, "items": 5}
-"""Segments of features, at most; those with most held-out likes."""
+"""Segments of features that are no categories, at most; those with most held-out likes."""
+MOST_TYPES, MOST_CATEGORIES = 3, 10
+"""Types of features that are categories, and categories of each that have a segment, at most."""
+TWO_CATEGORIES = 0.02
+"""Share of those with a category who may have a second one, for it to be one all the same."""
 METRICS = (HEADLINE, "recall_at_5", "recall_at_10", "ndcg_at_10")
 """What is measured on each segment, as far as lists are that long."""
+
+
+Side: TypeAlias = Literal["users", "items"]
+SIDES: tuple[Side, ...] = ("users", "items")
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,7 @@ class Segment:
     """
 
     name: str
-    side: Literal["users", "items"]
+    side: Side
     members: BoolArray
 
     def per_user(self, evaluation: Evaluation) -> dict[str, Float64Array]:
@@ -97,8 +105,9 @@ class Segments:
     def standard(self) -> list[Segment]:
         """Those that are always measured, as far as anything is held out of them.
 
-        Users by their number of known likes, by age and by their commonest features; items by
-        popularity, by age and by their commonest features. Head, middle and tail have a third of
+        Users by their number of known likes, by age, by category and by their commonest other
+        features; items by popularity, by age, by category and by their commonest other features.
+        Head, middle and tail have a third of
         the known likes each, from the most liked items to the least liked ones. Ages go by the
         first known like of a user or an item, see `_by_age`.
         """
@@ -106,8 +115,10 @@ class Segments:
         items = (*self._by_popularity(), *self._by_age("items"))
         return [
             *filter(self._is_tested, users),
+            *self._by_category("users"),
             *self._by_features("users"),
             *filter(self._is_tested, items),
+            *self._by_category("items"),
             *self._by_features("items"),
         ]
 
@@ -117,19 +128,19 @@ class Segments:
         Parameters
         ----------
         name : str
-            Such as "users with country_de" or "items with tag_anime".
+            Such as "users with country_de", "items with tag_anime" or "items without category".
 
         Returns
         -------
         Segment or None
             None where there is none, or nothing is held out of it.
         """
-        sides: tuple[Literal["users", "items"], ...] = ("users", "items")
-        by_age = (segment for side in sides for segment in self._by_age(side))
-        for segment in (*self._by_likes(), *self._by_popularity(), *by_age):
+        by_age = (segment for side in SIDES for segment in self._by_age(side))
+        categories = (segment for side in SIDES for segment in self._by_category(side))
+        for segment in (*self._by_likes(), *self._by_popularity(), *by_age, *categories):
             if segment.name == name:
                 return self._if_tested(segment)
-        for side in sides:
+        for side in SIDES:
             feature = name.removeprefix(f"{side} with ")
             features = self._features(side)
             if feature == name or features is None:
@@ -166,7 +177,7 @@ class Segments:
         for place, part in enumerate(POPULARITY):
             yield Segment(f"items of the {part}", "items", third == place)
 
-    def _by_age(self, side: Literal["users", "items"]) -> Iterator[Segment]:
+    def _by_age(self, side: Side) -> Iterator[Segment]:
         """Thirds by when the first known like was; none where that is not known, or all the same.
 
         Those whose first like was at the same time stay together, in the older of two thirds. Who
@@ -186,27 +197,99 @@ class Segments:
         for place, age in zip((2, 1, 0), AGES, strict=True):
             yield Segment(f"{side} {age}", side, known & (third == place))
 
-    def _features(self, side: Literal["users", "items"]) -> EncodedFeatures | None:
+    def _features(self, side: Side) -> EncodedFeatures | None:
         return self.user_features if side == "users" else self.item_features
 
-    def _of_feature(self, side: Literal["users", "items"], feature: int) -> Segment:
+    def _of_feature(self, side: Side, feature: int) -> Segment:
         features = self._features(side)
         assert features is not None
         n = len(self._tested[side])
         members = features.matrix[:n, [feature]].toarray()[:, 0] != 0
         return Segment(f"{side} with {features.names[feature].as_py()}", side, members)
 
-    def _by_features(self, side: Literal["users", "items"]) -> list[Segment]:
+    def _by_category(self, side: Side) -> Iterator[Segment]:
+        """The commonest categories, all others of the same type together, and those without one.
+
+        A category is a feature of a type of which next to nobody has two; see `TWO_CATEGORIES`.
+        """
+        for name, members in self._categories[side].items():
+            first = self._commonest(side, members)[:MOST_CATEGORIES]
+            yield from (self._of_feature(side, int(feature)) for feature in first)
+            with_one, of_first = self._with_any(side, members), self._with_any(side, first)
+            rest = {
+                f"{side} with another {name}": with_one & ~of_first,
+                f"{side} without {name}": ~with_one,
+            }
+            for title, chosen in rest.items():
+                if self._weight(side)[chosen].sum() >= FEWEST:
+                    yield Segment(title, side, chosen)
+
+    def _by_features(self, side: Side) -> list[Segment]:
         features = self._features(side)
         if features is None:
             return []
-        tested = self._tested[side]
-        has = (features.matrix[: len(tested)] != 0).astype(np.int64)
-        support = has.T @ (tested if side == "items" else (tested > 0).astype(np.int64))
-        everybody = int(tested.sum() if side == "items" else (tested > 0).sum())
-        telling = np.flatnonzero((support >= FEWEST) & (support < everybody))
-        first = telling[np.argsort(-support[telling], kind="stable")][: MOST[side]]
+        categories = [place for places in self._categories[side].values() for place in places]
+        others = np.setdiff1d(np.arange(len(features.names)), categories)
+        first = self._commonest(side, others)[: MOST[side]]
         return [self._of_feature(side, int(feature)) for feature in first]
+
+    @cached_property
+    def _categories(self) -> dict[Side, dict[str, Int64Array]]:
+        """By side, the types of features that are categories, each with the places of these."""
+        return {side: self._categories_of(side) for side in SIDES}
+
+    def _categories_of(self, side: Side) -> dict[str, Int64Array]:
+        features = self._features(side)
+        if features is None:
+            return {}
+        names, of_type = np.unique(np.asarray(features.types.to_pylist()), return_inverse=True)
+        shape = len(of_type), len(names)
+        ones = np.ones(len(of_type), np.int64)
+        types = sp.csr_matrix((ones, (np.arange(len(of_type)), of_type)), shape=shape)
+        # How many features of each type everybody has.
+        counts = (self._owned[side] @ types).tocsc()
+        some = counts.getnnz(axis=0)
+        several = (counts > 1).sum(axis=0).A1
+        found: dict[str, Int64Array] = {}
+        for place in np.flatnonzero((some > 0) & (several <= TWO_CATEGORIES * some)):
+            members = np.flatnonzero(of_type == place)
+            if len(self._commonest(side, members)) > 1:
+                found[str(names[place])] = members
+
+        def tested(name: str) -> int:
+            return int(self._weight(side)[self._with_any(side, found[name])].sum())
+
+        most = sorted(found, key=lambda name: (-tested(name), name))[:MOST_TYPES]
+        return {name: found[name] for name in most}
+
+    @cached_property
+    def _owned(self) -> dict[Side, sp.csc_matrix]:
+        """By side, ones where a user, or an item, has a feature."""
+        found: dict[Side, sp.csc_matrix] = {}
+        for side in SIDES:
+            if (features := self._features(side)) is not None:
+                own = features.matrix[: len(self._tested[side])]
+                found[side] = (own != 0).astype(np.int64).tocsc()
+        return found
+
+    def _with_any(self, side: Side, features: Int64Array) -> BoolArray:
+        """Who has any of some features."""
+        found: BoolArray = self._owned[side][:, features].sum(axis=1).A1 > 0
+        return found
+
+    def _weight(self, side: Side) -> Int64Array:
+        """What counts for a segment's size: tested users, or held-out likes of items."""
+        tested = self._tested[side]
+        return tested if side == "items" else (tested > 0).astype(np.int64)
+
+    def _commonest(self, side: Side, features: Int64Array) -> Int64Array:
+        """Of some features, those that say something of enough users or likes, commonest first."""
+        weight = self._weight(side)
+        support = self._owned[side][:, features].T @ weight
+        telling = np.flatnonzero((support >= FEWEST) & (support < weight.sum()))
+        order = np.argsort(-support[telling], kind="stable")
+        chosen: Int64Array = features[telling[order]]
+        return chosen
 
 
 def thirds(known: sp.csr_matrix) -> Int64Array:

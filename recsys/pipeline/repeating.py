@@ -16,7 +16,7 @@ from recsys.data.outcomes import Encoded, HeldOut, Thresholded
 from recsys.data.splits import not_ranked, times_of
 from recsys.evaluation.backtests import FoldScores, over_all_folds
 from recsys.evaluation.metric_names import BLEND, HEADLINE, LIGHTFM, winner_of
-from recsys.evaluation.repeated import repeat_holdouts
+from recsys.evaluation.repeated import half_width_of_these, repeat_holdouts
 from recsys.models.model import model_from_dict
 from recsys.pipeline.evaluation import with_popularity
 from recsys.pipeline.fitting import refit
@@ -28,7 +28,7 @@ from recsys.ranking.scorer import Scorer
 from recsys.store.stages import Stage, stage, write_json
 
 
-@stage(Repeated, version=2)
+@stage(Repeated, version=3)
 def repeat(
     folder: Path,
     core: Stage[Thresholded],
@@ -88,7 +88,12 @@ def repeat(
         )
     figures: dict[str, Any] = over_all_folds(found.folds, seed=seed, samples=samples)
     save_folds(folder, found.folds, heldouts)
-    about = {"folds": len(found.folds), "half_width": found.half_width, "ended": found.ended}
+    about = {
+        "folds": len(found.folds),
+        "half_width": found.half_width,
+        "half_width_of_these": half_width_of_these(found.folds),
+        "ended": found.ended,
+    }
     write_json(folder / "repeated.json", {**about, "winner": winner, **figures})
     return Repeated(len(found.folds), figures["users"], found.half_width, found.ended)
 

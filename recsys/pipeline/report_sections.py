@@ -81,7 +81,7 @@ def build(
         _everyone(stages.fitted),
         _beyond(stages.measured),
         _diversity(stages.measured),
-        _search(stages.chosen),
+        search_section(stages.chosen),
         search_space_section(stages.chosen),
         _data(stages),
         drift_section(stages.drifted),
@@ -334,7 +334,8 @@ def _mean(estimate: Mapping[str, float] | None) -> str:
     return "" if estimate is None else f"{estimate['mean']:.3f}"
 
 
-def _search(chosen: Stage[Chosen]) -> Section:
+def search_section(chosen: Stage[Chosen]) -> Section:
+    """How the search went, and what won; of a refresh, what it took over."""
     found = chosen.outcome
     if isinstance(found, Adopted):
         text = f"No search: the champion's configuration, {found.epochs} epochs."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -112,11 +112,13 @@ def load_problem(
     )
 
 
-def further_problems(holdouts: Stage[HeldOut], problem: Problem, count: int) -> list[Problem]:
-    """The same problem with other likes of the validation users held out.
+def further_problems(
+    holdouts: Stage[HeldOut], problem: Problem, count: int
+) -> Callable[[], list[Problem]] | None:
+    """Makes the same problem with other likes of the validation users held out.
 
-    None where these were not drawn at random: the last likes, those after a cut and those that a
-    file names are always the same.
+    None where there are no others: the last likes, those after a cut and those that a file names
+    are always the same.
 
     Parameters
     ----------
@@ -127,9 +129,9 @@ def further_problems(holdouts: Stage[HeldOut], problem: Problem, count: int) -> 
     """
     parts = persistence.load_split(Path(holdouts.path))
     named = isinstance(holdouts.outcome, HeldOutByFiles)
-    if named or parts.time is not None or holdouts.outcome.tied is not None:
-        return []
-    return [
+    if not count or named or parts.time is not None or holdouts.outcome.tied is not None:
+        return None
+    return lambda: [
         replace(
             problem,
             train=fold.known,

@@ -20,7 +20,7 @@ from recsys.data.ages import searched_ages, without_times
 from recsys.models.configuration import parse_configuration
 from recsys.tuning.aging import with_aging, without_aging
 from recsys.tuning.closed_forms import best_closed_forms, tune_closed_forms
-from recsys.tuning.contenders import Races
+from recsys.tuning.contenders import LIGHTFM, Further, Races
 from recsys.tuning.finishing import (
     can_map,
     factors_of,
@@ -58,7 +58,7 @@ def study_strategies(
     threads: int = 1,
     workers: Workers | None = None,
     recorder: Recorder | None = None,
-    further: Sequence[Problem] = (),
+    further: Further | None = None,
 ) -> Study:
     """Search over all strategies for the one that ranks best for warm users.
 
@@ -77,9 +77,9 @@ def study_strategies(
     workers : Workers or None
         Train segments instead of these threads.
     recorder : Recorder or None
-    further : sequence of Problem
-        With other holdouts of the same users: where the holdout of `problem` says too little, the
-        best trials are raced on these.
+    further : callable or None
+        Makes problems with other holdouts of the same users: where the holdout of `problem` says
+        too little, the best trials are raced on these.
 
     Returns
     -------
@@ -111,7 +111,7 @@ def study_strategies(
     )
     trials += [replace(trial, number=trial.number + offset) for trial in study.trials]
     races = Races(problem, further, search.contenders, threads)
-    trials = races.run(trials)
+    trials = races.run(trials, (LIGHTFM, *BLENDABLE))
     plain = best_of(trials)
     finished = plain
     if plain is not None and plain.precision > 0:

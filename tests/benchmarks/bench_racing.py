@@ -10,7 +10,7 @@ import argparse
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +21,10 @@ from recsys.base.config import Search
 from recsys.data.folds import further_search_folds
 from recsys.data.kcore import kcore
 from recsys.data.splits import held_out, split
-from recsys.tuning.contenders import Races
+from recsys.tuning.contenders import LIGHTFM, Races
 from recsys.tuning.problems import Problem
 from recsys.tuning.racing import race
-from recsys.tuning.study import study_strategies
+from recsys.tuning.study import BLENDABLE, study_strategies
 from recsys.tuning.trials import TrialResult
 from tests.benchmarks.bench_neighbours import interactions_of
 
@@ -128,9 +128,9 @@ def real(seeds: Sequence[int], options: argparse.Namespace) -> None:
         study = study_strategies(problem, search, seed)
         spent = time.process_time() - start
         trials = [trial for trial in study.trials if trial.finishes is None]
-        races = Races(problem, further, options.contenders)
+        races = Races(problem, lambda further=further: further, options.contenders)  # type: ignore[misc]
         with threadpool_limits(1):
-            races.run(trials)
+            races.run(trials, (LIGHTFM, *BLENDABLE))
         # Users whose likes chose nothing, a fifth of them in each holdout.
         chose = np.flatnonzero(np.diff(parts.validation.indptr))
         others = np.setdiff1d(np.flatnonzero(counts >= 2 * HELD), chose)
@@ -163,9 +163,11 @@ def real(seeds: Sequence[int], options: argparse.Namespace) -> None:
 
 
 def _truth(judges: Sequence[Problem], trial: TrialResult) -> float:
-    races = Races(judges[0], judges, 1)
+    """Precision at 5 with the users of all judges, fitted anew without what they hold out."""
+    races = Races(judges[0], None, 1)
+    fresh = replace(trial, factors=None)
     with threadpool_limits(1):
-        return float(np.concatenate([races.precisions(one, trial) for one in judges]).mean())
+        return float(np.concatenate([races.precisions(one, fresh) for one in judges]).mean())
 
 
 def main() -> None:

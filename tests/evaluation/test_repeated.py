@@ -9,7 +9,11 @@ import scipy.sparse as sp
 from recsys.data.interactions import Interactions, read_interactions
 from recsys.data.splits import split
 from recsys.evaluation.backtests import FoldScores
-from recsys.evaluation.repeated import relative_half_width, repeat_holdouts
+from recsys.evaluation.repeated import (
+    half_width_of_these,
+    relative_half_width,
+    repeat_holdouts,
+)
 from tests.fixtures.planted import planted
 
 N = 4
@@ -107,3 +111,36 @@ def test_the_last_likes_are_held_out_once() -> None:
 def test_nothing_found_is_no_narrow_interval() -> None:
     nothing = FoldScores(np.arange(5), {"blend": np.zeros(5)}, "blend")
     assert relative_half_width([nothing], 1, 20) == pytest.approx(np.inf)
+
+
+def fold(users: list[int] | np.ndarray, values: list[float] | np.ndarray) -> FoldScores:
+    found = np.asarray(values, np.float64)
+    return FoldScores(np.asarray(users), {"blend": found, "ease": found}, "blend")
+
+
+def test_of_these_users_only_what_differs_from_fold_to_fold_is_chance() -> None:
+    twice = [fold([1, 2], [0.2, 0.4]), fold([1, 2], [0.4, 0.4])]
+    # User 1 is 0.1 off twice, user 2 never: a variance of 0.02 / 2 of a value, half of it of a
+    # user's mean, and a quarter of the sum of two of these of the mean of both, which is 0.35.
+    assert half_width_of_these(twice) == pytest.approx(1.96 * 0.05 / 0.35)
+    # A user who was tested once has the same variance as the others.
+    more = [*twice, fold([3], [0.35])]
+    assert half_width_of_these(more) == pytest.approx(1.96 * np.sqrt(0.01 * 2) / 3 / 0.35)
+    assert half_width_of_these(twice[:1]) is None
+    assert half_width_of_these([fold([1], [0.0]), fold([1], [0.0])]) is None
+
+
+def test_the_interval_of_these_users_has_their_true_mean_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(1)
+    truth = generator.beta(1, 5, 150)
+    users = np.arange(150)
+    inside = []
+    for _ in range(300):
+        folds = [fold(users, generator.binomial(5, truth) / 5) for _ in range(3)]
+        half = half_width_of_these(folds)
+        assert half is not None
+        mean = np.mean([one.of("choice").mean() for one in folds])
+        inside.append(abs(mean - truth.mean()) <= half * mean)
+        # How much users differ is no part of it: it is far narrower than the other interval.
+    assert 0.92 <= np.mean(inside) <= 0.98
+    assert half < 0.7 * relative_half_width(folds, 1, 200)

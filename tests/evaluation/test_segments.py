@@ -191,6 +191,66 @@ def test_common_features_are_measured_most_held_out_likes_first() -> None:
     assert names == ["users with many", "users with some"]
 
 
+def test_items_are_parted_by_category_whatever_tags_they_have() -> None:
+    generator = np.random.default_rng(0)
+    users, items = 300, 24
+    known = sp.csr_matrix((generator.random((users, items)) < 0.2).astype(np.float32))
+    # Item n is held out of every user n, n + 24, …: 12 or 13 likes of each item.
+    heldout = sp.csr_matrix(np.eye(items, dtype=np.float32)[np.arange(users) % items])
+    # Two categories on five and three items, ten on one each; six items have none.
+    category = np.array([0] * 5 + [1] * 3 + list(range(2, 12)) + [-1] * 6)
+    rows = np.zeros((items, 14), np.float32)
+    rows[np.flatnonzero(category >= 0), category[category >= 0]] = 1
+    rows[:, 12], rows[::2, 13] = np.arange(items) < 12, 1  # tags, of which six items have two
+    names = pa.array([f"category_{n:02d}" for n in range(12)] + ["tag_a", "tag_b"])
+    types = pa.array(["category"] * 12 + ["tag"] * 2)
+    encoded = EncodedFeatures(
+        sp.csr_matrix(rows), names, types, names, (rows > 0).sum(axis=0).astype(np.int32)
+    )
+    segments = Segments(known, heldout, item_features=encoded)
+    found = {
+        one.name: np.flatnonzero(one.members).tolist()
+        for one in segments.standard()
+        if one.side == "items" and " of the " not in one.name
+    }
+    # One item is held out too seldom to be measured; together such categories are, and say so.
+    assert found == {
+        "items with category_00": [0, 1, 2, 3, 4],
+        "items with category_01": [5, 6, 7],
+        "items with another category": list(range(8, 18)),
+        "items without category": list(range(18, 24)),
+        "items with tag_b": list(range(0, 24, 2)),
+        "items with tag_a": list(range(12)),
+    }
+    without = segments.named("items without category")
+    assert without is not None
+    assert np.flatnonzero(without.members).tolist() == list(range(18, 24))
+    parts = [found[name] for name in found if "category" in name]
+    assert sorted(item for part in parts for item in part) == list(range(items))
+
+
+def test_what_many_have_two_of_is_no_category() -> None:
+    users = 200
+    known = sp.csr_matrix(np.ones((users, 12), np.float32))
+    heldout = sp.csr_matrix(np.eye(12, dtype=np.float32)[np.arange(users) % 12])
+    country = np.eye(2, dtype=np.float32)[np.arange(users) % 2]
+    both = country.copy()
+    both[: users // 10] = 1
+    names = pa.array(["country_de", "country_fr"])
+    for rows, wanted in ((country, 2), (both, 0)):
+        encoded = EncodedFeatures(
+            sp.csr_matrix(rows),
+            names,
+            pa.array(["country"] * 2),
+            names,
+            (rows > 0).sum(axis=0).astype(np.int32),
+        )
+        segments = Segments(known, heldout, encoded)
+        assert len(list(segments._by_category("users"))) == wanted
+        # They are features all the same.
+        assert len([one for one in segments.standard() if "country" in one.name]) == 2
+
+
 def test_models_are_measured_on_every_segment() -> None:
     models = {"one": measured(1, 2, 5, 6), "other": measured(11, 10, 9, 8, 7)}
     found = measure_segments(SEGMENTS.standard(), models)

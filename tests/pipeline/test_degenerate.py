@@ -16,7 +16,7 @@ from recsys.base.dimensions import Range
 from recsys.base.errors import InputError
 from recsys.pipeline import evaluation, fitting, preparation, tuning
 from recsys.pipeline.outcomes import Evaluated, Tuned
-from recsys.pipeline.report_sections import search_space_section
+from recsys.pipeline.report_sections import search_section, search_space_section
 from recsys.recommend.recommender import Recommender
 from recsys.store.stages import Stage
 
@@ -180,6 +180,13 @@ def test_tags_on_one_trained_item_are_not_mapped(tmp_path: Path) -> None:
     tags = {"i1": ["t"], **{f"x{i}": ["y"] for i in range(100)}}
     trained = train(tmp_path, taste(), tags)
     assert "mapped" not in trained.tuned.outcome.strategies
+    # Twelve users say too little of which trial is best: the report has how the race went.
+    race = trained.tuned.read_json("study.json")["race"]
+    assert {one["model"] for one in race} == {"lightfm", "ease", "rp3beta"}
+    title, table = search_section(trained.tuned).tables[-1]
+    assert "on further holdouts" in title
+    assert [row[1] for row in table.rows] == [str(one["trial"]) for one in race]
+    assert trained.tuned.seconds["race"] > 0
     assert metric(trained, "precision_at_5") > 0.4
 
 

@@ -92,6 +92,11 @@ def test_further_users_are_tested_with_what_was_chosen(night: Measured) -> None:
     assert named["repeated_ease/precision_at_5"] == means["ease"]
     assert repeated_text(figures).startswith("precision at 5 over 4 folds, 192 users: 0.")
     assert repeated_text({}) == ""
+    # Nobody was tested twice.
+    assert figures["half_width_of_these"] is None
+    assert "repeated/half_width_of_these" not in named
+    told = repeated_text({**figures, "half_width": 0.076, "half_width_of_these": 0.045})
+    assert "half-width 7.6%, of these very users 4.5%); every eligible" in told
     # Whether there is any need of them is said by the leaderboard.
     board = {entry["model"]: entry for entry in measured.read_json("leaderboard.json")}
     winner = board[figures["winner"]]["metrics"]["precision_at_5"]

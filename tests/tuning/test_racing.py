@@ -172,9 +172,11 @@ def test_only_likes_drawn_at_random_can_be_others(
         data = data.model_copy(update={"likes": str(path), "timestamp_column": "t"})
     made = prepare(data, tmp_path / "interim", split=method)
     problem = load_problem(made.holdouts, made.features, 5)
-    found = further_problems(made.holdouts, problem, 3)
+    further = further_problems(made.holdouts, problem, 3)
+    found = further() if further is not None else []
     assert len(found) == count
     assert all(one.k == problem.k and one.sides is None for one in found)
+    assert further_problems(made.holdouts, problem, 0) is None
 
 
 def trial(number: int, precision: float, **configuration: object) -> TrialResult:
@@ -193,7 +195,11 @@ def test_trials_that_lost_a_race_are_no_candidates(parts: Parts) -> None:
 
 def test_a_study_finishes_the_winner_of_its_race(parts: Parts) -> None:
     problem = Problem(parts.train, parts.validation, seed=1)
-    further = [Problem(f.known, f.heldout, seed=1) for f in further_search_folds(parts, 2, 1)]
+    folds = list(further_search_folds(parts, 2, 1))
+
+    def further() -> list[Problem]:
+        return [Problem(fold.known, fold.heldout, seed=1) for fold in folds]
+
     search = Search(item_to_item_trials=3, trials=4, max_epochs=5, batch=2)
     alone = study_strategies(problem, search, 1)
     assert alone.contenders == ()
@@ -215,18 +221,33 @@ def test_a_study_finishes_the_winner_of_its_race(parts: Parts) -> None:
     )
 
 
-def test_a_narrow_interval_and_a_lone_trial_are_not_raced(parts: Parts) -> None:
+def test_a_narrow_interval_is_not_raced_and_nothing_is_made_for_it(parts: Parts) -> None:
+    def further() -> list[Problem]:
+        raise AssertionError("made in vain")
+
+    alike = everybody_alike()
+    narrow = Races(alike, further, 5)
+    same = [trial(0, 1.0), trial(1, 1.0)]
+    assert narrow.run(same, ("lightfm",)) == same
+    assert narrow.contenders(same) == []
+    # Nor is what has no other holdouts, or no other trial.
     problem = Problem(parts.train, parts.validation, seed=1)
-    further = [problem]
-    lone = Races(problem, further, 5)
-    assert lone.contenders([trial(0, 0.3)]) == []
-    assert Races(problem, [], 5).contenders([trial(0, 0.3), trial(1, 0.3)]) == []
-    everything = split_all_alike()
-    narrow = Races(everything, [everything], 5)
-    assert narrow.contenders([trial(0, 1.0), trial(1, 1.0)]) == []
+    assert Races(problem, None, 5).run(same, ("lightfm",)) == same
+    assert Races(problem, further, 5).run(same[:1], ("lightfm",)) == same[:1]
 
 
-def split_all_alike() -> Problem:
+def test_contenders_are_within_two_standard_errors_of_the_best(parts: Parts) -> None:
+    problem = Problem(parts.train, parts.validation, seed=1)
+    races = Races(problem, lambda: [problem], 3)
+    best = trial(0, 0.4)
+    values = races.precisions(problem, best)
+    least = 0.4 - 2 * values.std(ddof=1) / np.sqrt(len(values))
+    tried = [best, trial(1, least - 1e-9), *(trial(2 + n, least + 0.001 * n) for n in range(4))]
+    races.run(tried, ())
+    assert [one.number for one in races.contenders(tried)] == [0, 5, 4]
+
+
+def everybody_alike() -> Problem:
     """Everybody likes all but one of the items, so that whatever ranks finds that one."""
     likes = np.ones((30, 6), np.float32)
     likes[np.arange(30), np.arange(30) % 6] = 0
