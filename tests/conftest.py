@@ -1,4 +1,4 @@
-"""Fixtures of all tests: the sample, prepared once, larger data, a Prefect server, a terminal."""
+"""Fixtures of all tests: the sample, prepared once, larger data, servers, a terminal."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tests.fixtures.bundles import write_bundle
 from tests.fixtures.shared import shared_folder
 from tests.fixtures.stages import SAMPLE, Prepared, prepare
 from tests.fixtures.terminal import Terminal
+from tests.fixtures.tracking_server import TrackingServer, tracking_server
 
 # What tests start reads and keeps bytecode: importing everything anew takes ten seconds a process.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -68,6 +69,13 @@ def prefect_server() -> Iterator[None]:
 
     with harness():
         yield
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrackingServer]:
+    """The one MLflow server of all tests that need one; each has names of its own there."""
+    with tracking_server(tmp_path_factory.mktemp("mlflow")) as server:
+        yield server
 
 
 @pytest.fixture
