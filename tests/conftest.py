@@ -1,7 +1,8 @@
-"""Fixtures of all tests: the sample, prepared once, larger data, a Prefect server, a terminal."""
+"""Fixtures of all tests: the sample, prepared once, larger data, servers, a terminal."""
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.fixtures.bundles import write_bundle
 from tests.fixtures.shared import shared_folder
 from tests.fixtures.stages import SAMPLE, Prepared, prepare
 from tests.fixtures.terminal import Terminal
+from tests.fixtures.tracking_server import TrackingServer, tracking_server
 
 # What tests start reads and keeps bytecode: importing everything anew takes ten seconds a process.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -30,6 +32,12 @@ hypothesis.settings.load_profile("suite")
 def pytest_configure() -> None:
     """Make the folder that workers share before there are workers."""
     shared_folder()
+
+
+def pytest_collection_finish() -> None:
+    """Leave what has been imported out of garbage collections: half a second each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -68,6 +76,13 @@ def prefect_server() -> Iterator[None]:
 
     with harness():
         yield
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrackingServer]:
+    """The one MLflow server of all tests that need one; each has names of its own there."""
+    with tracking_server(tmp_path_factory.mktemp("mlflow")) as server:
+        yield server
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import pytest
 
 from tests.fixtures.paths import ROOT
 from tests.fixtures.prefect_harness import migrated_home
+from tests.fixtures.tracking_database import tracking_database
 
 # Short, and on the sample that comes with the package.
 TRAIN = [
@@ -99,7 +100,9 @@ def test_it_is_imported_and_says_what_it_can_do(programs: Path, tmp_path: Path) 
 def test_it_trains_on_the_sample_in_an_empty_folder(
     programs: Path, tmp_path: Path, prefect_server: None
 ) -> None:
-    migrated_home(tmp_path / ".prefect")  # Prefect's own tables take longer than the training
+    # Tables take longer than the training.
+    migrated_home(tmp_path / ".prefect")
+    tracking_database(tmp_path / "mlruns")
     run(programs / "recsys", *TRAIN, folder=tmp_path)
     assert (tmp_path / "mlruns" / "mlflow.db").is_file()
     similar = run(programs / "recsys", "similar", "--json", "debhelper", folder=tmp_path)

@@ -27,7 +27,7 @@ SLOW = {
     "threadpoolctl", "uvicorn",
 }  # fmt: skip
 NUMERIC = {"numpy", "pyarrow", "pydantic"}
-# Forks a process for each command, which is as new as one that was started, and prints how it ended.
+# Forks a process for each command, which is as new as one that was started; says how it ended.
 PROGRAM = """
 import importlib, json, os, sys
 from flows.cli import main

@@ -52,7 +52,7 @@ def test_every_runner_makes_the_same_study(
 ) -> None:
     require(runner)
     # Workers take long to start, above all Ray's; how many there are changes nothing.
-    workers = 2 if runner in ("threads", "dask") else 1
+    workers = 2 if runner == "threads" else 1
     search = SEARCH.model_copy(update={"runner": runner, "workers": workers})
 
     # As in the pipeline: a task around the search, with arguments that cannot be sent anywhere.

@@ -15,7 +15,7 @@ from prefect.client.orchestration import get_client
 from flows.train import train
 from recsys.recommend.recommender import Recommender
 from tests.fixtures.configurations import small_config
-from tests.fixtures.tracking_server import tracking_server
+from tests.fixtures.tracking_server import TrackingServer
 
 SECRET = "hunter2hunter2"  # noqa: S105
 
@@ -49,12 +49,6 @@ def files(tmp_path: Path) -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.fixture
-def tracking(tmp_path: Path) -> Iterator[str]:
-    with tracking_server(tmp_path / "server") as server:
-        yield server.uri.removeprefix("http://")
-
-
 def holding(folder: Path) -> list[str]:
     """Every file below a folder that has the secret in it."""
     return [
@@ -65,15 +59,16 @@ def holding(folder: Path) -> list[str]:
 
 
 def test_a_run_writes_no_password(
-    tmp_path: Path, files: str, tracking: str, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, files: str, mlflow_server: TrackingServer, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    config = small_config(tmp_path, **{"search.trials": 1})
+    own = {"search.trials": 1, "tracking.model": "guarded", "tracking.experiment": "guarded"}
+    config = small_config(tmp_path, **own)
     assert config.data is not None
     paths = {
         name: f"http://ann:{SECRET}@{files}/{name}.psv?key={SECRET}" for name in ("likes", "feats")
     }
     data = config.data.model_copy(update={"likes": paths["likes"], "features": paths["feats"]})
-    uri = f"http://ann:{SECRET}@{tracking}"
+    uri = f"http://ann:{SECRET}@{mlflow_server.uri.removeprefix('http://')}"
     config = config.model_copy(
         update={"data": data, "tracking": config.tracking.model_copy(update={"uri": uri})}
     )
@@ -83,10 +78,10 @@ def test_a_run_writes_no_password(
     said = "".join(capfd.readouterr())
     assert SECRET not in said
     # The server's database and artifacts, the stages, the bundle.
-    assert (tmp_path / "server/mlflow.db").stat().st_size > 0
     assert holding(tmp_path) == []
+    assert holding(mlflow_server.folder) == []
     # What MLflow was told is there, redacted.
-    told = (tmp_path / "server/mlflow.db").read_bytes()
+    told = (mlflow_server.folder / "mlflow.db").read_bytes()
     assert rb"http://***@" + files.encode() + b"/likes.psv?***" in told
 
     with get_client(sync_client=True) as client:

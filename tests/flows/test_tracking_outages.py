@@ -13,20 +13,14 @@ from tests.fixtures.killing import (
     tracking_arguments,
 )
 from tests.fixtures.processes import FinishedRun, Run, planted_folder
-from tests.fixtures.tracking_server import Proxy, TrackingServer, tracking_server
+from tests.fixtures.tracking_server import Proxy, TrackingServer
 
 pytestmark = pytest.mark.usefixtures("reporting_processes")
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrackingServer]:
-    with tracking_server(tmp_path_factory.mktemp("server")) as found:
-        yield found
-
-
 @pytest.fixture
-def proxy(server: TrackingServer) -> Iterator[Proxy]:
-    found = Proxy(server.port)
+def proxy(mlflow_server: TrackingServer) -> Iterator[Proxy]:
+    found = Proxy(mlflow_server.port)
     yield found
     found.close()
 

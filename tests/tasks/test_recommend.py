@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from recsys.base.config import Batch, Tracking
 from recsys.base.errors import NotFoundError, OutageError
 from recsys.base.events import Event, Note, listening
 from recsys.pipeline.tracked import Tracked
-from recsys.tracking.runs import Tracker
 from tasks.recommend import recommend
-from tests.fixtures.tracking_server import Proxy, tracking_server
+from tests.fixtures.tracking_server import Proxy, TrackingServer
 
 
 def test_a_registry_that_is_away_is_waited_for_as_long_as_the_patience_lasts(
-    tmp_path: Path,
+    mlflow_server: TrackingServer,
 ) -> None:
-    with tracking_server(tmp_path) as server:
-        Tracker.connect(server.uri, "fruit")
-        proxy = Proxy(server.port)
-        proxy.cut()
-        tracking = Tracking(uri=proxy.uri, patience=60)
-        notes: list[str] = []
+    proxy = Proxy(mlflow_server.port)
+    proxy.cut()
+    tracking = Tracking(uri=proxy.uri, patience=60)
+    notes: list[str] = []
 
-        def listen(event: Event) -> None:
-            if isinstance(event, Note):
-                notes.append(event.text)
-                proxy.fix()
+    def listen(event: Event) -> None:
+        if isinstance(event, Note):
+            notes.append(event.text)
+            proxy.fix()
 
-        # The server says that there is no champion: it was asked again, after it was away.
-        with listening(listen), pytest.raises(NotFoundError, match="pears has no champion"):
-            recommend(Batch(), Tracked(tracking, "pears", "pears"))
-        assert len(notes) == 1
-        proxy.cut()
-        tracking = Tracking(uri=proxy.uri, patience=0)
-        with pytest.raises(OutageError):
-            recommend(Batch(), Tracked(tracking, "pears", "pears"))
-        proxy.close()
+    # The server says that there is no champion: it was asked again, after it was away.
+    with listening(listen), pytest.raises(NotFoundError, match="pears has no champion"):
+        recommend(Batch(), Tracked(tracking, "pears", "pears"))
+    assert len(notes) == 1
+    proxy.cut()
+    tracking = Tracking(uri=proxy.uri, patience=0)
+    with pytest.raises(OutageError):
+        recommend(Batch(), Tracked(tracking, "pears", "pears"))
+    proxy.close()

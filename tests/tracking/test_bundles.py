@@ -26,7 +26,7 @@ from recsys.tracking.registry import Registry, open_registry
 from recsys.tracking.runs import StudyDescription, Tracker
 from recsys.tracking.versions import LostBundleError
 from tests.fixtures.bundles import write_bundle
-from tests.fixtures.tracking_server import Proxy, tracking_server
+from tests.fixtures.tracking_server import Proxy, TrackingServer
 
 CHAMPION = "models:/fruit@champion"
 
@@ -53,14 +53,18 @@ class Remote:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    folder = tmp_path_factory.mktemp("server")
-    with tracking_server(folder) as server:
-        run_id = Tracker.connect(server.uri, "fruit").open_study(StudyDescription("k", "fruit", {}))
-        made = write_bundle(folder / "bundle", features=True)
-        number = pyfunc.register(server.uri, run_id, "fruit", made, {})
-        Registry(server.uri, "fruit").promote(number, by="ann", why="the first")
-        yield server.uri, folder / "artifacts"
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bundle(tmp_path_factory.mktemp("made") / "bundle", features=True)
+
+
+@pytest.fixture(scope="module")
+def served(mlflow_server: TrackingServer, bundle: Path) -> tuple[str, Path]:
+    uri = mlflow_server.uri
+    tracker = Tracker.connect(uri, "fruit")
+    run_id = tracker.open_study(StudyDescription("k", "fruit", {}))
+    number = pyfunc.register(uri, run_id, "fruit", bundle, {})
+    Registry(uri, "fruit").promote(number, by="ann", why="the first")
+    return uri, mlflow_server.folder / "artifacts" / tracker.experiment_id
 
 
 @pytest.fixture
@@ -79,13 +83,14 @@ def registry(
 
 
 @pytest.mark.parametrize("losing", [b"model-versions/create", b"registered-models/create"])
-def test_an_answer_that_is_lost_makes_no_second_version(registry: Remote, losing: bytes) -> None:
+def test_an_answer_that_is_lost_makes_no_second_version(
+    registry: Remote, bundle: Path, losing: bytes
+) -> None:
     proxy = Proxy(int(registry.uri.rpartition(":")[2]))
     name = losing.decode().partition("/")[0]
     run_id = Tracker.connect(registry.uri, "fruit").open_study(StudyDescription(name, "fruit", {}))
     proxy.losing = losing
-    made = registry.artifacts.parent / "bundle"
-    assert pyfunc.register(proxy.uri, run_id, name, made, {}, patience=5) == "1"
+    assert pyfunc.register(proxy.uri, run_id, name, bundle, {}, patience=5) == "1"
     proxy.close()
     assert proxy.losing == b""
     assert [version.number for version in Registry(registry.uri, name).versions()] == ["1"]
