@@ -96,6 +96,10 @@ def gallery(
     ] = None,
     host: Annotated[str, typer.Option(help="the address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any free one")] = 8600,
+    rules: Annotated[
+        Path | None,
+        typer.Option(help="a TOML file of house rules, by default that of batch.rules"),
+    ] = None,
 ) -> None:
     """Serve pages about what the champion has learned until interrupted."""
     from recsys.base.config_file import load_config
@@ -105,7 +109,7 @@ def gallery(
         require_version(chosen.tracking.uri, ModelAddress(model, alias=CHAMPION))
     from recsys.gallery.launch import serve
 
-    serve(model, chosen, host, port)
+    serve(model, chosen, host, port, rules)
 
 
 def _named_files(named: list[str]) -> dict[str, Path]:

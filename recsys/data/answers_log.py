@@ -6,9 +6,10 @@ keeps a row for each user, item and day (UTC), so that asking again on the same 
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -60,13 +61,25 @@ class AnswersLog:
 
     def shown_before(self, user: str, days: int, day: int | None = None) -> list[str]:
         """The items that a user was shown on so many days before today, not those of today."""
+        return self.shown_before_many([user], days, day).get(user, [])
+
+    def shown_before_many(
+        self, users: Collection[str], days: int, day: int | None = None
+    ) -> dict[str, list[str]]:
+        """The same for many users; who was shown nothing is not among them."""
+        found: dict[str, list[str]] = {}
         if not self._path.exists():
-            return []
+            return found
         at = today() if day is None else day
-        query = "SELECT DISTINCT item FROM shown WHERE user = ? AND day >= ? AND day < ?"
+        query = (
+            "SELECT DISTINCT user, item FROM shown WHERE user IN (SELECT value FROM json_each(?)) "
+            "AND day >= ? AND day < ?"
+        )
         with self._faults():
-            found = self._file.connection.execute(query, (user, at - days, at))
-            return [row[0] for row in found]
+            asked = json.dumps(list(users))
+            for user, item in self._file.connection.execute(query, (asked, at - days, at)):
+                found.setdefault(user, []).append(item)
+        return found
 
     def forget(self, user: str) -> int:
         """Delete what was shown to a user, down to the bytes of the file; returns the rows."""

@@ -15,6 +15,7 @@ from recsys.gallery.opened_models import OpenedModel
 from recsys.gallery.pictures import Pictures
 from recsys.gallery.placeholders import Dot
 from recsys.recommend.queries.answers import Answer, Ranked
+from recsys.recommend.recommender import Recommender
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,25 @@ class Section:
 
 
 @dataclass(frozen=True)
+class RulesNote:
+    """What a list of a user has to do with house rules.
+
+    Parameters
+    ----------
+    followed : bool
+        Whether the list is the one that rules make.
+    described : str
+        The rules; "" if there are none, of which nothing is said.
+    other : str
+        The address of the other list, the model's own or the one that rules make.
+    """
+
+    followed: bool
+    described: str
+    other: str
+
+
+@dataclass(frozen=True)
 class PageContext:
     """What a page is made from: a model version, the links to other pages, and the pictures.
 
@@ -151,6 +171,15 @@ class PageContext:
             replace(card, score=row.score, reason=tidy(row.reason))
             for card, row in zip(made, rows, strict=True)
         ]
+
+    def lists(self, own: bool) -> Recommender:
+        """Who makes lists of users: the model alone, or with house rules."""
+        return self.opened.recommender if own else self.opened.ruled
+
+    def rules_note(self, own: bool, other: str) -> RulesNote:
+        """What is said of a list, and the address of the other one."""
+        described = self.opened.rules.described
+        return RulesNote(bool(described) and not own, described, other)
 
     def section(
         self, ask: Callable[[], Answer], href: Callable[[str], str] | None = None

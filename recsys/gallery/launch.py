@@ -8,16 +8,20 @@ from pathlib import Path
 
 import uvicorn
 
-from recsys.base.config import Config
+from recsys.base.config import Config, default_answers_log
 from recsys.base.errors import ConfigError
-from recsys.gallery.opened_models import OpenedModels
+from recsys.data.answers_log import AnswersLog
+from recsys.gallery.opened_models import OpenedModels, Rules
 from recsys.gallery.pictures import pictures
 from recsys.gallery.site import Site
+from recsys.recommend.house_rules import WatchedRules
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-def serve(model: str, config: Config, host: str, port: int) -> None:
+def serve(
+    model: str, config: Config, host: str, port: int, rules: str | Path | None = None
+) -> None:
     """Serve the gallery of a model.
 
     Parameters
@@ -29,9 +33,13 @@ def serve(model: str, config: Config, host: str, port: int) -> None:
     host : str
     port : int
         0 for any free one.
+    rules : str, Path or None
+        A file of house rules; by default that of batches (`batch.rules`).
 
     Raises
     ------
+    InputError
+        If the rules cannot be read.
     NotFoundError, RegistryError
         If there is no champion, or the registry does not answer.
     ConfigError
@@ -39,7 +47,7 @@ def serve(model: str, config: Config, host: str, port: int) -> None:
     """
     listening = _listen(host, port)
     try:
-        site = gallery(model, config, host)
+        site = gallery(model, config, host, rules)
         opened = site.models.champion()
         opened.warm()
         # Computing the map takes longest, so it starts before a person opens the page.
@@ -62,11 +70,16 @@ def serve(model: str, config: Config, host: str, port: int) -> None:
         listening.close()
 
 
-def gallery(model: str, config: Config, host: str) -> Site:
+def gallery(model: str, config: Config, host: str, rules: str | Path | None = None) -> Site:
     """Make the site as configured."""
+    file = rules or config.batch.rules
+    followed = Rules()
+    if file is not None:
+        answers = config.batch.answers or default_answers_log(Path(model).name)
+        followed = Rules(WatchedRules(file), AnswersLog(answers))
     hosts = (*LOOPBACK[:2], "[::1]") if host in LOOPBACK else None
     folder = Path(config.gallery.folder)
-    models = OpenedModels(model, config.tracking.uri)
+    models = OpenedModels(model, config.tracking.uri, rules=followed)
     return Site(models, folder, pictures(config), config.tracking.page, hosts)
 
 

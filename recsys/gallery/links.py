@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
 Pair = tuple[str, object]
+_OWN: dict[bool, list[Pair]] = {False: [], True: [("own", 1)]}
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,13 @@ class Links:
         pairs += [("all", 1)] if every else []
         return self._to("/tag", pairs)
 
-    def user(self, user: str) -> str:
-        """Link to a user."""
-        return self._to("/user", [("id", user)])
+    def user(self, user: str, *, own: bool = False) -> str:
+        """Link to a user, with the list that house rules make or with the model's own."""
+        return self._to("/user", [("id", user), *_OWN[own]])
 
-    def new(self, likes: Iterable[str] = ()) -> str:
-        """Link to the page of a new user with some likes."""
-        return self._to("/new", [("like", item) for item in likes])
+    def new(self, likes: Iterable[str] = (), *, own: bool = False) -> str:
+        """Link to the page of a new user with some likes; `own` as for a user."""
+        return self._to("/new", [*(("like", item) for item in likes), *_OWN[own]])
 
     def compare(self, a: str = "", b: str = "", **subject: str) -> str:
         """Link to a comparison of two versions, in general or for one `item`, `user` or `tag`."""

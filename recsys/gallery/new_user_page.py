@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recsys.base.errors import InputError
-from recsys.gallery.cards import Card, PageContext, Section
+from recsys.gallery.cards import Card, PageContext, RulesNote, Section
 from recsys.gallery.formatting import counted
 
 MOST_LIKES = 100
@@ -28,12 +28,14 @@ class NewUserPage:
     again: str
     pick: str
     ids: list[str]
+    share: str
+    rules: RulesNote
 
 
-def new_user_page(context: PageContext, likes: list[str]) -> NewUserPage:
+def new_user_page(context: PageContext, likes: list[str], own: bool = False) -> NewUserPage:
     """Collect recommendations for a new user who likes some items, and items to choose from.
 
-    Unknown items are left out; a note says so.
+    Unknown items are left out; a note says so. `own` as for `recsys.gallery.user_page.user_page`.
 
     Raises
     ------
@@ -49,15 +51,17 @@ def new_user_page(context: PageContext, likes: list[str]) -> NewUserPage:
     notes = (f"{counted(len(unknown), 'unknown item')} left out",) if unknown else ()
 
     def more(item: str) -> str:
-        return links.new([*known, item])
+        return links.new([*known, item], own=own)
 
     def fewer(item: str) -> str:
-        return links.new([other for other in known if other != item])
+        return links.new([other for other in known if other != item], own=own)
 
     places = recommender.items.indices(known)
     recommended = Section()
     if known:
-        recommended = context.section(lambda: recommender.recommend_for(known, RECOMMENDED), more)
+        recommended = context.section(
+            lambda: context.lists(own).recommend_for(known, RECOMMENDED), more
+        )
     shown = {card.id for card in recommended.rows} | set(known)
     popular = np.argsort(-source.likes, kind="stable")[:_POOL]
     offered = [
@@ -68,9 +72,11 @@ def new_user_page(context: PageContext, likes: list[str]) -> NewUserPage:
         notes=notes,
         recommended=recommended,
         offered=offered,
-        again=links.new(),
-        pick=links.new(known),
+        again=links.new(own=own),
+        pick=links.new(known, own=own),
         ids=known,
+        share=links.new(known, own=own),
+        rules=context.rules_note(own, links.new(known, own=not own)),
     )
 
 

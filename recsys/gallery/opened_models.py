@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -12,9 +12,11 @@ from recsys.base.config import Tracking
 from recsys.base.environment import tracking_uri
 from recsys.base.errors import NotFoundError
 from recsys.bundle import bundle_digest
+from recsys.data.answers_log import AnswersLog
 from recsys.gallery.colours import Colours, colours
 from recsys.gallery.name_search import NameSearch
 from recsys.gallery.placeholders import Placeholders
+from recsys.recommend.house_rules import HasRules
 from recsys.recommend.queries.view import BundleView
 from recsys.recommend.recommender import Recommender
 from recsys.serving.champion import Champion
@@ -26,6 +28,27 @@ _KEPT = 3  # versions that stay open beside the champion
 
 
 @dataclass(frozen=True)
+class Rules:
+    """How the lists of users are made beside the scores; by default by scores alone.
+
+    Parameters
+    ----------
+    rules : HasRules or None
+        See `recsys.recommend.house_rules`.
+    answers : AnswersLog or None
+        What users were shown, for rules that hide it.
+    """
+
+    rules: HasRules | None = None
+    answers: AnswersLog | None = None
+
+    @property
+    def described(self) -> str:
+        """How many rules of each kind there are; "" for none."""
+        return "" if self.rules is None else self.rules.current().described()
+
+
+@dataclass(frozen=True)
 class OpenedModel:
     """An open version, with what pages derive from it.
 
@@ -34,10 +57,18 @@ class OpenedModel:
     number : str
         The version; empty for a bundle's folder.
     recommender : Recommender
+        Without house rules.
+    rules : Rules
     """
 
     number: str
     recommender: Recommender
+    rules: Rules = field(default_factory=Rules)
+
+    @cached_property
+    def ruled(self) -> Recommender:
+        """The same with house rules, whose lists are those that people are shown."""
+        return replace(self.recommender, rules=self.rules.rules, answers=self.rules.answers)
 
     @property
     def source(self) -> BundleView:
@@ -85,17 +116,21 @@ class OpenedModels:
         The registry; by default MLFLOW_TRACKING_URI, or the project's own database.
     every : float
         Seconds between two looks whether the champion has changed, at least.
+    rules : Rules
+        Of the lists of users.
     """
 
-    def __init__(self, model: str, uri: str | None = None, every: float = 30.0) -> None:
-        self.model = model
+    def __init__(
+        self, model: str, uri: str | None = None, every: float = 30.0, rules: Rules = Rules()
+    ) -> None:
+        self.model, self.rules = model, rules
         self.uri = uri or tracking_uri()
         self._lock = threading.Lock()
         self._others: OrderedDict[str, OpenedModel] = OrderedDict()
         self._first: OpenedModel | None = None
         self._in_folder = "/" in model or (Path(model) / "manifest.json").is_file()
         if self._in_folder:
-            self._first = OpenedModel("", load(model))
+            self._first = OpenedModel("", load(model), rules)
         else:
             self._champion = Champion(model, self.uri, every)
 
@@ -134,7 +169,7 @@ class OpenedModels:
                 number = self._champion.version
                 if self._champion.current() is not recommender:  # it moved between the two
                     recommender, number = self._champion.current(), self._champion.version
-                self._first = OpenedModel(str(number), recommender)
+                self._first = OpenedModel(str(number), recommender, self.rules)
             return self._first
 
     def open(self, version: str | None) -> OpenedModel:
@@ -163,7 +198,7 @@ class OpenedModels:
                 self._others.move_to_end(version)
                 return self._others[version]
         number = self.registry.version(version).number
-        opened = OpenedModel(number, Recommender.load(self.registry.bundle(number)))
+        opened = OpenedModel(number, Recommender.load(self.registry.bundle(number)), self.rules)
         with self._lock:
             self._others[version] = opened
             while len(self._others) > _KEPT:

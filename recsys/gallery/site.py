@@ -220,14 +220,14 @@ class Site:
         """The page of a user."""
         context = self._context(parameters)
         external = parameters.needed("id", "a user's id")
-        return self._page(
-            "user", context, page=user_page(context, external), subject={"user": external}
-        )
+        page = user_page(context, external, parameters.flag("own"))
+        return self._page("user", context, page=page, subject={"user": external})
 
     def new(self, parameters: Parameters) -> Response:
         """The page of a new user, from the items in the address."""
         context = self._context(parameters)
-        return self._page("new", context, page=new_user_page(context, parameters.texts("like")))
+        page = new_user_page(context, parameters.texts("like"), parameters.flag("own"))
+        return self._page("new", context, page=page, own=parameters.flag("own"))
 
     def compare(self, parameters: Parameters) -> Response:
         """Two versions side by side."""
@@ -247,6 +247,7 @@ class Site:
             figures=figures(a.opened, b.opened), single=False,
             alone=Links().compare(first, second), links_of=Links(),
             swapped=Links().compare(second, first, **about),
+            rules=self.models.rules.described if kind in ("", "user") else "",
         )  # fmt: skip
 
     def map(self, parameters: Parameters) -> Response:

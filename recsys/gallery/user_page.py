@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from recsys.gallery.cards import Card, PageContext
+from recsys.gallery.cards import Card, PageContext, RulesNote
 from recsys.gallery.formatting import tidy
 from recsys.recommend.queries.explanation import Explanation
 
@@ -66,10 +66,19 @@ class UserPage:
     recommended: list[Why]
     notes: tuple[str, ...]
     as_new: str
+    rules: RulesNote
 
 
-def user_page(context: PageContext, user: str) -> UserPage:
+def user_page(context: PageContext, user: str, own: bool = False) -> UserPage:
     """Collect what the page of a user shows.
+
+    Parameters
+    ----------
+    context : PageContext
+    user : str
+        An id.
+    own : bool
+        Whether the list is the model's own, and not the one that house rules make.
 
     Raises
     ------
@@ -79,7 +88,8 @@ def user_page(context: PageContext, user: str) -> UserPage:
     recommender, source = context.opened.recommender, context.opened.source
     index = recommender.users.index(user)
     everything = source.bundle.seen.of(index)
-    found = recommender.recommend(user, RECOMMENDED)
+    note = context.rules_note(own, context.links.user(user, own=not own))
+    found = context.lists(own).recommend(user, RECOMMENDED)
     reasons = recommender.explain_many([(user, row.id) for row in found], NEAREST)
     scale = _scale(reasons)
     near = {row.id for reason in reasons for row in reason.nearest}
@@ -94,7 +104,8 @@ def user_page(context: PageContext, user: str) -> UserPage:
             for card, reason in zip(context.cards(found.rows), reasons, strict=True)
         ],
         found.notes,
-        context.links.new([row.id for row in liked][:12]),
+        context.links.new([row.id for row in liked][:12], own=own),
+        note,
     )
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from recsys.base.arrays import BoolArray, Float32Array, Int64Array
+from recsys.base.arrays import BoolArray, Int64Array
 from recsys.bundle import Bundle, Seen, load_bundle
 from recsys.data.answers_log import AnswersLog
 from recsys.data.idmap import IdMap
@@ -30,7 +30,8 @@ from recsys.recommend.house_rules import HouseRules
 from recsys.recommend.queries.cold_start import known_users
 from recsys.recommend.queries.filters import ANY, Allowed
 from recsys.recommend.queries.fresh_users import fresh_users
-from recsys.recommend.queries.recommendation import best_items, scores_of_many
+from recsys.recommend.queries.recommendation import best_items, ruled_lists
+from recsys.recommend.queries.ruled import Chosen
 from recsys.recommend.queries.subjects import QueryUser
 from recsys.recommend.queries.view import BundleView
 from recsys.store.stages import stage
@@ -53,7 +54,7 @@ class Lists:
     placed: Sequence[Sequence[str]] = ()
 
 
-@stage(Listed, version=4, unkeyed=("bundle", "workers", "said", "answers"))
+@stage(Listed, version=5, unkeyed=("bundle", "workers", "said", "answers"))
 def recommend(
     folder: Path,
     source: Source,
@@ -159,45 +160,44 @@ def user_lists(
             asked = [
                 known.get(index, one) for index, one in zip(users.tolist(), named, strict=True)
             ]
-            yield _one_by_one(view, users, asked, n, passed)
+            yield _as_asked(view, users, asked, n, passed, workers)
             continue
         top = top_lists(model, users, n, threads=workers, allowed=allowed)
         for place in np.flatnonzero(np.isin(users, list(known))).tolist():
-            _replace(top, place, view, known[users[place]], passed)
+            _place(top, place, best_items(view, known[users[place]], n, ANY, passed))
         yield Lists(users, top)
     others = [one for user, one in fresh.items() if user not in model.users]
     for start in range(0, len(others), BLOCK):
         block = others[start : start + BLOCK]
-        yield _one_by_one(view, len(model.users) + start + np.arange(len(block)), block, n, passed)
+        owners = len(model.users) + start + np.arange(len(block))
+        yield _as_asked(view, owners, block, n, passed, workers)
 
 
-def _one_by_one(
-    view: BundleView, owners: Int64Array, users: Sequence[QueryUser], n: int, allowed: Allowed
+def _as_asked(
+    view: BundleView,
+    owners: Int64Array,
+    users: Sequence[QueryUser],
+    n: int,
+    allowed: Allowed,
+    workers: int,
 ) -> Lists:
-    """Lists that are chosen for each user alone."""
+    """Lists of users as queries find them."""
     shape = len(users), n
     top = TopK(np.full(shape, -1, np.int32), np.full(shape, -np.inf, np.float32))
-    placed = [
-        _replace(top, row, view, one, allowed, scores)
-        for row, (one, scores) in enumerate(zip(users, scores_of_many(view, users), strict=True))
-    ]
-    return Lists(owners, top, placed)
+    if view.rules is None:
+        chosen = [best_items(view, one, n, ANY, allowed) for one in users]
+    else:
+        chosen = ruled_lists(view, users, n, ANY, allowed, workers)
+    for place, one in enumerate(chosen):
+        _place(top, place, one)
+    return Lists(owners, top, [one.placed for one in chosen])
 
 
-def _replace(
-    top: TopK,
-    place: int,
-    view: BundleView,
-    user: QueryUser,
-    allowed: Allowed,
-    scores: Float32Array | None = None,
-) -> tuple[str, ...]:
-    """Put the list of a user into its place; returns what rules have to do with its items."""
-    chosen = best_items(view, user, top.items.shape[1], ANY, allowed, scores)
+def _place(top: TopK, place: int, chosen: Chosen) -> None:
+    """Put a list into its place."""
     count = len(chosen.items)
     top.items[place], top.scores[place] = -1, -np.inf
     top.items[place, :count], top.scores[place, :count] = chosen.items, chosen.scores
-    return chosen.placed
 
 
 def item_lists(

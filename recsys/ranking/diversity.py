@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recsys.base.arrays import BoolArray, Float32Array, Float64Array, IntArray
+from recsys.base.arrays import BoolArray, Float32Array, Float64Array, Int64Array, IntArray
 from recsys.ranking.topk import TopK
 
 
@@ -24,12 +24,12 @@ class Bound:
     Parameters
     ----------
     mask : bool (n_items,)
-    room : int
-        0 or less for none.
+    room : int, or int (n_lists,)
+        Of every list, or of each; 0 or less for none.
     """
 
     mask: BoolArray
-    room: int
+    room: int | IntArray
 
 
 def rerank(
@@ -58,24 +58,44 @@ def rerank(
     int (n_lists, n)
         Item indices, padded with -1.
     """
+    listed = unit[top.items] if weight else np.empty(0, np.float32)
+    places = rerank_listed(top, listed, weight, n, bounds)
+    return np.where(places >= 0, np.take_along_axis(top.items, np.maximum(places, 0), 1), -1)
+
+
+def rerank_listed(
+    top: TopK, listed: Float32Array, weight: float, n: int, bounds: Sequence[Bound] = ()
+) -> Int64Array:
+    """As `rerank`, with the vectors of the items of each list.
+
+    Parameters
+    ----------
+    listed : float32 (n_lists, m, d)
+        Not looked at without a weight.
+
+    Returns
+    -------
+    int64 (n_lists, n)
+        Places in the lists, padded with -1.
+    """
     items, (n_lists, m) = top.items, top.items.shape
-    if not weight:
-        return np.array([_in_order(row, n, bounds) for row in items], items.dtype).reshape(-1, n)
-    value, listed = _scaled(top, 1 - weight), unit[items]
     masks = [bound.mask[items] for bound in bounds]
-    room = [np.full(n_lists, bound.room) for bound in bounds]
+    room = [np.array(np.broadcast_to(bound.room, n_lists)) for bound in bounds]
+    if not weight:
+        return _in_order(items, n, masks, room)
+    value = _scaled(top, 1 - weight)
     worth = value.copy()
-    for bound, mask in zip(bounds, masks, strict=True):
-        if bound.room <= 0:
-            worth[mask] = -np.inf
-    found = np.full((n_lists, n), -1, items.dtype)
+    for mask, free in zip(masks, room, strict=True):
+        worth[mask & (free <= 0)[:, None]] = -np.inf
+    found = np.full((n_lists, n), -1)
     firsts = np.arange(n_lists) * m
     for place in range(min(n, m)):
-        taken = worth.argmax(axis=1) + firsts
+        best = worth.argmax(axis=1)
+        taken = best + firsts
         there = worth.take(taken) > -np.inf
         if not there.any():
             break
-        found[there, place] = items.take(taken[there])
+        found[there, place] = best[there]
         # The worth of an item falls with its largest likeness to one taken before, from 0 on.
         alike = np.vecdot(listed, listed.reshape(-1, listed.shape[2])[taken][:, None])
         np.minimum(worth, value - np.float32(weight) * alike, out=worth)
@@ -88,20 +108,25 @@ def rerank(
     return found
 
 
-def _in_order(items: IntArray, n: int, bounds: Sequence[Bound]) -> list[int]:
-    """The first n items of a list for which bounds have room, padded with -1."""
-    room = [bound.room for bound in bounds]
-    masks = [bound.mask[items].tolist() for bound in bounds]
-    found: list[int] = []
-    for place, item in enumerate(items.tolist()):
-        if item < 0 or len(found) == n:
+def _in_order(
+    items: IntArray, n: int, masks: Sequence[BoolArray], room: Sequence[IntArray]
+) -> Int64Array:
+    """The first n places of each list for whose items bounds have room, padded with -1."""
+    n_lists = len(items)
+    left = [np.full(n_lists, n), *room]
+    found = np.full((n_lists, n), -1)
+    everybody = np.arange(n_lists)
+    for column, item in enumerate(items.T):
+        free = item >= 0
+        having = [free, *(mask[:, column] for mask in masks)]
+        for mask, rest in zip(having, left, strict=True):
+            free = free & ~(mask & (rest <= 0))
+        found[everybody[free], n - left[0][free]] = column
+        for mask, rest in zip(having, left, strict=True):
+            rest -= mask & free
+        if not left[0].any():
             break
-        having = [kind for kind, mask in enumerate(masks) if mask[place]]
-        if all(room[kind] > 0 for kind in having):
-            found.append(item)
-            for kind in having:
-                room[kind] -= 1
-    return found + [-1] * (n - len(found))
+    return found
 
 
 def _scaled(top: TopK, most: float) -> Float32Array:

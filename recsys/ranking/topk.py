@@ -48,6 +48,7 @@ _TILE = 1024  # items per product, at most
 _STRIP = 2**18  # scores of the users of a strip, about
 _STEADY = 1_000_000  # multiply-adds above which OpenBLAS leaves its kernels for small matrices
 _GATHER_BYTES = 2 * 2**20  # of candidates and their keys, few enough for the cache
+_LAST = 2**32 - 1
 _buffers = BufferPool(limit=BLOCK_BYTES * 3 // 2)
 
 
@@ -102,6 +103,12 @@ class Block:
     def _largest(self, users: Int64Array, k: int) -> tuple[Int64Array, Float32Array]:
         depth = min(k, len(self.scores))
         wanted = min(depth, len(self.maxima))
+        if (
+            self._by_user
+            and depth <= len(self.maxima)
+            and 4 * wanted * self.group > len(self.scores)
+        ):
+            return self._collect(users, depth)
         step = max(1, _GATHER_BYTES // (16 * wanted * self.group))
         parts = [
             self._gather(users[start : start + step], depth, wanted)
@@ -109,6 +116,28 @@ class Block:
         ]
         positions = np.concatenate([part[0] for part in parts])
         return positions, np.concatenate([part[1] for part in parts])
+
+    @property
+    def _by_user(self) -> bool:
+        """Whether the scores of a user are contiguous."""
+        return self.scores.strides[0] == self.scores.itemsize
+
+    def _collect(self, users: Int64Array, depth: int) -> tuple[Int64Array, Float32Array]:
+        """By a bound of the score in the last place, for so many items that groups save nothing."""
+        bounds = np.partition(self.maxima.T[users], len(self.maxima) - depth, axis=1)[:, -depth]
+        found = [
+            np.flatnonzero(self.scores.T[user] >= bound)
+            for user, bound in zip(users.tolist(), bounds, strict=True)
+        ]
+        width = max(depth, max(map(len, found), default=0))
+        positions = np.zeros((len(users), width), np.int64)
+        there = np.arange(width) < np.array([len(own) for own in found])[:, None]
+        if found:
+            positions[there] = np.concatenate(found)
+        scores = np.full(positions.shape, -np.inf, np.float32)
+        scores[there] = self.scores.T[users[:, None], positions][there]
+        best = _best(scores, depth)
+        return np.take_along_axis(positions, best, 1), np.take_along_axis(scores, best, 1)
 
     def _gather(
         self, users: Int64Array, depth: int, wanted: int
@@ -121,6 +150,57 @@ class Block:
         turns, within = np.divmod(best, self.group)
         positions = np.take_along_axis(groups, turns, 1) * self.group + within
         return positions, np.take_along_axis(candidates, best, 1)
+
+    def part(self, positions: Int64Array) -> Block:
+        """Some of the items alone; positions in the new block count these.
+
+        Parameters
+        ----------
+        positions : int64 (m,)
+            Ascending.
+        """
+        users, group = len(self.rows), self.group
+        rows = max(1, -(-len(positions) // group)) * group
+        by_user = self._by_user
+        shape = (users, rows) if by_user else (rows, users)
+        memory = np.full(shape, -np.inf, np.float32)
+        maxima = np.empty((rows // group, users), np.float32)
+        scores = memory.T if by_user else memory
+        if by_user:
+            maxima = np.empty((users, rows // group), np.float32).T
+            step = max(1, _STRIP // rows)
+            for start in range(0, users, step):
+                some = slice(start, min(start + step, users))
+                memory[some, : len(positions)] = self.scores.T[some].take(positions, axis=1)
+                _maxima(scores[:, some], group, maxima[:, some])
+        else:
+            memory[: len(positions)] = self.scores[:, :users].take(positions, axis=0)
+            _maxima(scores, group, maxima)
+        return Block(self.rows, scores, maxima, group)
+
+    def spread(self) -> Float32Array:
+        """The standard deviation of each user's scores, without what is masked: float32 (b,)."""
+        users = len(self.rows)
+        count, total, squares = np.zeros((3, users))
+        by_user = self._by_user
+        lines = self.scores.T[:users] if by_user else self.scores[:, :users]
+        step = max(1, _STRIP // max(1, lines.shape[1]))
+        for start in range(0, len(lines), step):
+            some = lines[start : start + step]
+            real = some > -np.inf
+            values = np.where(real, some, np.float32(0))
+            if by_user:
+                part = slice(start, start + step)
+                count[part] = np.count_nonzero(real, axis=1)
+                total[part], squares[part] = values.sum(axis=1), np.vecdot(values, values)
+            else:
+                count += np.count_nonzero(real, axis=0)
+                total += values.sum(axis=0)
+                squares += np.einsum("ij,ij->j", values, values)
+        mean = total / np.maximum(1, count)
+        return np.sqrt(np.maximum(0, squares / np.maximum(1, count) - mean * mean)).astype(
+            np.float32
+        )
 
     def hits(self, positions: Int64Array, owners: Int64Array, k: int) -> BoolArray:
         """Whether each item is among the k best of its user, equal scores counting against it.
@@ -170,7 +250,7 @@ class Block:
 
     def _at_least(self, thresholds: Float32Array) -> Int64Array:
         """How many scores of each user reach its thresholds, none -inf: (n, b) of both."""
-        if self.scores.strides[0] == self.scores.itemsize:
+        if self._by_user:
             totals = np.zeros(thresholds.shape, np.int64)
             for turn, user in zip(*np.nonzero(thresholds < np.inf), strict=True):
                 reached = self.scores[:, user] >= thresholds[turn, user]
@@ -206,7 +286,8 @@ def top_k(
     Parameters
     ----------
     scorer : Scorer
-        Such as `Factors`.
+        Such as `Factors`, in which an item with a bias of -inf is left out: sooner than by
+        `candidates`, if there are few of them.
     users : int (n,)
         User indices, in any order, repeated or not.
     k : int
@@ -322,21 +403,32 @@ def score_blocks(
 
 
 def _best(values: Float32Array, k: int) -> Int64Array:
-    """Columns of the k largest values of each row, best first, equal values by column.
-
-    A value and its column are packed in one integer that orders as the pair does: the bits of a
-    float32, read as an integer, order as the float once those of a negative number are flipped.
-    """
+    """Columns of the k largest values of each row, best first, equal values by column."""
     n_columns = values.shape[1]
-    bits: Int32Array = np.add(values, 0, dtype=np.float32).view(np.int32)  # and -0 becomes +0
-    ordered: Int32Array = np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits)
-    keys: Int64Array = np.left_shift(ordered, 32, dtype=np.int64)
-    columns: Int64Array = np.arange(n_columns - 1, -1, -1, dtype=np.int64)
-    np.bitwise_or(keys, columns, out=keys)
+    keys = order_keys(values, np.arange(n_columns))
     if k < n_columns:
         keys.partition(n_columns - k, axis=1)
     best = np.sort(keys[:, n_columns - k :], axis=1)[:, ::-1]
-    return n_columns - 1 - (best & 0xFFFFFFFF)
+    return _LAST - (best & _LAST)
+
+
+def order_keys(values: Float32Array, indices: IntArray) -> Int64Array:
+    """Numbers that order as the values do, equal ones by index, the lowest of which is the largest.
+
+    A value and its index are packed in one integer that orders as the pair does: the bits of a
+    float32, read as an integer, order as the float once those of a negative number are flipped.
+
+    Parameters
+    ----------
+    values : float32 (n, m)
+    indices : int (n, m) or (m,)
+        From 0 to 2**32 - 1.
+    """
+    bits: Int32Array = np.add(values, 0, dtype=np.float32).view(np.int32)  # and -0 becomes +0
+    ordered: Int32Array = np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits)
+    keys: Int64Array = np.left_shift(ordered, 32, dtype=np.int64)
+    np.bitwise_or(keys, _LAST - indices, out=keys)
+    return keys
 
 
 def candidate_items(n_items: int, candidates: IntArray | None) -> Int64Array | None:
@@ -381,6 +473,9 @@ class _Shape:
         ideal = np.log2(np.sqrt(max(1, n_items) / (depth + 1)))
         by_user = not isinstance(scorer, Factors | BlendedAudience)
         group = 2 ** int(np.clip(round(ideal) + by_user, 4, 7))
+        if by_user:  # of deep lists, all scores are compared with a bound that groups give
+            bounding = np.log2(max(1, n_items) / (1.5 * depth + 1))
+            group = max(group, 2 ** int(np.clip(bounding, 4, 7)))
         whole = max(group, -(-n_items // group) * group)
         # The tile size with the least padding.
         tile = min(range(group, _TILE + 1, group), key=lambda size: (-whole % size, -size))
@@ -498,6 +593,8 @@ def _factor_source(
         ones = np.ones_like(biases)
         vectors = factors.user_factors[users]
         columns = _fold(vectors, ones, biases, np.empty((scores.shape[1], d), np.float32)).T
+        # An item whose bias is -inf is left out, and no NaN where there is no user either.
+        columns[0, len(users) :] = 1
 
         def fill(items: slice, _: slice) -> None:
             out = scores[items]

@@ -1,6 +1,6 @@
 """How long a batch takes beside the bare matrix products and the writing of its rows.
 
-    python tests/benchmarks/bench_batch.py [--rounds 3] [--workers 1] [--n 20]
+    python -m tests.benchmarks.bench_batch [--rounds 3] [--workers 1] [--n 20] [--rules FILE]
 
 The founding shape: 15,274 users with 25 likes each, 25,655 items, 100 factors. A batch is timed
 whole, from the bundle on disk to the finished folder: opening and checking the bundle, ranking,
@@ -30,6 +30,7 @@ from recsys.pipeline import batch
 from recsys.pipeline.outcomes import Source
 from recsys.ranking import topk as ranking
 from recsys.ranking.factors import Factors
+from recsys.recommend.house_rules import HouseRules, read_rules
 
 N_USERS, N_ITEMS, N_COMPONENTS, N_KNOWN = 15_274, 25_655, 100, 25
 ROWS = 2_560  # of a product at once
@@ -104,7 +105,7 @@ def peak_megabytes(run: Callable[[], object]) -> float:
         tracemalloc.stop()
 
 
-def time_batch(folder: Path, rounds: int, workers: int, n: int) -> None:
+def time_batch(folder: Path, rounds: int, workers: int, n: int, rules: HouseRules | None) -> None:
     bundle = founding_bundle(folder / "bundle")
     model = load_bundle(bundle)
     lists = made_lists(model, n)
@@ -113,7 +114,7 @@ def time_batch(folder: Path, rounds: int, workers: int, n: int) -> None:
         out = folder / "out"
 
         def whole(out: Path = out) -> None:
-            batch.recommend(out, SOURCE, n, bundle, workers=workers)
+            batch.recommend(out, SOURCE, n, bundle, workers=workers, rules=rules)
 
         times["batch"].append(seconds(whole))
         times["products"].append(seconds(lambda: products(model)))
@@ -143,6 +144,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=1, help="threads on every side")
     parser.add_argument("--n", type=int, default=20, help="items a list")
+    parser.add_argument("--rules", type=read_rules, help="a file of house rules")
     options = parser.parse_args()
     limits = importlib.import_module("threadpoolctl").threadpool_limits
     print(
@@ -151,7 +153,7 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as name, limits(options.workers):
         folder = Path(name)
-        time_batch(folder, options.rounds, options.workers, options.n)
+        time_batch(folder, options.rounds, options.workers, options.n, options.rules)
         memory(folder, options.n)
 
 

@@ -6,8 +6,8 @@ Generated data: 15,274 users, 25,655 items of which a tenth are untrained, 100 f
 features, of which each item has ten, some far more common than others; for the blended model 200
 weights of each trained item. A single question is to take less than 5 ms in the median, a bundle to
 be ready in less than 300 ms, and a batch of 1,000 users to take at most three times the bare
-product, four times where the model is blended. Lists by house rules are chosen for each user alone;
-the limit is not theirs. Processor time, which on one thread is wall time without what other
+product, four times where the model is blended. Lists by house rules are put together for each user
+alone; the limit is not theirs. Processor time, which on one thread is wall time without what other
 processes take.
 
 The product is that of 1,000 users and all items for every kind of batch. Audiences rank 15,274

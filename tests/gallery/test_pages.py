@@ -12,10 +12,13 @@ import pyarrow as pa
 import pytest
 from starlette.testclient import TestClient
 
+from recsys.base.config import Config
+from recsys.base.errors import InputError
 from recsys.bundle import load_bundle, save_bundle
 from recsys.data.idmap import IdMap
 from recsys.gallery.cards import PageContext
 from recsys.gallery.formatting import signed, tidy
+from recsys.gallery.launch import gallery
 from recsys.gallery.links import Links
 from recsys.gallery.new_user_page import new_user_page
 from recsys.gallery.opened_models import OpenedModel, OpenedModels
@@ -23,6 +26,7 @@ from recsys.gallery.pictures import Pictures
 from recsys.gallery.site import Site
 from recsys.gallery.tag_page import tag_page
 from recsys.gallery.user_page import parts_of, user_page
+from recsys.recommend.house_rules import read_rules
 from recsys.recommend.recommender import Recommender
 from tests.fixtures.bundles import write_bundle
 from tests.fixtures.gallery_pages import Page, page
@@ -57,6 +61,34 @@ def client(folder: Path) -> TestClient:
 @pytest.fixture
 def context(folder: Path) -> PageContext:
     return PageContext(OpenedModel("", Recommender.load(folder)), Links(), Pictures())
+
+
+def test_lists_of_users_follow_house_rules_and_the_models_own_are_offered(tmp_path: Path) -> None:
+    folder = write_bundle(tmp_path / "fruit", features=True)
+    (tmp_path / "rules.toml").write_text(
+        '[[pin]]\nitem = "d"\n[[boost]]\ntags = ["green"]\nby = 9\n'
+    )
+    config = Config.model_validate(
+        {"batch": {"rules": str(tmp_path / "rules.toml")}, "gallery": {"folder": str(tmp_path)}}
+    )
+    client = TestClient(gallery(str(folder), config, "testserver").app)
+    shown = Recommender(load_bundle(folder), rules=read_rules(tmp_path / "rules.toml"))
+    assert [row.id for row in shown.recommend("ann", 3)] == ["d", "c", "b"]
+    for address in ("/user?id=ann", "/new?like=a"):
+        ruled, own = client.get(address).text, client.get(f"{address}&own=1").text
+        assert "boosts 1, pins 1" in ruled
+        assert ruled.index("Date") < ruled.index("Cherry")
+        assert "pinned" in ruled
+        assert "boosted by green" in ruled
+        assert f'href="{address.replace("&", "&amp;")}&amp;own=1"' in ruled
+        assert "The model's own list, without house rules" in own.replace("&#39;", "'")
+        assert "pinned" not in own
+        assert f'href="{address}"' in own
+    plain = TestClient(gallery(str(folder), Config(), "testserver").app).get("/user?id=ann").text
+    assert "house rules" not in plain
+    (tmp_path / "rules.toml").write_text("[[pin]]\nplace = 1\n")
+    with pytest.raises(InputError, match="pin"):
+        gallery(str(folder), config, "testserver")
 
 
 @pytest.fixture

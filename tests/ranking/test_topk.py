@@ -309,3 +309,41 @@ class TestLimits:
         )
         root = Path(recsys.__file__).parents[1]
         subprocess.run([sys.executable, "-c", code], check=True, cwd=root)
+
+
+@pytest.mark.parametrize("scorer_of", [ScoreTable, product])
+@pytest.mark.parametrize("k", [1, 40, 150, 2500])
+def test_deep_lists_and_parts_of_a_block_are_ranked_exactly(scorer_of, k: int) -> None:
+    rng = np.random.default_rng(5)
+    scores = np.round(rng.normal(0, 20, (7, 2000))).astype(np.float32)  # many are equal
+    known, chosen = random_known(7, 2000), np.flatnonzero(rng.random(2000) < 0.3)
+    scorer, seen = scorer_of(scores), masked(scores, known)
+    assert_same(top_k(scorer, np.arange(7), k, known=known), sorted_top(seen, k))
+    found = np.full((7, min(k, len(chosen))), -1)
+
+    def visit(block: Block) -> None:
+        positions, values = block.part(chosen).largest(k)
+        inside = positions[:, : found.shape[1]]
+        found[block.rows] = np.where(
+            values[:, : found.shape[1]] > -np.inf, chosen[np.minimum(inside, len(chosen) - 1)], -1
+        )
+        expected = [row[np.isfinite(row)].std() for row in seen[block.rows]]
+        np.testing.assert_allclose(block.spread(), expected, rtol=1e-5)
+
+    score_blocks(scorer, np.arange(7), visit, depth=k, known=known)
+    expected = chosen[sorted_top(seen[:, chosen], found.shape[1]).items]
+    there = sorted_top(seen[:, chosen], found.shape[1]).items >= 0
+    np.testing.assert_array_equal(found, np.where(there, expected, -1))
+
+
+def test_an_item_with_a_bias_of_minus_infinity_is_left_out() -> None:
+    factors = random_factors(3, 100)
+    biases = factors.item_biases.copy()
+    biases[::3] = -np.inf
+    left = Factors(factors.user_factors, factors.item_factors, factors.user_biases, biases)
+    kept = np.setdiff1d(np.arange(100), np.arange(0, 100, 3))
+    with np.errstate(all="raise"):
+        found = top_k(left, np.arange(3), 70)
+    expected = top_k(factors, np.arange(3), 70, candidates=kept)
+    np.testing.assert_array_equal(found.items, expected.items)
+    assert (found.items[:, 66:] == -1).all()

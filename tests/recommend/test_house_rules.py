@@ -144,6 +144,48 @@ def test_what_was_shown_on_earlier_days_is_hidden(bundle: Bundle, tmp_path: Path
     assert all(b"c0-03" not in file.read_bytes() for file in (tmp_path / "answers").iterdir())
 
 
+ALL_KINDS: dict[str, Any] = {
+    "exclude": [{"items": ["g0-1"]}, {"tags": ["t1"], "users": ["country_l1"]}],
+    "boost": [{"tags": ["t2"], "by": 1.5}, {"items": ["g0-3", "rare-0"], "by": 0.5}],
+    "bury": [{"tags": ["t0"], "by": 0.5, "users": ["country_l1"]}],
+    "diversity": {"weight": 0.4},
+    "at_most": [{"tag": "t1", "n": 2}, {"tag": "t2", "n": 1}],
+    "at_least": [{"kind": "new", "n": 1}, {"kind": "rare", "n": 2, "likes": 9}],
+    "pin": [{"item": "g2-9", "place": 2}, {"item": "lone", "place": 4}, {"item": "g0-0"}],
+    "hide_shown": {"days": 7},
+}
+
+
+EVERYTHING, FEW = Filters(include_untrained=True, must_not=["t0"]), Filters(only=["g1-1", "g2-9"])
+
+
+@pytest.mark.parametrize(
+    ("kinds", "filters"),
+    [
+        *(([kind], Filters()) for kind in ALL_KINDS),
+        *((list(ALL_KINDS), filters) for filters in (Filters(), EVERYTHING, FEW)),
+        (["boost", "at_least"], EVERYTHING),
+    ],
+)
+@pytest.mark.parametrize("blended", [False, True])
+def test_many_lists_are_those_of_each_user(
+    kinds: list[str], filters: Filters, blended: bool, bundle: Bundle, tmp_path: Path
+) -> None:
+    everybody = bundle.users.ids.to_pylist()[::2]
+    log = AnswersLog(tmp_path / "answers.sqlite")
+    log.record([(user, ["g0-2", "g1-2"]) for user in everybody[::2]], day=today() - 1)
+    model = bundle if blended else replace(bundle, neighbours=None, untrained_neighbours=None)
+    asked = replace(ruled(model, **{kind: ALL_KINDS[kind] for kind in kinds}), answers=log)
+    many = asked.recommend_many(everybody, 6, filters)
+    for user, found in zip(everybody, many, strict=True):
+        alone = asked.recommend(user, 6, filters)
+        assert found.notes == alone.notes
+        assert ids(found) == ids(alone), user
+        assert [row.reason for row in found] == [row.reason for row in alone]
+        expected = [row.score for row in alone]
+        assert [row.score for row in found] == pytest.approx(expected, abs=1e-4)
+
+
 def similarity(bundle: Bundle, found: Answer) -> float:
     """The mean cosine of two items of a list."""
     vectors = bundle.factors.item_factors[bundle.items.indices(ids(found))]

@@ -18,6 +18,11 @@ from recsys.recommend.queries.subjects import QueryItem, QueryUser, known_ids
 from recsys.recommend.queries.view import BundleView, side_of
 from recsys.recommend.queries.wording import listed
 
+_ANSWERED_FROM = {
+    BY_LIKES: "not trained, for too few likes: answered from {}",
+    BY_FEATURES: "not trained, and no likes that say something: answered from their features",
+}
+
 
 def new_item(
     view: BundleView, features: Sequence[Feature] = (), liked_by: Sequence[object] = ()
@@ -196,12 +201,8 @@ def known_user(
         )
     features, weights = side_of(None if index is None else bundle.user_features, index or 0)
     found, basis = _described(view, items, liked_tags, features, weights, notes, known=True)
-    count = listed("like", len(found.liked))
-    words = {
-        BY_LIKES: f"not trained, for too few likes: answered from {count}",
-        BY_FEATURES: "not trained, and no likes that say something: answered from their features",
-    }
-    more = (words[basis],) if basis in words else ()
+    words = _ANSWERED_FROM.get(basis, "").format(listed("like", len(found.liked)))
+    more = (words,) if words else ()
     return replace(found, hidden=hidden, id=str(user), notes=(*found.notes, *more))
 
 
@@ -234,6 +235,7 @@ def known_users(view: BundleView, users: Sequence[object]) -> list[QueryUser]:
     vectors = factors.user_factors[indices[trained]]
     biases = factors.user_biases[indices[trained]].tolist()
     own = iter(zip(vectors, biases, strict=True))
+    others = _untrained_users(view, indices[~trained])
     return [
         QueryUser(
             *next(own),
@@ -243,9 +245,33 @@ def known_users(view: BundleView, users: Sequence[object]) -> list[QueryUser]:
             id=str(user),
         )
         if is_trained
-        else known_user(view, user)
-        for user, index, is_trained in zip(users, indices, trained.tolist(), strict=True)
+        else others.get(index) or known_user(view, user)
+        for user, index, is_trained in zip(users, indices.tolist(), trained.tolist(), strict=True)
     ]
+
+
+def _untrained_users(view: BundleView, indices: IntArray) -> dict[int, QueryUser]:
+    """As `known_user`, those whose likes all say something, made at once; by their index."""
+    bundle = view.bundle
+    if bundle.user_foldin is None or not len(indices):
+        return {}
+    found = bundle.untrained.vectors(indices)
+    biases, directed = found.biases.tolist(), bundle.untrained.directed
+    users = {}
+    for place in np.flatnonzero(found.basis == BY_LIKES).tolist():
+        index = int(indices[place])
+        liked = bundle.seen.of(index)
+        if directed[liked].all():
+            users[index] = QueryUser(
+                found.vectors[place],
+                biases[place],
+                liked,
+                features=side_of(bundle.user_features, index)[0],
+                hidden=np.unique(bundle.hidden_from(index)),
+                id=bundle.users.id(index),
+                notes=(_ANSWERED_FROM[BY_LIKES].format(listed("like", len(liked))),),
+            )
+    return users
 
 
 def _described(

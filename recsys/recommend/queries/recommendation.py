@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 
@@ -17,14 +18,13 @@ from recsys.recommend.queries.filters import Allowed, Filters, allowed_items
 from recsys.recommend.queries.reasons import Reasons, reasons_of_many
 from recsys.recommend.queries.rows import answers, popularity, rows
 from recsys.recommend.queries.ruled import Chosen, choose, rules_of
+from recsys.recommend.queries.ruled_blocks import Offered, choose_many
 from recsys.recommend.queries.scoring import best, candidates, compressed, inverse_lengths, products
 from recsys.recommend.queries.subjects import QueryUser, known_ids
 from recsys.recommend.queries.view import BundleView
 
 FEW = 8
 """Up to so many users, one matrix-vector product each is faster than the kernel for blocks."""
-
-_SCORED = 64  # users whose scores of the whole catalogue are in memory at once
 
 
 def recommend(
@@ -74,12 +74,11 @@ def recommend_many(
 ) -> list[Answer]:
     """The same for many at once, in blocks of users who are trained, and of those who are not.
 
-    By house rules lists are chosen for each alone, from scores that are made for many.
+    By house rules too, see `recsys.recommend.queries.ruled_blocks`.
     """
     allowed = allowed_items(view, filters)
     if view.rules is not None and len(users) > FEW:
-        asked = zip(users, scores_of_many(view, users), strict=True)
-        return [_one(view, user, n, filters, allowed, scores) for user, scores in asked]
+        return _ruled(view, users, n, filters, allowed)
     answers: dict[int, Answer] = {}
     for trained in (True, False):  # their likes count otherwise
         usual = [
@@ -100,22 +99,56 @@ def recommend_many(
     ]
 
 
+def ruled_lists(
+    view: BundleView,
+    users: Sequence[QueryUser],
+    n: int,
+    filters: Filters,
+    allowed: Allowed,
+    threads: int = 1,
+) -> list[Chosen]:
+    """The n best items of many users by the rules of the view."""
+    rules = rules_of(view)
+    assert rules is not None
+    trained = len(view.bundle.items) if filters.include_untrained else view.bundle.trained
+    offered = Offered(allowed.mask, filters.include_seen, trained)
+    found = choose_many(view, rules, users, n, offered, threads)
+    return [
+        found[place] if place in found else best_items(view, user, n, filters, allowed)
+        for place, user in enumerate(users)
+    ]
+
+
+def _ruled(
+    view: BundleView, users: Sequence[QueryUser], n: int, filters: Filters, allowed: Allowed
+) -> list[Answer]:
+    lists = ruled_lists(view, users, n, filters, allowed)
+    found = iter(reasons_of_many(view, users, [one.items for one in lists]))
+    words: list[str] = []
+    for user, one in zip(users, lists, strict=True):
+        own = list(islice(found, len(one.items)))
+        if user.vector is None:
+            own = [popularity(view, item) for item in one.items]
+        words += one.with_reasons(own) if any(one.placed) else own
+    items = np.concatenate([one.items for one in lists])
+    flat = iter(rows(view, items, np.concatenate([one.scores for one in lists]), words))
+    return [
+        Answer(tuple(islice(flat, len(one.items))), (*user.notes, *allowed.notes))
+        for user, one in zip(users, lists, strict=True)
+    ]
+
+
 def best_items(
     view: BundleView,
     user: QueryUser,
     n: int,
     filters: Filters,
     allowed: Allowed,
-    scores: Float32Array | None = None,
 ) -> Chosen:
-    """The n best items for a user, as the scores have them, or as house rules do.
-
-    `scores` are those of `scores_of_many`, which are changed.
-    """
+    """The n best items for a user, as the scores have them, or as house rules do."""
     rules = rules_of(view)
-    if scores is None:
-        everything = filters if rules is None else replace(filters, include_untrained=True)
-        scores = _scores(view, user, everything)
+    everything = filters if rules is None else replace(filters, include_untrained=True)
+    scores = _scores(view, user, everything)
     if allowed.mask is not None:
         scores[~allowed.mask[: len(scores)]] = -np.inf
     if not filters.include_seen:
@@ -128,17 +161,11 @@ def best_items(
     return Chosen(items, scores[items])
 
 
-def _one(
-    view: BundleView,
-    user: QueryUser,
-    n: int,
-    filters: Filters,
-    allowed: Allowed,
-    scores: Float32Array | None = None,
-) -> Answer:
-    chosen = best_items(view, user, n, filters, allowed, scores)
-    reasons = [popularity(view, item) for item in chosen.items]
-    if user.vector is not None:
+def _one(view: BundleView, user: QueryUser, n: int, filters: Filters, allowed: Allowed) -> Answer:
+    chosen = best_items(view, user, n, filters, allowed)
+    if user.vector is None:
+        reasons = [popularity(view, item) for item in chosen.items]
+    else:
         reasons = Reasons(view, user).of(chosen.items)
     found = rows(view, chosen.items, chosen.scores, chosen.with_reasons(reasons))
     return Answer(found, (*user.notes, *allowed.notes))
@@ -159,28 +186,6 @@ def _scores(view: BundleView, user: QueryUser, filters: Filters) -> Float32Array
     scores *= inverse * inverse_lengths(user.vector[None])[0]
     scores[inverse == 0] = -np.inf
     return scores
-
-
-def scores_of_many(view: BundleView, users: Sequence[QueryUser]) -> Iterator[Float32Array]:
-    """Scores of the whole catalogue for one user after the other: float32 (n_items,) each."""
-    factors = view.factors
-    for start in range(0, len(users), _SCORED):
-        block = users[start : start + _SCORED]
-        usual = [user for user in block if user.vector is not None and not user.cosine]
-        vectors = [user.vector for user in usual if user.vector is not None]
-        shape = len(usual), factors.item_factors.shape[1]
-        together = np.array(vectors, np.float32).reshape(shape) @ factors.item_factors.T
-        rows = iter(together)
-        for user in block:
-            if user.vector is None or user.cosine:
-                yield _scores(view, user, Filters(include_untrained=True))
-                continue
-            scores = next(rows)
-            scores += factors.item_biases + np.float32(user.bias)
-            neighbours = view.neighbours_for(user.trained)
-            if neighbours is not None:
-                neighbours.add_scores(user.liked, scores[: neighbours.n_items])
-            yield scores
 
 
 def rank(view: BundleView, user: QueryUser, items: Sequence[object]) -> Answer:

@@ -1,19 +1,21 @@
 """Ruled lists: the items of a user's list, chosen by scores and house rules.
 
-The order in which rules are applied is that of `recsys.recommend.house_rules`.
+The order in which rules are applied is that of `recsys.recommend.house_rules`. Lists of many users
+are made by `recsys.recommend.queries.ruled_blocks`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recsys.base.arrays import BoolArray, Float32Array, Int64Array
+from recsys.base.arrays import BoolArray, Float32Array, Int64Array, IntArray
 from recsys.base.errors import InputError
-from recsys.ranking.diversity import Bound, rerank
+from recsys.ranking.diversity import Bound, rerank_listed
 from recsys.ranking.topk import TopK
 from recsys.recommend.queries.feature_lookup import FeatureLookup
 from recsys.recommend.queries.scoring import best
@@ -54,8 +56,8 @@ class Chosen:
         ]
 
 
-@dataclass(frozen=True)
-class _Rule:
+@dataclass(frozen=True, eq=False)
+class Rule:
     """A rule about some items, as a mask of the catalogue, and about some users.
 
     `users` are features of users; None for everybody.
@@ -70,6 +72,15 @@ class _Rule:
         """Whether it is a rule for a user with these features."""
         return self.users is None or bool(self.users & features)
 
+    @cached_property
+    def has(self) -> bytes:
+        """The mask, of which single places are looked up sooner: 1 for an item it is about."""
+        return self.mask.tobytes()
+
+    def count(self, items: Iterable[int]) -> int:
+        """How many of these it is about."""
+        return sum(map(self.has.__getitem__, items))
+
 
 @dataclass(frozen=True)
 class CompiledRules:
@@ -83,12 +94,152 @@ class CompiledRules:
     """
 
     rules: HouseRules
-    exclude: list[_Rule] = field(default_factory=list)
-    moved: list[_Rule] = field(default_factory=list)
-    at_most: list[_Rule] = field(default_factory=list)
-    at_least: list[_Rule] = field(default_factory=list)
+    exclude: list[Rule] = field(default_factory=list)
+    moved: list[Rule] = field(default_factory=list)
+    at_most: list[Rule] = field(default_factory=list)
+    at_least: list[Rule] = field(default_factory=list)
     pins: list[tuple[int, int, frozenset[int] | None]] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+
+    def for_user(self, view: BundleView, user: QueryUser) -> Holding:
+        """The rules that hold for a user."""
+        features = self._features & set(_features_of(view, user)) if self._features else set()
+        key = frozenset(features)
+        if key not in self._holding:
+            self._holding[key] = self._for(key)
+        return self._holding[key]
+
+    @cached_property
+    def _features(self) -> set[int]:
+        """Features of users for which it matters which they have."""
+        rules = *self.exclude, *self.moved, *self.at_most, *self.at_least
+        return {
+            one
+            for users in (*(rule.users for rule in rules), *(users for _, _, users in self.pins))
+            for one in users or ()
+        }
+
+    @cached_property
+    def _holding(self) -> dict[frozenset[int], Holding]:
+        return {}
+
+    def _for(self, features: frozenset[int]) -> Holding:
+        def holding(rules: list[Rule]) -> list[Rule]:
+            return [rule for rule in rules if rule.holds_for(features)]
+
+        excluded = [rule.mask for rule in holding(self.exclude)]
+        return Holding(
+            np.logical_or.reduce(excluded) if excluded else None,
+            holding(self.moved),
+            holding(self.at_most),
+            holding(self.at_least),
+            [(place, item) for place, item, users in self.pins if not users or users & features],
+            0.0 if self.rules.diversity is None else self.rules.diversity.weight,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Holding:
+    """The rules that hold for some users.
+
+    Parameters
+    ----------
+    excluded : bool (n_items,) or None
+        Items that are not shown; None where there is no such rule.
+    moved, at_most, at_least : list of Rule
+    pins : list of (place, item)
+        The first of an item and the first of a place count.
+    weight : float
+        Of diversity.
+    """
+
+    excluded: BoolArray | None
+    moved: list[Rule]
+    at_most: list[Rule]
+    at_least: list[Rule]
+    pins: list[tuple[int, int]]
+    weight: float
+
+    @property
+    def bounded(self) -> bool:
+        """Whether a list is more than the best by score."""
+        return bool(self.weight or self.at_most)
+
+    def depth(self, room: int) -> int:
+        """Among how many of the best a list with room for so many is chosen."""
+        return max(DEEPEST, 5 * room) if self.bounded else room
+
+    def pinned(self, n: int, allowed: Callable[[int], bool]) -> dict[int, int]:
+        """The items that are pinned in a list of n, by place."""
+        found: dict[int, int] = {}
+        for place, item in self.pins:
+            if place <= n and item not in found.values() and allowed(item):
+                found.setdefault(place, item)
+        return found
+
+    def finished(
+        self,
+        n: int,
+        pins: dict[int, int],
+        found: list[int],
+        late: Collection[int],
+        more: Callable[[int, int, Sequence[int]], list[int]],
+    ) -> tuple[list[int], tuple[str, ...]]:
+        """A list with new or rare items and pins in their places, and what was done with each.
+
+        Parameters
+        ----------
+        n : int
+        pins : mapping of place to item
+        found : list of int
+            The best of the others, which may be changed.
+        late : collection of int
+            Those of them that are not among the best by score alone.
+        more : callable
+            The best items of a rule of `at_least`, by its place; how many, and without which.
+        """
+        placed = dict.fromkeys(pins.values(), "pinned")
+        if self.at_least:
+            self._fill_up(n - len(pins), list(pins.values()), found, placed, more)
+        for place, item in sorted(pins.items()):
+            found.insert(min(place - 1, len(found)), item)
+        said = tuple(
+            placed.get(item) or self._move(item) or ("for diversity" if item in late else "")
+            for item in found
+        )
+        return found, said
+
+    def _fill_up(
+        self,
+        room: int,
+        pinned: list[int],
+        found: list[int],
+        placed: dict[int, str],
+        more: Callable[[int, int, Sequence[int]], list[int]],
+    ) -> None:
+        """Put new or rare items in the place of the last others, where there are too few."""
+        for number, rule in enumerate(self.at_least):
+            here = [*found, *pinned]
+            missing = int(rule.amount) - rule.count(here)
+            if missing <= 0:
+                continue
+            extra = [
+                item for item in more(number, missing + len(here), here) if self._fits(item, here)
+            ][:missing]
+            kept = [item for item in found if item in placed or rule.has[item]]
+            others = [item for item in found if item not in kept]
+            spare = room - len(kept)
+            extra = extra[:spare]
+            stay = set(kept) | set(others[: spare - len(extra)])
+            found[:] = [item for item in found if item in stay] + extra
+            placed |= dict.fromkeys(extra, rule.label)
+
+    def _fits(self, item: int, here: Sequence[int]) -> bool:
+        return all(not rule.has[item] or rule.count(here) < rule.amount for rule in self.at_most)
+
+    def _move(self, item: int) -> str:
+        """What raised or lowered an item."""
+        return ", ".join(rule.label for rule in self.moved if rule.has[item])
 
 
 def rules_of(view: BundleView) -> CompiledRules | None:
@@ -109,22 +260,22 @@ def compile_rules(view: BundleView, rules: HouseRules) -> CompiledRules:
     words = _Words(view, found.unknown)
     for exclude in rules.exclude:
         mask = words.items(exclude.tags, exclude.items)
-        found.exclude.append(_Rule(mask, words.users(exclude.users), 0.0, "excluded"))
+        found.exclude.append(Rule(mask, words.users(exclude.users), 0.0, "excluded"))
     for name, moves, sign in (("boosted", rules.boost, 1.0), ("buried", rules.bury, -1.0)):
         for move in moves:
             label = f"{name} by {', '.join([*move.tags, *move.items][:3])}"
             mask = words.items(move.tags, move.items)
-            found.moved.append(_Rule(mask, words.users(move.users), sign * move.by, label))
+            found.moved.append(Rule(mask, words.users(move.users), sign * move.by, label))
     for most in rules.at_most:
         mask = words.items([most.tag], [])
-        found.at_most.append(_Rule(mask, words.users(most.users), most.n, most.tag))
+        found.at_most.append(Rule(mask, words.users(most.users), most.n, most.tag))
     for least in rules.at_least:
         mask = np.arange(len(view.bundle.items)) >= view.bundle.trained
         if least.kind == "new":
             mask &= view.inverse_lengths > 0
         else:
             mask = ~mask & (view.likes <= least.likes)
-        found.at_least.append(_Rule(mask, words.users(least.users), least.n, least.kind))
+        found.at_least.append(Rule(mask, words.users(least.users), least.n, least.kind))
     for pin in rules.pin:
         item = words.item(pin.item)
         if item is not None:
@@ -219,112 +370,79 @@ class _List:
         scores: Float32Array,
         trained: int,
     ) -> None:
-        self._view, self._rules, self._n, self._scores = view, compiled.rules, n, scores
-        features = frozenset(_features_of(view, user))
+        self._view, self._n, self._scores = view, n, scores
+        self._holding = compiled.for_user(view, user)
         allowed = np.isfinite(scores)
-        for rule in compiled.exclude:
-            if rule.holds_for(features):
-                allowed &= ~rule.mask
-        if self._rules.hide_shown is not None and view.answers is not None and user.id is not None:
-            shown = view.answers.shown_before(user.id, self._rules.hide_shown.days)
-            items = view.bundle.items
-            allowed[[items.index(one) for one in shown if one in items]] = False
-        self._moved = [rule for rule in compiled.moved if rule.holds_for(features)]
-        self._at_most = [rule for rule in compiled.at_most if rule.holds_for(features)]
-        self._at_least = [rule for rule in compiled.at_least if rule.holds_for(features)]
+        if self._holding.excluded is not None:
+            allowed &= ~self._holding.excluded
+        allowed[shown_to(view, compiled.rules, [user])[0]] = False
         self._all = np.where(allowed, scores, np.float32(-np.inf))
-        if self._moved:
+        if self._holding.moved:
             usual = scores[:trained][allowed[:trained]]
             spread = usual.std() if len(usual) else np.float32(0)
-            for rule in self._moved:
+            for rule in self._holding.moved:
                 self._all[rule.mask] += np.float32(rule.amount) * spread
         self._ranked = self._all[:trained]
-        self._pins: dict[int, int] = {}
-        for place, item, users in compiled.pins:
-            meant = place <= n and (users is None or bool(users & features))
-            if meant and allowed[item] and item not in self._pins.values():
-                self._pins.setdefault(place, item)
+        self._pins = self._holding.pinned(n, lambda item: bool(allowed[item]))
 
     def chosen(self) -> Chosen:
         """The items, their scores, and what rules have to do with each."""
-        placed = dict.fromkeys(self._pins.values(), "pinned")
-        room = self._n - len(self._pins)
-        found, first = self._best(room)
-        late = set(found) - set(first)
-        self._fill_up(found, placed)
-        for place, item in sorted(self._pins.items()):
-            found.insert(min(place - 1, len(found)), item)
+        found, first = self._best(self._n - len(self._pins))
+        late = set(found).difference(first)
+        found, said = self._holding.finished(self._n, self._pins, found, late, self._more)
         items = np.array(found, np.int64)
-        said = tuple(
-            placed.get(item) or self._move(item) or ("for diversity" if item in late else "")
-            for item in found
-        )
         return Chosen(items, self._scores[items], said)
 
     def _best(self, room: int) -> tuple[list[int], list[int]]:
         """The best items that fit into the room, by score, diversity and the bounds of tags; and
         the best by score alone."""
-        weight = 0.0 if self._rules.diversity is None else self._rules.diversity.weight
-        pinned = list(self._pins.values())
+        holding, pinned = self._holding, list(self._pins.values())
         bounds = [
-            Bound(rule.mask, int(rule.amount) - int(rule.mask[pinned].sum()))
-            for rule in self._at_most
+            Bound(rule.mask, int(rule.amount) - rule.count(pinned)) for rule in holding.at_most
         ]
-        depth = max(DEEPEST, 5 * room) if weight or bounds else room + len(pinned)
+        depth = holding.depth(room) if holding.bounded else room + len(pinned)
         while True:
             pool = best(self._ranked, depth)
             pool = pool[~np.isin(pool, pinned)]
             first = pool[:room].tolist()
-            if not weight and not bounds:
+            if not holding.bounded:
                 return first, first
-            found = self._picked(pool, room, weight, bounds)
+            found = self._picked(pool, room, bounds)
             if len(found) == room or depth >= len(self._ranked):
                 return found, first
             depth *= 8  # the bounds of tags leave too little of it
 
-    def _picked(
-        self, pool: Int64Array, room: int, weight: float, bounds: Sequence[Bound]
-    ) -> list[int]:
+    def _picked(self, pool: Int64Array, room: int, bounds: Sequence[Bound]) -> list[int]:
+        weight = self._holding.weight
         vectors = self._view.vectors[pool] if weight else self._view.vectors[:0]
         if weight:
             vectors *= self._view.inverse_lengths[pool, None]
-        top = TopK(np.arange(len(pool), dtype=np.int32)[None], self._ranked[pool][None])
-        own = [Bound(bound.mask[pool], bound.room) for bound in bounds]
-        places = rerank(top, vectors, weight, room, own)[0]
+        top = TopK(pool.astype(np.int32)[None], self._ranked[pool][None])
+        places = rerank_listed(top, vectors[None], weight, room, bounds)[0]
         found: list[int] = pool[places[places >= 0]].tolist()
         return found
 
-    def _fill_up(self, found: list[int], placed: dict[int, str]) -> None:
-        """Put new or rare items in the place of the last others, where there are too few."""
-        for rule in self._at_least:
-            here = [*found, *self._pins.values()]
-            missing = int(rule.amount) - int(rule.mask[here].sum())
-            if missing <= 0:
-                continue
-            candidates = np.where(rule.mask, self._all, np.float32(-np.inf))
-            candidates[here] = -np.inf
-            extra = [
-                item for item in best(candidates, missing + len(here)).tolist()
-                if self._fits(item, found)
-            ][:missing]  # fmt: skip
-            kept = [item for item in found if item in placed or rule.mask[item]]
-            others = [item for item in found if item not in kept]
-            room = self._n - len(self._pins)
-            spare = room - len(kept)
-            extra = extra[:spare]
-            stay = set(kept) | set(others[: spare - len(extra)])
-            found[:] = [item for item in found if item in stay] + extra
-            placed |= dict.fromkeys(extra, rule.label)
+    def _more(self, number: int, count: int, here: Sequence[int]) -> list[int]:
+        """The best items of a rule about new or rare ones."""
+        mask = self._holding.at_least[number].mask
+        candidates = np.where(mask, self._all, np.float32(-np.inf))
+        candidates[list(here)] = -np.inf
+        found: list[int] = best(candidates, count).tolist()
+        return found
 
-    def _fits(self, item: int, found: list[int]) -> bool:
-        here = [*found, *self._pins.values()]
-        return all(
-            not rule.mask[item] or rule.mask[here].sum() < rule.amount for rule in self._at_most
-        )
 
-    def _move(self, item: int) -> str:
-        """What raised or lowered an item."""
-        return ", ".join(rule.label for rule in self._moved if rule.mask[item])
+def shown_to(view: BundleView, rules: HouseRules, users: Sequence[QueryUser]) -> list[IntArray]:
+    """What each user was shown lately, if that is to be hidden: int (n,) each."""
+    nothing: IntArray = np.empty(0, np.int64)
+    if rules.hide_shown is None or view.answers is None:
+        return [nothing] * len(users)
+    ids = {user.id for user in users if user.id is not None}
+    items = view.bundle.items
+    found = {}
+    for user, shown in view.answers.shown_before_many(ids, rules.hide_shown.days).items():
+        known = (items.find(item) for item in shown)
+        found[user] = np.array([index for index in known if index is not None], np.int64)
+    return [found.get(user.id or "", nothing) for user in users]
 
 
 def _features_of(view: BundleView, user: QueryUser) -> list[int]:
