@@ -450,6 +450,11 @@ class Search(Section):
         default_factory=lambda: dict(DEFAULT_SPACE),
         description="Dimensions searched; names left out keep their default.",
     )
+    trainer: Literal["recsys", "lightfm"] = Field(
+        "recsys",
+        description="What trains LightFM's models: the training kernel, or LightFM itself, which "
+        "learns the same and takes several times longer.",
+    )
     joint_trials: Annotated[int, Field(ge=0)] = Field(
         0, description="Further trials with features trained jointly; each takes far longer."
     )
@@ -566,7 +571,9 @@ class Fit(Section):
     """The final fit on all interactions."""
 
     threads: Positive = Field(
-        1, description="Threads of the final fit; with more than one it is not reproducible."
+        1,
+        description="Threads of the final fit where LightFM trains it (search.trainer); with more "
+        "than one it is not reproducible.",
     )
 
 

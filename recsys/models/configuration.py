@@ -19,6 +19,7 @@ NeighbourModel = Literal["none", "ease", "rp3beta"]
 Loss = Literal["warp", "bpr", "warp-kos", "logistic"]
 Schedule = Literal["adagrad", "adadelta"]
 Initialisation = Literal["random", "spectral"]
+Trainer = Literal["recsys", "lightfm"]
 
 # Smallest and largest values that LightFM, or a machine's memory, can make use of.
 WHOLE = {"no_components": (1, 10_000), "max_sampled": (1, 1_000_000), "k": (1, 1_000_000)}
@@ -63,7 +64,8 @@ class LightFMParameters:
     `alpha`) as the founding article does. `initialisation` is "random", LightFM's own, or
     "spectral" (see `recsys.models.spectral`). The weights of interactions are raised to the power
     `weight_power`; with 0 all count alike. Then they are halved with each `half_life` of age, and
-    those older than the `window` are left out, see `recsys.data.ages.Aging`.
+    those older than the `window` are left out, see `recsys.data.ages.Aging`. `trainer` is "recsys",
+    the training kernel, or "lightfm"; they learn the same, the kernel several times faster.
     """
 
     no_components: int = 10
@@ -81,10 +83,11 @@ class LightFMParameters:
     weight_power: float = 1.0
     half_life: str = ALL
     window: str = ALL
+    trainer: Trainer = "recsys"
 
     def __post_init__(self) -> None:
-        named = ("loss", Loss), ("learning_schedule", Schedule), ("initialisation", Initialisation)
-        for name, kind in named:
+        named = {"loss": Loss, "learning_schedule": Schedule, "initialisation": Initialisation}
+        for name, kind in {**named, "trainer": Trainer}.items():
             if getattr(self, name) not in (allowed := get_args(kind)):
                 raise ConfigError(
                     f"{name} {getattr(self, name)!r}",
@@ -137,7 +140,7 @@ class LightFMParameters:
 
     def for_lightfm(self) -> dict[str, Any]:
         """The arguments of LightFM's constructor."""
-        ours = ("initialisation", "weight_power", *AGING)
+        ours = ("initialisation", "weight_power", "trainer", *AGING)
         return {name: value for name, value in asdict(self).items() if name not in ours}
 
 

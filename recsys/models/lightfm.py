@@ -1,8 +1,13 @@
-"""LightFM's training: a few epochs at a time, paused and resumed, plain factor matrices out."""
+"""LightFM's training: a few epochs at a time, paused and resumed, plain factor matrices out.
+
+Epochs are trained by the kernel (`recsys.models.kernel`), or by LightFM where that is asked for, or
+the kernel was not compiled.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,8 +15,10 @@ import scipy.sparse as sp
 from lightfm import LightFM
 
 from recsys.base.arrays import AnyArray, Float32Array
+from recsys.base.events import Note, emit
 from recsys.data.ages import InteractionTimes
 from recsys.models.configuration import LightFMParameters
+from recsys.models.kernel import Interactions, Kernel, draw_start, load_kernel
 from recsys.models.outside_window import place_outside
 from recsys.models.spectral import Spectrum
 from recsys.ranking.factors import Factors
@@ -48,10 +55,22 @@ PARTS = ("embeddings", "embedding_gradients", "biases", "bias_gradients")
 MOMENTUM = ("embedding_momentum", "bias_momentum")
 
 
+@cache
+def _say_that_lightfm_trains() -> None:
+    """Say, once in a process, that training takes longer than it need."""
+    emit(
+        Note(
+            "LightFM trains, several times slower: the training kernel was not compiled when this "
+            "package was installed; install a C compiler (gcc or clang), then the package again"
+        )
+    )
+
+
 class Training:
     """One LightFM model in training.
 
-    With one thread, `advance` in steps gives exactly what one `fit` of as many epochs gives.
+    With one thread, `advance` in steps gives exactly what one `fit` of as many epochs gives. The
+    kernel always trains with one.
 
     Parameters
     ----------
@@ -61,7 +80,7 @@ class Training:
     hyperparameters : LightFMParameters
     seed : int
     threads : int
-        More than one is faster and not reproducible.
+        Of LightFM, where it trains; more than one is faster and not reproducible.
     user_features, item_features : csr_matrix float32 or None
         Rows of feature weights; None for an identity: a vector for each user (or item). Features
         may follow an identity.
@@ -91,11 +110,11 @@ class Training:
         powered = _raised(interactions, hyperparameters.weight_power)
         fitted = hyperparameters.aging.applied(powered, times)
         self._known, self._fitted = interactions, fitted
-        self._interactions = fitted.tocoo()
-        self._weights = self._interactions if bool((fitted.data != 1).any()) else None
+        self._weighted = bool((fitted.data != 1).any())
         self._threads = threads
         self._features = {"user_features": user_features, "item_features": item_features}
         self._model = LightFM(**hyperparameters.for_lightfm(), random_state=seed)
+        self._kernel = self._choose_kernel(hyperparameters)
         self._spectrum: Spectrum | None = None
         if hyperparameters.initialisation == "spectral":
             self._spectrum = spectrum or Spectrum(interactions, seed)
@@ -112,13 +131,10 @@ class Training:
         if self.epoch == 0 and self._spectrum is not None:
             self._begin(self._spectrum)
         try:
-            self._model.fit_partial(
-                self._interactions,
-                sample_weight=self._weights,
-                epochs=epochs,
-                num_threads=self._threads,
-                **self._features,
-            )
+            if self._kernel is None:
+                self._train_by_lightfm(epochs)
+            else:
+                self._train_by_kernel(self._kernel, epochs)
         except ValueError as fault:
             if "finite" not in str(fault):
                 raise
@@ -129,16 +145,57 @@ class Training:
         if not largest < LARGEST_FACTOR:
             raise DivergedError(f"factors of {largest:.3g} after epoch {self.epoch}")
 
+    def _choose_kernel(self, hyperparameters: LightFMParameters) -> Kernel | None:
+        """The kernel, or None where LightFM is to train or has to."""
+        refused = hyperparameters.loss == "warp-kos" and self._weighted  # LightFM says why
+        if hyperparameters.trainer == "lightfm" or refused:
+            return None
+        if load_kernel() is None:
+            _say_that_lightfm_trains()
+            return None
+        return Kernel(self._model, Interactions(self._fitted, self._weighted), **self._features)
+
+    def _train_by_lightfm(self, epochs: int) -> None:
+        interactions = self._fitted.tocoo()
+        self._model.fit_partial(
+            interactions,
+            sample_weight=interactions if self._weighted else None,
+            epochs=epochs,
+            num_threads=self._threads,
+            **self._features,
+        )
+
+    def _train_by_kernel(self, kernel: Kernel, epochs: int) -> None:
+        """What LightFM's fit_partial does around its epochs, and the kernel's epochs."""
+        model = self._model
+        if model.item_embeddings is None:
+            self._initialise()
+        features = [matrix for matrix in self._features.values() if matrix is not None]
+        for matrix in (self._fitted, *features):
+            model._check_input_finite(matrix.data)
+        for _ in range(epochs):
+            kernel.run_epoch()
+            model._check_finite()
+
+    def _initialise(self) -> None:
+        """Vectors at random, as LightFM draws them, and accumulators."""
+        model = self._model
+        rows = dict(zip(("user", "item"), self._fitted.shape, strict=True))
+        columns = {
+            f"no_{side}_features": count if features is None else features.shape[1]
+            for side, count in rows.items()
+            for features in (self._features[f"{side}_features"],)
+        }
+        if self._kernel is None:
+            model._initialize(model.no_components, **columns)
+        else:
+            draw_start(model, **columns)
+
     def _begin(self, spectrum: Spectrum) -> None:
         """Initialise own vectors as singular vectors, the rest at random as LightFM does."""
         model, start = self._model, spectrum.start(self._model.no_components)
         sides = {"user": start.users, "item": start.items}
-        columns = {
-            f"no_{side}_features": len(vectors) if features is None else features.shape[1]
-            for side, vectors in sides.items()
-            for features in (self._features[f"{side}_features"],)
-        }
-        model._initialize(model.no_components, **columns)
+        self._initialise()
         for side, vectors in sides.items():
             if _has_identity(self._features[f"{side}_features"], len(vectors)):
                 own = getattr(model, f"{side}_embeddings")[: len(vectors), : vectors.shape[1]]
@@ -152,11 +209,13 @@ class Training:
 
     @property
     def bytes(self) -> int:
-        """Memory that the model holds: vectors, and two accumulators of the optimiser for each."""
+        """Memory that the model holds: vectors, and one or two accumulators for each."""
         model = self._model
         if self.epoch == 0:
             return 0
-        return int(3 * (model.user_embeddings.nbytes + model.item_embeddings.nbytes))
+        arrays = 2 if self._kernel is not None and not self._has_momentum else 3
+        both = model.user_embeddings, model.item_embeddings
+        return arrays * sum(vectors.shape[0] * vectors.strides[0] for vectors in both)
 
     def state(self) -> dict[str, AnyArray]:
         """What training resumes from, as arrays by name; not copied, valid until `advance`.
@@ -188,7 +247,8 @@ class Training:
             setattr(self._model, name, state[name])
         for side in ("user", "item") if not self._has_momentum else ():
             for name, like in zip(MOMENTUM, ("embeddings", "biases"), strict=True):
-                setattr(self._model, f"{side}_{name}", np.zeros_like(state[f"{side}_{like}"]))
+                zeros = np.zeros(state[f"{side}_{like}"].shape, np.float32)
+                setattr(self._model, f"{side}_{name}", zeros)
         self.epoch = int(state["epoch"])
 
     @property

@@ -1,7 +1,7 @@
 """The founding article's protocol: forest_minimize, each trial trained once and measured once.
 
 The first search has no features. The second has, and starts from the best of the first, as the
-article meant it to.
+article meant it to. LightFM trains, not the kernel.
 
 References
 ----------
@@ -20,6 +20,8 @@ from recsys.tuning.recorders import Recorder, emit_trial
 from recsys.tuning.segments import Segment, Trainer
 from recsys.tuning.space import Configuration, SearchSpace
 from recsys.tuning.trials import Study, TrialResult
+
+LIGHTFM: Configuration = {"trainer": "lightfm"}
 
 
 def article_study(
@@ -45,11 +47,11 @@ def article_study(
     total = options.calls + (options.feature_calls if with_features else 0)
     emit(SearchStarted(total))
     trials: list[TrialResult] = []
-    plain = SearchSpace.from_config({**options.space, "strategy": "none"})
+    plain = SearchSpace.from_config({**LIGHTFM, **options.space, "strategy": "none"})
     _search(problem, plain, options.max_epochs, options.calls, seed, recorder, trials, None)
     if with_features:
         best = max(trials, key=lambda trial: trial.precision)
-        space = SearchSpace.from_config({**options.feature_space, "strategy": "joint"})
+        space = SearchSpace.from_config({**LIGHTFM, **options.feature_space, "strategy": "joint"})
         first = [*space.point(_as_feature_start(best.configuration)), _epochs(best)]
         calls = options.feature_calls
         _search(problem, space, options.max_epochs, calls, seed, recorder, trials, first)

@@ -93,7 +93,9 @@ def study_strategies(
     ages = searched_ages(search.space)
     if ages and problem.times is None:
         raise without_times()
-    space = SearchSpace.from_config({"strategy": "none", **weights, **search.space})
+    space = SearchSpace.from_config(
+        {"strategy": "none", **_trainer(search), **weights, **search.space}
+    )
     known = (*started_from, *PORTFOLIO.values())
     first = _known(space, _varied(space, known, weighted))
     run = partial(_run, problem, search, seed, threads, workers)
@@ -167,6 +169,11 @@ def _blended(
     return [blended]
 
 
+def _trainer(search: Search) -> Configuration:
+    """The name of the trainer, where it is not the one that configurations have by default."""
+    return {} if search.trainer == "recsys" else {"trainer": search.trainer}
+
+
 def _weights_differ(problem: Problem) -> bool:
     weights = problem.train.data
     return len(weights) > 0 and bool((weights != weights[0]).any())
@@ -231,7 +238,8 @@ def _joint(
     recorder: Recorder,
 ) -> list[TrialResult]:
     """Trials with features trained jointly, the first at the optimum of those without."""
-    space = SearchSpace.from_config({**search.space, **search.joint_space, "strategy": "joint"})
+    joint = {**_trainer(search), **search.space, **search.joint_space, "strategy": "joint"}
+    space = SearchSpace.from_config(joint)
     start = {name: v for name, v in plain.configuration.items() if name != "strategy"}
     first = [space.configuration(space.point(start))]
     seconds = search.seconds

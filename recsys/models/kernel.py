@@ -1,0 +1,268 @@
+"""The training kernel: epochs of LightFM's arrays, by the compiled loops of kernel.c."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from recsys.base.arrays import AnyArray, Float32Array, Int32Array
+
+LANES = 16
+"""Floats of a block; rows of vectors are padded to whole blocks and aligned to them."""
+
+DRAWN_AT_ONCE = 4096
+LOSSES = ("warp", "bpr", "logistic", "warp-kos")
+WIDEST = 512
+
+
+class _Side(ctypes.Structure):
+    """`side` of kernel.c."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("vectors", "squares", "updates")),
+        *((name, ctypes.c_void_p) for name in ("biases", "bias_squares", "bias_updates")),
+        *((name, ctypes.c_int64) for name in ("count", "rows")),
+        *((name, ctypes.c_void_p) for name in ("starts", "features", "weights")),
+        ("alpha", ctypes.c_double),
+    )
+
+
+class _Task(ctypes.Structure):
+    """`task` of kernel.c."""
+
+    _fields_ = (
+        *((name, _Side) for name in ("users", "items")),
+        ("interactions", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("user", "item", "weight", "order")),
+        *((name, ctypes.c_void_p) for name in ("starts", "liked")),
+        *((name, ctypes.c_int64) for name in ("components", "padded", "max_sampled", "k", "n")),
+        *((name, ctypes.c_double) for name in ("rate", "rho", "epsilon")),
+        *((name, ctypes.c_int32) for name in ("loss", "adadelta")),
+        ("seed", ctypes.c_uint32),
+    )
+
+
+@cache
+def load_kernel() -> ctypes._NamedFuncPointer | None:
+    """The compiled function, or None where the package was installed without a compiler."""
+    folder = Path(__file__).parent
+    for suffix in EXTENSION_SUFFIXES:
+        path = folder / f"_kernel{suffix}"
+        if path.is_file():
+            try:
+                function = ctypes.CDLL(str(path)).recsys_train_epoch
+            except (OSError, AttributeError):  # of another machine, or another release
+                continue
+            function.argtypes, function.restype = [ctypes.c_void_p, ctypes.c_int], ctypes.c_int
+            return function
+    return None
+
+
+def padded(rows: int, columns: int) -> Float32Array:
+    """Zeros, float32 (rows, columns): a view of aligned rows of whole blocks.
+
+    What is behind the columns stays zero in training.
+    """
+    width = -(-columns // LANES) * LANES
+    raw = np.zeros(rows * width + LANES, np.float32)
+    start = -raw.ctypes.data // raw.itemsize % LANES
+    return raw[start : start + rows * width].reshape(rows, width)[:, :columns]
+
+
+def _is_padded(array: AnyArray) -> bool:
+    width = -(-array.shape[1] // LANES) * LANES
+    aligned = array.ctypes.data % (LANES * array.itemsize) == 0
+    return bool(aligned and array.strides == (width * array.itemsize, array.itemsize))
+
+
+def draw_start(model: Any, no_user_features: int, no_item_features: int) -> None:
+    """Give a LightFM model the arrays that it would begin with, laid out for the kernel.
+
+    The vectors are drawn by its random generator, in the order in which LightFM draws them, but a
+    part at a time; momenta that its schedule has no use for take no memory.
+
+    Parameters
+    ----------
+    model : lightfm.LightFM
+    no_user_features, no_item_features : int
+    """
+    d, adadelta = model.no_components, model.learning_schedule == "adadelta"
+    for side, count in (("item", no_item_features), ("user", no_user_features)):
+        vectors = padded(count, d)
+        for start in range(0, count, DRAWN_AT_ONCE):
+            part = vectors[start : start + DRAWN_AT_ONCE]
+            part[:] = (model.random_state.rand(*part.shape) - 0.5) / d
+        squares = padded(count, d)
+        squares[:] = 0 if adadelta else 1
+        nothing = np.broadcast_to(np.float32(0), (count, d))
+        setattr(model, f"{side}_embeddings", vectors)
+        setattr(model, f"{side}_embedding_gradients", squares)
+        setattr(model, f"{side}_embedding_momentum", padded(count, d) if adadelta else nothing)
+        setattr(model, f"{side}_biases", np.zeros(count, np.float32))
+        setattr(model, f"{side}_bias_gradients", np.full(count, squares.flat[0], np.float32))
+        setattr(model, f"{side}_bias_momentum", np.zeros(count, np.float32))
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """What is trained on, as the kernel reads it.
+
+    Parameters
+    ----------
+    matrix : csr_matrix float32 (n_users, n_items)
+    weighted : bool
+        Whether the values are weights of the interactions; if not, each counts one.
+    """
+
+    matrix: sp.csr_matrix
+    weighted: bool
+
+    @cached_property
+    def users(self) -> Int32Array:
+        """The user of each interaction: int32 (nnz,)."""
+        rows = np.arange(self.matrix.shape[0], dtype=np.int32)
+        return np.repeat(rows, np.diff(self.matrix.indptr))
+
+    @cached_property
+    def items(self) -> Int32Array:
+        """The item of each interaction: int32 (nnz,)."""
+        return np.ascontiguousarray(self.matrix.indices, np.int32)
+
+    @cached_property
+    def weights(self) -> Float32Array | None:
+        """The weight of each interaction: float32 (nnz,)."""
+        return np.ascontiguousarray(self.matrix.data, np.float32) if self.weighted else None
+
+    @cached_property
+    def starts(self) -> AnyArray:
+        """Where each user's interactions begin, and the last one's end: int64 (n_users + 1,)."""
+        return self.matrix.indptr.astype(np.int64)
+
+    @cached_property
+    def liked(self) -> Int32Array:
+        """The items, in ascending order within each user: int32 (nnz,)."""
+        if self.matrix.has_sorted_indices:
+            return self.items
+        return np.ascontiguousarray(self.matrix.sorted_indices().indices, np.int32)
+
+
+class Kernel:
+    """Trains the arrays of a LightFM model in place, on one thread.
+
+    Parameters
+    ----------
+    model : lightfm.LightFM
+        Its vectors, accumulators, hyper-parameters and random generator are used as LightFM uses
+        them; the arrays are laid out anew when they are not yet as the kernel needs them.
+    interactions : Interactions
+    user_features, item_features : csr_matrix float32 or None
+        None for an identity.
+    width : int
+        The longest vectors used, in bits; the result does not depend on it, as long as the
+        processor multiplies and adds in one step (FMA).
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        interactions: Interactions,
+        user_features: sp.csr_matrix | None = None,
+        item_features: sp.csr_matrix | None = None,
+        width: int = WIDEST,
+    ) -> None:
+        function = load_kernel()
+        if function is None:
+            raise OSError("the training kernel was not compiled")
+        self._function, self._width = function, width
+        self._model, self._interactions = model, interactions
+        self._features = {
+            side: None if matrix is None else _rows(matrix)
+            for side, matrix in (("user", user_features), ("item", item_features))
+        }
+
+    def run_epoch(self) -> None:
+        """One pass over the interactions, drawn and shuffled as LightFM does with one thread.
+
+        Raises
+        ------
+        MemoryError
+            If there is not enough memory for a few vectors.
+        """
+        model, given = self._model, self._interactions
+        random = model.random_state
+        order = np.arange(given.matrix.nnz, dtype=np.int32)
+        random.shuffle(order)
+        seed = 0
+        if model.loss != "logistic":  # LightFM draws no seed where it draws no items
+            seed = int(random.randint(0, np.iinfo(np.int32).max, size=1)[0])
+        n_users, n_items = given.matrix.shape
+        components = model.no_components
+        task = _Task(
+            users=self._side("user", n_users, model.user_alpha),
+            items=self._side("item", n_items, model.item_alpha),
+            interactions=len(order),
+            user=_address(given.users),
+            item=_address(given.items),
+            weight=_address(given.weights),
+            order=_address(order),
+            starts=_address(given.starts),
+            liked=_address(given.liked),
+            components=components,
+            padded=-(-components // LANES) * LANES,
+            max_sampled=model.max_sampled,
+            k=model.k,
+            n=model.n,
+            rate=model.learning_rate,
+            rho=model.rho,
+            epsilon=model.epsilon,
+            loss=LOSSES.index(model.loss),
+            adadelta=model.learning_schedule == "adadelta",
+            seed=seed,
+        )
+        if len(order) and not self._function(ctypes.byref(task), self._width):
+            raise MemoryError("no memory for a vector")
+
+    def _side(self, side: str, rows: int, alpha: float) -> _Side:
+        names = ("embeddings", "embedding_gradients", "embedding_momentum")
+        momentum = self._model.learning_schedule == "adadelta"
+        vectors: list[int | None] = []
+        for name in names if momentum else names[:2]:
+            array = getattr(self._model, f"{side}_{name}")
+            if not _is_padded(array):
+                found, array = array, padded(*array.shape)
+                array[:] = found
+                setattr(self._model, f"{side}_{name}", array)
+            vectors.append(_address(array))
+        biases = [
+            _address(getattr(self._model, f"{side}_{name}"))
+            for name in ("biases", "bias_gradients", "bias_momentum")
+        ]
+        features = self._features[side] or (None, None, None)
+        return _Side(
+            *(*vectors, None)[:3],
+            *biases,
+            len(getattr(self._model, f"{side}_biases")),
+            rows,
+            *map(_address, features),
+            alpha,
+        )
+
+
+def _rows(matrix: sp.csr_matrix) -> tuple[AnyArray, AnyArray, AnyArray]:
+    """Features of each row: starts int64 (n + 1,), columns int32 and weights float32 (nnz,)."""
+    return (
+        matrix.indptr.astype(np.int64),
+        np.ascontiguousarray(matrix.indices, np.int32),
+        np.ascontiguousarray(matrix.data, np.float32),
+    )
+
+
+def _address(array: AnyArray | None) -> int | None:
+    return None if array is None else int(array.ctypes.data)

@@ -1,0 +1,133 @@
+"""The training kernel beside LightFM: CPU seconds an epoch, one thread, the same random numbers.
+
+Generated likes in the founding shape (15,274 users, 25,655 items, 547,477 likes), features of 6.3
+tags an item, and the bundled sample. Epochs of both alternate in one process, since processors are
+never quite idle; the ratio is the median over epochs, without the first, which draws the vectors.
+Each memory is that of a process of its own, beyond what it had with the likes in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Literal
+
+import numpy as np
+import scipy.sparse as sp
+
+from recsys.data.features import with_identity
+from recsys.models.configuration import LightFMParameters, Trainer
+from recsys.models.lightfm import Training
+from tests.benchmarks.bench_preparation import skewed
+from tests.benchmarks.bench_search import load
+
+USERS, ITEMS, LIKES, TAGS, TAGS_AN_ITEM = 15_274, 25_655, 547_477, 20_352, 6.3
+Case = Literal["identity", "joint", "sample"]
+TRAINERS: tuple[Trainer, Trainer] = ("lightfm", "recsys")
+
+
+def founding_likes(seed: int = 0) -> sp.csr_matrix:
+    """Likes float32 (USERS, ITEMS), users and items drawn by power laws, each pair once."""
+    generator = np.random.default_rng(seed)
+    count = int(LIKES * 1.4)
+    user = generator.permutation(USERS)[skewed(generator, USERS, count, 0.6)]
+    item = generator.permutation(ITEMS)[skewed(generator, ITEMS, count, 0.6)]
+    pairs = np.unique(user.astype(np.int64) * ITEMS + item)
+    pairs = np.sort(generator.permutation(pairs)[:LIKES])
+    ones = np.ones(len(pairs), np.float32)
+    return sp.csr_matrix((ones, (pairs // ITEMS, pairs % ITEMS)), shape=(USERS, ITEMS))
+
+
+def founding_tags(seed: int = 1) -> sp.csr_matrix:
+    """An identity and tags float32 (ITEMS, ITEMS + TAGS), tags of a row scaled to length one."""
+    generator = np.random.default_rng(seed)
+    count = int(ITEMS * TAGS_AN_ITEM)
+    where = generator.integers(ITEMS, size=count), skewed(generator, TAGS, count, 0.8)
+    tags = sp.csr_matrix((np.ones(count, np.float32), where), shape=(ITEMS, TAGS))
+    tags.data[:] = 1
+    length = np.sqrt(np.maximum(np.diff(tags.indptr), 1)).astype(np.float32)
+    return with_identity((sp.diags(1 / length) @ tags).tocsr())
+
+
+def training(case: Case, factors: int, sampled: int, trainer: Trainer) -> Training:
+    """An untrained model."""
+    parameters = LightFMParameters(
+        no_components=factors, max_sampled=sampled, user_alpha=2e-4, item_alpha=2e-4
+    )
+    if case == "sample":
+        parameters = replace(parameters, learning_rate=0.045, initialisation="spectral")
+    likes = load("sample", 0).train if case == "sample" else founding_likes()
+    features = founding_tags() if case == "joint" else None
+    return Training(likes, replace(parameters, trainer=trainer), 0, item_features=features)
+
+
+def compare(case: Case, factors: int, sampled: int, epochs: int) -> None:
+    """Print the seconds of both and how many times as fast the kernel is."""
+    models = {name: training(case, factors, sampled, name) for name in TRAINERS}
+    spent: dict[str, list[float]] = {name: [] for name in TRAINERS}
+    for _ in range(epochs + 1):
+        for name, model in models.items():
+            start = time.process_time()
+            model.advance(1)
+            spent[name].append(time.process_time() - start)
+    theirs, ours = spent["lightfm"][1:], spent["recsys"][1:]
+    ratios = [a / b for a, b in zip(theirs, ours, strict=True)]
+    peaks = {name: peak(case, factors, sampled, name) for name in TRAINERS}
+    print(
+        f"{case:10} {factors:7} {sampled:11} {median(theirs):9.3f} {median(ours):9.3f} "
+        f"{median(ratios):8.1f} {min(ratios):8.1f} {peaks['lightfm']:9.0f} {peaks['recsys']:7.0f}",
+        flush=True,
+    )
+
+
+def peak(case: Case, factors: int, sampled: int, trainer: Trainer) -> float:
+    """Megabytes (of a million bytes) that two epochs take at most, measured in a process."""
+    one = ["--one", case, str(factors), str(sampled), trainer]
+    command = [sys.executable, "-m", "tests.benchmarks.bench_kernel", *one]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return float(json.loads(done.stdout))
+
+
+def measure_peak(case: Case, factors: int, sampled: int, trainer: Trainer) -> float:
+    def now() -> float:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+    warm = LightFMParameters(no_components=2, trainer=trainer)
+    Training(sp.csr_matrix(np.eye(3, dtype=np.float32)), warm, 0).advance(1)
+    model = training(case, factors, sampled, trainer)
+    before = now()
+    model.advance(2)
+    return now() - before
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Measure the training kernel beside LightFM.")
+    parser.add_argument("--epochs", type=int, default=7)
+    parser.add_argument("--one", nargs=4, metavar=("CASE", "FACTORS", "SAMPLED", "TRAINER"))
+    options = parser.parse_args(arguments)
+    if options.one:
+        case, factors, sampled, trainer = options.one
+        print(json.dumps(measure_peak(case, int(factors), int(sampled), trainer)))
+        return
+    print(
+        "data       factors max_sampled LightFM s  kernel s   median    worst  LightFM MB  kernel MB"
+    )
+    for factors in (64, 100, 192):
+        for sampled in (10, 50):
+            compare("identity", factors, sampled, options.epochs)
+    for factors, sampled in ((64, 10), (64, 50)):
+        compare("joint", factors, sampled, max(options.epochs // 2, 2))
+    compare("sample", 128, 10, 2 * options.epochs)
+
+
+if __name__ == "__main__":
+    main()
