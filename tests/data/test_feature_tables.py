@@ -289,6 +289,19 @@ def test_inspect_writes_a_configuration_that_reads_all_tables(header: bool, fold
     assert '# features = "links.csv"' in Path("mine.toml").read_text()
 
 
+def test_inspect_leaves_out_a_table_of_other_ids_and_says_so(folder: Path) -> None:
+    Path("others.csv").write_text("movieId,tag\n001,slow\n002,noir\n")
+    Path("half.csv").write_text("movieId,tag\n1,slow\n,noir\n")
+    found = inspect(["likes.csv", "films.csv", "others.csv", "half.csv"])
+    assert "would without zeros in front: '001' there, '1' in the" in found[2].questions[0]
+    assert "1 of the 2 rows of half.csv (50.0%) cannot be used" in found[3].questions[0]
+    Path("mine.toml").write_text(configuration(found))
+    data = load_config(Path("mine.toml")).data
+    assert data is not None
+    assert [table.source for table in data.feature_tables("item")] == ["films.csv"]
+    ingest(Path("interim"), data, sources_of(data))
+
+
 def test_in_python_several_tables_are_a_list(folder: Path) -> None:
     films = recsys.read_features("films.csv", columns={"genres": "genre"})
     both = recsys.read_features([films, "tags.csv"])
