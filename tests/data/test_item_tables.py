@@ -249,6 +249,14 @@ def test_the_item_table_says_what_is_available_and_where_pictures_are(tmp_path: 
     assert found.open_at(0).sum() == 30
     data = Data(likes="likes.csv", features=str(tmp_path / "films.csv"))
     assert pictures(Config(data=data)).urls["1"] == "https://films.example/0.jpg"
+    tags = films(tag="slow", number=range(101, 161), cover="https://films.example/x.jpg")
+    tags.to_csv(tmp_path / "tags.csv", index=False)
+    both = {"source": str(tmp_path / "tags.csv"), "item_column": "number"}
+    data = Data.model_validate({"likes": "x", "features": [str(tmp_path / "films.csv"), both]})
+    urls = pictures(Config(data=data)).urls
+    assert urls["1"] == "https://films.example/0.jpg"
+    assert urls["101"] == "https://films.example/x.jpg"
+    assert len(urls) == 120
     gone = Data(likes="likes.csv", features=str(tmp_path / "gone.csv"))
     assert pictures(Config(data=gone)).urls == {}
 
