@@ -289,6 +289,21 @@ def test_inspect_writes_a_configuration_that_reads_all_tables(header: bool, fold
     assert '# features = "links.csv"' in Path("mine.toml").read_text()
 
 
+def test_inspect_tells_columns_of_one_place_apart(folder: Path) -> None:
+    for name, values in (("countries", ("us", "de")), ("moods", ("dark", "light"))):
+        rows = "".join(f"{n},{values[n % 2]}\n" for n in range(1, 11))
+        Path(f"{name}.csv").write_text(rows)
+    found = inspect(["likes.csv", "countries.csv", "moods.csv"])
+    Path("mine.toml").write_text(configuration(found))
+    assert 'columns = { "2" = "moods 2" }' in Path("mine.toml").read_text()
+    data = load_config(Path("mine.toml")).data
+    assert data is not None
+    stage = ingest(Path("interim"), data, sources_of(data))
+    assert {name for _, name in pairs(stage)} == {
+        "2_us", "2_de", "moods 2_dark", "moods 2_light",
+    }  # fmt: skip
+
+
 def test_inspect_leaves_out_a_table_of_other_ids_and_says_so(folder: Path) -> None:
     Path("others.csv").write_text("movieId,tag\n001,slow\n002,noir\n")
     Path("half.csv").write_text("movieId,tag\n1,slow\n,noir\n")
