@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import recsys
@@ -275,7 +275,8 @@ def test_inspect_writes_a_configuration_that_reads_all_tables(header: bool, fold
     )
     sides = "".join(f"{n},{('us', 'de')[n % 2]}\n" for n in range(1, 11))
     Path("countries.csv").write_text(("movieId,country\n" if header else "") + sides)
-    for order in permutations(["films.csv", "tags.csv", "links.csv", "countries.csv"]):
+    tables = ["films.csv", "tags.csv", "links.csv", "countries.csv"]
+    for order in (tables, tables[::-1], [*tables[2:], *tables[:2]]):
         found = inspect(["likes.csv", *order])
         Path("mine.toml").write_text(configuration(found))
         data = load_config(Path("mine.toml")).data
@@ -343,6 +344,7 @@ ROWS = st.lists(
 )
 
 
+@settings(max_examples=25)
 @given(st.lists(ROWS, min_size=1, max_size=4), st.randoms())
 def test_tables_together_are_what_one_table_of_their_rows_is(
     tables: list[list[tuple[str, str, float]]], chance: Any
