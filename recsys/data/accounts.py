@@ -12,6 +12,8 @@ from recsys.base.errors import InputError
 from recsys.data.columns import reasons
 from recsys.data.idmap import IdMap
 
+# Soft hyphen, zero-width characters, marks of direction and of byte order.
+_UNSEEN = r"[\x{00AD}\x{200B}-\x{200F}\x{202A}-\x{202E}\x{2060}-\x{2064}\x{FEFF}]"
 NOTEWORTHY = 0.01  # share of the rows left out from which a person is told
 # Settings that change whether a row is left out, by the reason.
 REMEDIES = {
@@ -53,9 +55,8 @@ def left_out(
     notes = []
     unusable = sum(rejected.values())
     if unusable > NOTEWORTHY * rows:
-        settings = dict.fromkeys(REMEDIES[reason] for reason in rejected if reason in REMEDIES)
         found = f"{unusable:,} of the {rows:,} rows of {label} ({unusable / rows:.1%})"
-        remedy = "; ".join(f"see {setting}" for setting in settings)
+        remedy = remedies(rejected)
         if unusable > largest * rows:
             raise InputError(
                 f"{found} cannot be used ({reasons(rejected)})",
@@ -71,8 +72,19 @@ def left_out(
     return notes
 
 
+def remedies(rejected: Mapping[str, int]) -> str:
+    """The settings that change whether rows are left out, by the reasons that there are."""
+    reasoned = (REMEDIES[reason] for reason, n in rejected.items() if n and reason in REMEDIES)
+    return "; ".join(f"see {setting}" for setting in dict.fromkeys(reasoned))
+
+
 def simplified(ids: pa.Array) -> pa.Array:
-    """Ids without what is easily lost or changed: case, blanks around them, Unicode form."""
+    """Ids without what is easily lost or changed: case, blanks around them, Unicode form.
+
+    Characters that are not seen, such as a zero-width space, are taken away as well.
+    """
+    if not pc.all(pc.string_is_ascii(ids)).as_py():
+        ids = pc.replace_substring_regex(ids, _UNSEEN, "")
     return pc.utf8_lower(pc.utf8_trim_whitespace(pc.utf8_normalize(ids, form="NFKC")))
 
 
@@ -136,6 +148,33 @@ def unmatched(owners: IdMap, known: IdMap, source: str) -> list[str]:
             f"{known.id(0)!r}); check that both files use the same ids"
         )
     return notes
+
+
+def require_known(owners: IdMap, known: IdMap, source: str) -> None:
+    """Make sure that some owner of features is among those of the likes.
+
+    Parameters
+    ----------
+    owners, known : IdMap
+        Those that have features, and those of the likes.
+    source : str
+        The features' file.
+
+    Raises
+    ------
+    InputError
+        If none is.
+    """
+    if pc.any(pc.is_in(owners.ids, value_set=known.ids)).as_py():
+        return
+    kind = owners.kind
+    raise InputError(
+        f"none of the {len(owners):,} {kind}s in {source} (such as {owners.id(0)!r}) is among the "
+        f"{len(known):,} {kind}s of the likes (such as {known.id(0)!r})"
+        + "".join(f"; {note}" for note in unmatched(owners, known, source)[:1] if "would" in note),
+        f"features of known {kind}s",
+        "check that both files use the same ids, or leave the features out",
+    )
 
 
 def _near_matches(strange: pa.Array, unliked: pa.Array) -> Iterator[tuple[str, int, str, str]]:

@@ -60,10 +60,19 @@ _REFUSED = {
     b"Rar!": "a RAR archive",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook (.xls)",
     b"%PDF": "a PDF document",
+    b"<stata_dta>": "a Stata file",
+    b"$FL2": "an SPSS file",
+    b"X\n\x00\x00\x00": "a file of R (.rds)",
+    b"RDX": "a file of R (.RData)",
     b"\x89PNG": "a picture",
     b"\xff\xd8\xff": "a picture",
     b"GIF8": "a picture",
 }
+# As in <likes>, and in a dump of a database, perhaps below comments and settings.
+_ELEMENT = re.compile(rb"<[a-z][\w:.-]*(\s[^<>]*)?>\s*<")
+_STATEMENT = re.compile(
+    rb"(--[^\n]*\n\s*)*(insert into|create table|drop table|set [\w.]+ ?=|begin;)"
+)
 
 
 @dataclass(frozen=True)
@@ -201,8 +210,10 @@ def _kind(head: bytes, label: str) -> Kind:
     if head[257:262] == b"ustar":
         refused = "a tar archive"
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:200].lower()
-    if start.startswith((b"<!doctype html", b"<html", b"<?xml")):
-        refused = "a page of HTML or XML"
+    if start.startswith((b"<!doctype html", b"<html", b"<?xml")) or _ELEMENT.match(start):
+        refused = refused or "a page of HTML or XML"
+    if _STATEMENT.match(start):
+        refused = "a script of SQL"
     if refused:
         raise InputError(
             f"{label} is {refused}",

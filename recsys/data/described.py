@@ -7,10 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from recsys.base import config
-from recsys.base.errors import InputError
 from recsys.base.redaction import redacted
 from recsys.data import accounts
 from recsys.data.feature_pairs import FeatureTable, combined, too_many
@@ -105,17 +103,12 @@ def read_described(
 
 def _checked(source: FeatureSource, found: FeatureRows, owners: IdMap, largest: float) -> list[str]:
     """What is to be said of a table beside the interactions, and of what was left out of it."""
-    label, kind, own = redacted(source.source), source.side, found.features.owners
-    unknown = accounts.unmatched(own, owners, label)
-    if not pc.any(pc.is_in(own.ids, value_set=owners.ids)).as_py():
-        raise InputError(
-            f"none of the {len(own):,} {kind}s in {label} (such as {own.id(0)!r}) is among the "
-            f"{len(owners):,} {kind}s of the likes (such as {owners.id(0)!r})"
-            + "".join(f"; {note}" for note in unknown[:1]),
-            f"features of known {kind}s",
-            "check that both files use the same ids, or leave the features out",
-        )
-    return unknown + accounts.left_out(label, found.rows, found.rejected, {}, largest)
+    label, own = redacted(source.source), found.features.owners
+    accounts.require_known(own, owners, label)
+    return [
+        *accounts.unmatched(own, owners, label),
+        *accounts.left_out(label, found.rows, found.rejected, {}, largest),
+    ]
 
 
 def named_once(tables: Sequence[pa.Table]) -> pa.Table | None:

@@ -48,7 +48,8 @@ class FeatureColumns:
     owner : str or None
         The item or user; None: found by names such as item_id and movieId.
     type, value : str or None
-        Of a long table; None: found by their names, and without them the table is a wide one.
+        Of a long table; None: found by their names, and without them the table is a wide one. A
+        long table without a type has features of one type, which is called as the value.
     weight : str or None
         Of a long table; None if there is no such column.
     wide : tuple of str
@@ -202,7 +203,15 @@ def find_feature_columns(
         present["weight"] = by_position(columns.weight, table.names)
     if not columns.wide and _is_long(table, columns, found):
         for ours in ("type", "value"):
-            present[ours] = by_position(str(found[ours]), table.names)
+            if found[ours] is not None:
+                present[ours] = by_position(str(found[ours]), table.names)
+        if "value" not in present:
+            raise InputError(
+                f"no column is known as the value of features among "
+                f"{', '.join(map(repr, table.names[:20]))} ({table.label})",
+                "one called such as value or tag",
+                "say which it is in data.feature_value_column",
+            )
         require_columns(table.names, present, table.label)
         return present, ()
     name = find_known(table.names, "name") if columns.name is None else columns.name
@@ -266,7 +275,7 @@ def _known(table: OpenTable, kind: str) -> list[str | None]:
 
 def _is_long(table: OpenTable, columns: FeatureColumns, found: Mapping[str, str | None]) -> bool:
     """Whether types and values are in columns of their own."""
-    if columns.type or columns.value:
+    if columns.type or columns.value or columns.weight:
         return True
     value = found["value"]
     if found["type"] is None or value is None:
@@ -307,6 +316,10 @@ def read_feature_table(
     if wide or "value" not in present:
         return _read_wide(opened, present, wide, columns, kind, values)
     found = opened.read(present, ("owner", "type", "value"))
+    if "type" not in present:
+        one = np.zeros(found.table.num_rows, np.int32)
+        types = pa.DictionaryArray.from_arrays(pa.array(one), pa.array([present["value"]]))
+        found = replace(found, table=found.table.append_column("type", types))
     found = replace(found, notes=found.said_of_types(values.one_type))
     sieve = Sieve(found.table.num_rows)
     sieve.rejected["wrong number of fields"] = found.malformed

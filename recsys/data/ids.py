@@ -16,7 +16,7 @@ from recsys.base.missing_words import MISSING_WORDS
 
 ENCODED = pa.dictionary(pa.int32(), pa.string())
 _EXACT = {16: 2.0**11, 32: 2.0**24, 64: 2.0**53}
-_WHOLE = r"^-?(0|[1-9][0-9]*)\.0+$"
+_WHOLE = r"^-?(0|[1-9][0-9]*)(\.0+)?$"
 
 
 def id_text(value: object) -> str:
@@ -63,8 +63,10 @@ def encode_ids(column: pa.ChunkedArray, name: str, source: str) -> pa.ChunkedArr
             return _mapped(encoded, _texts)
         return _whole_numbers(_mapped(encoded, lambda values: values.cast(pa.string())))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as fault:
+        kind = str(column.type)
         raise InputError(
-            f"the column {name} of {source} holds {column.type} values",
+            f"the column {name} of {source} holds {kind if len(kind) < 80 else kind[:80] + '…'} "
+            "values",
             "numbers or text",
             "convert it first, or name another column",
         ) from fault
@@ -198,19 +200,20 @@ def _floats(column: pa.ChunkedArray, name: str, source: str) -> pa.ChunkedArray:
 
 
 def _whole_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Without ".0" where all ids have it, as integers have that were floats once."""
+    """Without ".0" where all ids are whole numbers and some have it, as floats have."""
     without = pa.array(["", *MISSING_WORDS], pa.string())
     some = False
     for values, _ in _by_dictionary(column):
         first = next((text for text in values.slice(0, 9).to_pylist() if text), "")
-        if first not in MISSING_WORDS and first and not re.match(_WHOLE, first):
+        if first and first not in MISSING_WORDS and not re.match(_WHOLE, first):
             return column
+        some = some or bool(pc.any(pc.match_substring(values, ".0")).as_py())
+    if not some:
+        return column
+    for values, _ in _by_dictionary(column):
         values = values.filter(pc.invert(pc.fill_null(pc.is_in(values, value_set=without), True)))
         if pc.any(pc.invert(pc.match_substring_regex(values, _WHOLE))).as_py():
             return column
-        some |= len(values) > 0
-    if not some:
-        return column
     return _mapped(
         column, lambda texts: pc.replace_substring_regex(texts, r"^(-?[0-9]+)\.0+$", r"\1")
     )

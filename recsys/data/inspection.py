@@ -14,8 +14,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys.base.config import Data
 from recsys.base.errors import InputError, RecsysError
-from recsys.data.accounts import similar_ids, unmatched
+from recsys.data.accounts import left_out, require_known, similar_ids, unmatched
 from recsys.data.column_names import KNOWN, find_known
 from recsys.data.columns import numbers, seconds
 from recsys.data.dialects import TextFormat
@@ -32,6 +33,7 @@ from recsys.data.tables import OpenTable, open_table
 _EXAMPLES = 3
 _SPARK = "▁▂▃▄▅▆▇█"
 _BUCKETS = 24
+_MOST_LEFT_OUT: float = Data.model_fields["largest_left_out"].default
 # The setting of the columns that are features, by the role of a table.
 _WIDE = {"features": "feature_columns", "user_features": "user_feature_columns"}
 NO_HEADER = "the first line is data: columns are called by their position"
@@ -482,8 +484,14 @@ def _inspect_features(
     counts = {f"{kind}s": len(owners), "features": len(found.features.names)}
     notes = [*((NO_HEADER,) if table.names[0] == "1" else ()), *found.read_as, *found.notes]
     if likes is not None:
-        own = likes.interactions
-        notes += unmatched(owners, own.users if kind == "user" else own.items, source)
+        known = likes.interactions.users if kind == "user" else likes.interactions.items
+        notes += unmatched(owners, known, source)
+        try:
+            require_known(owners, known, source)
+            left_out(source, found.rows, found.rejected, {}, _MOST_LEFT_OUT)
+        except InputError as fault:
+            asked = (_question(fault),)
+            return Inspection(source, role, rows, columns, settings, asked, notes=tuple(notes))
     if kind == "item" and find_known(table.names, "user"):
         notes.append(
             f"what users say in {source} is taken for features of the items, each once; "

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from recsys.base.arrays import BoolArray, Float32Array, Int32Array, Int64Array
 from recsys.base.durations import seconds_of
 from recsys.base.errors import InputError
+from recsys.data.accounts import remedies
 from recsys.data.baskets import of_text, refuse_baskets
 from recsys.data.column_names import by_position, find_columns
 from recsys.data.columns import Sieve, ValueFormat, reasons, sorted_codes
@@ -258,7 +259,7 @@ def read_interaction_table(
             f"{opened.label} has {found.rows:,} rows and none is usable "
             f"({reasons(sieve.rejected | set_aside)})",
             "at least one row with a user and an item",
-            "check the columns and the delimiter",
+            remedies(sieve.rejected) or "check the columns and the delimiter",
         )
     used, likes = signals.used(sieve), sieve.keep
     table = found.table

@@ -16,7 +16,7 @@ from recsys.data.cell_values import Values, age_values, embedding_values, term_v
 from recsys.data.column_names import KNOWN, plain
 from recsys.data.columns import ValueFormat, numbers, seconds
 from recsys.data.ids import ENCODED, encode_ids, missing
-from recsys.data.separated import flat, split_values
+from recsys.data.separated import flat, listed, split_values
 from recsys.data.windows import units_in_a_second
 
 SEPARATORS = ("|", ";", ", ", ",", "/")
@@ -197,6 +197,8 @@ def _values_of(
     elif pc.all(pc.match_substring_regex(present, _VECTOR)).as_py():
         lists = [json.loads(cell) if cell else None for cell in text.to_pylist()]
         return _listed(pa.array(lists, pa.list_(pa.float64())), named, notes)
+    if rules.separator is None and (made := _printed(text, present, named, notes)) is not None:
+        return made
     chosen = rules.separator
     if chosen is None:
         chosen = _find_separator(pa.chunked_array([present]))
@@ -229,9 +231,26 @@ def _listed(lists: pa.Array, named: str, notes: list[str]) -> Values | None:
     if not (pa.types.is_string(inner) or pa.types.is_integer(inner)):
         notes.append(f"{named} holds lists of {inner}, and is left out")
         return None
-    return Values(
-        np.asarray(pc.list_parent_indices(lists)), pc.list_flatten(lists).cast(pa.string())
-    )
+    texts = pc.list_flatten(lists).cast(pa.string())
+    if len(texts) and pc.all(pc.match_substring_regex(texts, r"^\{[\s\S]*\}$")).as_py():
+        called = {text: (listed(f"[{text}]") or [text])[0] for text in pc.unique(texts).to_pylist()}
+        notes.append(f"{named} holds lists of objects, which are taken by their names")
+        texts = pa.array([called[text] for text in texts.to_pylist()], pa.string())
+    return Values(np.asarray(pc.list_parent_indices(lists)), texts)
+
+
+def _printed(text: pa.Array, present: pa.Array, named: str, notes: list[str]) -> Values | None:
+    """Lists as Python or JSON writes them, of texts or of objects with a name; None for others."""
+    if not pc.all(pc.match_substring_regex(present, r"^\s*\[[\s\S]*\]\s*$")).as_py():
+        return None
+    distinct = pc.unique(present).to_pylist()
+    lists = {cell: listed(cell) for cell in distinct}
+    if any(parts is None for parts in lists.values()):
+        return None
+    cells = [lists.get(cell) or [] for cell in text.to_pylist()]
+    notes.append(f"{named} holds lists as text, which are several values")
+    rows = np.repeat(np.arange(len(cells)), [len(cell) for cell in cells])
+    return Values(rows, pa.array([part for cell in cells for part in cell], pa.string()))
 
 
 def _aged(moments: np.ndarray, named: str, notes: list[str]) -> Values:

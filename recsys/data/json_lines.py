@@ -1,4 +1,4 @@
-"""JSON: an object for each row, on a line each or in one list."""
+"""JSON: an object for each row, on a line each, in one list or one after the other; or columns."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from recsys.data.ids import id_text
 
 
 def read_json(content: Content) -> pa.Table:
-    """Read JSON lines, or a list of objects.
+    """Read JSON lines, other objects one after the other, or a list of objects.
 
-    Numbers stay what they are where a column has nothing else; otherwise all of it is text.
+    One object of lists, or of objects with the same names, is a table by its columns, as pandas
+    writes it. Numbers stay what they are where a column has nothing else; otherwise all of it is
+    text.
 
     Parameters
     ----------
@@ -47,6 +49,8 @@ def read_json(content: Content) -> pa.Table:
         ) from fault
     for column in columns.values():
         column.extend([None] * (rows - len(column)))
+    if rows == 1:
+        columns = _by_columns(columns)
     return pa.table({name: column_of(values) for name, values in columns.items()})
 
 
@@ -61,8 +65,46 @@ def _rows(content: Content) -> Iterator[Any]:
             *lines, held = (held + block).split(b"\n")
             for line in lines:
                 number += 1
+                if number == 1 and not _is_whole(line):
+                    yield from _objects(content)
+                    return
                 yield from _row(line, number)
+        if number == 0 and not _is_whole(held):
+            yield from _objects(content)
+            return
         yield from _row(held, number + 1)
+
+
+def _is_whole(line: bytes) -> bool:
+    """Whether the first line holds an object and nothing else, or nothing at all."""
+    try:
+        return all(True for _ in _row(line, 1))
+    except ValueError:
+        return False
+
+
+def _objects(content: Content) -> Iterator[Any]:
+    """Objects that do not end with their line, one after the other."""
+    with content.open() as stream:
+        text = stream.read().decode("utf-8-sig").rstrip()
+    decoder, place = json.JSONDecoder(), 0
+    while place < len(text):
+        if text[place].isspace():
+            place += 1
+            continue
+        row, place = decoder.raw_decode(text, place)
+        yield row
+
+
+def _by_columns(row: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """The columns of a table that is one object; the row itself if it is none."""
+    columns = {name: cell for name, (cell,) in row.items()}
+    cells = list(columns.values())
+    if all(isinstance(cell, list) for cell in cells) and len(set(map(len, cells))) == 1:
+        return columns
+    if all(isinstance(cell, dict) and cell.keys() == cells[0].keys() for cell in cells):
+        return {name: [cell[place] for place in cells[0]] for name, cell in columns.items()}
+    return row
 
 
 def _row(line: bytes, number: int) -> Iterator[Any]:

@@ -10,8 +10,8 @@ from recsys.data.column_names import find_known, known_columns
 
 MARKS = ("#", "%")
 _LOOKED_AT = 20
-# As in `|---|:--:|` of Markdown, `----|----` of sqlcmd and `+----+----+` of MySQL.
-_RULE = re.compile(r"[|+]?(\s*:?-{2,}:?\s*[|+])+(\s*:?-{2,}:?)?")
+# As in `|---|:--:|` of Markdown, `----|----` and `----,----` of sqlcmd, `+----+----+` of MySQL.
+_RULE = re.compile(r"[|+]?(\s*:?-{2,}:?\s*[|+,;\t ])+(\s*:?-{2,}:?)?")
 
 # What the records of some lines are with a delimiter.
 Records = Callable[[Sequence[str], str], list[list[str]]]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 
 import numpy as np
@@ -9,6 +11,42 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 _LISTED = re.compile(r"^\s*\[.*\]\s*$")
+
+
+# What the name of an object is called, as in the lists of genres of TMDB.
+_CALLED = ("name", "title", "label", "value", "tag")
+
+
+def listed(cell: str) -> list[str] | None:
+    """The values of a list that is written as text, by Python or as JSON.
+
+    Parameters
+    ----------
+    cell : str
+        As ``['a', 'b']`` or ``[{"id": 1, "name": "a"}]``.
+
+    Returns
+    -------
+    list of str or None
+        None if it is no such list of texts, numbers, or objects with a name.
+    """
+    try:
+        parts = json.loads(cell)
+    except (ValueError, RecursionError):
+        try:
+            parts = ast.literal_eval(cell.strip())
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return None
+    if not isinstance(parts, list):
+        return None
+    names = [_name_of(part) for part in parts]
+    return None if None in names else [name for name in names if name]
+
+
+def _name_of(part: object) -> str | None:
+    if isinstance(part, dict):
+        part = next((part[key] for key in _CALLED if key in part), None)
+    return str(part).strip() if isinstance(part, str | int) else None
 
 
 def flat(column: pa.ChunkedArray) -> pa.Array:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from recsys.base.arrays import BoolArray, Float64Array, Int32Array, Int64Array
 from recsys.base.errors import InputError
 from recsys.data.columns import Sieve, ValueFormat, numbers, positive, seconds
+from recsys.data.ids import missing
 from recsys.data.refunds import cancelled, remaining_shares
 from recsys.data.repeats import Repeats
 from recsys.data.weights import Damping
@@ -27,7 +28,11 @@ CANCELS = "cancels "
 # More distinct values than a scale of ratings has.
 _MOST_RATINGS = 21
 _MOST_KINDS = 50
-_NO, _YES = ("false", "f", "no", "n"), ("true", "t", "yes", "y")
+_NO, _YES = ("false", "f", "no", "n", "down", "👎"), ("true", "t", "yes", "y", "up", "👍")
+# More distinct words than a scale of ratings has.
+_MOST_WORDS = 30
+# As in 87%, 4/5 and 3.5 stars.
+_OF_A_SCALE = r"^\s*\d+([.,]\d+)?\s*(%|/\s*\d+|out of \d+|(?i:stars?))\s*$"
 
 
 @dataclass(frozen=True)
@@ -296,6 +301,7 @@ class Signals:
         rating = self._ratings()
         if rules.liked_from is None:
             self._question_ratings(rating[sieve.keep])
+            self._question_words(rating, sieve.keep)
             return
         sieve.require("no rating", np.isfinite(rating))
         rated = np.ones(len(rating), bool) if rules.unrated is None else rating != rules.unrated
@@ -312,9 +318,9 @@ class Signals:
         """The numbers of the column of ratings; of words such as true and false, one and zero."""
         column = self._column("rating")
         rating = numbers(column, self.values, self._named("rating"))
-        if np.isfinite(rating).any() or not pa.types.is_string(column.type):
+        if np.isfinite(rating).any() or not _is_text(column.type):
             return rating
-        words = pc.utf8_lower(pc.fill_null(column, ""))
+        words = pc.utf8_lower(pc.fill_null(column.cast(pa.string()), ""))
         for number, known in enumerate((_NO, _YES)):
             rating[np.asarray(pc.is_in(words, value_set=pa.array(known)))] = number
         return rating
@@ -335,6 +341,28 @@ class Signals:
             "the lowest rating that is a like",
             f"set data.liked_from = {proposed:g} ({liked:,} of {len(known):,} rows are), or "
             'data.rating_column = "" if every row is a like' + _zeros(known, scale),
+        )
+
+    def _question_words(self, rating: Float64Array, kept: BoolArray) -> None:
+        """A stop where ratings are words or are written with more than a number."""
+        column = self._column("rating")
+        if not _is_text(column.type):
+            return
+        words = column.cast(pa.string()).filter(pa.array(kept & ~np.isfinite(rating)))
+        words = words.filter(pa.array(~missing(words, self.values.missing)))
+        if len(words) < 0.5 * kept.sum():
+            return
+        distinct = pc.unique(words)
+        some = 2 <= len(distinct) <= _MOST_WORDS
+        if not some and not pc.all(pc.match_substring_regex(distinct, _OF_A_SCALE)).as_py():
+            return
+        shown = ", ".join(repr(word) for word in sorted(distinct.to_pylist())[:3])
+        raise InputError(
+            f"{self._named('rating')} looks like ratings that are no numbers, such as {shown}, of "
+            "which low ones are no likes",
+            "numbers, and the lowest one that is a like",
+            'write them as numbers and set data.liked_from, or set data.rating_column = "" if '
+            "every row is a like",
         )
 
     def _by_event(
@@ -379,6 +407,14 @@ class Signals:
         each = [1.0 if isinstance(m, str) else m for m in (weights.get(k, 0.0) for k in kinds)]
         self.weight = np.array(each)[codes]
         sieve.keep &= self.weight > 0
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return (
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or (pa.types.is_dictionary(kind) and _is_text(kind.value_type))
+    )
 
 
 def _zeros(known: Float64Array, scale: Float64Array) -> str:

@@ -90,28 +90,29 @@ def _of_tables(config: Config) -> dict[str, str]:
     options, data = config.gallery, config.data
     if options.table is not None:
         text = TextFormat() if data is None else text_format(data, data.features_text)
-        tables = [(options.table, text)]
+        tables = [(options.table, text, options.item_column)]
     else:
         described = [] if data is None else feature_sources(data, "item")
-        tables = [(each.source, each.text) for each in described]
+        tables = [(one.source, one.text, one.columns.owner or "") for one in described]
     urls: dict[str, str] = {}
-    for source, text in tables:
-        urls = _of_table(source, text, options) | urls
+    for table in tables:
+        urls = _of_table(*table, options) | urls
     hosts = {_origin(url) for url in urls.values()}
     if len(hosts) > _MOST_HOSTS:
         raise InputError(
-            f"{', '.join(source for source, _ in tables)} has pictures on {len(hosts):,} hosts",
+            f"{', '.join(source for source, *_ in tables)} has pictures on {len(hosts):,} hosts",
             f"at most {_MOST_HOSTS}, because every page names them all",
             "serve the pictures from fewer places",
         )
     return urls
 
 
-def _of_table(source: str, text: TextFormat, options: Gallery) -> dict[str, str]:
+def _of_table(source: str, text: TextFormat, item: str, options: Gallery) -> dict[str, str]:
     try:
         names = open_table(source, text).names
         found = options.column or find_known(names, "picture")
-        item = options.item_column
+        if item not in names and options.item_column in names:
+            item = options.item_column
         if item not in names:
             item = find_known(names, "item") or item
         if found is None or (found not in names and options.table is None):

@@ -22,6 +22,10 @@ WRONG: dict[str, tuple[list[str], int, str]] = {
     "missing features": (
         ["train", "--likes", LIKES, "--features", "none.psv"], 3, "no file or folder none.psv"
     ),
+    "missing second features": (
+        ["train", "--likes", LIKES, "--features", FEATURES, "--features", "none.psv"], 3,
+        "no file or folder none.psv",
+    ),
     "missing user features": (
         ["train", "--likes", LIKES, "--user-features", "none"], 3, "no file or folder none"
     ),

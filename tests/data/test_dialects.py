@@ -6,6 +6,7 @@ import bz2
 import csv
 import gzip
 import io
+import json
 import lzma
 import zipfile
 from collections.abc import Callable
@@ -285,6 +286,10 @@ def test_what_is_no_table_is_named_and_never_becomes_columns(tmp_path: Path) -> 
         b"\x80\x05\x95": "a Python pickle",
         b"ORC\x08": "an ORC file",
         b"PARE\x08": "an encrypted Parquet",
+        b"<likes><like><user>a</user><item>b</item></like></likes>": "a page of HTML or XML",
+        b"<stata_dta><header></header>": "a Stata file",
+        b"-- dump\nINSERT INTO likes VALUES\n('a','b'),\n('a','c');\n": "a script of SQL",
+        gzip.compress(b"X\n\x00\x00\x00\x03"): "a file of R",
         b"\x00\x01\x02\x03binary\x04": "does not begin with a line of text",
     }
     for content, said in refused.items():
@@ -302,6 +307,25 @@ def as_json(folder: Path) -> Path:
     frame = pd.DataFrame(ROWS, columns=["user", "item", "title"])
     frame.to_json(folder / "likes.csv", orient="records", indent=1)
     return folder / "likes.csv"
+
+
+def as_json_columns(folder: Path) -> Path:
+    frame = pd.DataFrame(ROWS, columns=["user", "item", "title"])
+    frame.to_json(folder / "likes.json")
+    return folder / "likes.json"
+
+
+def as_json_lists(folder: Path) -> Path:
+    frame = pd.DataFrame(ROWS, columns=["user", "item", "title"])
+    (folder / "likes.json").write_text(json.dumps(frame.to_dict("list"), indent=1))
+    return folder / "likes.json"
+
+
+def as_json_one_after_the_other(folder: Path) -> Path:
+    frame = pd.DataFrame(ROWS, columns=["user", "item", "title"])
+    rows = [json.dumps(row, indent=n % 2) for n, row in enumerate(frame.to_dict("records"))]
+    (folder / "likes.json").write_text(" ".join(rows))
+    return folder / "likes.json"
 
 
 def as_parquet(folder: Path) -> Path:
@@ -335,8 +359,12 @@ def as_partitions(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "kept", [as_json_lines, as_json, as_parquet, as_feather, as_parts, as_partitions]
-)
+    "kept",
+    [
+        as_json_lines, as_json, as_json_columns, as_json_lists, as_json_one_after_the_other,
+        as_parquet, as_feather, as_parts, as_partitions,
+    ],
+)  # fmt: skip
 def test_a_file_is_read_as_what_it_is(kept: Callable[[Path], Path], tmp_path: Path) -> None:
     found = read_interaction_table(kept(tmp_path))
     assert found.rows == 180
@@ -454,6 +482,9 @@ DRAWN = {
     "Markdown": "| user | item |\n|------|:----:|\n| u1 | i1 |\n| u2 | i2 |\n",
     "Markdown without bars at the ends": "user | item\n--- | ---\nu1 | i1\nu2 | i2\n",
     "sqlcmd": "user|item\n----|----\nu1|i1\nu2|i2\n",
+    "sqlcmd with commas": "user,item\n----,----\nu1,i1\nu2,i2\n",
+    "sqlcmd with tabs": "user\titem\n----\t----\nu1\ti1\nu2\ti2\n",
+    "sqlcmd with blanks": "user item\n---- ----\nu1   i1\nu2   i2\n",
     "MySQL": "+------+------+\n| user | item |\n+------+------+\n| u1   | i1   |\n",
     "below a title": "# Likes\n\n| user | item |\n|---|---|\n| u1 | i1 |\n| u2 | i2 |\n",
 }

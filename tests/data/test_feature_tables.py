@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import recsys
@@ -275,7 +275,8 @@ def test_inspect_writes_a_configuration_that_reads_all_tables(header: bool, fold
     )
     sides = "".join(f"{n},{('us', 'de')[n % 2]}\n" for n in range(1, 11))
     Path("countries.csv").write_text(("movieId,country\n" if header else "") + sides)
-    for order in permutations(["films.csv", "tags.csv", "links.csv", "countries.csv"]):
+    tables = ["films.csv", "tags.csv", "links.csv", "countries.csv"]
+    for order in (tables, tables[::-1], [*tables[2:], *tables[:2]]):
         found = inspect(["likes.csv", *order])
         Path("mine.toml").write_text(configuration(found))
         data = load_config(Path("mine.toml")).data
@@ -287,6 +288,34 @@ def test_inspect_writes_a_configuration_that_reads_all_tables(header: bool, fold
         assert names is not None
         assert "Film 1" in names.to_pylist()
     assert '# features = "links.csv"' in Path("mine.toml").read_text()
+
+
+def test_inspect_tells_columns_of_one_place_apart(folder: Path) -> None:
+    for name, values in (("countries", ("us", "de")), ("moods", ("dark", "light"))):
+        rows = "".join(f"{n},{values[n % 2]}\n" for n in range(1, 11))
+        Path(f"{name}.csv").write_text(rows)
+    found = inspect(["likes.csv", "countries.csv", "moods.csv"])
+    Path("mine.toml").write_text(configuration(found))
+    assert 'columns = { "2" = "moods 2" }' in Path("mine.toml").read_text()
+    data = load_config(Path("mine.toml")).data
+    assert data is not None
+    stage = ingest(Path("interim"), data, sources_of(data))
+    assert {name for _, name in pairs(stage)} == {
+        "2_us", "2_de", "moods 2_dark", "moods 2_light",
+    }  # fmt: skip
+
+
+def test_inspect_leaves_out_a_table_of_other_ids_and_says_so(folder: Path) -> None:
+    Path("others.csv").write_text("movieId,tag\n001,slow\n002,noir\n")
+    Path("half.csv").write_text("movieId,tag\n1,slow\n,noir\n")
+    found = inspect(["likes.csv", "films.csv", "others.csv", "half.csv"])
+    assert "would without zeros in front: '001' there, '1' in the" in found[2].questions[0]
+    assert "1 of the 2 rows of half.csv (50.0%) cannot be used" in found[3].questions[0]
+    Path("mine.toml").write_text(configuration(found))
+    data = load_config(Path("mine.toml")).data
+    assert data is not None
+    assert [table.source for table in data.feature_tables("item")] == ["films.csv"]
+    ingest(Path("interim"), data, sources_of(data))
 
 
 def test_in_python_several_tables_are_a_list(folder: Path) -> None:
@@ -315,6 +344,7 @@ ROWS = st.lists(
 )
 
 
+@settings(max_examples=25)
 @given(st.lists(ROWS, min_size=1, max_size=4), st.randoms())
 def test_tables_together_are_what_one_table_of_their_rows_is(
     tables: list[list[tuple[str, str, float]]], chance: Any

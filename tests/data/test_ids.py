@@ -198,3 +198,20 @@ def test_blanks_around_all_ids_are_said() -> None:
     _, notes = similar_ids(IdMap(pa.array([" a ", " b "]), "item"))
     assert "all items begin or end with a blank, such as ' a '" in notes[0]
     assert similar_ids(IdMap(pa.array([" a ", "b"]), "item")) == (0, [])
+
+
+def test_a_column_of_whole_numbers_is_one_of_ids_though_some_have_a_point(tmp_path: Path) -> None:
+    # As of files that pandas wrote, where a column with gaps has become one of floats.
+    (tmp_path / "likes.csv").write_text("user,item\n7,a\n7.0,b\n,c\n8.0,a\n10,a\n")
+    found = read_interaction_table(tmp_path / "likes.csv").interactions
+    assert found.users.ids.to_pylist() == ["10", "7", "8"]
+    (tmp_path / "likes.csv").write_text("user,item\n7,a\n7.0,b\n7.5,a\n")
+    found = read_interaction_table(tmp_path / "likes.csv").interactions
+    assert found.users.ids.to_pylist() == ["7", "7.0", "7.5"]
+
+
+def test_ids_that_differ_in_what_nobody_sees_are_said() -> None:
+    ids = IdMap(pa.array(["ann", "ann\u200b", "\ufeffann", "bob"]), "user")
+    number, (said,) = similar_ids(ids)
+    assert number == 2
+    assert "such as 'ann' and 'ann\\u200b'" in said

@@ -362,3 +362,37 @@ def test_rows_that_say_they_are_no_likes_are_asked_about(yes: str, no: str, tmp_
         read_interaction_table(path)
     found = read_interaction_table(path, rules=InteractionRules(liked_from=1))
     assert (len(found.interactions), found.left_out()) == (4, {"rating below 1": 8})
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["1/5", "4/5"], ["87%", "9%"], ["★", "★★★★"], ["bad", "ok", "good"], ["3.5 stars", "4 Stars"]],
+)
+def test_ratings_that_are_no_numbers_are_asked_about(words: list[str]) -> None:
+    rows = [(f"u{n % 7}", f"i{n}", words[n % len(words)]) for n in range(30)]
+    frame = pd.DataFrame(rows, columns=["user", "item", "rating"])
+    with pytest.raises(InputError, match=r"looks like ratings that are no numbers.*rating_column"):
+        read_interaction_table(frame)
+    found = read_interaction_table(frame, InteractionColumns(rating=""))
+    assert len(found.interactions) == 30
+    # Remarks in a column of that name are none.
+    remarks = pd.concat([frame, frame.assign(user=frame.user + "b")])
+    remarks["rating"] = [f"very much so, {n}" for n in range(60)]
+    assert len(read_interaction_table(remarks).interactions) == 60
+
+
+def test_thumbs_are_ratings() -> None:
+    for words in (("up", "down"), ("\N{THUMBS UP SIGN}", "\N{THUMBS DOWN SIGN}")):
+        rows = [(f"u{n % 7}", f"i{n}", words[n % 3 == 0]) for n in range(30)]
+        frame = pd.DataFrame(rows, columns=["user", "item", "rating"])
+        with pytest.raises(InputError, match=r"data\.liked_from = 1 \(20 of 30"):
+            read_interaction_table(frame)
+        liked = read_interaction_table(frame, rules=InteractionRules(liked_from=1))
+        assert len(liked.interactions) == 20
+
+
+def test_where_no_row_is_usable_the_setting_is_named() -> None:
+    rows = [(f"u{n % 7}", f"i{n}", "/Date(1600000000000)/") for n in range(30)]
+    frame = pd.DataFrame(rows, columns=["user", "item", "when"])
+    with pytest.raises(InputError, match=r"unreadable timestamp: 30.*data\.timestamp_format"):
+        read_interaction_table(frame, InteractionColumns(timestamp="when"))

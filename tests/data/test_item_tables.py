@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -248,5 +249,47 @@ def test_the_item_table_says_what_is_available_and_where_pictures_are(tmp_path: 
     assert found.open_at(0).sum() == 30
     data = Data(likes="likes.csv", features=str(tmp_path / "films.csv"))
     assert pictures(Config(data=data)).urls["1"] == "https://films.example/0.jpg"
+    tags = films(tag="slow", number=range(101, 161), cover="https://films.example/x.jpg")
+    tags.to_csv(tmp_path / "tags.csv", index=False)
+    both = {"source": str(tmp_path / "tags.csv"), "item_column": "number"}
+    data = Data.model_validate({"likes": "x", "features": [str(tmp_path / "films.csv"), both]})
+    urls = pictures(Config(data=data)).urls
+    assert urls["1"] == "https://films.example/0.jpg"
+    assert urls["101"] == "https://films.example/x.jpg"
+    assert len(urls) == 120
     gone = Data(likes="likes.csv", features=str(tmp_path / "gone.csv"))
     assert pictures(Config(data=gone)).urls == {}
+
+
+def test_lists_that_are_written_as_text_are_several_values() -> None:
+    wanted = names(read(films()))
+    parts = [text.split("|") for text in films().genres]
+    objects = [[{"id": n, "name": part} for n, part in enumerate(one)] for one in parts]
+    for lists in (parts, objects):
+        for write in (str, json.dumps):
+            found = read(films(genres=[write(one) for one in lists]))
+            assert names(found) == wanted
+            assert any("genres of" in note and "lists as text" in note for note in found.notes)
+    # As JSON lines have them, some of them empty.
+    rows = [{"filmId": n, "genres": one if n % 7 else []} for n, one in enumerate(objects)]
+    assert names(read(films(genres=[str(row["genres"]) for row in rows]))) == wanted
+    # A text in brackets is no list.
+    odd = read(films(genres=[f"[{text}]" for text in films().genres]), separator="")
+    assert "genres_[comedy|drama]" in names(odd)
+
+
+def test_objects_in_lists_of_json_lines_are_their_names(tmp_path: Path) -> None:
+    lines = [{"filmId": n, "tags": [{"name": "slow"}, {"name": "noir"}][: n % 3]} for n in range(9)]
+    (tmp_path / "films.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = read_feature_table(tmp_path / "films.jsonl", FeatureColumns(owner="filmId"))
+    assert names(found) == ["tags_noir", "tags_slow"]
+
+
+def test_a_long_table_without_a_type_has_features_of_one(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"filmId": [1, 1, 2], "tag": ["slow", "noir", "slow"], "count": [3, 1, 2]})
+    for columns in ({"weight": "count"}, {"weight": "count", "value": "tag"}):
+        found = read(frame, **columns).features
+        assert found.names.to_pylist() == ["tag_noir", "tag_slow"]
+        assert found.weight.tolist() == [1, 3, 2]
+    with pytest.raises(InputError, match=r"value of features .*data\.feature_value_column"):
+        read(frame.rename(columns={"tag": "what"}), weight="count")
