@@ -154,7 +154,8 @@ class Training:
             _say_that_lightfm_trains()
             return None
         interactions = Interactions(self._fitted, self._weighted)
-        return Kernel(self._model, interactions, *self._features.values())
+        users, items = self._features["user_features"], self._features["item_features"]
+        return Kernel(self._model, interactions, users, items)
 
     def _train_by_lightfm(self, epochs: int) -> None:
         interactions = self._fitted.tocoo()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 NAMES = (
     "ranking", "queries", "index", "batch", "preparation", "orchestration", "search", "als",
-    "strategies", "neighbours", "ages", "published", "runners", "training", "serving", "workers",
+    "strategies", "neighbours", "ages", "published", "runners", "training", "kernel", "serving", "workers",
     "gallery",
 )  # fmt: skip
 FOLDER = Path("data/output/bench")

@@ -9,6 +9,7 @@ Each memory is that of a process of its own, beyond what it had with the likes i
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import subprocess
 import sys
@@ -96,10 +97,12 @@ def peak(case: Case, factors: int, sampled: int, trainer: Trainer) -> float:
 
 
 def measure_peak(case: Case, factors: int, sampled: int, trainer: Trainer) -> float:
-    """Megabytes beyond those of the process with its likes in it; Linux forgets an older peak."""
+    """Megabytes beyond those of the process with its likes in it; glibc gives back what is free
+    and Linux forgets an older peak."""
     warm = LightFMParameters(no_components=2, trainer=trainer)
     Training(sp.csr_matrix(np.eye(3, dtype=np.float32)), warm, 0).advance(1)
     model = training(case, factors, sampled, trainer)
+    ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     before = in_status("VmRSS")
     model.advance(2)
