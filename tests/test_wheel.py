@@ -46,7 +46,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     for part in ("recsys", "tasks", "flows", "data/sample"):
-        unwanted = shutil.ignore_patterns("__pycache__")
+        unwanted = shutil.ignore_patterns("__pycache__", "_kernel.*")
         shutil.copytree(ROOT / part, source / part, symlinks=True, ignore=unwanted)
     for name in ("pyproject.toml", "README.md", "LICENSE", "prefect.yaml"):
         shutil.copy(ROOT / name, source)
@@ -72,7 +72,7 @@ def programs(wheel: Path) -> Path:
     return place / "bin"
 
 
-def test_it_holds_the_sample_the_pages_and_no_tests(wheel: Path) -> None:
+def test_it_holds_the_sample_the_pages_the_kernel_and_no_tests(wheel: Path) -> None:
     with ZipFile(wheel) as opened:
         names = set(opened.namelist())
         sample = opened.read("recsys/data/sample/likes.psv.gz")
@@ -86,6 +86,7 @@ def test_it_holds_the_sample_the_pages_and_no_tests(wheel: Path) -> None:
         for path in (ROOT / package).rglob("*.py")
     }
     assert {name for name in names if name.endswith(".py")} == sources
+    assert [name for name in names if name.startswith("recsys/models/_kernel.")]
 
 
 def test_it_is_imported_and_says_what_it_can_do(programs: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ lazy regularisation, up to the rounding of single precision. What differs is how
   one register of AVX-512, two of AVX2, four of SSE or NEON. Sums are made in the same order on all.
 - The items to come are known, since their random numbers are drawn ahead, and so are the next
   interactions: what they need is fetched into the cache before it is used.
-- 1 / sqrt(x) takes three of Newton's steps, which are multiplications, instead of a root and a
+- 1 / sqrt(x) takes two of Newton's steps, which are multiplications, instead of a root and a
   division.
 - A row of an identity matrix is a vector itself. With features, what is scored is the sum of the
   features' products with the user: no vector of the item is made for each draw.
@@ -35,6 +35,8 @@ statistic loss, RecSys 2013. */
 #define MAX_SCALE 1e6  /* of the lazy regularisation, before vectors are divided by it */
 
 typedef float lanes __attribute__((vector_size(4 * LANES), may_alias));
+typedef float eight __attribute__((vector_size(32)));
+typedef float four __attribute__((vector_size(16)));
 typedef int32_t bits __attribute__((vector_size(4 * LANES), may_alias));
 
 enum loss { WARP, BPR, LOGISTIC, WARP_KOS };
@@ -74,29 +76,30 @@ typedef struct {
 typedef struct {
     const task *task;
     int64_t blocks;          /* of a row */
-    int64_t used;            /* lanes of its last block that are no padding */
+    lanes used;              /* 1 in the lanes of its last block that are no padding, else 0 */
     double user_scale, item_scale;
     lanes *user, *positive, *negative; /* room for sums of features */
 } state;
 
 /* ---- blocks of floats ---------------------------------------------------------------- */
 
-INLINE float sum(lanes a, int64_t first) {
-    float parts[LANES];
-    memcpy(parts, &a, sizeof parts);
-    for (int i = (int)first; i < LANES; i++) parts[i] = 0;
-    for (int half = LANES / 2; half; half /= 2)
-        for (int i = 0; i < half; i++) parts[i] += parts[i + half];
-    return parts[0];
+INLINE float sum(lanes a) {
+    eight halves[2];
+    memcpy(halves, &a, sizeof a);
+    eight half = halves[0] + halves[1];
+    four quarters[2];
+    memcpy(quarters, &half, sizeof half);
+    four quarter = quarters[0] + quarters[1];
+    return (quarter[0] + quarter[2]) + (quarter[1] + quarter[3]);
 }
 
-/* 1 / sqrt(x) to the last bit or two; large and finite for 0, so that 0 times it is 0. */
+/* 1 / sqrt(x) to the last bit or two; large and finite for 0, so that 0 times it is 0. A first guess
+   by its bits, one of Newton's steps, and one of the third order. */
 INLINE lanes inverse_root(lanes x) {
-    lanes half = x * 0.5f;
     lanes y = (lanes)(0x5f375a86 - ((bits)x >> 1));
-    y = y * (1.5f - half * y * y);
-    y = y * (1.5f - half * y * y);
-    return y * (1.5f - half * y * y);
+    y = y * (1.5f - 0.5f * x * y * y);
+    lanes h = x * y * y;
+    return y * (1.875f + h * (0.375f * h - 1.25f));
 }
 
 INLINE void add_product(const lanes *a, const lanes *b, float weight, int64_t blocks, lanes *total) {
@@ -207,8 +210,22 @@ INLINE const lanes *represent(const side *s, int64_t row, const state *x, int fe
     return room;
 }
 
-/* A user's score of an item, both scaled. */
-INLINE float score(const state *x, const lanes *user, float user_bias, int64_t item, int featured) {
+/* What a user's scores are made of: their vector, and the scales that all of them have. */
+typedef struct {
+    const lanes *own;
+    float bias, item_scale, scale;
+} viewer;
+
+INLINE viewer view_of(const state *x, int64_t user, int featured) {
+    viewer v;
+    v.own = represent(&x->task->users, user, x, featured, x->user, &v.bias);
+    v.bias *= (float)x->user_scale;
+    v.item_scale = (float)x->item_scale;
+    v.scale = (float)(x->user_scale * x->item_scale);
+    return v;
+}
+
+INLINE float score(const state *x, const viewer *v, int64_t item, int featured) {
     const side *s = &x->task->items;
     lanes total = {0};
     float bias = 0;
@@ -216,15 +233,14 @@ INLINE float score(const state *x, const lanes *user, float user_bias, int64_t i
         for (int64_t f = s->starts[item]; f < s->starts[item + 1]; f++) {
             int64_t feature = s->features[f];
             const lanes *vector = (const lanes *)(s->vectors + feature * x->task->padded);
-            add_product(user, vector, s->weights[f], x->blocks, &total);
+            add_product(v->own, vector, s->weights[f], x->blocks, &total);
             bias += s->weights[f] * s->biases[feature];
         }
     } else {
-        add_product(user, (const lanes *)(s->vectors + item * x->task->padded), 1, x->blocks, &total);
+        add_product(v->own, (const lanes *)(s->vectors + item * x->task->padded), 1, x->blocks, &total);
         bias = s->biases[item];
     }
-    float scale = (float)(x->user_scale * x->item_scale);
-    return (float)x->user_scale * user_bias + (float)x->item_scale * bias + scale * sum(total, LANES);
+    return v->bias + v->item_scale * bias + v->scale * sum(total);
 }
 
 INLINE int likes(const task *t, int64_t user, int32_t item) {
@@ -262,43 +278,43 @@ INLINE lanes update_block(const task *t, lanes *value, lanes *squares, lanes *up
 }
 
 /* The same for a single number. */
-INLINE double update_bias(const task *t, const side *s, int64_t feature, double gradient,
-                          int adadelta) {
-    float *value = s->biases + feature, *squares = s->bias_squares + feature;
-    double rate, step;
+INLINE float update_bias(const task *t, const side *s, int64_t feature, float gradient, int adadelta) {
+    float *value = s->biases + feature, *squares = s->bias_squares + feature, rate, step;
     if (adadelta) {
         float *updates = s->bias_updates + feature;
-        *squares = (float)(t->rho * *squares + (1 - t->rho) * gradient * gradient);
-        rate = sqrt(*updates + t->epsilon) / sqrt(*squares + t->epsilon);
+        float rho = (float)t->rho, rest = (float)(1 - t->rho), epsilon = (float)t->epsilon;
+        *squares = rho * *squares + rest * gradient * gradient;
+        rate = sqrtf(*updates + epsilon) / sqrtf(*squares + epsilon);
         step = rate * gradient;
-        *updates = (float)(t->rho * *updates + (1 - t->rho) * step * step);
+        *updates = rho * *updates + rest * step * step;
     } else {
-        rate = t->rate / sqrt(*squares);
+        rate = (float)t->rate / sqrtf(*squares);
         step = rate * gradient;
-        *squares += (float)(gradient * gradient);
+        *squares += gradient * gradient;
     }
-    *value -= (float)step;
-    *value *= (float)(1.0 + s->alpha * rate);
+    float moved = *value - step;
+    *value = moved + moved * ((float)s->alpha * rate);
     return rate;
 }
 
 /* Updates the features of one row with the gradient factor * (towards - from); `from` may be none.
    Returns the sum of the local learning rates. */
 INLINE double update_row(const state *x, const side *s, int64_t row, const lanes *towards,
-                         const lanes *from, float factor, double bias_gradient, int featured,
+                         const lanes *from, float factor, float bias_gradient, int featured,
                          int adadelta) {
     const task *t = x->task;
     int64_t first = featured ? s->starts[row] : row;
     int64_t last = featured ? s->starts[row + 1] : row + 1;
-    double total = 0;
+    float of_biases = 0;
+    lanes rates = {0}, ends = {0}; /* of all blocks but the last, and of the last */
     for (int64_t f = first; f < last; f++) {
         int64_t feature = featured ? s->features[f] : row;
         float weight = featured ? s->weights[f] : 1, alpha = (float)s->alpha;
-        total += update_bias(t, s, feature, bias_gradient * weight, adadelta);
+        of_biases += update_bias(t, s, feature, bias_gradient * weight, adadelta);
         lanes *value = (lanes *)(s->vectors + feature * t->padded);
         lanes *squares = (lanes *)(s->squares + feature * t->padded);
         lanes *updates = adadelta ? (lanes *)(s->updates + feature * t->padded) : 0;
-        lanes rates = {0}, end = {0};
+        lanes end = {0};
         for (int64_t k = 0; k < x->blocks; k++) {
             lanes gradient = towards[k];
             if (from) gradient -= from[k];
@@ -307,9 +323,17 @@ INLINE double update_row(const state *x, const side *s, int64_t row, const lanes
             end = update_block(t, value + k, squares + k, adadelta ? updates + k : 0, gradient, alpha,
                                adadelta);
         }
-        total += sum(rates, LANES) + sum(end, x->used);
+        ends += end;
     }
-    return total;
+    return of_biases + sum(rates + ends * x->used);
+}
+
+/* A copy of an item's vector, to be used after the item has been updated. */
+INLINE const lanes *copied(const state *x, int64_t item, int featured, lanes *room) {
+    float unused;
+    const lanes *found = represent(&x->task->items, item, x, featured, room, &unused);
+    if (!featured) memcpy(room, found, (size_t)x->blocks * sizeof *room);
+    return room;
 }
 
 INLINE int64_t features_of(const side *s, int64_t row, int featured) {
@@ -335,23 +359,57 @@ INLINE void grow(state *x, double rates, int64_t rows) {
     x->user_scale *= 1.0 + x->task->users.alpha * mean;
 }
 
-/* Moves a user towards one item and away from another, and these likewise. All three vectors are
-   those before the step, so the gradients of the items are taken of a copy of the user. */
+/* Moves a user towards one item and away from another, and these likewise, in one pass: the
+   gradients are of the vectors before the step. Without features, so each row is its own. */
+INLINE double update_vectors(const state *x, int64_t user, int64_t positive, int64_t negative,
+                             float by_user, float by_items, int adadelta) {
+    const task *t = x->task;
+    const side *users = &t->users, *items = &t->items;
+    int64_t rows[3] = {user * t->padded, positive * t->padded, negative * t->padded};
+    lanes *own = (lanes *)(users->vectors + rows[0]), *own_squares = (lanes *)(users->squares + rows[0]);
+    lanes *near = (lanes *)(items->vectors + rows[1]), *near_squares = (lanes *)(items->squares + rows[1]);
+    lanes *far = (lanes *)(items->vectors + rows[2]), *far_squares = (lanes *)(items->squares + rows[2]);
+    lanes *own_updates = 0, *near_updates = 0, *far_updates = 0;
+    if (adadelta) {
+        own_updates = (lanes *)(users->updates + rows[0]);
+        near_updates = (lanes *)(items->updates + rows[1]);
+        far_updates = (lanes *)(items->updates + rows[2]);
+    }
+    float user_alpha = (float)users->alpha, item_alpha = (float)items->alpha;
+    lanes rates = {0}, end = {0};
+    for (int64_t k = 0; k < x->blocks; k++) {
+        lanes of_items = by_user * own[k], of_user = by_items * (far[k] - near[k]);
+        rates += end;
+        end = update_block(t, near + k, near_squares + k, adadelta ? near_updates + k : 0, -of_items,
+                           item_alpha, adadelta);
+        end += update_block(t, far + k, far_squares + k, adadelta ? far_updates + k : 0, of_items,
+                            item_alpha, adadelta);
+        end += update_block(t, own + k, own_squares + k, adadelta ? own_updates + k : 0, of_user,
+                            user_alpha, adadelta);
+    }
+    return sum(rates + end * x->used);
+}
+
+/* The same, with features of users or items; and their biases. */
 INLINE void update_pair(state *x, int64_t user, const lanes *own, int32_t positive, int32_t negative,
                         double loss, int user_featured, int item_featured, int adadelta) {
     const task *t = x->task;
-    float unused;
-    const lanes *near = represent(&t->items, positive, x, item_featured, x->positive, &unused);
-    const lanes *far = represent(&t->items, negative, x, item_featured, x->negative, &unused);
-    if (!item_featured) {
-        memcpy(x->positive, near, (size_t)x->blocks * sizeof *near);
-        memcpy(x->negative, far, (size_t)x->blocks * sizeof *far);
-    }
     float by_user = (float)(loss * x->user_scale), by_items = (float)(loss * x->item_scale);
-    double rates = update_row(x, &t->items, positive, own, 0, -by_user, -loss, item_featured, adadelta);
-    rates += update_row(x, &t->items, negative, own, 0, by_user, loss, item_featured, adadelta);
-    rates += update_row(x, &t->users, user, x->negative, x->positive, by_items, loss, user_featured,
-                        adadelta);
+    float bias = (float)loss;
+    double rates;
+    if (!user_featured && !item_featured) {
+        rates = update_bias(t, &t->items, positive, -bias, adadelta);
+        rates += update_bias(t, &t->items, negative, bias, adadelta);
+        rates += update_bias(t, &t->users, user, bias, adadelta);
+        rates += update_vectors(x, user, positive, negative, by_user, by_items, adadelta);
+        grow(x, rates, 3);
+        return;
+    }
+    const lanes *near = copied(x, positive, item_featured, x->positive);
+    const lanes *far = copied(x, negative, item_featured, x->negative);
+    rates = update_row(x, &t->items, positive, own, 0, -by_user, -bias, item_featured, adadelta);
+    rates += update_row(x, &t->items, negative, own, 0, by_user, bias, item_featured, adadelta);
+    rates += update_row(x, &t->users, user, far, near, by_items, bias, user_featured, adadelta);
     grow(x, rates,
          features_of(&t->users, user, user_featured) + features_of(&t->items, positive, item_featured)
              + features_of(&t->items, negative, item_featured));
@@ -359,26 +417,23 @@ INLINE void update_pair(state *x, int64_t user, const lanes *own, int32_t positi
 
 /* ---- losses -------------------------------------------------------------------------- */
 
-/* Draws items until one is scored too close to the positive one, which is learned from. */
-INLINE void sample_violation(state *x, ring *r, const float *losses, int64_t user, const lanes *own,
-                             float user_bias, int32_t positive, float positive_score, double weight,
-                             int user_featured, int item_featured, int adadelta) {
+/* Draws items until one is scored too close to the positive one. Returns the loss,
+   which may be 0, or -1 where none is. */
+INLINE double sample_violation(const state *x, ring *r, const float *losses, int64_t user,
+                               const viewer *v, float positive_score, int featured, int32_t *negative) {
     const task *t = x->task;
     uint32_t unused;
     for (int64_t sampled = 1; sampled <= t->max_sampled; sampled++) {
-        int32_t negative = next_item(t, r, item_featured, &unused);
-        if (!(score(x, own, user_bias, negative, item_featured) > positive_score - 1)) continue;
-        fetch_row(&t->items, negative, t->padded, item_featured, 1);
-        if (likes(t, user, negative)) continue;
-        double loss = weight * losses[sampled];
-        if (loss > MAX_LOSS) loss = MAX_LOSS;
-        update_pair(x, user, own, positive, negative, loss, user_featured, item_featured, adadelta);
-        return;
+        *negative = next_item(t, r, featured, &unused);
+        if (!(score(x, v, *negative, featured) > positive_score - 1)) continue;
+        fetch_row(&t->items, *negative, t->padded, featured, 1);
+        if (!likes(t, user, *negative)) return losses[sampled];
     }
+    return -1;
 }
 
 /* The item of the k-th highest score among n of a user's items, drawn with replacement. */
-INLINE int32_t choose_positive(state *x, ring *r, int64_t user, const lanes *own, float user_bias,
+INLINE int32_t choose_positive(state *x, ring *r, int64_t user, const viewer *v,
                                int item_featured, float *found) {
     const task *t = x->task;
     int64_t liked = t->starts[user + 1] - t->starts[user];
@@ -389,7 +444,7 @@ INLINE int32_t choose_positive(state *x, ring *r, int64_t user, const lanes *own
         uint32_t number;
         next_item(t, r, item_featured, &number);
         int32_t item = t->liked[t->starts[user] + number % (uint32_t)liked];
-        float value = score(x, own, user_bias, item, item_featured);
+        float value = score(x, v, item, item_featured);
         int64_t at = j <= place ? j : place + 1;
         if (at > place && !(value > scores[place])) continue;
         if (at > place) at = place;
@@ -406,48 +461,46 @@ INLINE int32_t choose_positive(state *x, ring *r, int64_t user, const lanes *own
 
 INLINE float sigmoid(float x) { return (float)(1.0 / (1.0 + exp(-x))); }
 
-/* One interaction of each loss. */
-INLINE void train_one(state *x, ring *r, const float *losses, int64_t user, int32_t item, double weight,
-                      int loss, int user_featured, int item_featured, int adadelta) {
+/* One interaction: the pair that is learned from, if there is one, and its loss. */
+INLINE void train_pair(state *x, ring *r, const float *losses, int64_t user, int32_t item, double weight,
+                       int loss, int user_featured, int item_featured, int adadelta) {
     const task *t = x->task;
-    float bias;
-    const lanes *own = represent(&t->users, user, x, user_featured, x->user, &bias);
-    if (loss == WARP) {
-        if (!(weight > 0)) return;
-        float found = score(x, own, bias, item, item_featured);
-        sample_violation(x, r, losses, user, own, bias, item, found, weight, user_featured,
-                         item_featured, adadelta);
-    } else if (loss == WARP_KOS) {
-        float found;
-        if (t->starts[user + 1] == t->starts[user]) return;
-        int32_t positive = choose_positive(x, r, user, own, bias, item_featured, &found);
-        sample_violation(x, r, losses, user, own, bias, positive, found, 1, user_featured,
-                         item_featured, adadelta);
-    } else if (loss == BPR) {
-        if (!(weight > 0)) return;
-        int32_t negative = item;
+    int32_t positive = item, negative = item;
+    if (!(weight > 0)) return;
+    viewer v = view_of(x, user, user_featured);
+    if (loss == BPR) {
         uint32_t unused;
         for (int64_t j = 0; j < t->interactions; j++) {
             negative = next_item(t, r, item_featured, &unused);
             if (!likes(t, user, negative)) break;
         }
         fetch_row(&t->items, negative, t->padded, item_featured, 1);
-        float near = score(x, own, bias, item, item_featured);
-        float far = score(x, own, bias, negative, item_featured);
-        update_pair(x, user, own, item, negative, weight * (1.0 - sigmoid(near - far)), user_featured,
-                    item_featured, adadelta);
+        float ahead = score(x, &v, item, item_featured) - score(x, &v, negative, item_featured);
+        weight *= 1.0 - sigmoid(ahead);
     } else {
-        float unused, found = sigmoid(score(x, own, bias, item, item_featured));
-        double error = weight * (found - (weight > 0));
-        const lanes *vector = represent(&t->items, item, x, item_featured, x->positive, &unused);
-        if (!item_featured) memcpy(x->positive, vector, (size_t)x->blocks * sizeof *vector);
-        double rates = update_row(x, &t->items, item, own, 0, (float)(error * x->user_scale), error,
-                                  item_featured, adadelta);
-        rates += update_row(x, &t->users, user, x->positive, 0, (float)(error * x->item_scale), error,
-                            user_featured, adadelta);
-        grow(x, rates,
-             features_of(&t->users, user, user_featured) + features_of(&t->items, item, item_featured));
+        float found;
+        if (loss == WARP_KOS) positive = choose_positive(x, r, user, &v, item_featured, &found);
+        else found = score(x, &v, item, item_featured);
+        double sampled = sample_violation(x, r, losses, user, &v, found, item_featured, &negative);
+        if (sampled < 0) return;
+        weight *= sampled;
+        if (weight > MAX_LOSS) weight = MAX_LOSS;
     }
+    update_pair(x, user, v.own, positive, negative, weight, user_featured, item_featured, adadelta);
+}
+
+/* One interaction, liked or not (with a weight of 0 or less), by itself. */
+INLINE void train_logistic(state *x, int64_t user, int32_t item, double weight, int user_featured,
+                           int item_featured, int adadelta) {
+    const task *t = x->task;
+    viewer v = view_of(x, user, user_featured);
+    float error = (float)(weight * (sigmoid(score(x, &v, item, item_featured)) - (weight > 0)));
+    float by_user = (float)(error * x->user_scale), by_item = (float)(error * x->item_scale);
+    const lanes *vector = copied(x, item, item_featured, x->positive);
+    double rates = update_row(x, &t->items, item, v.own, 0, by_user, error, item_featured, adadelta);
+    rates += update_row(x, &t->users, user, vector, 0, by_item, error, user_featured, adadelta);
+    grow(x, rates,
+         features_of(&t->users, user, user_featured) + features_of(&t->items, item, item_featured));
 }
 
 /* ---- an epoch ------------------------------------------------------------------------ */
@@ -455,8 +508,8 @@ INLINE void train_one(state *x, ring *r, const float *losses, int64_t user, int3
 INLINE void run(const task *t, lanes *room, float *losses, int loss, int user_featured,
                 int item_featured, int adadelta) {
     int64_t blocks = t->padded / LANES, n = t->interactions;
-    state x = {t, blocks, t->components - (blocks - 1) * LANES, 1, 1,
-               room, room + blocks, room + 2 * blocks};
+    state x = {t, blocks, {0}, 1, 1, room, room + blocks, room + 2 * blocks};
+    for (int64_t i = (blocks - 1) * LANES; i < t->components; i++) x.used[i % LANES] = 1;
     ring r = {.seed = t->seed};
     if (loss != LOGISTIC) draw_ahead(t, &r, 0);
     for (int64_t s = 1; s <= t->max_sampled; s++)
@@ -476,8 +529,11 @@ INLINE void run(const task *t, lanes *room, float *losses, int loss, int user_fe
             fetch_row(&t->items, items[i + NEXT], t->padded, item_featured, 1);
             fetch_liked(t, users[i + NEXT]);
             double weight = t->weight ? t->weight[t->order[start + i]] : 1;
-            train_one(&x, &r, losses, users[i], items[i], weight, loss, user_featured, item_featured,
-                      adadelta);
+            if (loss == LOGISTIC)
+                train_logistic(&x, users[i], items[i], weight, user_featured, item_featured, adadelta);
+            else
+                train_pair(&x, &r, losses, users[i], items[i], weight, loss, user_featured,
+                           item_featured, adadelta);
             regularize(&x, MAX_SCALE);
         }
     }

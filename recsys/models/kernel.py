@@ -18,6 +18,7 @@ LANES = 16
 """Floats of a block; rows of vectors are padded to whole blocks and aligned to them."""
 
 DRAWN_AT_ONCE = 4096
+FOLDER = Path(__file__).parent
 LOSSES = ("warp", "bpr", "logistic", "warp-kos")
 WIDEST = 512
 
@@ -52,9 +53,8 @@ class _Task(ctypes.Structure):
 @cache
 def load_kernel() -> ctypes._NamedFuncPointer | None:
     """The compiled function, or None where the package was installed without a compiler."""
-    folder = Path(__file__).parent
     for suffix in EXTENSION_SUFFIXES:
-        path = folder / f"_kernel{suffix}"
+        path = FOLDER / f"_kernel{suffix}"
         if path.is_file():
             try:
                 function = ctypes.CDLL(str(path)).recsys_train_epoch

@@ -153,7 +153,9 @@ class Training:
         if load_kernel() is None:
             _say_that_lightfm_trains()
             return None
-        return Kernel(self._model, Interactions(self._fitted, self._weighted), **self._features)
+        interactions = Interactions(self._fitted, self._weighted)
+        users, items = self._features["user_features"], self._features["item_features"]
+        return Kernel(self._model, interactions, users, items)
 
     def _train_by_lightfm(self, epochs: int) -> None:
         interactions = self._fitted.tocoo()

@@ -257,6 +257,7 @@ def test_the_articles_loop_is_forest_minimize_with_one_number_a_trial() -> None:
     found = article_study(problem(masked=False), options, 2, NullRecorder())
     assert [len(trial.curve) for trial in found.trials if trial.status != "diverged"]
     assert all(len(trial.curve) <= 1 for trial in found.trials)
+    assert all(trial.configuration["trainer"] == "lightfm" for trial in found.trials)
     again = article_study(problem(masked=False), options, 2, NullRecorder())
     assert outcome(found) == outcome(again)
 

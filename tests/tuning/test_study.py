@@ -125,6 +125,13 @@ def test_users_who_have_nothing_to_gain_are_not_blended() -> None:
     assert [trial.precision for trial in found.trials] == [1.0, 1.0]
 
 
+def test_a_configuration_says_so_where_lightfm_is_to_train(study: Any) -> None:
+    search = SEARCH.model_copy(update={"trainer": "lightfm", "trials": 1, "joint_trials": 1})
+    asked = study_strategies(problem(), search, 1)
+    assert [trial.configuration["trainer"] for trial in asked.trials] == ["lightfm"] * 3
+    assert not any("trainer" in trial.configuration for trial in study.trials)
+
+
 def test_joint_trials_start_from_the_optimum_without_features(study: Any) -> None:
     plain = best_by_strategy(study.trials)["none"].configuration
     start = study.trials[4].configuration

@@ -1,0 +1,199 @@
+"""The training kernel learns what LightFM learns, from the same random numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from lightfm import LightFM
+
+from recsys.base.events import Note, listening
+from recsys.models import kernel, lightfm
+from recsys.models.configuration import LightFMParameters
+from recsys.models.kernel import Interactions, Kernel, draw_start, load_kernel
+from recsys.models.lightfm import DivergedError, Training
+
+N_USERS, N_ITEMS = 60, 40
+LEARNED = [
+    f"{side}_{part}"
+    for side in ("user", "item")
+    for part in ("embeddings", "embedding_gradients", "biases", "bias_gradients")
+]
+
+
+def some_likes(weighted: bool = False) -> sp.csr_matrix:
+    generator = np.random.default_rng(0)
+    likes = sp.csr_matrix((generator.random((N_USERS, N_ITEMS)) < 0.15).astype(np.float32))
+    if weighted:
+        likes.data = generator.uniform(0.2, 3, likes.nnz).astype(np.float32)
+    return likes
+
+
+def some_features(rows: int, count: int) -> sp.csr_matrix:
+    """An identity, and features that several rows share."""
+    generator = np.random.default_rng(1)
+    shared = (generator.random((rows, count)) < 0.2) * generator.uniform(0.1, 1, (rows, count))
+    return sp.hstack([sp.identity(rows), sp.csr_matrix(shared)], format="csr", dtype=np.float32)
+
+
+ITEM_FEATURES, USER_FEATURES = some_features(N_ITEMS, 7), some_features(N_USERS, 5)
+CASES: dict[str, dict[str, Any]] = {
+    "identity": {},
+    "regularised": {"alpha": 1e-3},
+    "weighted": {"weighted": True},
+    "item features": {"item_features": ITEM_FEATURES},
+    "user features": {"user_features": USER_FEATURES},
+    "everything": {
+        "alpha": 1e-3, "weighted": True,
+        "item_features": ITEM_FEATURES, "user_features": USER_FEATURES,
+    },
+}  # fmt: skip
+
+
+def both(
+    case: Mapping[str, Any], width: int = kernel.WIDEST, epochs: int = 3, **parameters: Any
+) -> tuple[LightFM, LightFM]:
+    """A model that LightFM trained, and one that the kernel trained; 350 interactions an epoch."""
+    alpha = case.get("alpha", 0.0)
+    settings = {"user_alpha": alpha, "item_alpha": 2 * alpha, "k": 2, "n": 4}
+    settings["max_sampled"] = case.get("max_sampled", 7)
+    theirs, ours = (LightFM(**settings, **parameters, random_state=3) for _ in range(2))
+    weighted = case.get("weighted", False)
+    likes = some_likes(weighted)
+    features = {name: case.get(name) for name in ("user_features", "item_features")}
+    pairs = likes.tocoo()
+    theirs.fit_partial(pairs, sample_weight=pairs if weighted else None, epochs=epochs, **features)
+    columns = [
+        count if matrix is None else matrix.shape[1]
+        for count, matrix in zip(likes.shape, features.values(), strict=True)
+    ]
+    draw_start(ours, *columns)
+    trained = Kernel(ours, Interactions(likes, weighted), **features, width=width)
+    for _ in range(epochs):
+        trained.run_epoch()
+    return theirs, ours
+
+
+def assert_same(theirs: LightFM, ours: LightFM) -> None:
+    for name in LEARNED:
+        expected, found = getattr(theirs, name), getattr(ours, name)
+        np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-6, err_msg=name)
+    # So many random numbers have been drawn.
+    assert theirs.random_state.randint(2**31) == ours.random_state.randint(2**31)
+
+
+@pytest.mark.parametrize("components", [5, 16, 37])
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("schedule", ["adagrad", "adadelta"])
+@pytest.mark.parametrize("loss", ["warp", "bpr", "logistic", "warp-kos"])
+def test_a_thousand_updates_are_those_of_lightfm(
+    loss: str, schedule: str, case: str, components: int
+) -> None:
+    chosen = dict(CASES[case])
+    if loss == "warp-kos":
+        chosen["weighted"] = False  # which LightFM refuses with this loss
+    assert_same(*both(chosen, loss=loss, learning_schedule=schedule, no_components=components))
+
+
+def test_a_scale_that_grows_too_large_is_divided_out_within_the_epoch() -> None:
+    assert_same(*both({"alpha": 0.3}, loss="warp", no_components=5, epochs=1))
+
+
+def test_a_loss_of_nothing_regularises_as_well() -> None:
+    # From the 20th of 40 items on, the logarithm of the rank is 0.
+    assert_same(*both({"alpha": 1e-2, "max_sampled": 60}, loss="warp", no_components=5))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_no_bit_depends_on_how_wide_the_vectors_are(case: str) -> None:
+    models = [both(CASES[case], width, loss="warp", no_components=37)[1] for width in (256, 512)]
+    for name in LEARNED:
+        np.testing.assert_array_equal(*(getattr(model, name) for model in models), err_msg=name)
+
+
+def test_the_narrowest_vectors_learn_the_same_but_for_rounding() -> None:
+    assert_same(*both(CASES["everything"], 128, loss="warp", no_components=37))
+
+
+@pytest.mark.parametrize("components", [5, 16])
+@pytest.mark.parametrize("schedule", ["adagrad", "adadelta"])
+def test_it_begins_with_the_vectors_of_lightfm(schedule: str, components: int) -> None:
+    theirs, ours = (
+        LightFM(no_components=components, learning_schedule=schedule, random_state=5)
+        for _ in range(2)
+    )
+    counts = {"no_user_features": 30, "no_item_features": 5_000}
+    theirs._initialize(components, **counts)
+    draw_start(ours, **counts)
+    for name in [*LEARNED, "user_embedding_momentum", "item_bias_momentum"]:
+        expected, found = getattr(theirs, name), getattr(ours, name)
+        np.testing.assert_array_equal(found, expected, err_msg=name)
+        assert found.dtype == np.float32
+
+
+@pytest.mark.parametrize("components", [5, 16])
+@pytest.mark.parametrize("schedule", ["adagrad", "adadelta"])
+def test_a_paused_fit_goes_on_to_the_last_bit(schedule: Any, components: int) -> None:
+    parameters = LightFMParameters(components, learning_schedule=schedule, item_alpha=1e-4)
+
+    def untrained() -> Training:
+        return Training(some_likes(), parameters, 0, item_features=ITEM_FEATURES)
+
+    whole, paused, resumed = untrained(), untrained(), untrained()
+    whole.advance(3)
+    paused.advance(2)
+    resumed.restore({name: array.copy() for name, array in paused.state().items()})
+    resumed.advance(1)
+    for name, expected in whole.state().items():
+        np.testing.assert_array_equal(resumed.state()[name], expected, err_msg=name)
+
+
+def test_a_model_is_trained_by_lightfm_where_that_is_asked_for() -> None:
+    likes = some_likes()
+    parameters = LightFMParameters(8, trainer="lightfm")
+    asked = Training(likes, parameters, 0)
+    asked.advance(2)
+    alone = LightFM(no_components=8, loss="warp", random_state=0)
+    alone.fit_partial(likes.tocoo(), epochs=2)
+    np.testing.assert_array_equal(asked.factors().user_factors, alone.user_embeddings)
+    ours = Training(likes, LightFMParameters(8), 0)
+    ours.advance(2)
+    found = ours.factors().user_factors
+    np.testing.assert_allclose(found, alone.user_embeddings, rtol=1e-5, atol=1e-6)
+
+
+def test_lightfm_trains_with_a_note_where_the_kernel_was_not_compiled(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(kernel, "FOLDER", tmp_path)
+    load_kernel.cache_clear()
+    lightfm._say_that_lightfm_trains.cache_clear()
+    said: list[object] = []
+    try:
+        with listening(said.append):
+            models = [Training(some_likes(), LightFMParameters(8), 0) for _ in range(2)]
+    finally:
+        load_kernel.cache_clear()
+    models[0].advance(1)
+    alone = LightFM(no_components=8, loss="warp", random_state=0)
+    alone.fit_partial(some_likes().tocoo(), epochs=1)
+    np.testing.assert_array_equal(models[0].factors().user_factors, alone.user_embeddings)
+    (note,) = said
+    assert isinstance(note, Note)
+    assert "install a C compiler" in note.text
+
+
+def test_a_model_that_diverges_is_told() -> None:
+    training = Training(some_likes(), LightFMParameters(8, learning_rate=1e30), 0)
+    with pytest.raises(DivergedError):
+        training.advance(5)
+
+
+def test_no_interactions_are_no_epoch() -> None:
+    training = Training(sp.csr_matrix((3, 4), dtype=np.float32), LightFMParameters(2), 0)
+    training.advance(2)
+    assert np.isfinite(training.factors().item_factors).all()
