@@ -20,6 +20,7 @@ def open_champion(
     rules: Path | None = None,
     answers: Path | None = None,
     lists: Mapping[str, Path] | None = None,
+    named: str = "champion",
 ) -> Champion:
     """The champion of a server.
 
@@ -37,6 +38,8 @@ def open_champion(
         The file of what was shown, by default data/answers/NAME.sqlite.
     lists : mapping of str to Path, or None
         Files of lists that questions may name, as that of `only`.
+    named : str
+        The alias or the number of the version that answers.
     """
     from recsys.base.config import default_answers_log, default_likes_log
     from recsys.data.answers_log import AnswersLog
@@ -52,4 +55,5 @@ def open_champion(
         rules=None if rules is None else WatchedRules(rules),
         answers=AnswersLog(answers or default_answers_log(name)),
         lists={name: WatchedAvailability(file) for name, file in (lists or {}).items()},
+        named=named,
     )
