@@ -29,8 +29,8 @@ NOTEBOOK = "tutorials/dataframe.ipynb"
 PACKAGES = (
     "recsys", "recsys.notebook", "recsys.recommend", "recsys.models", "recsys.data",
     "recsys.ranking", "recsys.evaluation", "recsys.tuning", "recsys.bundle",
-    "recsys.serving", "recsys.tracking", "recsys.pipeline", "recsys.store", "recsys.base",
-    "recsys.gallery", "recsys.cli",
+    "recsys.serving", "recsys.online", "recsys.tracking", "recsys.pipeline", "recsys.store",
+    "recsys.base", "recsys.gallery", "recsys.cli",
 )  # fmt: skip
 
 

@@ -80,8 +80,9 @@ def retrain(config: Config, choose: Choose) -> TrainingResult:
     version = register(
         tracked, Path(interim), study, chosen, measured, fitted, verdict, repeated, drifted
     ).version
+    online = config.online if config.gate.online else None
     decision = promote(
-        tracked, Path(interim), version, verdict.outcome, config.batch, announce
+        tracked, Path(interim), version, verdict.outcome, config.batch, announce, online
     ).decision
     archive_log(config.likes_log, data.outcome.log, decision)
     stages = TrainingStages(

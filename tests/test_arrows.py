@@ -16,7 +16,7 @@ from tests.fixtures.source import python_files
 # The packages of recsys, from the ground up: one may import those before it, and itself.
 ORDER = (
     "_lazy", "base", "store", "data", "ranking", "models", "bundle", "tuning", "evaluation",
-    "recommend", "notebook", "tracking", "serving", "pipeline", "gallery", "cli",
+    "recommend", "online", "notebook", "tracking", "serving", "pipeline", "gallery", "cli",
 )  # fmt: skip
 MLFLOW_ROOMS = {"tracking", "serving"}
 WEB = {"starlette", "fastapi", "uvicorn", "jinja2", "h11"}
@@ -24,6 +24,7 @@ ROOMS = {
     "answering.py": {"starlette"},
     "http.py": {"starlette", "fastapi"},
     "report.py": {"jinja2"},
+    "request_log.py": {"starlette"},
     "server.py": {"h11", "uvicorn"},
 }
 

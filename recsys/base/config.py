@@ -43,6 +43,7 @@ from recsys.base.fields import (
     Samples,
     Section,
     Share,
+    VersionName,
     unsafe_characters,
 )
 from recsys.base.missing_words import MISSING_WORDS
@@ -620,6 +621,9 @@ class Guard(Section):
 class Gate(Section):
     """Conditions that a challenger must meet to become champion."""
 
+    # Asked of real users after a version is judged, so the verdict does not depend on it.
+    unkeyed: ClassVar[frozenset[str]] = frozenset({"online"})
+
     level: Annotated[float, Field(gt=0.5, lt=1)] = Field(
         0.95, description="Confidence of the lower end of an interval, one-sided."
     )
@@ -666,6 +670,12 @@ class Gate(Section):
         None,
         description="TOML file of what is expected of the challenger's answers, under the house "
         "rules of batch.rules. By default none.",
+    )
+
+    online: bool = Field(
+        False,
+        description="Hold a challenger that passes until it has won online against the champion; "
+        "see the section online.",
     )
 
     drift_nights: Annotated[int, Field(ge=0, le=100)] = Field(
@@ -785,6 +795,50 @@ class Tracking(Section):
         return redacted(self.ui or served).rstrip("/")
 
 
+class Online(Section):
+    """Two versions compared with real users while `recsys serve` answers; off unless it is set."""
+
+    mode: Literal["off", "split", "shadow", "interleave"] = Field(
+        "off",
+        description="'split': every user gets one of the versions; 'shadow': the challenger's "
+        "lists are recorded and not shown; 'interleave': lists of both are merged.",
+    )
+    champion: VersionName = Field("champion", description="Alias or number of the first version.")
+    challenger: VersionName = Field(
+        "challenger", description="Alias or number of the version compared with it."
+    )
+    share: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.5, description="Share of the users who get the challenger where they are split."
+    )
+    salt: Annotated[str, Field(max_length=200)] = Field(
+        "", description="Changes who gets which version, for a comparison that is begun again."
+    )
+    log: Address | None = Field(
+        None,
+        description="File of SQLite for answers and outcomes, or postgresql://…; default: "
+        "data/online/MODEL.sqlite.",
+    )
+    user_ids: Literal["plain", "hashed"] = Field(
+        "plain", description="How ids of users are written into this log."
+    )
+    keep_days: Positive = Field(90, description="Days after which answers are deleted from it.")
+    most_bytes: Annotated[int, Field(ge=2**20)] = Field(
+        2**30, description="Bytes of this log, at most; the oldest answers are deleted first."
+    )
+    metric: Literal["clicked", "liked"] = Field(
+        "clicked", description="What decides: clicks, or likes, for each item that was seen."
+    )
+    level: Annotated[float, Field(gt=0.5, lt=1)] = Field(
+        0.95, description="Confidence with which a version wins or loses, at all looks together."
+    )
+    effect: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.05, description="Relative change for which the test is made most powerful."
+    )
+    least_users: Annotated[int, Field(ge=20)] = Field(
+        100, description="Users of either version before which nothing is concluded."
+    )
+
+
 class Storage(Section):
     """Where stages store their products."""
 
@@ -804,6 +858,11 @@ def default_likes_log(model: str) -> Path:
 def default_answers_log(model: str) -> Path:
     """Where it is recorded what users were shown of a registered model."""
     return Path("data/answers") / f"{model}.sqlite"
+
+
+def default_online_log(model: str) -> Path:
+    """Where answers and outcomes of a registered model are, unless a setting names another log."""
+    return Path("data/online") / f"{model}.sqlite"
 
 
 class Config(Section):
@@ -831,6 +890,7 @@ class Config(Section):
     batch: Batch = Batch()
     gallery: Gallery = Gallery()
     tracking: Tracking = Tracking()
+    online: Online = Online()
     storage: Storage = Storage()
 
     @model_validator(mode="after")

@@ -31,6 +31,8 @@ def _safe_name(name: str) -> str:
 
 # Names become folders, parts of addresses and of MLflow's filter expressions.
 Name = Annotated[str, Field(max_length=200), AfterValidator(_safe_name)]
+VersionName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9_-]+$")]
+"""A registered version by its number or an alias."""
 # A configuration is always written as JSON (MLflow's parameters, Prefect's, files), so secrets are
 # removed there. The Python value keeps them, because it has to be used.
 Address = Annotated[Location, PlainSerializer(redacted, return_type=str, when_used="json")]

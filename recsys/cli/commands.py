@@ -119,6 +119,11 @@ COMMANDS: Mapping[str, Command] = {
         "serve",
         "Answer questions over HTTP with the champion, whichever it becomes.",
     ),
+    "online": Command(
+        "recsys.cli.online",
+        "online",
+        "Show which of two versions is better with real users, as far as that is known.",
+    ),
     "rules": Command(
         "recsys.cli.rules",
         "rules",

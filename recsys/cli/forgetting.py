@@ -39,6 +39,7 @@ def forget(
     from recsys.base.errors import ConfigError
     from recsys.data.answers_log import AnswersLog
     from recsys.data.likes_log import LikesLog
+    from recsys.online.online_log import configured_log
 
     chosen = load_config(config, {"tracking.model": registered_name(model)} if model else {})
     file = likes or chosen.likes_log
@@ -49,10 +50,13 @@ def forget(
             "name it with --likes, or set storage.likes_log",
         )
     log, shown = LikesLog(file), AnswersLog(answers or default_answers_log(chosen.model))
+    online = configured_log(chosen.online, chosen.model)
     for user in users:
         count = log.forget(user)
         shown.forget(user)
-        print(f"{user}: {count:,} entries deleted from {file}")
+        compared = online.forget(user)
+        recommended = f", {compared:,} recommendations from the online log" if compared else ""
+        print(f"{user}: {count:,} entries deleted from {file}{recommended}")
     if (changed := _forget_in_mlflow(chosen, users)) is not None:
         print(f"{changed:,} files of earlier nights in MLflow had them, and do not any more")
     print(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +17,16 @@ from recsys.cli.options import ConfigFile, Model
 from recsys.cli.settings import parse_settings
 from recsys.tracking.local import require_version
 from recsys.tracking.versions import CHAMPION, ModelAddress
+
+if TYPE_CHECKING:
+    from recsys.serving.observing import Observing
+
+
+class LogForm(StrEnum):
+    """How requests are logged."""
+
+    LINES = "lines"
+    JSON = "json"
 
 
 def serve(
@@ -55,6 +66,15 @@ def serve(
     every: Annotated[
         float, typer.Option(min=0.1, help="seconds between two looks at which version is champion")
     ] = 30.0,
+    log: Annotated[
+        LogForm | None,
+        typer.Option(help="a line for each request on standard error, as text or JSON"),
+    ] = None,
+    config: ConfigFile = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="a setting, as in --set online.mode=split"),
+    ] = None,
     openapi: Annotated[
         bool, typer.Option("--openapi", help="print the OpenAPI description, and end")
     ] = False,
@@ -71,7 +91,9 @@ def serve(
     from recsys.serving.opening import open_champion
 
     lists = _named_files(named or [])
-    opened = partial(open_champion, name, only, likes, rules, answers, lists, every)
+    observing = _observing(config, settings or [], log)
+    first = CHAMPION if observing.online is None else observing.online.champion
+    opened = partial(open_champion, name, only, likes, rules, answers, lists, every, first)
     limits = Limits(body, seconds, threads)
 
     def ready(version: str, address: str) -> None:
@@ -80,11 +102,11 @@ def serve(
     if workers > 1:
         from recsys.serving.workers import Work, serve_with_workers
 
-        serve_with_workers(Work(opened, name, limits), host, port, workers, ready)
+        serve_with_workers(Work(opened, name, limits, observing), host, port, workers, ready)
     else:
         from recsys.serving.server import serve
 
-        serve(opened(), model, host, port, limits, ready)
+        serve(opened(), model, host, port, limits, ready, observing)
 
 
 def gallery(
@@ -110,6 +132,18 @@ def gallery(
     from recsys.gallery.launch import serve
 
     serve(model, chosen, host, port, rules)
+
+
+def _observing(config: Path | None, settings: list[str], log: LogForm | None) -> Observing:
+    """What a server records, as its options say."""
+    from recsys.serving.observing import Observing
+
+    online = None
+    if config is not None or settings:
+        from recsys.base.config_file import load_config
+
+        online = load_config(config, parse_settings(settings)).online
+    return Observing(online, None if log is None else log.value)
 
 
 def _named_files(named: list[str]) -> dict[str, Path]:

@@ -385,6 +385,11 @@ class LikesLog:
         )
         return tuple(self._read(query))
 
+    def oldest(self) -> float | None:
+        """The time of the oldest entry that no champion has read; None if there is none."""
+        found = self._read("SELECT min(time) FROM entries")
+        return found[0][0] if found else None
+
     def snapshot(self) -> Snapshot | None:
         """All entries at this moment, those in the archive too; None if there is no file yet."""
         if not self._path.exists():

@@ -80,7 +80,7 @@ def gallery(model: str, config: Config, host: str, rules: str | Path | None = No
     hosts = (*LOOPBACK[:2], "[::1]") if host in LOOPBACK else None
     folder = Path(config.gallery.folder)
     models = OpenedModels(model, config.tracking.uri, rules=followed)
-    return Site(models, folder, pictures(config), config.tracking.page, hosts)
+    return Site(models, folder, pictures(config), config.tracking.page, hosts, config.online)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -69,6 +69,10 @@ class Links:
         """Link to the training run of the version."""
         return self._to("/run")
 
+    def online(self) -> str:
+        """Link to what real users have shown."""
+        return self._to("/online")
+
     def picture(self, item: str) -> str:
         """Link to an item's picture as this server passes it on."""
         return self._to("/picture", [("id", item)])

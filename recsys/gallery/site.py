@@ -20,7 +20,15 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from recsys.base.errors import ConfigError, InputError, NotFoundError, RecsysError, RegistryError
+from recsys.base.config import Online
+from recsys.base.errors import (
+    ConfigError,
+    InputError,
+    NotFoundError,
+    RecsysError,
+    RegistryError,
+    StorageError,
+)
 from recsys.gallery import formatting
 from recsys.gallery.cards import PageContext
 from recsys.gallery.colours import HUES, OTHER
@@ -31,6 +39,7 @@ from recsys.gallery.links import Links
 from recsys.gallery.map_data import MapData
 from recsys.gallery.name_search import KINDS, Hit
 from recsys.gallery.new_user_page import new_user_page, spread
+from recsys.gallery.online_page import online_page
 from recsys.gallery.opened_models import OpenedModel, OpenedModels
 from recsys.gallery.pictures import Pictures
 from recsys.gallery.run_page import run_page
@@ -41,14 +50,20 @@ from recsys.tracking.studies import StudyRun, read_study
 HERE = Path(__file__).parent
 LONGEST = 200_000  # characters of an address; an escaped id of 10,000 is far below
 _SHOWN = 12
-_STATUS = ((NotFoundError, 404), (InputError, 400), (ConfigError, 400), (RegistryError, 503))
+_STATUS = (
+    (NotFoundError, 404),
+    (InputError, 400),
+    (ConfigError, 400),
+    (RegistryError, 503),
+    (StorageError, 503),
+)
 _TITLES = {
     400: "This cannot be shown",
     404: "Not found",
     405: "Method not allowed",
     414: "Address too long",
     500: "Something went wrong",
-    503: "The registry does not answer",
+    503: "The registry or a log does not answer",
 }
 
 
@@ -101,6 +116,8 @@ class Site:
         The address of MLflow's pages, for links.
     hosts : sequence of str or None
         Host names by which the site may be asked; None for any.
+    online : Online
+        Where comparisons with real users are recorded.
     """
 
     def __init__(
@@ -110,7 +127,9 @@ class Site:
         pictures: Pictures = Pictures(),  # noqa: B008 (frozen)
         mlflow: str = "http://127.0.0.1:5000",
         hosts: tuple[str, ...] | None = ("127.0.0.1", "localhost", "[::1]", "testserver"),
+        online: Online = Online(),  # noqa: B008 (frozen)
     ) -> None:
+        self.online_options = online
         self.models, self.pictures, self.mlflow = models, pictures, mlflow
         self.maps = MapData(Layouts(folder / "maps"))
         self._hosts, self._differences = hosts, ListDifferences()
@@ -123,7 +142,7 @@ class Site:
             "/": self.home, "/find": self.find, "/find.json": self.find_json, "/item": self.item,
             "/tag": self.tag, "/user": self.user, "/new": self.new, "/compare": self.compare,
             "/map": self.map, "/map.json": self.map_json, "/run": self.run,
-            "/picture": self.picture,
+            "/picture": self.picture, "/online": self.online,
         }  # fmt: skip
         middleware = [Middleware(GZipMiddleware, minimum_size=1000, compresslevel=4)]
         if self._hosts is not None:
@@ -282,6 +301,11 @@ class Site:
         ]
         return self._page("run", context, page=page, others=others)
 
+    def online(self, parameters: Parameters) -> Response:
+        """What comparing two versions with real users has shown."""
+        page = online_page(self.models.title, self.online_options)
+        return self._page("online", self._context(parameters), page=page)
+
     def picture(self, parameters: Parameters) -> Response:
         """The picture of an item."""
         context, external = self._context(parameters), parameters.needed("id", "an item's id")
@@ -334,7 +358,7 @@ class Site:
             "here": name, "links": context.links, "model": self.models.title,
             "number": opened.number, "pinned": context.links.version is not None,
             "has_tags": opened.source.item_lookup is not None, "subject": {},
-            "version_of_files": _VERSION,
+            "version_of_files": _VERSION, "compared": self.online_options.mode != "off",
         }  # fmt: skip
         html = self._templates.get_template(f"{name}.html").render(common | values)
         return HTMLResponse(html, status, headers={"Cache-Control": "no-store"})
@@ -347,7 +371,7 @@ class Site:
             return JSONResponse({"error": said}, status)
         html = self._templates.get_template("error.html").render(
             here="error", links=Links(), model=self.models.title, number="", pinned=False,
-            has_tags=True, subject={}, version_of_files=_VERSION, title=title,
+            has_tags=True, subject={}, compared=False, version_of_files=_VERSION, title=title,
             said=formatting.tidy(said, 400), action=formatting.tidy(action, 400), status=status,
         )  # fmt: skip
         return HTMLResponse(html, status, headers={"Cache-Control": "no-store"})

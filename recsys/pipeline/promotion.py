@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +11,8 @@ from typing import Any, Literal
 from recsys.base import config
 from recsys.base.redaction import redacted
 from recsys.evaluation.gate import Condition
+from recsys.online.comparing import OnlineVerdict
+from recsys.pipeline.online_trial import Settled, settle
 from recsys.pipeline.outcomes import Judged
 from recsys.pipeline.tracked import Tracked
 from recsys.tracking.registry import Registry, whoami
@@ -35,7 +37,9 @@ class Decision:
     reasons: tuple[str, ...] = ()
 
 
-def decide(judged: Judged, version: Version, champion: Version | None) -> Decision:
+def decide(
+    judged: Judged, version: Version, champion: Version | None, online: Sequence[str] = ()
+) -> Decision:
     """Whether a version becomes champion.
 
     Parameters
@@ -46,6 +50,8 @@ def decide(judged: Judged, version: Version, champion: Version | None) -> Decisi
     champion : Version or None
         What others measure up to now (`Registry.standing`); it may have changed since the version
         was judged.
+    online : sequence of str
+        Why it is held online, where it has to win there.
     """
     reigning = champion.number if champion is not None else None
     if reigning == version.number:
@@ -57,6 +63,7 @@ def decide(judged: Judged, version: Version, champion: Version | None) -> Decisi
         reasons.append(
             f"judged against version {judged.champion}, but version {reigning} is champion now"
         )
+    reasons += online
     if not reasons:
         return Decision(Ending.PROMOTED)
     failed = {reason.condition for reason in judged.reasons}
@@ -77,6 +84,8 @@ class Announcement:
         Why it was held, or promoted by hand.
     config : dict
         What a run of `recommend` has to be given to write lists of this model.
+    online : dict or None
+        What real users have shown of it (`recsys.online.OnlineVerdict` as plain values).
     """
 
     model: str
@@ -84,6 +93,7 @@ class Announcement:
     event: Literal["promoted", "held"]
     reasons: tuple[str, ...]
     config: dict[str, Any]
+    online: dict[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -106,6 +116,7 @@ class Announcement:
             "version": self.version,
             "reasons": list(self.reasons),
             "config": self.config,
+            **({} if self.online is None else {"online": self.online}),
         }
 
 
@@ -162,6 +173,7 @@ def promote(
     judged: Judged,
     batch: config.Batch,
     announce: Callable[[Announcement], None],
+    online: config.Online | None = None,
 ) -> Promoted:
     """Make a version champion, or hold it, and announce which.
 
@@ -177,6 +189,8 @@ def promote(
         For those who write lists when a version is promoted.
     announce : callable
         Is given the announcement, unless the version's last one was the same.
+    online : Online or None
+        Where the version has to win before it is promoted; None: nowhere.
 
     Raises
     ------
@@ -185,24 +199,34 @@ def promote(
     """
     registry = tracked.registry()
     with registry.locked(locks):
-        promoted = _move(registry, version, judged)
+        uri = tracked.tracking.uri
+
+        def won(number: str, why: str, verdict: OnlineVerdict | None) -> None:
+            said = announcement(tracked.model, number, "promoted", [why], uri, batch)
+            announce(replace(said, online=None if verdict is None else verdict.as_dict()))
+            registry.tag(number, {ANNOUNCED: "promoted"})
+
+        trial = Settled() if online is None else settle(registry, version, judged, online, won)
+        promoted = _move(registry, version, judged, trial)
         decision = promoted.decision
         event: Literal["promoted", "held"] = (
             "promoted" if decision.ending is Ending.PROMOTED else "held"
         )
         # The tag comes last: cut off between the two, an event is announced twice and never not.
         if registry.version(version).tags.get(ANNOUNCED) != event:
-            uri = tracked.tracking.uri
-            announce(announcement(tracked.model, version, event, decision.reasons, uri, batch))
+            said = announcement(tracked.model, version, event, decision.reasons, uri, batch)
+            shown = None if trial.verdict is None else trial.verdict.as_dict()
+            announce(replace(said, online=shown))
             registry.tag(version, {ANNOUNCED: event})
     return promoted
 
 
-def _move(registry: Registry, number: str, judged: Judged) -> Promoted:
+def _move(registry: Registry, number: str, judged: Judged, trial: Settled) -> Promoted:
     version, champion = registry.version(number), registry.at(CHAMPION)
-    decision = decide(judged, version, registry.standing())
+    decision = decide(judged, version, registry.standing(), trial.reasons)
     reigned = champion is not None and champion.number == number
     if decision.ending is Ending.PROMOTED and not (reigned and PROMOTED in version.tags):
         against = f"version {judged.champion}" if judged.champion else "popularity"
-        registry.promote(number, by=whoami(), why=f"passed the gate against {against}")
+        shown = f", {trial.verdict.found}" if trial.verdict is not None else ""
+        registry.promote(number, by=whoami(), why=f"passed the gate against {against}{shown}")
     return Promoted(number, decision, reigned)

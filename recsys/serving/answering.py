@@ -19,12 +19,18 @@ from starlette.responses import Response
 from recsys.base.errors import InputError, NotFoundError, RecsysError, StorageError
 from recsys.bundle import bundle_digest
 from recsys.data.likes_log import LikesLog
+from recsys.online.online_log import OnlineLog
 from recsys.recommend.queries.answers import Answer
 from recsys.recommend.recommender import Recommender
 from recsys.serving.champion import Champion
+from recsys.serving.comparison import ComparedAnswers
 from recsys.serving.likes import stored_likes
 from recsys.serving.limits import Limits
+from recsys.serving.metrics import Metrics
+from recsys.serving.outcomes import add_outcomes
 from recsys.serving.questions import answer_all, read_questions, record_shown
+from recsys.serving.readings import readings
+from recsys.serving.recommended import Recommended
 from recsys.serving.wire import CODES, Code
 
 
@@ -69,11 +75,16 @@ class AnswerPool:
     champion : Champion
     model : str
     limits : Limits
+    metrics : Metrics
+    compared : ComparedAnswers or None
+        Answers while two versions are compared.
     """
 
     champion: Champion
     model: str
     limits: Limits
+    metrics: Metrics = field(default_factory=Metrics)
+    compared: ComparedAnswers | None = None
     _inside: int = 0
     _seconds: float = inf  # that short bodies take of late
     _pool: ThreadPoolExecutor = field(init=False)
@@ -91,7 +102,7 @@ class AnswerPool:
         """
         if len(body) > _SHORT:
             return await self.in_thread(lambda deadline: self._answer(body, deadline))
-        if self._seconds < _QUICK and self.champion.held:
+        if self._seconds < _QUICK and self.champion.held and self.compared is None:
             # Sooner done than handed to a thread, and nothing else waits for longer than that.
             return self._timed(body, time.monotonic() + self.limits.seconds)
         return await self.in_thread(lambda deadline: self._timed(body, deadline))
@@ -140,6 +151,51 @@ class AnswerPool:
         except StorageError as fault:
             raise RefusedError(503, fault) from fault
 
+    def note_outcomes(self, body: bytes) -> Response:
+        """Write outcomes into the online log.
+
+        Raises
+        ------
+        RefusedError
+            If the body is wrong, or the log cannot be written to.
+        """
+        if self.compared is None:
+            fault = InputError(
+                "a server that compares nothing", "one with online.mode", "start it so"
+            )
+            raise RefusedError(404, fault)
+        try:
+            noted, kinds = add_outcomes(self.compared.log, body)
+        except InputError as fault:
+            raise RefusedError(400, fault) from fault
+        except StorageError as fault:
+            raise RefusedError(503, fault) from fault
+        for kind, count in kinds.items():
+            self.metrics.outcomes.labels(kind).inc(count)
+        self.metrics.outcomes_unknown.inc(noted.unknown)
+        return json_response(noted.model_dump())
+
+    def ready(self, deadline: float) -> Response:
+        """That questions can be answered now, and likes and outcomes be read."""
+        signature, _ = self._current(deadline)
+        try:
+            if self.champion.fresh is not None:
+                self.champion.fresh.oldest()
+            if self.online_log is not None:
+                self.online_log.newest()
+        except StorageError as fault:
+            raise RefusedError(503, fault) from fault
+        return json_response({"status": "ready", "version": signature["version"]})
+
+    @property
+    def online_log(self) -> OnlineLog | None:
+        """The log of answers and outcomes, if there is one."""
+        return None if self.compared is None else self.compared.log
+
+    def metrics_text(self) -> bytes:
+        """The metrics of all workers."""
+        return self.metrics.text(lambda: readings(self.champion, self.online_log))
+
     def stored(self, user: str, deadline: float) -> Response:
         """What is stored of a user."""
         _, recommender = self._current(deadline)
@@ -155,6 +211,7 @@ class AnswerPool:
             number, recommender = self.champion.current_version()
         except RecsysError as fault:
             raise RefusedError(503, fault) from fault
+        self.metrics.answers_with(number)
         return {"model": self.model, "version": number}, recommender
 
     def _about(self, deadline: float) -> Response:
@@ -168,7 +225,13 @@ class AnswerPool:
             questions = read_questions(_records(body), _attributing(deadline))
         except InputError as fault:
             raise RefusedError(400, fault) from fault
-        answers = answer_all(recommender, questions, _attributing(deadline))
+        begun, attributing = time.perf_counter(), _attributing(deadline)
+        if self.compared is None:
+            answers = answer_all(recommender, questions, attributing)
+        else:
+            number = signature["version"]
+            answers = self.compared.answer(number, recommender, questions, attributing)
+        self.metrics.answered(questions, answers, time.perf_counter() - begun)
         try:
             record_shown(recommender, questions, answers)
         except StorageError as fault:
@@ -226,6 +289,8 @@ def too_much(found: str) -> RecsysError:
 
 
 def _answer_record(answer: Answer) -> dict[str, Any]:
+    if isinstance(answer, Recommended):
+        return answer.record()
     return {"rows": answer.as_dicts(), "notes": answer.notes}
 
 

@@ -74,6 +74,8 @@ class Champion:
         What users were shown, for rules that hide it.
     lists : mapping of str to HasAvailability, or None
         Lists of items by name, for `Filters.lists`.
+    named : str
+        Another alias to follow, or the number of a version to stay with.
 
     Examples
     --------
@@ -91,8 +93,9 @@ class Champion:
         rules: HasRules | None = None,
         answers: AnswersLog | None = None,
         lists: Mapping[str, HasAvailability] | None = None,
+        named: str = CHAMPION,
     ) -> None:
-        self._name, self._every = name, every
+        self._name, self._every, self._named = name, every, named
         self._availability, self.fresh = availability, fresh
         self._rules, self._answers, self._lists = rules, answers, dict(lists or {})
         self._uri = uri or tracking_uri()
@@ -100,6 +103,27 @@ class Champion:
         self._held: tuple[str, Recommender] | None = None
         self._looked = 0.0
         self._followed = False
+        self.made: float | None = None  # when the version that answers was registered
+
+    def beside(self, named: str) -> Champion:
+        """Another version of the model, which answers with the same logs, rules and lists.
+
+        Parameters
+        ----------
+        named : str
+            An alias, or the number of a version.
+        """
+        return Champion(
+            self._name,
+            self._uri,
+            self._every,
+            self._availability,
+            self.fresh,
+            self._rules,
+            self._answers,
+            self._lists,
+            named,
+        )
 
     @property
     def version(self) -> str | None:
@@ -182,8 +206,10 @@ class Champion:
         found = self._champion()
         if found is None:
             raise NotFoundError(
-                f"{self._name} has no champion in {redacted(self._uri)}",
-                "a version with the alias champion",
+                f"{self._name} has no {self._named} in {redacted(self._uri)}",
+                f"a version with the alias {CHAMPION}"
+                if self._named == CHAMPION
+                else "an alias or the number of a version",
                 "train first (recsys train), or promote a version",
             )
         if held is None or held[0] != found.number:
@@ -199,20 +225,23 @@ class Champion:
             )
             held = found.number, model
             self._held = held
+            self.made = None if found.created is None else found.created / 1000
             # Reading the bundle has taken several times the memory of what was read.
             pa.default_memory_pool().release_unused()
         return held
 
     def _champion(self) -> Version | None:
-        """The version that the alias points at; a local registry is read without MLflow.
+        """The version that is meant; a local registry is read without MLflow.
 
         MLflow would be a third of the memory of a server.
         """
         require_registry(self._uri)
+        number, alias = (self._named, None) if self._named.isdecimal() else (None, self._named)
         try:
-            return read_version(self._uri, ModelAddress(self._name, alias=CHAMPION))
+            return read_version(self._uri, ModelAddress(self._name, alias, number))
         except UnreadableError:
             from recsys.tracking.registry import open_registry
 
             # Nobody is kept waiting for a registry that is away: the version that is held answers.
-            return open_registry(Tracking(uri=self._uri, patience=0), self._name).at(CHAMPION)
+            registry = open_registry(Tracking(uri=self._uri, patience=0), self._name)
+            return registry.at(alias) if alias is not None else registry.version(self._named)

@@ -28,8 +28,21 @@ from recsys.base.errors import (
     UnavailableError,
 )
 from recsys.data.likes_log import Like
+from recsys.online.online_log import PostedOutcome
 from recsys.recommend.queries.answers import Answer, Ranked
-from recsys.serving.wire import About, Answers, Code, Health, Refusal, StoredLikes, Written
+from recsys.serving.recommended import Recommended
+from recsys.serving.wire import (
+    About,
+    Answers,
+    Code,
+    Health,
+    Noted,
+    OneAnswer,
+    Ready,
+    Refusal,
+    StoredLikes,
+    Written,
+)
 
 _M = TypeVar("_M", bound=BaseModel)
 AGAIN = frozenset({502, 503, 504})  # statuses of a server that may answer a moment later
@@ -136,14 +149,7 @@ class Client:
             Records as `recsys.serving.questions` describes them.
         """
         found = self._call("POST", "questions", Answers, {"questions": list(questions)})
-        answers = [
-            Answer(
-                tuple(Ranked(row.id, row.name, row.score, row.reason) for row in one.rows),
-                tuple(one.notes),
-            )
-            for one in found.answers
-        ]
-        return Answered(found.model, found.version, answers)
+        return Answered(found.model, found.version, [_read_answer(one) for one in found.answers])
 
     def recommend(
         self,
@@ -271,6 +277,17 @@ class Client:
         """What is stored of a user."""
         return self._call("GET", f"users/{quote(user, safe='')}/likes", StoredLikes)
 
+    # --- Outcomes -----------------------------------------------------------------------------
+
+    def add_outcomes(self, outcomes: Sequence[PostedOutcome]) -> Noted:
+        """Send what became of recommendations, all of which is on disk when this returns.
+
+        The answers of a server that compares versions are `Recommended`, with the id by which an
+        outcome names them. The same outcome a second time changes nothing.
+        """
+        records = [_given({**vars(one)}) for one in outcomes]
+        return self._call("POST", "outcomes", Noted, {"outcomes": records})
+
     # --- The server ---------------------------------------------------------------------------
 
     def version(self) -> About:
@@ -280,6 +297,10 @@ class Client:
     def health(self) -> Health:
         """That the server lives."""
         return self._call("GET", "health", Health)
+
+    def ready(self) -> Ready:
+        """That the server can answer now; an `UnavailableError` if it cannot."""
+        return self._call("GET", "ready", Ready)
 
     def _call(self, method: str, path: str, expected: type[_M], body: Any = None) -> _M:
         """The response to a request, sent again while the server may answer a moment later."""
@@ -320,6 +341,18 @@ class Client:
 
     def _no_server(self, found: str) -> ConfigError:
         return ConfigError(found, "the address of a server of answers", "correct the address")
+
+
+def _read_answer(one: OneAnswer) -> Answer:
+    """An answer as the library has it, with what it can be referred to by if there is that."""
+    rows = tuple(Ranked(row.id, row.name, row.score, row.reason) for row in one.rows)
+    notes = tuple(one.notes)
+    if one.recommendation is None and one.version is None and not any(r.rank for r in one.rows):
+        return Answer(rows, notes)
+    versions = tuple(row.version for row in one.rows)
+    return Recommended(
+        rows, notes, one.recommendation, one.version, versions if any(versions) else ()
+    )
 
 
 def _given(values: Mapping[str, Any], needed: Sequence[str] = ()) -> dict[str, Any]:

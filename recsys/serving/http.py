@@ -3,8 +3,10 @@
 `POST /questions` takes `{"questions": [...]}`, records as in :mod:`recsys.serving.questions`, and
 gives `{"model": ..., "version": ..., "answers": [{"rows": [...], "notes": [...]}, ...]}` in that
 order. `POST /likes`, `DELETE /likes`, `POST /hidden` and `GET /users/ID/likes` are about what users
-have said since the model was trained, see :mod:`recsys.serving.likes`. `GET /health` is 200 while
-the server lives, `GET /version` says which champion answers. All of these are below `/v1` as well,
+have said since the model was trained, see :mod:`recsys.serving.likes`; `POST /outcomes` about what
+became of recommendations, see :mod:`recsys.serving.outcomes`. `GET /health` is 200 while
+the server lives, `GET /ready` while it can answer, `GET /metrics` is for Prometheus, and
+`GET /version` says which champion answers. All of these are below `/v1` as well,
 and `/openapi.json` and `/docs` describe them. A request that is wrong is answered
 with 4xx and `{"code", "error": {"found", "expected", "action"}}`, and with `"question"`, the
 position of the one that is wrong.
@@ -21,6 +23,7 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -35,10 +38,26 @@ from recsys.serving.answering import (
     too_much,
 )
 from recsys.serving.champion import Champion
+from recsys.serving.comparison import ComparedAnswers
 from recsys.serving.likes import LikePosts, PairPost
 from recsys.serving.limits import Limits
+from recsys.serving.metrics import CONTENT_TYPE, Metrics
+from recsys.serving.observing import Observing
+from recsys.serving.outcomes import OutcomePosts
 from recsys.serving.questions import Questions
-from recsys.serving.wire import About, Answers, Code, Health, Refusal, StoredLikes, Written
+from recsys.serving.request_log import RequestLog
+from recsys.serving.wire import (
+    CODES,
+    About,
+    Answers,
+    Code,
+    Health,
+    Noted,
+    Ready,
+    Refusal,
+    StoredLikes,
+    Written,
+)
 
 
 def _schema(model: type[BaseModel]) -> dict[str, Any]:
@@ -109,7 +128,12 @@ async def _body(request: Request, limits: Limits) -> bytes:
         raise RefusedError(408, late) from fault
 
 
-def make_app(champion: Champion, model: str, limits: Limits = Limits()) -> FastAPI:
+def make_app(
+    champion: Champion,
+    model: str,
+    limits: Limits = Limits(),
+    observing: Observing = Observing(),
+) -> FastAPI:
     """The application; see the module for its addresses."""
     app = FastAPI(
         title="liked this",
@@ -119,17 +143,25 @@ def make_app(champion: Champion, model: str, limits: Limits = Limits()) -> FastA
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
     )
-    pool = AnswerPool(champion, model, limits)
+    metrics, log, compared = Metrics(), observing.online_log(model), None
+    if observing.online is not None and log is not None:
+        compared = ComparedAnswers(
+            observing.online, model, champion, log, lambda arm: metrics.compared.labels(arm).inc()
+        )
+    pool = AnswerPool(champion, model, limits, metrics, compared)
     api = APIRouter()
     _add_questions(app, api, pool)
     _add_likes(api, pool)
+    _add_outcomes(api, pool)
     _add_status(api, pool)
     app.include_router(api, prefix="/v1")
     # Where they were before there were versions; generated clients use the others.
     app.include_router(api, include_in_schema=False)
     _add_documentation(app)
-    _add_refusals(app)
+    _add_refusals(app, metrics)
     app.add_middleware(Bounds, limits=limits)
+    known = frozenset(route.path for route in api.routes if isinstance(route, Route))
+    app.add_middleware(RequestLog, metrics=metrics, known=known)
     return app
 
 
@@ -200,12 +232,35 @@ def _add_likes(api: APIRouter, pool: AnswerPool) -> None:
         return await pool.in_thread(lambda deadline: pool.stored(user, deadline))
 
 
+def _add_outcomes(api: APIRouter, pool: AnswerPool) -> None:
+    noted = _responses(Noted, "They are on disk.", "no log")
+    posts = OutcomePosts.model_json_schema()
+    one = posts.pop("$defs")["OutcomePost"]
+    posts["properties"]["outcomes"]["items"] = one
+
+    @api.post("/outcomes", openapi_extra=_taking({"anyOf": [posts, one]}), responses=noted)
+    async def add_outcomes(request: Request) -> Response:
+        """Take what became of recommendations, on disk when this is answered; one or many."""
+        body = await _body(request, pool.limits)
+        return await pool.in_thread(lambda _: pool.note_outcomes(body))
+
+
 def _add_status(api: APIRouter, pool: AnswerPool) -> None:
     @api.get("/health", responses={200: {"model": Health}})
     async def health() -> Response:
         """200 while the server lives."""
         # Not asked of the threads, which may be busy: a busy server is no dead one.
         return json_response({"status": "ok"})
+
+    @api.get("/ready", responses=_responses(Ready, "It can answer.", "no champion or log"))
+    async def ready() -> Response:
+        """200 while the server can answer at once: a load balancer asks this."""
+        return await pool.in_thread(pool.ready)
+
+    @api.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        """What the server has counted, for Prometheus."""
+        return Response(pool.metrics_text(), media_type=CONTENT_TYPE)
 
     @api.get("/version", responses=_responses(About, "Which champion.", "no champion"))
     async def version() -> Response:
@@ -234,9 +289,10 @@ def _add_documentation(app: FastAPI) -> None:
         return page
 
 
-def _add_refusals(app: FastAPI) -> None:
+def _add_refusals(app: FastAPI, metrics: Metrics) -> None:
     @app.exception_handler(RefusedError)
     async def refused(_: Request, refusal: RefusedError) -> Response:
+        metrics.refused(refusal.code, refusal.fault.found)
         return refusal.response()
 
     @app.exception_handler(HTTPException)
@@ -244,10 +300,12 @@ def _add_refusals(app: FastAPI) -> None:
         found = f"{request.method} {request.url.path}"
         wanted = (
             "POST /questions, POST /likes, DELETE /likes, POST /hidden, GET /users/ID/likes, "
-            "GET /health or GET /version, each below /v1 as well; GET /docs says more"
+            "POST /outcomes, GET /health, GET /ready, GET /metrics or GET /version, each below "
+            "/v1 as well; GET /docs says more"
         )
         code: Code | None = "no_such_address" if fault.status_code == 404 else None
         error = InputError(found, wanted, "ask there")
+        metrics.errors.labels(code or CODES.get(fault.status_code, "wrong")).inc()
         answer = RefusedError(fault.status_code, error, code=code).response()
         answer.headers.update(fault.headers or {})
         return answer
@@ -258,6 +316,7 @@ def _add_refusals(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def broken(_: Request, __: Exception) -> Response:
+        metrics.errors.labels("fault").inc()
         fault = RecsysError("a fault of the server", "an answer", "see its log")
         return RefusedError(500, fault).response()
 

@@ -21,6 +21,7 @@ def open_champion(
     answers: Path | None = None,
     lists: Mapping[str, Path] | None = None,
     every: float = 30.0,
+    named: str = "champion",
 ) -> Champion:
     """The champion of a server.
 
@@ -40,6 +41,8 @@ def open_champion(
         Files of lists that questions may name, as that of `only`.
     every : float
         Seconds between two looks at which version is champion.
+    named : str
+        The alias or the number of the version that answers.
     """
     from recsys.base.config import default_answers_log, default_likes_log
     from recsys.data.answers_log import AnswersLog
@@ -56,4 +59,5 @@ def open_champion(
         rules=None if rules is None else WatchedRules(rules),
         answers=AnswersLog(answers or default_answers_log(name)),
         lists={name: WatchedAvailability(file) for name, file in (lists or {}).items()},
+        named=named,
     )

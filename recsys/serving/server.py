@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import h11
 import uvicorn
+from uvicorn.config import LOGGING_CONFIG
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from recsys.base.redaction import redact_logs
@@ -15,6 +16,8 @@ from recsys.serving.champion import Champion
 from recsys.serving.http import make_app
 from recsys.serving.limits import Limits
 from recsys.serving.listening import WAITING, address_of, listen
+from recsys.serving.observing import Observing
+from recsys.serving.request_log import log_requests
 
 
 class TimedProtocol(H11Protocol):
@@ -76,15 +79,21 @@ class Server(uvicorn.Server):
 
 
 def make_server(
-    champion: Champion, model: str, limits: Limits, told_to: Callable[[], None] | None = None
+    champion: Champion,
+    model: str,
+    limits: Limits,
+    told_to: Callable[[], None] | None = None,
+    observing: Observing = Observing(),
 ) -> Server:
     """What answers on a socket; see `serve`."""
+    log_requests(observing.log)
     config = uvicorn.Config(
-        make_app(champion, model, limits),
+        make_app(champion, model, limits, observing),
         http=type("Protocol", (TimedProtocol,), {"seconds": limits.seconds}),
         ws="none",
         lifespan="off",
         log_level="warning",
+        log_config=LOGGING_CONFIG if observing.log is None else None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
@@ -102,6 +111,7 @@ def serve(
     port: int,
     limits: Limits,
     ready: Callable[[str, str], None],
+    observing: Observing = Observing(),
 ) -> None:
     """Answer until interrupted.
 
@@ -117,6 +127,8 @@ def serve(
     limits : Limits
     ready : callable
         Told the version that answers and the address, once connections are accepted.
+    observing : Observing
+        What is recorded of answers and of the server itself.
 
     Raises
     ------
@@ -127,7 +139,7 @@ def serve(
     """
     redact_logs()
     version, _ = champion.current_version()
-    server = make_server(champion, model, limits)
+    server = make_server(champion, model, limits, observing=observing)
     with listen(host, port) as listener, champion.followed():
         ready(version, address_of(host, listener))
         server.run(sockets=[listener])

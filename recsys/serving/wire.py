@@ -25,19 +25,31 @@ CODES: dict[int, Code] = {
 
 
 class AnswerRow(BaseModel):
-    """One row of an answer."""
+    """One row of an answer.
+
+    While answers are recorded, a row of a recommendation has its rank as well, from 1, and where
+    lists of two versions are interleaved, the version that it counts for.
+    """
 
     id: str
     name: str
     score: float
     reason: str
+    rank: int | None = None
+    version: str | None = None
 
 
 class OneAnswer(BaseModel):
-    """Rows, best first, and sentences that belong to them."""
+    """Rows, best first, and sentences that belong to them.
+
+    While answers are recorded, a recommendation has an id, by which outcomes name it, and the
+    version that answers, unless each row has its own.
+    """
 
     rows: list[AnswerRow]
     notes: list[str]
+    recommendation: str | None = None
+    version: str | None = None
 
 
 class Answers(BaseModel):
@@ -53,6 +65,14 @@ class Written(BaseModel):
 
     received: int = 1
     added: int = 1
+
+
+class Noted(BaseModel):
+    """How many outcomes came in, how many were new, and how many belong to no answer."""
+
+    received: int = 1
+    added: int = 1
+    unknown: int = 0
 
 
 class SaidOfItem(BaseModel):
@@ -85,6 +105,13 @@ class Health(BaseModel):
     """That the server lives."""
 
     status: Literal["ok"] = "ok"
+
+
+class Ready(BaseModel):
+    """That the server can answer now, and with which version."""
+
+    status: Literal["ready"] = "ready"
+    version: str
 
 
 class Fault(BaseModel):

@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,12 +21,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recsys.base.errors import RecsysError, UnavailableError
 from recsys.base.redaction import redact_logs
 from recsys.serving.limits import Limits
 from recsys.serving.listening import address_of, listen
+from recsys.serving.observing import Observing
 
 if TYPE_CHECKING:
     from recsys.serving.champion import Champion
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 SERVED = "RECSYS_SERVED_MODEL"  # environment: the model whose champion is opened before forking
+_COUNTS = "PROMETHEUS_MULTIPROC_DIR"  # environment: read when prometheus-client is imported
 _PRELOADED = "recsys.serving.preloaded"
 _SHORT = 10.0  # seconds of a life after which the next worker is waited with
 _LONGEST_PAUSE = 30.0
@@ -51,11 +55,14 @@ class Work:
         Its name.
     limits : Limits
         Of each worker.
+    observing : Observing
+        What each of them records; sent to it as well.
     """
 
     champion: Callable[[], Champion]
     model: str
     limits: Limits
+    observing: Observing = Observing()
 
 
 def serve_with_workers(
@@ -78,7 +85,7 @@ def serve_with_workers(
         If the address cannot be had.
     """
     redact_logs()
-    with listen(host, port) as listener, _signals() as signalled:
+    with listen(host, port) as listener, _signals() as signalled, _counted_together():
         crew = _Crew(work, listener, workers)
         try:
             version = crew.begin()
@@ -106,6 +113,21 @@ def _signals() -> Iterator[int]:
             signal.signal(number, handler)
         os.close(readable)
         os.close(writable)
+
+
+@contextmanager
+def _counted_together() -> Iterator[None]:
+    """A folder in which each worker counts, named to all of them before they are started."""
+    with tempfile.TemporaryDirectory(prefix="recsys-metrics-") as folder:
+        before = os.environ.get(_COUNTS)
+        os.environ[_COUNTS] = folder
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[_COUNTS]
+            else:
+                os.environ[_COUNTS] = before
 
 
 @dataclass
@@ -202,6 +224,8 @@ class _Crew:
         # One that cannot live is not started a hundred times a second.
         lived = time.monotonic() - worker.started
         self._pause = 0.0 if lived > _SHORT else min(_LONGEST_PAUSE, 2 * self._pause or 0.5)
+        for counts in Path(os.environ[_COUNTS]).glob(f"gauge_live*_{worker.process.pid}.db"):
+            counts.unlink()  # what holds while a process lives
         code, process = worker.process.exitcode, worker.process.pid
         _log.warning("worker %s ended with exit code %s; another takes its place", process, code)
 
@@ -216,7 +240,9 @@ def _answer(work: Work, listener: socket.socket, told: Connection) -> None:
     try:
         champion = work.champion()
         champion.current()
-        server = make_server(champion, work.model, work.limits, told_to=_once(told, champion))
+        server = make_server(
+            champion, work.model, work.limits, _once(told, champion), work.observing
+        )
         threading.Thread(target=_end_with_parent, args=(server,), daemon=True).start()
     except RecsysError as fault:
         told.send(fault)

@@ -101,21 +101,27 @@ def _version(database: sqlite3.Connection, address: ModelAddress) -> Version | N
         number = str(found[0])
     row = _one(
         database,
-        "SELECT run_id, status, current_stage, storage_location, source FROM model_versions"
-        " WHERE name = ? AND version = ?",
+        "SELECT run_id, status, current_stage, storage_location, source, creation_time"
+        " FROM model_versions WHERE name = ? AND version = ?",
         address.model,
         int(number),
     )
     if row is None or row[2] == _DELETED:
         return None
-    run_id, status, _, stored, source = row
+    run_id, status, _, stored, source, created = row
     if status != "READY":
         raise UnreadableError(f"version {number} of {address.model} is {status}")
     tags = database.execute(
         "SELECT key, value FROM model_version_tags WHERE name = ? AND version = ?",
         (address.model, int(number)),
     )
-    return Version(str(int(number)), run_id or "", dict(tags.fetchall()), stored or source or "")
+    return Version(
+        str(int(number)),
+        run_id or "",
+        dict(tags.fetchall()),
+        stored or source or "",
+        None if created is None else int(created),
+    )
 
 
 def _one(

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
-from recsys.base.config import Batch, Config, Tracking
+from recsys.base.config import Batch, Config, Online, Tracking
 from recsys.evaluation.gate import Condition
+from recsys.online.arms import Comparison, Side
+from recsys.online.online_log import GivenAnswer, PostedOutcome, configured_log
 from recsys.pipeline.outcomes import Judged, Reason
 from recsys.pipeline.promotion import Announcement, Decision, Ending, announcement, decide, promote
 from recsys.pipeline.tracked import Tracked
@@ -136,3 +139,89 @@ def test_a_held_version_leaves_the_champion_where_it_is(tracked: Tracked, tmp_pa
     assert found.counts() == {"version": "2", "champion": False, "held": WORSE.text}
     assert events[-1].reasons == (WORSE.text,)
     assert tracked.registry().aliases() == {"champion": "1"}
+
+
+# Online.
+
+
+def shown(folder: Path, champion: str, challenger: str, clicks: tuple[int, int]) -> Online:
+    """A log in which so many of 100 users of each version clicked."""
+    options = Online(
+        mode="split", log=str(folder / f"online-{clicks[0]}.sqlite"), least_users=20, effect=0.5
+    )
+    log = configured_log(options, "shop")
+    compared = Comparison("shop", "split", champion, challenger)
+    sides: tuple[Side, Side] = ("champion", "challenger")
+    for number, side in enumerate(sides):
+        users = range(100)
+        log.give(
+            [
+                GivenAnswer(
+                    f"{side}{n}", f"{side}{n}", "", "recommend", [("a", side)], compared, side
+                )
+                for n in users
+            ]
+        )
+        log.post([PostedOutcome(f"{side}{n}", "a", "clicked") for n in users[: clicks[number]]])
+    return options
+
+
+def test_a_version_becomes_champion_once_it_has_won_online(
+    tracked: Tracked, tmp_path: Path
+) -> None:
+    events: list[Announcement] = []
+    judged = Judged(True, (), "1", 0.5)
+    nothing = Online(mode="split", log=str(tmp_path / "nothing.sqlite"))
+
+    def night(version: str, online: Online, judged: Judged = judged) -> str:
+        found = promote(tracked, tmp_path, version, judged, Batch(), events.append, online)
+        return "; ".join(found.decision.reasons) or str(found.decision.ending)
+
+    registry = tracked.registry()
+    # The first champion has nobody to win against.
+    assert night("1", nothing, PASSED) == "promoted"
+    assert "has to win online against version 1 first" in night("2", nothing)
+    assert night("2", nothing) == "has not won online yet: no answers yet"
+    equal = shown(tmp_path, "1", "2", (50, 50))
+    assert "version 2 against version 1: undecided, 200 users" in night("2", equal)
+    # A version of the night after waits, and does not take the other's place.
+    client = MlflowClient(tracked.tracking.uri)
+    run_id = registry.version("1").run_id
+    third = client.create_model_version("shop", registry.version("2").location, run_id)
+    assert str(third.version) == "3"
+    registry.challenge("3")
+    assert night("3", nothing) == "version 2 is compared online first: no answers yet"
+    assert registry.aliases()["challenger"] == "2"
+    assert [(event.event, event.version) for event in events[1:]] == [("held", "2"), ("held", "3")]
+    # It wins while another one is judged, and is promoted and announced in its own name.
+    won = shown(tmp_path, "1", "2", (20, 90))
+    said = night("3", won)
+    assert "version 2 has won online and is champion now" in said
+    assert registry.aliases() == {"champion": "2", "challenger": "3", "previous": "1"}
+    assert (events[-1].event, events[-1].version) == ("promoted", "2")
+    assert events[-1].payload["online"]["decision"] == "won"
+    assert registry.version("2").tags["online"] == "won"
+    # The next one goes on trial, loses, and stays held; nothing is left on trial.
+    against = Judged(True, (), "2", 0.5)
+    assert "against version 2 first" in night("3", nothing, against)
+    lost = shown(tmp_path, "2", "3", (91, 20))
+    assert night("3", lost, against).startswith("lost online: version 3 against version 2: lost")
+    assert night("3", nothing, against).startswith("lost online")
+    assert registry.aliases()["champion"] == "2"
+
+
+def test_what_won_online_on_its_own_night_says_so(tracked: Tracked, tmp_path: Path) -> None:
+    events: list[Announcement] = []
+    judged = Judged(True, (), "1", 0.5)
+    given = (Batch(), events.append)
+    won = shown(tmp_path, "1", "2", (20, 90))
+    promote(tracked, tmp_path, "1", PASSED, *given, won)
+    promote(tracked, tmp_path, "2", judged, *given, won)
+    found = promote(tracked, tmp_path, "2", judged, *given, won)
+    assert found.decision == Decision(Ending.PROMOTED)
+    assert [event.event for event in events] == ["promoted", "held", "promoted"]
+    assert events[-1].payload["online"]["challenger"] == "2"
+    assert "won, 200 users" in tracked.registry().version("2").tags["promoted_why"]
+    # The same night again changes nothing.
+    assert promote(tracked, tmp_path, "2", judged, *given, won).reused
+    assert len(events) == 3

@@ -180,7 +180,8 @@ def test_the_clients_methods_agree_with_the_openapi_description(champion: Fixed)
         one["operationId"] for path in described["paths"].values() for one in path.values()
     }
     assert operations == {
-        "ask", "add_likes", "remove_like", "hide", "stored_likes", "health", "version",
+        "ask", "add_likes", "remove_like", "hide", "stored_likes", "add_outcomes", "health",
+        "ready", "version",
     }  # fmt: skip
     assert all(callable(getattr(Client, name)) for name in operations)
     asked = described["paths"]["/v1/questions"]["post"]["requestBody"]["content"]
