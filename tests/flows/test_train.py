@@ -136,7 +136,7 @@ def test_trials_are_child_runs_with_curves(trained: Run) -> None:
     # The first night has none to be compared with, and leaves what later ones are compared with.
     assert "drift/found" not in parent.data.metrics
     logged = [entry.path for entry in client.list_artifacts(parent.info.run_id, "drift")]
-    assert logged == ["drift/drift.json", "drift/profile.json"]
+    assert logged == ["drift/drift.json", "drift/nights.json", "drift/profile.json"]
     assert "test_als/precision_at_5_low" in parent.data.metrics
     assert (
         parent.data.metrics["cold/ndcg_at_10"] > parent.data.metrics["cold_popularity/ndcg_at_10"]
