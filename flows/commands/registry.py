@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,10 +12,10 @@ import typer
 from flows.commands.options import RegisteredModel, say
 from flows.quiet import silence
 from recsys.base.environment import tracking_uri
-from recsys.base.errors import RegistryError
+from recsys.base.errors import NotFoundError, RegistryError
 from recsys.cli.options import AsJson
 from recsys.tracking.local import require_version
-from recsys.tracking.versions import ModelAddress
+from recsys.tracking.versions import CHAMPION, PREVIOUS, ModelAddress
 
 if TYPE_CHECKING:
     from recsys.tracking.registry import Registry
@@ -29,7 +30,8 @@ def promote(
     as_json: AsJson = False,
 ) -> None:
     """Make a version champion whatever the gate said of it."""
-    registry, user = _registry(ModelAddress(model, number=version))
+    _require_one_of(ModelAddress(model, number=version))
+    registry, user = _registry(model)
     from recsys.bundle import load_bundle
 
     load_bundle(registry.bundle(version))  # what cannot be loaded would answer nobody
@@ -43,7 +45,8 @@ def promote(
 
 def rollback(why: Why, model: RegisteredModel = "sample", as_json: AsJson = False) -> None:
     """Make the previous champion champion again."""
-    registry, user = _registry(None, model)
+    _require_one_of(ModelAddress(model, alias=CHAMPION), ModelAddress(model, alias=PREVIOUS))
+    registry, user = _registry(model)
     replaced, restored = registry.rollback(by=user, why=why)
     number = None if replaced is None else replaced.number
     instead = "a champion that was deleted" if number is None else number
@@ -53,16 +56,26 @@ def rollback(why: Why, model: RegisteredModel = "sample", as_json: AsJson = Fals
     say(outcome, text, as_json)
 
 
-def _registry(needed: ModelAddress | None, model: str = "") -> tuple[Registry, str]:
-    """The registry of a version that there has to be, or of a model, and the user who asks."""
-    if needed is not None:
-        require_version(tracking_uri(), needed)
+def _require_one_of(first: ModelAddress, *others: ModelAddress) -> None:
+    """Refuse at once where a local registry has none of these; the error is about the first."""
+    try:
+        require_version(tracking_uri(), first)
+    except NotFoundError:
+        # Whoever deletes a champion's version deletes its alias, and `previous` is left.
+        for address in others:
+            with suppress(NotFoundError):
+                require_version(tracking_uri(), address)
+                return
+        raise
+
+
+def _registry(model: str) -> tuple[Registry, str]:
+    """The registry of a model, and the user who asks."""
     from recsys.base.config import Tracking
     from recsys.tracking.registry import open_registry, whoami
 
     # Who asks by hand waits for no server: its outage is said at once.
-    name = model if needed is None else needed.model
-    return open_registry(Tracking(patience=0), name), whoami()
+    return open_registry(Tracking(patience=0), model), whoami()
 
 
 def _announce(registry: Registry, version: str, why: str) -> None:

@@ -108,7 +108,7 @@ def _correct(database: sqlite3.Connection, old: Path, new: Path) -> int:
         for before, after in ((old.as_uri(), new.as_uri()), (quote(str(old)), quote(str(new)))):
             # Names of tables and columns are those above.
             changed = database.execute(
-                f"UPDATE {table} SET {column} = ? || substr({column}, ?)"  # noqa: S608
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?)"  # noqa: S608  # nosec B608
                 f" WHERE substr({column}, 1, ?) = ?",
                 (after, len(before) + 1, len(before) + 1, f"{before}/"),
             )

@@ -43,7 +43,7 @@ def odd(
 def test_a_number_below_zero_is_an_id(odd: Terminal) -> None:
     assert odd.ids("recommend", "-7", "-n", "2") == [NFD, "d/e"]
     assert odd.ids("similar", "c#1", "-n", "1") == ["e=2"]
-    assert odd.ids("similar", "d/e", "-n", "1")
+    assert odd.ids("recommend", "-7", "-n", "1", "--exclude", NFD) == ["d/e"]
     assert odd("explain", "-7", "a ")[0] == 0
 
 

@@ -108,8 +108,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         f"http://127.0.0.1:{ports[1]}",
         ["up", "--prefect-port", str(ports[0]), "--mlflow-port", str(ports[1])],
     )
-    up = made.run(*made.arguments)
     try:
+        # Inside: where it takes too long, it is killed, and what it has started is ended below.
+        up = made.run(*made.arguments)
         assert up.returncode == 0, up.stdout + up.stderr
         assert (
             "deployed train/nightly, refresh/refresh, recommend/recommend, train/smoke" in up.stdout
