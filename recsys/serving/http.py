@@ -54,12 +54,13 @@ def _schema(model: type[BaseModel]) -> dict[str, Any]:
 class Bounds:
     """A layer around the application: no request is larger, or takes longer, than it may."""
 
-    def __init__(self, app: ASGIApp, limits: Limits) -> None:
-        self._app, self._limits = app, limits
+    def __init__(self, app: ASGIApp, pool: _Pool) -> None:
+        self._app, self._pool = app, pool
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
+        limits = self._pool().limits
         begun = False
         arrived = 0
 
@@ -67,8 +68,8 @@ class Bounds:
             nonlocal arrived
             message = await receive()
             arrived += len(message.get("body", b""))
-            if arrived > self._limits.body:
-                raise _too_large(self._limits)
+            if arrived > limits.body:
+                raise _too_large(limits)
             return message
 
         async def noted(message: Message) -> None:
@@ -77,7 +78,7 @@ class Bounds:
             await send(message)
 
         try:
-            async with asyncio.timeout(3 * self._limits.seconds):
+            async with asyncio.timeout(3 * limits.seconds):
                 return await self._app(scope, counted, noted)
         except TimeoutError:
             if begun:  # the client does not read the answer: close the connection
@@ -109,8 +110,38 @@ async def _body(request: Request, limits: Limits) -> bytes:
         raise RefusedError(408, late) from fault
 
 
+class _Pool:
+    """Who answers, once that is known: an application is made before it is."""
+
+    def __init__(self) -> None:
+        self.pool: AnswerPool | None = None
+
+    def __call__(self) -> AnswerPool:
+        assert self.pool is not None
+        return self.pool
+
+
+_made: list[tuple[FastAPI, _Pool]] = []
+
+
+def prepare_app() -> None:
+    """Make an application that the next call of `make_app` takes, in a process that is forked
+    from this one as well: it is a quarter of what a worker would have for itself."""
+    app, pool = _routed()
+    app.openapi()
+    app.middleware_stack = app.build_middleware_stack()
+    _made.append((app, pool))
+
+
 def make_app(champion: Champion, model: str, limits: Limits = Limits()) -> FastAPI:
     """The application; see the module for its addresses."""
+    app, pool = _made.pop() if _made else _routed()
+    pool.pool = AnswerPool(champion, model, limits)
+    return app
+
+
+def _routed() -> tuple[FastAPI, _Pool]:
+    """An application, and who is to be told who answers."""
     app = FastAPI(
         title="liked this",
         summary="Recommendations of the current champion.",
@@ -119,7 +150,7 @@ def make_app(champion: Champion, model: str, limits: Limits = Limits()) -> FastA
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
     )
-    pool = AnswerPool(champion, model, limits)
+    pool = _Pool()
     api = APIRouter()
     _add_questions(app, api, pool)
     _add_likes(api, pool)
@@ -129,8 +160,8 @@ def make_app(champion: Champion, model: str, limits: Limits = Limits()) -> FastA
     app.include_router(api, include_in_schema=False)
     _add_documentation(app)
     _add_refusals(app)
-    app.add_middleware(Bounds, limits=limits)
-    return app
+    app.add_middleware(Bounds, pool=pool)
+    return app, pool
 
 
 def _responses(
@@ -149,13 +180,13 @@ def _taking(schema: dict[str, Any]) -> dict[str, Any]:
     return {"requestBody": {"content": {"application/json": {"schema": schema}}, "required": True}}
 
 
-def _add_questions(app: FastAPI, api: APIRouter, pool: AnswerPool) -> None:
+def _add_questions(app: FastAPI, api: APIRouter, pool: _Pool) -> None:
     described = _responses(Answers, "The answers, in the order of the questions.", "no champion")
 
     @api.post("/questions", openapi_extra=_taking(_schema(Questions)), responses=described)
     async def ask(request: Request) -> Response:
         """Answer questions with the champion."""
-        return await pool.answer(await _body(request, pool.limits))
+        return await pool().answer(await _body(request, pool().limits))
 
     # Most requests come here, and FastAPI's way of calling takes a tenth of their time: those
     # routes, which come first, call the same function; the one above describes it.
@@ -163,14 +194,14 @@ def _add_questions(app: FastAPI, api: APIRouter, pool: AnswerPool) -> None:
         app.add_route(path, ask, methods=["POST"], include_in_schema=False)
 
 
-def _add_likes(api: APIRouter, pool: AnswerPool) -> None:
+def _add_likes(api: APIRouter, pool: _Pool) -> None:
     written = _responses(Written, "It is on disk.", "no log")
 
     async def write(
         request: Request, work: Callable[[LikesLog, bytes], dict[str, Any]]
     ) -> Response:
-        body = await _body(request, pool.limits)
-        return await pool.in_thread(lambda _: pool.change(work, body))
+        body = await _body(request, pool().limits)
+        return await pool().in_thread(lambda _: pool().change(work, body))
 
     posts = LikePosts.model_json_schema()
     like = posts.pop("$defs")["LikePost"]
@@ -197,10 +228,10 @@ def _add_likes(api: APIRouter, pool: AnswerPool) -> None:
     @api.get("/users/{user:path}/likes", responses=stored)
     async def stored_likes(user: str) -> Response:
         """What is stored of a user: likes of the training data and of the log."""
-        return await pool.in_thread(lambda deadline: pool.stored(user, deadline))
+        return await pool().in_thread(lambda deadline: pool().stored(user, deadline))
 
 
-def _add_status(api: APIRouter, pool: AnswerPool) -> None:
+def _add_status(api: APIRouter, pool: _Pool) -> None:
     @api.get("/health", responses={200: {"model": Health}})
     async def health() -> Response:
         """200 while the server lives."""
@@ -210,7 +241,7 @@ def _add_status(api: APIRouter, pool: AnswerPool) -> None:
     @api.get("/version", responses=_responses(About, "Which champion.", "no champion"))
     async def version() -> Response:
         """Which champion answers."""
-        return await pool.about()
+        return await pool().about()
 
 
 def _add_documentation(app: FastAPI) -> None:
@@ -264,4 +295,4 @@ def _add_refusals(app: FastAPI) -> None:
 
 def openapi() -> dict[str, Any]:
     """The OpenAPI description of the server, for programs that generate clients from it."""
-    return make_app(Champion("model"), "model").openapi()
+    return _routed()[0].openapi()
