@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys.base.arrays import AnyArray, Int32Array, Int64Array, IntArray
-from recsys.base.arrow import read_parquet, to_int32
+from recsys.base.arrow import Texts, read_parquet, to_int32
 from recsys.base.errors import InputError, NotFoundError
 from recsys.data.idmap import IdMap
 from recsys.models.configuration import with_current_names
@@ -163,12 +163,9 @@ class Bundle:
         return np.bincount(self.seen.indices, minlength=len(self.items))
 
     @cached_property
-    def shown_names(self) -> list[str]:
-        """What each item is called; its id where it has no name."""
-        ids: list[str] = self.items.ids.to_pylist()
-        if self.names is None:
-            return ids
-        return [name or own for name, own in zip(self.names.to_pylist(), ids, strict=True)]
+    def name_texts(self) -> Texts | None:
+        """What each item is called; empty where it has no name."""
+        return None if self.names is None else Texts(self.names)
 
     @property
     def scorer(self) -> Factors | Blended:

@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.base.arrays import Int32Array, Int64Array, IntArray
-from recsys.base.arrow import to_arrow
+from recsys.base.arrow import Texts, to_arrow
 from recsys.base.errors import NotFoundError
 from recsys.base.spelling import closest
+from recsys.data.id_index import IdIndex
 from recsys.data.ids import id_text
 
 _FEW = 1000
@@ -39,25 +40,19 @@ class IdMap:
         return len(self.ids)
 
     @cached_property
-    def _index(self) -> dict[str, int]:
-        return {value: position for position, value in enumerate(self.ids.to_pylist())}
-
-    @property
-    def at_hand(self) -> bool:
-        """Whether ids were looked up before, so that all of them are there as strings."""
-        return "_index" in self.__dict__
+    def _texts(self) -> Texts:
+        return Texts(self.ids)
 
     @cached_property
-    def _texts(self) -> list[str]:
-        """The same strings in index order."""
-        return list(self._index)
+    def _index(self) -> IdIndex:
+        return IdIndex(self.ids, self._texts)
 
     def __contains__(self, external: object) -> bool:
         return self.find(external) is not None
 
     def id(self, index: int) -> str:
         """The external id at an index."""
-        return str(self.ids[int(index)].as_py())
+        return self._texts[int(index)]
 
     def index(self, external: object) -> int:
         """The index of one external id, compared as text (see `recsys.data.ids.id_text`).
@@ -79,15 +74,19 @@ class IdMap:
         (Unicode's forms NFC and NFD): which of them a keyboard or a file has, nobody sees.
         """
         text = id_text(external)
-        found = self._index.get(text)
+        found = self._index.find(text)
         if found is None and not text.isascii():
-            forms = (unicodedata.normalize(form, text) for form in ("NFC", "NFD"))
-            found = next((self._index[form] for form in forms if form in self._index), None)
+            forms = (self._index.find(unicodedata.normalize(form, text)) for form in ("NFC", "NFD"))
+            found = next((one for one in forms if one is not None), None)
         return found
 
     def indices(self, externals: Sequence[object]) -> Int32Array:
         """Indices (int32) of several external ids; raises as `index` does."""
-        return np.array([self.index(external) for external in externals], dtype=np.int32)
+        texts = [id_text(external) for external in externals]
+        found = self._index.find_many(texts)
+        if len(found) and found.min() < 0:
+            raise self._unknown(texts[int(found.argmin())])
+        return found.astype(np.int32)
 
     def places_in(self, other: IdMap) -> Int64Array:
         """Where each id is in another map, -1 where it is not: int64 (n,)."""
@@ -96,8 +95,7 @@ class IdMap:
 
     def take(self, indices: IntArray) -> list[str]:
         """External ids at several indices."""
-        # A program that has looked ids up has them as strings, of which a few are at hand sooner.
-        if self.at_hand and len(indices) < _FEW:
+        if len(indices) < _FEW:
             texts = self._texts
             return [texts[index] for index in np.asarray(indices).tolist()]
         return [str(value) for value in self.ids.take(to_arrow(indices)).to_pylist()]

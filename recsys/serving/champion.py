@@ -44,8 +44,7 @@ def open_before_forking(name: str) -> None:
 def _ready(bundle: Bundle) -> Bundle:
     """The bundle, with what questions need of it made before the first of them comes."""
     _ = ("" in bundle.users, "" in bundle.items, bundle.untrained, bundle.likes, bundle.not_listed)
-    if bundle.names is not None:
-        _ = bundle.shown_names
+    _ = bundle.name_texts
     return bundle
 
 

@@ -73,12 +73,13 @@ def _schema(model: type[BaseModel]) -> dict[str, Any]:
 class Bounds:
     """A layer around the application: no request is larger, or takes longer, than it may."""
 
-    def __init__(self, app: ASGIApp, limits: Limits) -> None:
-        self._app, self._limits = app, limits
+    def __init__(self, app: ASGIApp, pool: _Pool) -> None:
+        self._app, self._pool = app, pool
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
+        limits = self._pool().limits
         begun = False
         arrived = 0
 
@@ -86,8 +87,8 @@ class Bounds:
             nonlocal arrived
             message = await receive()
             arrived += len(message.get("body", b""))
-            if arrived > self._limits.body:
-                raise _too_large(self._limits)
+            if arrived > limits.body:
+                raise _too_large(limits)
             return message
 
         async def noted(message: Message) -> None:
@@ -96,7 +97,7 @@ class Bounds:
             await send(message)
 
         try:
-            async with asyncio.timeout(3 * self._limits.seconds):
+            async with asyncio.timeout(3 * limits.seconds):
                 return await self._app(scope, counted, noted)
         except TimeoutError:
             if begun:  # the client does not read the answer: close the connection
@@ -128,6 +129,33 @@ async def _body(request: Request, limits: Limits) -> bytes:
         raise RefusedError(408, late) from fault
 
 
+class _Pool:
+    """Who answers, once that is known: an application is made before it is."""
+
+    def __init__(self) -> None:
+        self.pool: AnswerPool | None = None
+
+    def __call__(self) -> AnswerPool:
+        assert self.pool is not None
+        return self.pool
+
+    def metrics(self) -> Metrics:
+        """What the process counts of itself."""
+        return self().metrics
+
+
+_made: list[tuple[FastAPI, _Pool]] = []
+
+
+def prepare_app() -> None:
+    """Make an application that the next call of `make_app` takes, in a process that is forked
+    from this one as well: it is a quarter of what a worker would have for itself."""
+    app, pool = _routed()
+    app.openapi()
+    app.middleware_stack = app.build_middleware_stack()
+    _made.append((app, pool))
+
+
 def make_app(
     champion: Champion,
     model: str,
@@ -135,6 +163,18 @@ def make_app(
     observing: Observing = Observing(),
 ) -> FastAPI:
     """The application; see the module for its addresses."""
+    app, pool = _made.pop() if _made else _routed()
+    metrics, log, compared = Metrics(), observing.online_log(model), None
+    if observing.online is not None and log is not None:
+        compared = ComparedAnswers(
+            observing.online, model, champion, log, lambda arm: metrics.compared.labels(arm).inc()
+        )
+    pool.pool = AnswerPool(champion, model, limits, metrics, compared)
+    return app
+
+
+def _routed() -> tuple[FastAPI, _Pool]:
+    """An application, and who is to be told who answers."""
     app = FastAPI(
         title="liked this",
         summary="Recommendations of the current champion.",
@@ -143,12 +183,7 @@ def make_app(
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
     )
-    metrics, log, compared = Metrics(), observing.online_log(model), None
-    if observing.online is not None and log is not None:
-        compared = ComparedAnswers(
-            observing.online, model, champion, log, lambda arm: metrics.compared.labels(arm).inc()
-        )
-    pool = AnswerPool(champion, model, limits, metrics, compared)
+    pool = _Pool()
     api = APIRouter()
     _add_questions(app, api, pool)
     _add_likes(api, pool)
@@ -158,11 +193,11 @@ def make_app(
     # Where they were before there were versions; generated clients use the others.
     app.include_router(api, include_in_schema=False)
     _add_documentation(app)
-    _add_refusals(app, metrics)
-    app.add_middleware(Bounds, limits=limits)
+    _add_refusals(app, pool)
+    app.add_middleware(Bounds, pool=pool)
     known = frozenset(route.path for route in api.routes if isinstance(route, Route))
-    app.add_middleware(RequestLog, metrics=metrics, known=known)
-    return app
+    app.add_middleware(RequestLog, metrics=pool.metrics, known=known)
+    return app, pool
 
 
 def _responses(
@@ -181,13 +216,13 @@ def _taking(schema: dict[str, Any]) -> dict[str, Any]:
     return {"requestBody": {"content": {"application/json": {"schema": schema}}, "required": True}}
 
 
-def _add_questions(app: FastAPI, api: APIRouter, pool: AnswerPool) -> None:
+def _add_questions(app: FastAPI, api: APIRouter, pool: _Pool) -> None:
     described = _responses(Answers, "The answers, in the order of the questions.", "no champion")
 
     @api.post("/questions", openapi_extra=_taking(_schema(Questions)), responses=described)
     async def ask(request: Request) -> Response:
         """Answer questions with the champion."""
-        return await pool.answer(await _body(request, pool.limits))
+        return await pool().answer(await _body(request, pool().limits))
 
     # Most requests come here, and FastAPI's way of calling takes a tenth of their time: those
     # routes, which come first, call the same function; the one above describes it.
@@ -195,14 +230,14 @@ def _add_questions(app: FastAPI, api: APIRouter, pool: AnswerPool) -> None:
         app.add_route(path, ask, methods=["POST"], include_in_schema=False)
 
 
-def _add_likes(api: APIRouter, pool: AnswerPool) -> None:
+def _add_likes(api: APIRouter, pool: _Pool) -> None:
     written = _responses(Written, "It is on disk.", "no log")
 
     async def write(
         request: Request, work: Callable[[LikesLog, bytes], dict[str, Any]]
     ) -> Response:
-        body = await _body(request, pool.limits)
-        return await pool.in_thread(lambda _: pool.change(work, body))
+        body = await _body(request, pool().limits)
+        return await pool().in_thread(lambda _: pool().change(work, body))
 
     posts = LikePosts.model_json_schema()
     like = posts.pop("$defs")["LikePost"]
@@ -229,10 +264,10 @@ def _add_likes(api: APIRouter, pool: AnswerPool) -> None:
     @api.get("/users/{user:path}/likes", responses=stored)
     async def stored_likes(user: str) -> Response:
         """What is stored of a user: likes of the training data and of the log."""
-        return await pool.in_thread(lambda deadline: pool.stored(user, deadline))
+        return await pool().in_thread(lambda deadline: pool().stored(user, deadline))
 
 
-def _add_outcomes(api: APIRouter, pool: AnswerPool) -> None:
+def _add_outcomes(api: APIRouter, pool: _Pool) -> None:
     noted = _responses(Noted, "They are on disk.", "no log")
     posts = OutcomePosts.model_json_schema()
     one = posts.pop("$defs")["OutcomePost"]
@@ -241,11 +276,11 @@ def _add_outcomes(api: APIRouter, pool: AnswerPool) -> None:
     @api.post("/outcomes", openapi_extra=_taking({"anyOf": [posts, one]}), responses=noted)
     async def add_outcomes(request: Request) -> Response:
         """Take what became of recommendations, on disk when this is answered; one or many."""
-        body = await _body(request, pool.limits)
-        return await pool.in_thread(lambda _: pool.note_outcomes(body))
+        body = await _body(request, pool().limits)
+        return await pool().in_thread(lambda _: pool().note_outcomes(body))
 
 
-def _add_status(api: APIRouter, pool: AnswerPool) -> None:
+def _add_status(api: APIRouter, pool: _Pool) -> None:
     @api.get("/health", responses={200: {"model": Health}})
     async def health() -> Response:
         """200 while the server lives."""
@@ -255,17 +290,17 @@ def _add_status(api: APIRouter, pool: AnswerPool) -> None:
     @api.get("/ready", responses=_responses(Ready, "It can answer.", "no champion or log"))
     async def ready() -> Response:
         """200 while the server can answer at once: a load balancer asks this."""
-        return await pool.in_thread(pool.ready)
+        return await pool().in_thread(pool().ready)
 
     @api.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
         """What the server has counted, for Prometheus."""
-        return Response(pool.metrics_text(), media_type=CONTENT_TYPE)
+        return Response(pool().metrics_text(), media_type=CONTENT_TYPE)
 
     @api.get("/version", responses=_responses(About, "Which champion.", "no champion"))
     async def version() -> Response:
         """Which champion answers."""
-        return await pool.about()
+        return await pool().about()
 
 
 def _add_documentation(app: FastAPI) -> None:
@@ -289,10 +324,10 @@ def _add_documentation(app: FastAPI) -> None:
         return page
 
 
-def _add_refusals(app: FastAPI, metrics: Metrics) -> None:
+def _add_refusals(app: FastAPI, pool: _Pool) -> None:
     @app.exception_handler(RefusedError)
     async def refused(_: Request, refusal: RefusedError) -> Response:
-        metrics.refused(refusal.code, refusal.fault.found)
+        pool.metrics().refused(refusal.code, refusal.fault.found)
         return refusal.response()
 
     @app.exception_handler(HTTPException)
@@ -305,7 +340,7 @@ def _add_refusals(app: FastAPI, metrics: Metrics) -> None:
         )
         code: Code | None = "no_such_address" if fault.status_code == 404 else None
         error = InputError(found, wanted, "ask there")
-        metrics.errors.labels(code or CODES.get(fault.status_code, "wrong")).inc()
+        pool.metrics().errors.labels(code or CODES.get(fault.status_code, "wrong")).inc()
         answer = RefusedError(fault.status_code, error, code=code).response()
         answer.headers.update(fault.headers or {})
         return answer
@@ -316,11 +351,11 @@ def _add_refusals(app: FastAPI, metrics: Metrics) -> None:
 
     @app.exception_handler(Exception)
     async def broken(_: Request, __: Exception) -> Response:
-        metrics.errors.labels("fault").inc()
+        pool.metrics().errors.labels("fault").inc()
         fault = RecsysError("a fault of the server", "an answer", "see its log")
         return RefusedError(500, fault).response()
 
 
 def openapi() -> dict[str, Any]:
     """The OpenAPI description of the server, for programs that generate clients from it."""
-    return make_app(Champion("model"), "model").openapi()
+    return _routed()[0].openapi()

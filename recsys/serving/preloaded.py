@@ -1,8 +1,9 @@
-"""Preloaded: what all workers import and open, once in the process that they are forked from.
+"""Preloaded: what all workers import, open and make, once in the process that they are forked from.
 
-Memory of modules and of the bundle is shared by the workers as long as nobody writes to it. The
-garbage collector writes to every object that it looks at, so those that are there now are put out
-of its sight.
+What is only made when it is first needed, such as the application, is made here, or else each
+worker would have its own. Memory of modules and of the bundle is shared by the workers as long as
+nobody writes to it. The garbage collector writes to every object that it looks at, so those that
+are there now are put out of its sight.
 """
 
 import gc
@@ -12,9 +13,11 @@ import recsys.bundle
 import recsys.data.likes_log
 import recsys.recommend.availability
 import recsys.recommend.recommender
+import recsys.serving.opening
 import recsys.serving.server  # noqa: F401 (with all that it imports)
 from recsys.base.environment import tracking_uri
 from recsys.serving.champion import open_before_forking
+from recsys.serving.http import prepare_app
 from recsys.serving.workers import SERVED
 from recsys.tracking.address import database_path
 
@@ -27,5 +30,6 @@ if database_path(tracking_uri()) is None:  # a local registry is read without ML
 if SERVED in os.environ:
     open_before_forking(os.environ[SERVED])
 
+prepare_app()
 gc.collect()
 gc.freeze()

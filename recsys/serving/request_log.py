@@ -13,6 +13,7 @@ import re
 import sys
 import time
 import uuid
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -35,12 +36,13 @@ class RequestLog:
     Parameters
     ----------
     app : ASGI application
-    metrics : Metrics
+    metrics : callable
+        Returns the metrics of the process, which are made after the application.
     known : frozenset of str
         The addresses that the server has; all others are counted together.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, known: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, metrics: Callable[[], Metrics], known: frozenset[str]) -> None:
         self._app, self._metrics, self._known = app, metrics, known
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,7 +65,7 @@ class RequestLog:
         finally:
             took = time.perf_counter() - begun
             address = _address(scope["path"], self._known)
-            self._metrics.requests.labels(address, str(status)).inc()
+            self._metrics().requests.labels(address, str(status)).inc()
             if _requests.isEnabledFor(logging.INFO):
                 path = one_line(scope["path"])
                 values = (request, scope["method"], path, status, round(1000 * took, 2))

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import h11
 import uvicorn
+import uvicorn.lifespan.off
+import uvicorn.loops.auto
 from uvicorn.config import LOGGING_CONFIG
 from uvicorn.protocols.http.h11_impl import H11Protocol
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from recsys.base.errors import NotFoundError
 from recsys.base.missing_words import MISSING_WORDS
+from recsys.data.id_index import _hash
 from recsys.data.idmap import IdMap
 from recsys.data.interactions import InteractionColumns, read_interactions
 
@@ -59,3 +60,34 @@ def test_an_unknown_id_is_said_with_the_closest_known() -> None:
     with pytest.raises(NotFoundError, match=r"no tag 'xyz'.*check the spelling"):
         TAGS.indices(["robot", "xyz"])
     assert NotFoundError.exit_code == 4
+
+
+@given(
+    st.lists(st.text(st.characters(codec="utf-8"), max_size=6), unique=True), st.text(max_size=3)
+)
+def test_ids_are_found_where_they_stand(ids: list[str], other: str) -> None:
+    given_ids = IdMap(pa.array([*ids, *ids[:2]], pa.string()).slice(0, len(ids)), "item")
+    for position, one in enumerate(ids):
+        assert given_ids.find(one) == position
+    assert given_ids.indices(ids).tolist() == list(range(len(ids)))
+    assert given_ids.take(np.arange(len(ids))) == ids
+    assert given_ids.find(other) == (ids.index(other) if other in ids else None)
+    assert (other in given_ids) == (other in ids)
+
+
+def test_ids_with_one_hash_are_told_apart() -> None:
+    # Words of Thue and Morse collide in every hash of this kind whose base is odd.
+    word = ["ab"[number.bit_count() % 2] for number in range(2048)]
+    one, other = "".join(word), "".join("ba"["ab".index(letter)] for letter in word)
+    assert _hash(one.encode()) == _hash(other.encode())
+    ids = IdMap(pa.array(["x", one, other]), "item")
+    assert [ids.find(text) for text in (one, other, "x", "y")] == [1, 2, 0, None]
+    assert ids.indices([other, one, "x"]).tolist() == [2, 1, 0]
+    assert IdMap(pa.array([one]), "item").find(other) is None
+
+
+def test_ids_that_no_table_can_have_are_unknown() -> None:
+    ids = IdMap(pa.array(["?", "a"]), "item")
+    assert "\ud800" not in ids
+    with pytest.raises(NotFoundError):
+        ids.indices(["a", "\ud800"])

@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow.compute as pc
 
 from recsys.base.arrays import BoolArray, Float32Array, Int32Array, Int64Array, IntArray
-from recsys.base.arrow import to_arrow
 from recsys.base.errors import NotFoundError
 from recsys.bundle import Bundle
 from recsys.data.answers_log import AnswersLog
@@ -262,13 +261,11 @@ class BundleView:
     def ids_and_names(self, items: IntArray) -> tuple[list[str], list[str]]:
         """Ids of items, and their names; the id where there is none."""
         ids = self.ids(items)
-        if self.bundle.names is None:
+        names = self.bundle.name_texts
+        if names is None:
             return ids, ids
-        if self.bundle.items.at_hand:
-            texts = self.bundle.shown_names
-            return ids, [texts[item] for item in np.asarray(items).tolist()]
-        names = self.bundle.names.take(to_arrow(items)).to_pylist()
-        return ids, [name or external for name, external in zip(names, ids, strict=True)]
+        asked = np.asarray(items).tolist()
+        return ids, [names[item] or own for item, own in zip(asked, ids, strict=True)]
 
 
 def carriers(profiles: Profiles, feature: int) -> BoolArray:
