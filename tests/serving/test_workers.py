@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -76,13 +77,26 @@ def wait_until(holds: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def asked_alone(worker: psutil.Process, others: set[psutil.Process], address: str) -> list[str]:
-    """What one worker says of the likes of eve, while the others are stopped."""
+def likes_of_eve(address: str) -> list[str]:
+    with Client(address, timeout=PATIENCE) as client:
+        return [said.item for said in client.stored_likes("eve").log]
+
+
+def metrics(address: str) -> list[str]:
+    return httpx.get(f"{address}/metrics", timeout=PATIENCE).text.splitlines()
+
+
+def asked_alone(
+    worker: psutil.Process,
+    others: set[psutil.Process],
+    address: str,
+    ask: Callable[[str], list[str]] = likes_of_eve,
+) -> list[str]:
+    """What one worker says (of the likes of eve by default) while the others are stopped."""
     for other in others - {worker}:
         other.suspend()
     try:
-        with Client(address, timeout=PATIENCE) as client:  # a new connection
-            return [said.item for said in client.stored_likes("eve").log]
+        return ask(address)  # over a new connection
     finally:
         for other in others - {worker}:
             other.resume()
@@ -104,6 +118,11 @@ def test_workers_share_likes_are_replaced_and_end_with_the_server(
                 client.add_likes([Like("eve", "ab"[number])])
             for one in first:
                 assert asked_alone(one, first, address) == ["a", "b"][: number + 1]
+        # Whichever is asked adds up what all of them have counted.
+        for one in first:
+            counted = asked_alone(one, first, address, metrics)
+            assert 'recsys_workers{version="1"} 2.0' in counted
+            assert 'recsys_requests_total{path="/likes",status="200"} 2.0' in counted
         killed = first.pop()
         killed.send_signal(signal.SIGKILL)
         for _ in range(20):
