@@ -121,7 +121,7 @@ def test_openapi_describes_questions_and_answers(served: Served) -> None:
     described = http.openapi()
     assert set(described["paths"]) == {
         "/v1/questions", "/v1/likes", "/v1/hidden", "/v1/users/{user}/likes", "/v1/health",
-        "/v1/version",
+        "/v1/version", "/v1/outcomes", "/v1/ready",
     }  # fmt: skip
     asked = described["paths"]["/v1/questions"]["post"]
     [body] = asked["requestBody"]["content"].values()
