@@ -84,8 +84,8 @@ class IdMap:
         """Indices (int32) of several external ids; raises as `index` does."""
         texts = [id_text(external) for external in externals]
         found = self._index.find_many(texts)
-        if len(found) and found.min() < 0:
-            raise self._unknown(texts[int(found.argmin())])
+        for place in np.flatnonzero(found < 0):
+            found[place] = self.index(texts[place])  # in another form, or it raises
         return found.astype(np.int32)
 
     def places_in(self, other: IdMap) -> Int64Array:

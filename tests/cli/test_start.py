@@ -61,7 +61,7 @@ CREATE TABLE registered_models (name TEXT);
 INSERT INTO registered_models VALUES ('nuts'), ('fruit');
 CREATE TABLE registered_model_aliases (name TEXT, alias TEXT, version INTEGER);
 CREATE TABLE model_versions (name TEXT, version INTEGER, run_id TEXT, status TEXT,
-    current_stage TEXT, storage_location TEXT, source TEXT);
+    current_stage TEXT, storage_location TEXT, source TEXT, creation_time BIGINT);
 """
 
 

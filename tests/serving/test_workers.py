@@ -156,6 +156,12 @@ def test_workers_share_likes_are_replaced_follow_the_champion_and_end_with_the_s
                 client.add_likes([Like("eve", "ab"[number])])
             for one in first:
                 assert asked_alone(one, first, address) == ["a", "b"][: number + 1]
+        # Whichever is asked adds up what all of them have counted.
+        for one in first:
+            with alone(one, first, address):
+                counted = httpx.get(f"{address}/metrics", timeout=PATIENCE).text.splitlines()
+            assert 'recsys_workers{version="1"} 2.0' in counted
+            assert 'recsys_requests_total{path="/likes",status="200"} 2.0' in counted
         killed = first.pop()
         killed.send_signal(signal.SIGKILL)
         for _ in range(20):
