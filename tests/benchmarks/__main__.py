@@ -10,8 +10,8 @@ from pathlib import Path
 
 NAMES = (
     "ranking", "queries", "index", "batch", "preparation", "orchestration", "search", "als",
-    "strategies", "neighbours", "ages", "published", "runners", "training", "kernel", "serving", "workers",
-    "gallery",
+    "strategies", "neighbours", "ages", "published", "runners", "training", "kernel", "serving",
+    "workers", "gallery",
 )  # fmt: skip
 FOLDER = Path("data/output/bench")
 
