@@ -50,7 +50,7 @@ $(VENV)/.locked: requirements.lock
 	-$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib
 	touch $@
 
-$(READY): $(VENV)/.locked pyproject.toml
+$(READY): $(VENV)/.locked pyproject.toml recsys/models/kernel.c
 	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --no-compile --no-deps --editable .
 	$(BIN)/python -m compileall -q -j 0 recsys tasks flows
 	touch $@
@@ -116,4 +116,4 @@ lock:  ## pin what pyproject.toml allows; LOCK=--upgrade takes the newest versio
 	rm -rf $(VENV)/lock
 
 clean:  ## remove the environment and everything that can be made again
-	rm -rf $(VENV) data/interim data/output mlruns build *.egg-info
+	rm -rf $(VENV) data/interim data/output mlruns build *.egg-info recsys/models/_kernel.*

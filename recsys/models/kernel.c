@@ -561,6 +561,9 @@ __attribute__((target("avx2,fma"))) static void medium(const task *t, lanes *r, 
 #endif
 static void plain(const task *t, lanes *r, float *l) { choose(t, r, l); }
 
+/* How large a task is, for a caller to find out that it was made for another release. */
+__attribute__((visibility("default"))) int64_t recsys_task_bytes(void) { return (int64_t)sizeof(task); }
+
 /* Train one epoch. `width` is the longest vectors that may be used, in bits; what the processor
    does not have is not used. Returns the width that was used, or 0 without memory. */
 __attribute__((visibility("default"))) int recsys_train_epoch(const task *t, int width) {

@@ -57,8 +57,12 @@ def load_kernel() -> ctypes._NamedFuncPointer | None:
         path = FOLDER / f"_kernel{suffix}"
         if path.is_file():
             try:
-                function = ctypes.CDLL(str(path)).recsys_train_epoch
+                library = ctypes.CDLL(str(path))
+                function, size = library.recsys_train_epoch, library.recsys_task_bytes
             except (OSError, AttributeError):  # of another machine, or another release
+                continue
+            size.restype = ctypes.c_int64
+            if size() != ctypes.sizeof(_Task):
                 continue
             function.argtypes, function.restype = [ctypes.c_void_p, ctypes.c_int], ctypes.c_int
             return function

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,18 @@ def test_lightfm_trains_with_a_note_where_the_kernel_was_not_compiled(
     (note,) = said
     assert isinstance(note, Note)
     assert "install a C compiler" in note.text
+
+
+def test_a_kernel_of_another_release_is_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Larger(kernel._Task):
+        _fields_ = (("more", ctypes.c_int64),)
+
+    monkeypatch.setattr(kernel, "_Task", Larger)
+    load_kernel.cache_clear()
+    try:
+        assert load_kernel() is None
+    finally:
+        load_kernel.cache_clear()
 
 
 def test_a_model_that_diverges_is_told() -> None:
