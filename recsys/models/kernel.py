@@ -200,12 +200,12 @@ class Kernel:
             If there is not enough memory for a few vectors.
         """
         model, given = self._model, self._interactions
-        random = model.random_state
+        generator = model.random_state
         order = np.arange(given.matrix.nnz, dtype=np.int32)
-        random.shuffle(order)
+        generator.shuffle(order)
         seed = 0
         if model.loss != "logistic":  # LightFM draws no seed where it draws no items
-            seed = int(random.randint(0, np.iinfo(np.int32).max, size=1)[0])
+            seed = int(generator.randint(0, np.iinfo(np.int32).max, size=1)[0])
         n_users, n_items = given.matrix.shape
         components = model.no_components
         task = _Task(
