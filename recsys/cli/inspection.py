@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def inspect(
-    files: Annotated[list[str], typer.Argument(help="files, folders or URLs; likes first")],
+    files: Annotated[list[str], typer.Argument(help="files, folders or URLs, in any order")],
     write: Annotated[
         Path | None, typer.Option(help="write a commented configuration that reads them")
     ] = None,
