@@ -67,7 +67,8 @@ test: $(READY_DEV)  ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 docs: $(READY_DEV)  ## build the documentation into build/docs, without a network
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	# Not --quiet: it drops warnings before --strict counts them.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 SOAK ?= --runs 100 --minutes 45
 soak: $(READY_DEV)  ## kill runs, workers and servers at random; SOAK="--minutes 5 --seed 1" to choose
