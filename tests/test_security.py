@@ -33,7 +33,7 @@ CALLS = {"eval", "exec", "compile", "__import__", "import_module", "load_pickle"
 NAMED_INSIDE = {
     ROOT / "recsys" / part for part in ("_lazy.py", "cli/commands.py", "models/model.py")
 }
-# Loads the library that was compiled from kernel.c beside it, and nothing by a name that it was given.
+# Loads the library that was compiled from kernel.c beside it, and nothing by a name that is given.
 LOADS_ITS_LIBRARY = ROOT / "recsys/models/kernel.py"
 CALLS |= {"system", "popen", "unpack_archive", "extractall", "mktemp"}
 

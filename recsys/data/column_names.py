@@ -61,6 +61,17 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
+# What may tell likes from dislikes in a table of likes, but means other things elsewhere: such a
+# column is asked about, and not read by itself.
+OPINIONS = (
+    "value", "vote", "preference", "opinion", "reaction", "feedback", "sentiment", "grade",
+    "rate", "recommended", "isrecommended", "recommend", "votedup", "upvoted", "upvote",
+    "positive", "label", "target", "userscore", "reviewrating", "starrating", "ratingvalue",
+    "interested", "clicked", "click", "isclick", "purchased", "puntuacion", "calificacion",
+    "valoracion",
+)  # fmt: skip
+
+
 def plain(name: str) -> str:
     """A column's name without case, blanks and punctuation."""
     return re.sub("[^a-z0-9]", "", name.lower())
@@ -70,6 +81,13 @@ def find_known(columns: Iterable[str], role: str) -> str | None:
     """The column that is known by its name to have a role, a key of `KNOWN`; None if none is."""
     named = {plain(column): column for column in reversed(list(columns))}
     return next((named[name] for name in KNOWN[role] if name in named), None)
+
+
+def find_opinions(columns: Iterable[str]) -> list[str]:
+    """The columns that may say whether a row is a like: by their names, or since they have none."""
+    listed = list(columns)
+    unnamed = all(column.isdigit() for column in listed)
+    return [column for column in listed if unnamed or plain(column) in OPINIONS]
 
 
 def known_columns(columns: Iterable[str]) -> int:

@@ -68,6 +68,10 @@ _REFUSED = {
     b"\xff\xd8\xff": "a picture",
     b"GIF8": "a picture",
 }
+_IN_PYTHON = (
+    "convert it first; or, in Python, hand what {} returns, as a matrix of users by items, to "
+    "recsys.read_interactions"
+)
 # As in <likes>, and in a dump of a database, perhaps below comments and settings.
 _ELEMENT = re.compile(rb"<[a-z][\w:.-]*(\s[^<>]*)?>\s*<")
 _STATEMENT = re.compile(
@@ -186,6 +190,12 @@ def _member(
     if "xl/workbook.xml" in names:
         return None, opener
     names = [name for name in names if (name == part if part else not _hidden(name))]
+    if names and all(name.endswith(".npy") for name in names):
+        raise InputError(
+            f"{label} is an archive of NumPy arrays",
+            "delimited text, JSON lines, Parquet, Arrow, Excel or a database",
+            _IN_PYTHON.format("scipy.sparse.load_npz"),
+        )
     if len(names) != 1:
         raise InputError(
             f"{label} is a zip archive of {len(names):,} files ({', '.join(names[:5])})",
@@ -214,6 +224,12 @@ def _kind(head: bytes, label: str) -> Kind:
         refused = refused or "a page of HTML or XML"
     if _STATEMENT.match(start):
         refused = "a script of SQL"
+    if start.startswith(b"%%matrixmarket"):
+        raise InputError(
+            f"{label} is a matrix in the format of Matrix Market",
+            "delimited text, JSON lines, Parquet, Arrow, Excel or a database",
+            _IN_PYTHON.format("scipy.io.mmread"),
+        )
     if refused:
         raise InputError(
             f"{label} is {refused}",

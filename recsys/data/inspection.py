@@ -398,7 +398,9 @@ def _read_likes(
         except InputError as fault:
             proposed = _proposed(fault)
             if proposed is not None:
-                settings["rating_column"] = guessed.get("rating", "")
+                asked = guessed.get("rating") or _column_asked_about(fault)
+                settings["rating_column"] = asked
+                columns = replace(columns, rating=asked)
                 settings["liked_from"] = proposed
                 rules = replace(rules, liked_from=proposed)
                 questions.append(f"from which rating on is a row a like? {_question(fault)}")
@@ -420,6 +422,12 @@ def _proposed(fault: RecsysError) -> float | None:
     """The threshold of ratings that an error proposes."""
     _, mark, after = str(fault).partition("data.liked_from = ")
     return float(after.split()[0]) if mark else None
+
+
+def _column_asked_about(fault: RecsysError) -> str:
+    """The column of ratings that an error proposes; '' if it names none."""
+    _, mark, after = str(fault).partition('and data.rating_column = "')
+    return after.partition('"')[0] if mark else ""
 
 
 def _separator(fault: RecsysError) -> str | None:

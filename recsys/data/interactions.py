@@ -15,7 +15,7 @@ from recsys.base.durations import seconds_of
 from recsys.base.errors import InputError
 from recsys.data.accounts import remedies
 from recsys.data.baskets import of_text, refuse_baskets
-from recsys.data.column_names import by_position, find_columns
+from recsys.data.column_names import by_position, find_columns, find_opinions
 from recsys.data.columns import Sieve, ValueFormat, reasons, sorted_codes
 from recsys.data.dialects import TextFormat
 from recsys.data.footers import total_rows
@@ -238,12 +238,14 @@ def read_interaction_table(
     ------
     InputError
         As `open_table`; when no row is left; when a column can be read in more than one way; when
-        a column looks like ratings and nobody says from which on they are likes.
+        a column looks like ratings and nobody says from which on they are likes, also one that is
+        not among `columns` where the table names none, or names it vote, label or the like.
     """
     wanted = [name for name in columns.given().values() if name]
     opened = open_table(source, text, wanted)
     present = find_interaction_columns(opened, columns, rules)
-    found = opened.read(present, ("user", "item", "name"))
+    unread = _unread_opinions(opened, columns, present, rules)
+    found = opened.read(present | unread, ("user", "item", "name"))
     notes = list(found.said_of_types(rules.values.one_type))
     found = _one_item_a_row(found, present["item"], opened.label, rules.item_separator, notes)
     sieve = Sieve(found.table.num_rows)
@@ -253,6 +255,8 @@ def read_interaction_table(
     values = replace(rules.values, likely_decimal="." if found.delimiter == "," else None)
     set_aside = _sift_ids(found.table, sieve, values, opened.label, notes)
     signals = Signals(found.table, present, opened.label, values)
+    for ours, own in unread.items():
+        signals.question(ours, own, sieve)
     set_aside |= signals.sift(sieve, rules, notes)
     if not sieve.keep.any():
         raise InputError(
@@ -287,6 +291,25 @@ def read_interaction_table(
         found.read_as,
         outside,
     )
+
+
+def _unread_opinions(
+    table: OpenTable,
+    columns: InteractionColumns,
+    present: Mapping[str, str],
+    rules: InteractionRules,
+) -> dict[str, str]:
+    """Columns that nobody named and that may tell likes from dislikes: the table's names, by ours.
+
+    None where something says what a row counts: a rating, a kind of event or a weight, or that
+    there is no rating.
+    """
+    if columns.rating is not None or rules.liked_from is not None:
+        return {}
+    if {"rating", "event", "weight"} & set(present):
+        return {}
+    free = [name for name in table.names if name not in present.values()]
+    return {f"opinion {place}": name for place, name in enumerate(find_opinions(free))}
 
 
 def _weighed(

@@ -164,6 +164,20 @@ class Signals:
             self._by_time(sieve, rules, set_aside)
         return {reason: count for reason, count in set_aside.items() if count}
 
+    def question(self, ours: str, own: str, sieve: Sieve) -> None:
+        """Ask about a column that nobody named a rating, if its numbers look like ratings.
+
+        Raises
+        ------
+        InputError
+            If they do.
+        """
+        column = self._column(ours)
+        named = f"the column {own} of {self.label}"
+        if _is_number(column.type) or _is_text(column.type):
+            found = self._numbers_or_words(column, named)[sieve.keep]
+            _question_ratings(found, named, own)
+
     def used(self, sieve: Sieve) -> BoolArray:
         """The rows whose users and items are known: likes, and others that say something."""
         marks = [special.rows for special in self._special]
@@ -300,7 +314,7 @@ class Signals:
     def _by_rating(self, sieve: Sieve, rules: InteractionRules, set_aside: dict[str, int]) -> None:
         rating = self._ratings()
         if rules.liked_from is None:
-            self._question_ratings(rating[sieve.keep])
+            _question_ratings(rating[sieve.keep], self._named("rating"))
             self._question_words(rating, sieve.keep)
             return
         sieve.require("no rating", np.isfinite(rating))
@@ -315,33 +329,17 @@ class Signals:
         sieve.keep &= ~low
 
     def _ratings(self) -> Float64Array:
-        """The numbers of the column of ratings; of words such as true and false, one and zero."""
-        column = self._column("rating")
-        rating = numbers(column, self.values, self._named("rating"))
+        return self._numbers_or_words(self._column("rating"), self._named("rating"))
+
+    def _numbers_or_words(self, column: pa.ChunkedArray, named: str) -> Float64Array:
+        """The numbers of a column; of words such as true and false, one and zero."""
+        rating = numbers(column, self.values, named)
         if np.isfinite(rating).any() or not _is_text(column.type):
             return rating
         words = pc.utf8_lower(pc.fill_null(column.cast(pa.string()), ""))
         for number, known in enumerate((_NO, _YES)):
             rating[np.asarray(pc.is_in(words, value_set=pa.array(known)))] = number
         return rating
-
-    def _question_ratings(self, rating: Float64Array) -> None:
-        """A stop where a column looks like ratings, of which the low ones are no likes."""
-        known = rating[np.isfinite(rating)]
-        scale = np.unique(known)
-        if len(known) < 0.5 * len(rating) or not 2 <= len(scale) <= _MOST_RATINGS:
-            return
-        if scale[0] < -10 or scale[-1] > 100:
-            return
-        proposed = scale[np.searchsorted(scale, scale[0] + 0.6 * (scale[-1] - scale[0]))]
-        liked = int((known >= proposed).sum())
-        raise InputError(
-            f"{self._named('rating')} looks like ratings from {scale[0]:g} to {scale[-1]:g}, of "
-            "which low ones are no likes",
-            "the lowest rating that is a like",
-            f"set data.liked_from = {proposed:g} ({liked:,} of {len(known):,} rows are), or "
-            'data.rating_column = "" if every row is a like' + _zeros(known, scale),
-        )
 
     def _question_words(self, rating: Float64Array, kept: BoolArray) -> None:
         """A stop where ratings are words or are written with more than a number."""
@@ -407,6 +405,44 @@ class Signals:
         each = [1.0 if isinstance(m, str) else m for m in (weights.get(k, 0.0) for k in kinds)]
         self.weight = np.array(each)[codes]
         sieve.keep &= self.weight > 0
+
+
+def _question_ratings(rating: Float64Array, named: str, unread: str | None = None) -> None:
+    """A stop where a column looks like ratings, of which the low ones are no likes.
+
+    Parameters
+    ----------
+    rating : float64 (n,)
+    named : str
+        The column and its table.
+    unread : str or None
+        The column's name, if no setting names it.
+    """
+    known = rating[np.isfinite(rating)]
+    scale = np.unique(known)
+    if len(known) < 0.5 * len(rating) or not 2 <= len(scale) <= _MOST_RATINGS:
+        return
+    if scale[0] < -10 or scale[-1] > 100:
+        return
+    proposed = scale[np.searchsorted(scale, scale[0] + 0.6 * (scale[-1] - scale[0]))]
+    liked = int((known >= proposed).sum())
+    too = f' and data.rating_column = "{unread}"' if unread is not None else ""
+    raise InputError(
+        f"{named} looks like ratings from {scale[0]:g} to {scale[-1]:g}, of "
+        "which low ones are no likes",
+        "the lowest rating that is a like",
+        f"set data.liked_from = {proposed:g}{too} ({liked:,} of {len(known):,} rows are), or "
+        'data.rating_column = "" if every row is a like' + _zeros(known, scale),
+    )
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
+        or pa.types.is_boolean(kind)
+    )
 
 
 def _is_text(kind: pa.DataType) -> bool:

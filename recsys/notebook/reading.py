@@ -15,7 +15,9 @@ import scipy.sparse as sp
 
 from recsys.base.errors import InputError
 from recsys.base.missing_words import MISSING_WORDS
+from recsys.base.redaction import redacted
 from recsys.data import datasets, features, interactions
+from recsys.data.accounts import left_out, similar_ids
 from recsys.data.columns import ValueFormat
 from recsys.data.dialects import TextFormat
 from recsys.data.feature_pairs import FeatureRepeats, FeatureTable, combined
@@ -328,9 +330,16 @@ def _read(
     rules: InteractionRules = InteractionRules(),
 ) -> InteractionData:
     found = interactions.read_interaction_table(source, columns, text, rules)
-    notes = (*found.read_as, *found.notes)
+    notes = [*found.read_as, *found.notes]
+    # What is left out and why is said; in Python nobody has to be stopped by its share.
+    label = source if isinstance(source, str | Path) else "the table"
+    label = redacted(str(label))
+    notes += left_out(label, found.rows, found.rejected, found.set_aside, largest=1.0)
+    for ids in (found.interactions.users, found.interactions.items):
+        notes += similar_ids(ids)[1]
     hidden = _hidden(found.interactions, found.outside)
-    return InteractionData(found.interactions, found.names, found.left_out(), notes, hidden)
+    said = tuple(_SETTING.sub(_argument, note) for note in notes)
+    return InteractionData(found.interactions, found.names, found.left_out(), said, hidden)
 
 
 def _hidden(own: Interactions, outside: Outside) -> pa.Table | None:

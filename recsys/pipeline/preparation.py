@@ -52,7 +52,7 @@ __all__ = [
 ]
 
 
-@stage(Ingested, version=7, unkeyed=("data", "said"))
+@stage(Ingested, version=8, unkeyed=("data", "said"))
 def ingest(
     folder: Path, data: config.Data, sources: dict[str, str], said: Snapshot | None = None
 ) -> Ingested:

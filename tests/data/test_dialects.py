@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import scipy.sparse as sp
 
 from recsys.base.errors import InputError
 from recsys.data.columns import ValueFormat
@@ -278,6 +279,13 @@ def test_a_comma_that_may_mean_two_things_is_a_stop(tmp_path: Path) -> None:
         read(tmp_path, content, columns=WEIGHED)
 
 
+def saved_matrix() -> bytes:
+    """What SciPy writes of a matrix."""
+    buffer = io.BytesIO()
+    sp.save_npz(buffer, sp.eye(3, format="csr"))
+    return buffer.getvalue()
+
+
 def test_what_is_no_table_is_named_and_never_becomes_columns(tmp_path: Path) -> None:
     refused: dict[bytes, str] = {
         b"<!DOCTYPE html><html>log in</html>": "a page of HTML",
@@ -290,6 +298,8 @@ def test_what_is_no_table_is_named_and_never_becomes_columns(tmp_path: Path) -> 
         b"<stata_dta><header></header>": "a Stata file",
         b"-- dump\nINSERT INTO likes VALUES\n('a','b'),\n('a','c');\n": "a script of SQL",
         gzip.compress(b"X\n\x00\x00\x00\x03"): "a file of R",
+        b"%%MatrixMarket matrix coordinate real general\n2 2 1\n1 1 1\n": r"scipy\.io\.mmread",
+        saved_matrix(): r"archive of NumPy arrays.*scipy\.sparse\.load_npz",
         b"\x00\x01\x02\x03binary\x04": "does not begin with a line of text",
     }
     for content, said in refused.items():

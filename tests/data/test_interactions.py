@@ -5,7 +5,9 @@ from __future__ import annotations
 import bz2
 import gzip
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import numpy as np
@@ -396,3 +398,41 @@ def test_where_no_row_is_usable_the_setting_is_named() -> None:
     frame = pd.DataFrame(rows, columns=["user", "item", "when"])
     with pytest.raises(InputError, match=r"unreadable timestamp: 30.*data\.timestamp_format"):
         read_interaction_table(frame, InteractionColumns(timestamp="when"))
+
+
+def test_ratings_in_a_file_without_names_are_asked_about(tmp_path: Path) -> None:
+    path = tmp_path / "u.data"
+    rows = [f"{user}\t{item}\t{1 + n % 5}\t{880000000 + n}" for n, (user, item) in enumerate(PAIRS)]
+    path.write_text("\n".join(rows) + "\n")
+    columns, text = InteractionColumns("1", "2"), TextFormat(header=False)
+    with pytest.raises(
+        InputError,
+        match=r'the column 3 .* from 1 to 5.*data\.liked_from = 4 and data\.rating_column = "3" '
+        r"\(4 of 12 rows are\)",
+    ):
+        read_interaction_table(path, columns, text)
+    rated = replace(columns, rating="3")
+    found = read_interaction_table(path, rated, text, InteractionRules(liked_from=4))
+    assert (len(found.interactions), found.left_out()) == (4, {"rating below 4": 8})
+    # Said to be none; weights; and the same of a frame whose columns are numbers.
+    for said in (replace(columns, rating=""), replace(columns, weight="3")):
+        assert len(read_interaction_table(path, said, text).interactions) == 12
+    frame = pd.DataFrame([row.split("\t") for row in rows]).astype({2: int})
+    with pytest.raises(InputError, match=r"the column 2 of .* looks like ratings from 1 to 5"):
+        read_interaction_table(frame, InteractionColumns("0", "1"))
+
+
+@pytest.mark.parametrize("values", [(-1, 1), (True, False), ("no", "yes"), (0.5, 1.0)])
+def test_a_column_that_may_be_a_vote_is_asked_about(values: tuple[Any, ...]) -> None:
+    frame = pd.DataFrame(PAIRS, columns=["user", "item"])
+    frame["Voted up"] = [values[n % 2] for n in range(12)]
+    with pytest.raises(InputError, match=r'liked_from = 1 and data\.rating_column = "Voted up"'):
+        read_interaction_table(frame)
+    found = read_interaction_table(frame, InteractionColumns(rating=""))
+    assert len(found.interactions) == 12
+    # One value says nothing, and names of many kinds no rating.
+    for others in ([1] * 12, list("abcdefghijkl"), [f"x{n % 3}" for n in range(12)]):
+        assert len(read_interaction_table(frame.assign(**{"Voted up": others})).interactions) == 12
+    # What says what a row counts is not asked about once more.
+    weighed = frame.assign(plays=range(1, 13))
+    assert len(read_interaction_table(weighed, InteractionColumns(weight="plays")).interactions)
