@@ -44,13 +44,17 @@ def parse_numbers(
     Raises
     ------
     InputError
-        If it cannot be told whether commas stand before decimals or between thousands.
+        If it cannot be told whether commas, or points, stand before decimals or between thousands.
     """
     if decimal != ",":
         try:
-            return np.asarray(pc.cast(column, pa.float64()).to_numpy())
+            found = np.asarray(pc.cast(column, pa.float64()).to_numpy())
         except pa.ArrowInvalid:
             pass
+        else:
+            if decimal is None and likely is None:
+                _question_points(column, named)
+            return found
     encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.chunk(0) if encoded.num_chunks else pa.array([]).dictionary_encode()
@@ -61,6 +65,27 @@ def parse_numbers(
     parsed = pd.to_numeric(plain, errors="coerce").to_numpy(np.float64)
     codes = pc.fill_null(encoded.indices, len(values))
     return np.append(parsed, np.nan)[np.asarray(codes)]
+
+
+def _question_points(column: pa.ChunkedArray, named: str) -> None:
+    """A stop where points may stand between thousands: as in 1.204 beside 87.
+
+    A program that writes three decimals writes them of every number.
+    """
+    pointed = pc.match_substring(column, ".")
+    if not pc.any(pointed).as_py() or pc.all(pointed).as_py():
+        return
+    grouped = pc.match_substring_regex(column, r"^\s*[-+]?[1-9]\d{0,2}\.\d{3}\s*$")
+    short = pc.match_substring_regex(column, r"^\s*[-+]?\d{1,3}\s*$")
+    if not pc.all(pc.or_(grouped, short)).as_py():
+        return
+    shown = column.filter(grouped)[0].as_py().strip()
+    raise InputError(
+        f"{named} has numbers such as {shown!r}, whose point may stand before decimals or between "
+        "thousands, since others have none",
+        "one way of reading them",
+        'set data.decimal = "," if it stands between thousands, or "."',
+    )
 
 
 def _plain(value: str, mark: Mark) -> str:

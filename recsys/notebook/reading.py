@@ -62,9 +62,9 @@ def read_interactions(
     weight: str | int | None = None,
     timestamp: str | int | None = None,
     delimiter: str | None = None,
-    rating: str | None = None,
+    rating: str | int | None = None,
     liked_from: float | None = None,
-    event: str | None = None,
+    event: str | int | None = None,
     event_weights: Mapping[str, float | str] | None = None,
     repeats: Repeats = "sum",
     weights: Damping = "auto",
@@ -99,11 +99,11 @@ def read_interactions(
         Columns that are read only if they are given.
     delimiter : str or None
         Of a text file; found in it where it is not given.
-    rating : str or None
+    rating : str, int or None
         The column of ratings; known by its name where it is not given; '' if every row is a like.
     liked_from : float or None
         The lowest rating that is a like.
-    event : str or None
+    event : str, int or None
         The column of the kinds of event; known by its name where it is not given.
     event_weights : mapping of str to (float or str), or None
         What each kind weighs, 0 to leave it out; "dislike" and "cancels purchase" are no likes.
@@ -146,9 +146,8 @@ def read_interactions(
     InputError
         If a column is not found, the file cannot be read, or no row is usable.
     """
-    of = {"user": user, "item": item, "name": name, "weight": weight, "timestamp": timestamp}
-    numbered = {ours: None if column is None else str(column) for ours, column in of.items()}
-    columns = InteractionColumns(**numbered, rating=rating, event=event)
+    given = (user, item, name, weight, timestamp, rating, event)
+    columns = InteractionColumns(*map(_numbered, given))
     if weight is None and sp.issparse(source):
         columns = replace(columns, weight="weight")
     rules = InteractionRules(

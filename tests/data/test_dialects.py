@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -270,6 +271,24 @@ def test_numbers_are_read_by_all_of_their_column(case: str, tmp_path: Path) -> N
         assert found.interactions.weight.max() == largest
     else:
         assert set(found.interactions.weight % 1) == {0, 0.5}
+
+
+def test_a_point_that_may_mean_two_things_is_a_stop(tmp_path: Path) -> None:
+    def content(*plays: str) -> str:
+        rows = (f"{u};{i};{plays[n % len(plays)]}\n" for n, (u, i, _) in enumerate(ROWS))
+        return "user;item;plays\n" + "".join(rows)
+
+    with pytest.raises(InputError, match=r"'1\.204', whose point .*data\.decimal"):
+        read(tmp_path, content("1.204", "87"), columns=WEIGHED)
+    grouped = InteractionRules(values=ValueFormat(decimal=","))
+    found = read(tmp_path, content("1.204", "87"), columns=WEIGHED, rules=grouped)
+    assert found.interactions.weight is not None
+    assert set(found.interactions.weight.tolist()) == {1204, 87}
+    # Decimals beyond doubt.
+    for plays in (["1.204", "0.087"], ["1.204", "1204"], ["1.2", "87"], ["1.204", "87.000"]):
+        weight = read(tmp_path, content(*plays), columns=WEIGHED).interactions.weight
+        assert weight is not None
+        assert weight.max() == np.float32(max(map(float, plays)))
 
 
 def test_a_comma_that_may_mean_two_things_is_a_stop(tmp_path: Path) -> None:
