@@ -364,10 +364,12 @@ def _find_delimiter(
             for delimiter in candidates
             if (score := _score(looked_at, delimiter, text, wanted)) is not None
         }
-        # `a::b` has a field more between single colons, which is always empty.
+        # `a::b` has a field more between single colons, which is always empty; in `a|b||d` one is
+        # empty now and then.
         for double in ("::", "||"):
             if double in scored:
-                scored.pop(double[0], None)
+                alone = any(double[0] in line.replace(double, "") for line in looked_at)
+                scored.pop(double if alone and double[0] in scored else double[0], None)
         if not scored:
             continue
         best = max(scored.values())

@@ -32,7 +32,7 @@ from recsys.data.tables import OpenTable, Source, TableRows, open_table, require
 Normalisation = Literal["none", "l1", "l2"]
 # A long table has an owner, a type, a value and perhaps a weight.
 _LONG_COLUMNS = 4
-_NO_FEATURES = ("user", "rating", "event")  # roles of columns that describe no item
+_NO_FEATURES = ("user", "rating")  # roles of columns that describe no item
 _SHOWN = ("picture", "from", "until", "in_stock")  # of columns that say how and when it is shown
 
 
@@ -266,8 +266,8 @@ def _known(table: OpenTable, kind: str) -> list[str | None]:
     """Columns that are known to describe nothing by themselves."""
     roles = [role for role in _NO_FEATURES if role != kind] + ["item"] * (kind == "user")
     if find_known(table.names, "user") and find_known(table.names, "item"):
-        # When somebody gave a tag says nothing of the item.
-        roles.append("time")
+        # When and how somebody gave a tag says nothing of the item.
+        roles += ["time", "event"]
     shown = {name for role in _SHOWN for name in KNOWN[role]}
     found = [find_known(table.names, role) for role in roles]
     return [*found, *(own for own in table.names if plain(own) in shown)]

@@ -25,8 +25,13 @@ _UNIQUE = 0.9  # share of distinct values from which a column identifies rather 
 _FEW = 10  # rows below which nothing is said of a column
 _BINS = 10
 _MOST_NUMBERS = 20  # distinct numbers that are values by themselves
+_SEVERAL_FLAGS = 3  # columns of zeros and ones that are categories taken apart
 _LONG = 6  # words on average from which a text is one to be read
-_DATE = r"^\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4})([T ,].*)?$"
+_DATE = (
+    r"^\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}"
+    r"|\d{1,2}[- ](?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[- ,]+\d{4})([T ,].*)?$"
+)
+_ADDRESS = r"^\s*(?i:https?|ftp)://\S+\s*$"
 _VECTOR = r"^\s*\[\s*[-+]?\d*\.\d[-+.\deE,\s]*\]\s*$"
 
 
@@ -142,11 +147,19 @@ def widened(
     """
     notes: list[str] = []
     owners, types, found, weights = [], [], [], []
+    flags = _flags(cells)
+    if flags:
+        notes.append(
+            f"{len(flags):,} columns of {source} say 0 or 1 of each row, such as {flags[0]}, and "
+            "are features of the rows with a 1"
+        )
     for each in cells:
         made = _values_of(each, rules, values, source, notes)
         if made is None:
             continue
         good = ~missing(pa.chunked_array([made.texts]), values.missing)
+        if each.name in flags:
+            good &= ~np.asarray(pc.equal(made.texts, "0").fill_null(True))
         rows = made.rows[good]
         weight = np.ones(len(made.rows), np.float32) if made.weight is None else made.weight
         owners.append(owner.take(pa.array(rows)).cast(pa.string()))
@@ -162,6 +175,25 @@ def widened(
     if any((weight != 1).any() for weight in weights):
         table = table.append_column("weight", pa.array(np.concatenate(weights)))
     return table, notes
+
+
+def _flags(cells: Sequence[Cells]) -> list[str]:
+    """Columns of zeros and ones, where there are several, as of categories taken apart."""
+    found = []
+    for each in cells:
+        kind = each.column.type
+        if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+            distinct = pc.unique(each.column.drop_null()).cast(pa.float64())
+            known = pa.array([0.0, 1.0])
+        elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            distinct = pc.utf8_trim_whitespace(pc.unique(each.column.drop_null()))
+            distinct = distinct.filter(pc.not_equal(distinct, ""))
+            known = pa.array(["0", "1"], distinct.type)
+        else:
+            continue
+        if len(distinct) and pc.all(pc.is_in(distinct, value_set=known)).as_py():
+            found.append(each.name)
+    return found if len(found) >= _SEVERAL_FLAGS else []
 
 
 def _values_of(
@@ -185,6 +217,9 @@ def _values_of(
         return None
     if each.name in rules.texts:
         return _terms(text, rules, named, notes)
+    if pc.all(pc.match_substring_regex(present, _ADDRESS)).as_py():
+        notes.append(f"{named} holds addresses of the web, and is left out of the features")
+        return None
     if pc.all(pc.match_substring_regex(present, r"^\s*[-+]?\d+([.,]\d+)?\s*$")).as_py():
         try:
             parsed = numbers(pa.chunked_array([text]), values, named)

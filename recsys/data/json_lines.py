@@ -120,6 +120,9 @@ def column_of(values: Sequence[Any]) -> pa.Array:
     """Python's values as a column: of their type if they have one, else as text."""
     kinds = {type(value) for value in values if value is not None}
     if kinds <= {list}:
+        inner = {type(one) for value in values if value is not None for one in value}
+        if float in inner and inner <= {int, float}:
+            return pa.array(values, pa.list_(pa.float64()))
         return pa.array([None if value is None else [str(v) for v in value] for value in values])
     if len(kinds) < 2 or kinds == {int, float}:
         try:

@@ -293,3 +293,47 @@ def test_a_long_table_without_a_type_has_features_of_one(tmp_path: Path) -> None
         assert found.weight.tolist() == [1, 3, 2]
     with pytest.raises(InputError, match=r"value of features .*data\.feature_value_column"):
         read(frame.rename(columns={"tag": "what"}), weight="count")
+
+
+def test_categories_in_columns_of_zeros_and_ones_are_the_ones() -> None:
+    kinds = ["Action", "Sci-Fi", "Drama", "premium"]
+    flags = {kind: [int(n % 4 == place) for n in range(60)] for place, kind in enumerate(kinds)}
+    found = read(films(**flags).drop(columns="genres"))
+    assert names(found) == ["action_1", "drama_1", "premium_1", "sci-fi_1"]
+    assert len(found.features) == 60
+    assert "4 columns of" in " ".join(found.notes)
+    assert "say 0 or 1 of each row, such as Action" in " ".join(found.notes)
+    # One or two of them are attributes whose zeros may say as much.
+    two = read(films(Action=flags["Action"], premium=flags["premium"]).drop(columns="genres"))
+    assert names(two) == ["action_0", "action_1", "premium_0", "premium_1"]
+
+
+def test_addresses_describe_nothing_and_months_may_be_words() -> None:
+    dates = pd.date_range("1990-01-01", periods=60, freq="30D").strftime("%d-%b-%Y")
+    found = read(films(released=dates, link=[f"https://x.org/a/{n % 3}" for n in range(60)]))
+    assert not any(name.startswith("link") for name in names(found))
+    assert "link of the DataFrame holds addresses" in " ".join(found.notes)
+    assert {name for name in names(found) if name.startswith("released")} == {
+        f"released_{age}"
+        for age in ("up to 30 days", "30 to 90 days", "90 days to 1 year", "1 to 2 years",
+                    "2 to 5 years")
+    }  # fmt: skip
+
+
+def test_an_empty_field_in_every_row_is_no_wider_delimiter(tmp_path: Path) -> None:
+    path = tmp_path / "u.item"
+    rows = [f"{n}|Film {n}|01-Jan-19{90 + n % 9}||http://x/{n}|{n % 2}|{(n + 1) % 2}|1\n"
+            for n in range(60)]  # fmt: skip
+    path.write_text("".join(rows), "latin-1")
+    found = read_feature_table(path, FeatureColumns(owner="1", name="2"))
+    assert found.named is not None
+    assert found.named.to_pylist()[7] == {"id": "7", "name": "Film 7"}
+    assert {name for name in names(found) if not name.startswith("3")} == {"6_1", "7_1", "8_1"}
+
+
+def test_lists_of_decimals_in_json_lines_are_embeddings(tmp_path: Path) -> None:
+    path = tmp_path / "films.jsonl"
+    rows = [{"filmId": n, "vector": [n / 7, n % 2, 1.5 - n % 5]} for n in range(60)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = read_feature_table(path, FeatureColumns(owner="filmId"))
+    assert names(found) == [f"vector_dimension {place}" for place in range(3)]
