@@ -34,11 +34,24 @@ def load_config(path: Path | None, overrides: dict[str, Any] | None = None) -> C
     """
     values = {} if path is None else _read_toml(path)
     for name, value in (overrides or {}).items():
+        _require_text(name)
         _assign(values, name.split("."), value)
     try:
         return Config.model_validate(values)
     except ValidationError as fault:
         raise _explain(fault, str(path or "the options")) from fault
+
+
+def _require_text(name: str) -> None:
+    """Refuse a name with bytes of the command line that are not UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as fault:
+        raise ConfigError(
+            f"a setting is called {name!r}, which is no text in UTF-8",
+            "a name in `recsys settings`",
+            "check how it is written",
+        ) from fault
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from recsys.serving.observing import Observing
 from recsys.serving.recommended import Recommended
 from recsys.serving.request_log import log_requests
 from tests.fixtures.bundles import write_bundle
+from tests.fixtures.waiting import wait_until
 
 
 class Two(Champion):
@@ -192,11 +193,13 @@ def test_a_shadow_is_recorded_and_not_shown(serve: Callable[..., Server]) -> Non
     answer = recommended(server.client.recommend("ann", 3))
     assert answer.version == "4"
     assert [row.id for row in answer] == server.items("champion", "ann")
-    for _ in range(1000):
-        if rows := server.log.database.read("SELECT recommendation, items, fault FROM shadows"):
-            break
-    else:
-        pytest.fail("no shadow was recorded")
+    rows: list[Any] = []
+
+    def recorded() -> bool:
+        rows[:] = server.log.database.read("SELECT recommendation, items, fault FROM shadows")
+        return bool(rows)
+
+    wait_until(recorded)
     assert rows == [(answer.recommendation, json.dumps(server.items("challenger", "ann")), "")]
 
 
