@@ -30,6 +30,8 @@ from prefect.events.actions import CancelFlowRun, ChangeFlowRunState
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
+from flows.alerts import Place, places, prefix
+from flows.alerts import automations as alerting
 from flows.parameters import require_no_passwords
 from flows.prefect_api import reached
 from flows.state_names import HELD, SHRUNKEN, STAGE_FAILED
@@ -59,7 +61,9 @@ _FIELDS = ("name", "description", "enabled", "tags", "trigger", "actions")  # th
 BEGUN = ["Running", "Scheduled", "AwaitingRetry", "Cancelling", "Paused"]
 
 
-def deploy(folder: Path, address: str | None = None) -> list[str]:
+def deploy(
+    folder: Path, address: str | None = None, alerts: Sequence[str] | None = None
+) -> list[str]:
     """Register the deployments, their work pools, queues and automations on the Prefect server.
 
     Parameters
@@ -68,6 +72,9 @@ def deploy(folder: Path, address: str | None = None) -> list[str]:
         The project's, where prefect.yaml is; workers go to it first.
     address : str or None
         Of the server's API; by default see `flows.prefect_api.reached`.
+    alerts : sequence of str or None
+        Where alerts go, see `flows.alerts.places`, and nowhere else from now on; None: where they
+        go.
 
     Returns
     -------
@@ -77,12 +84,13 @@ def deploy(folder: Path, address: str | None = None) -> list[str]:
     Raises
     ------
     ConfigError
-        If there is no prefect.yaml, or it is not accepted.
+        If there is no prefect.yaml, or it or a place for alerts is not accepted.
     RegistryError
         If no server answers.
     """
     wanted = _read(folder)
     with reached(address) as address, get_client(sync_client=True) as client:
+        told = None if alerts is None else places(client, alerts)
         for pool in {entry["work_pool"]["name"] for entry in wanted}:
             _pool(client, pool)
         _run(folder, address)
@@ -95,6 +103,8 @@ def deploy(folder: Path, address: str | None = None) -> list[str]:
                 client.update_work_queue(found.id, concurrency_limit=1)
         for automation in automations():
             _automate(client, automation)
+        if told is not None:
+            _alert(client, told)
         _end_stuck(client)
     return [f"{Path(e['entrypoint']).stem.partition('.')[0]}/{e['name']}" for e in wanted]
 
@@ -255,6 +265,17 @@ def _automate(client: SyncPrefectClient, wanted: AutomationCore) -> None:
     # An update would forget which runs it is counting the time of.
     if AutomationCore.model_validate(found[0].model_dump(include=set(_FIELDS))) != wanted:
         client.update_automation(found[0].id, wanted)
+
+
+def _alert(client: SyncPrefectClient, told: Sequence[Place]) -> None:
+    """Have the automations of alerts be those of these places, and no others."""
+    wanted = [each for place in told for each in alerting(TAG, place)]
+    names = {each.name for each in wanted}
+    for found in client.read_automations():
+        if found.name.startswith(prefix(TAG)) and found.name not in names:
+            client.delete_automation(found.id)
+    for automation in wanted:
+        _automate(client, automation)
 
 
 def _end_stuck(client: SyncPrefectClient) -> None:

@@ -18,7 +18,7 @@ from recsys.pipeline.tracked import RunDetails, Tracked
 from recsys.store.stages import Stage
 from recsys.tracking.params import flat
 from recsys.tracking.provenance import library_versions
-from tasks.drift import drift
+from tasks.drift import announce_drift, drift
 from tasks.encode import encode
 from tasks.evaluate import evaluate
 from tasks.fit import fit
@@ -61,6 +61,7 @@ def retrain(config: Config, choose: Choose) -> TrainingResult:
     versions = library_versions()
     fitted = fit(interim, core, features, chosen, measured, config.fit, seed, versions)
     drifted = drift(interim, data, fitted, config.gate, tracked)
+    announce_drift(tracked.model, drifted)
     verdict = gate(
         interim,
         holdouts,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from prefect.events import emit_event
+
 from recsys.base import config
 from recsys.data.outcomes import Ingested
 from recsys.evaluation.drift import Limits
@@ -26,3 +28,17 @@ def drift(
         return None
     nights = drifting.find_nights(tracked.registry(), fitted, options.drift_nights)
     return _drift(interim, data, nights, Limits(options.drift_psi, options.drift_factor))
+
+
+def announce_drift(model: str, drifted: Stage[Drifted] | None) -> None:
+    """Tell Prefect's automations what drifts, if anything does; the run it is in is related."""
+    if drifted is None or not drifted.outcome.drifts:
+        return
+    emit_event(
+        event="recsys.data.drifted",
+        resource={
+            "prefect.resource.id": f"recsys.model.{model}",
+            "prefect.resource.name": model,
+        },
+        payload={"model": model, "drifts": list(drifted.outcome.drifts)},
+    )

@@ -36,13 +36,25 @@ def down() -> None:
     local.down(Path.cwd(), report=print)
 
 
-def deploy() -> None:
+def deploy(
+    alert: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="where runs that are held, failed, shrunken, late, silent or drifted are told: "
+            "https://…, mailto:… or block:TYPE/NAME; also given again"
+        ),
+    ] = None,
+    no_alerts: Annotated[bool, typer.Option("--no-alerts", help="tell nobody any more")] = False,
+) -> None:
     """Register the deployments of prefect.yaml, their queues and automations."""
     silence()
     from flows import deploy as deployments
 
-    for name in deployments.deploy(Path.cwd()):
+    alerts = [] if no_alerts else alert
+    for name in deployments.deploy(Path.cwd(), alerts=alerts):
         print(f"deployed {name}")
+    if alerts is not None:
+        print(f"alerts go to {len(alerts)} place{'' if len(alerts) == 1 else 's'}")
 
 
 def trigger(

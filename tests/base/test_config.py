@@ -292,5 +292,7 @@ def test_ends_that_are_equal_are_one_value(tmp_path: Path) -> None:
 
 def test_a_name_that_is_no_text_is_refused() -> None:
     # Bytes of a command line that are not UTF-8 arrive as lone surrogates.
-    with pytest.raises(ConfigError, match=r"a setting is called 'search.space.k\\udcbe', which is no text"):
+    with pytest.raises(
+        ConfigError, match=r"a setting is called 'search.space.k\\udcbe', which is no text"
+    ):
         load_config(None, {"search.space.k\udcbe": 1})

@@ -7,11 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +122,38 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         made.run("down")
 
 
+@dataclass(frozen=True)
+class Inbox:
+    """A web server that keeps what is posted to it."""
+
+    address: str
+    posted: list[dict[str, Any]]
+
+    def alert(self, kind: str) -> dict[str, Any]:
+        """The first alert of a kind, when it has come."""
+        found = until(lambda: [each for each in self.posted if each["alert"] == kind])
+        return dict(found[0])
+
+
+@pytest.fixture(scope="module")
+def inbox() -> Iterator[Inbox]:
+    posted: list[dict[str, Any]] = []
+
+    class Taking(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            posted.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing of requests."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Taking) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield Inbox(f"http://127.0.0.1:{server.server_port}/token", posted)
+        server.shutdown()
+
+
 SLEEPER = """
 from prefect import flow, tags
 
@@ -190,7 +224,7 @@ def test_all_is_up_and_a_second_up_leaves_it(site: Site) -> None:
     assert site.services() == before
 
 
-def test_deploying_again_changes_nothing(site: Site) -> None:
+def test_deploying_again_changes_nothing(site: Site, inbox: Inbox) -> None:
     def automated() -> dict[str, Any]:
         own = {"created", "updated"}
         found = site.post("/automations/filter")
@@ -229,7 +263,14 @@ def test_deploying_again_changes_nothing(site: Site) -> None:
         changed["trigger"].pop("id")
         nothing = {"enabled": False, "actions": [{"type": "do-nothing"}]}
         site.asked("PUT", f"/automations/{rule['id']}", json={**changed, **nothing})
-    assert site.run("deploy").returncode == 0
+    # And now with alerts, which a later one without says nothing of.
+    alerting = site.run("deploy", "--alert", inbox.address)
+    assert "alerts go to 1 place" in alerting.stdout, alerting.stderr
+    told = {n: rule for n, rule in automated().items() if n.startswith("recsys: alert")}
+    assert len(told) == 6
+    assert "/token" not in json.dumps(told)
+    assert site.run("deploy", "--alert", inbox.address).returncode == 0
+    assert {n: rule for n, rule in automated().items() if n in told} == told
     restored = automated()
     for name, rule in rules.items():
         assert restored[name]["actions"] == rule["actions"]
@@ -306,7 +347,7 @@ def test_the_doctor_sees_server_worker_and_schedule(site: Site, promoted: Any) -
         assert part in said[name]
 
 
-def test_a_held_run_says_so_to_whoever_waits(site: Site, promoted: Any) -> None:
+def test_a_held_run_says_so_to_whoever_waits(site: Site, promoted: Any, inbox: Inbox) -> None:
     assert promoted["code"] == 0
     values = {"learning_rate": 1e-4, "no_components": 2, "initialisation": "random"}
     hopeless: dict[str, Any] = {
@@ -320,13 +361,19 @@ def test_a_held_run_says_so_to_whoever_waits(site: Site, promoted: Any) -> None:
     (event,) = until(lambda: site.post("/events/filter", filter=wanted)["events"])
     assert event["resource"]["prefect.resource.id"] == "recsys.model.sample"
     assert event["payload"]["version"] == "2"
+    told = inbox.alert("held")
+    assert (told["run"], told["state"], told["message"]) == (held["name"], "Held", held["message"])
+    assert held["id"] in told["page"]
 
 
-def test_a_failed_run_and_one_that_takes_longer(site: Site, neglected: dict[str, str]) -> None:
+def test_a_failed_run_and_one_that_takes_longer(
+    site: Site, neglected: dict[str, str], inbox: Inbox
+) -> None:
     assert neglected
     failed = site.trigger("smoke", **{"config.data.likes": '"/nowhere/likes.psv"'})
     assert (failed["code"], failed["state"]) == (1, "StageFailed")
     assert "/nowhere/likes.psv" in failed["message"]
+    assert inbox.alert("failed")["message"] == failed["message"]
     # Of a deployment that no worker takes runs of: they are not over, however fast this machine is.
     late = site.trigger("waiting", "--seconds", "0.1")
     assert (late["code"], late["over"]) == (9, False)

@@ -1,0 +1,184 @@
+"""Alerts: who is told when a run needs a person, as blocks and automations of Prefect.
+
+Prefect's server sends them, so they come also when no worker is left. An address is a secret: it is
+kept in a block, which Prefect encrypts and does not show.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.events import AutomationCore, EventTrigger, Posture, ResourceSpecification
+from prefect.events.actions import CallWebhook, SendNotification
+from prefect.exceptions import ObjectNotFound
+
+from flows.state_names import HELD, SHRUNKEN, STAGE_FAILED
+from recsys.base.errors import ConfigError
+from recsys.base.redaction import redacted
+
+Kind = Literal["held", "shrunken", "failed", "silent", "late", "drifted"]
+# Prefect's names of what happened. Silent and stuck runs are those that automations crash.
+EVENTS: dict[Kind, tuple[str, ...]] = {
+    "held": (f"prefect.flow-run.{HELD}",),
+    "shrunken": (f"prefect.flow-run.{SHRUNKEN}",),
+    "failed": tuple(f"prefect.flow-run.{name}" for name in ("Failed", STAGE_FAILED, "TimedOut")),
+    "silent": ("prefect.flow-run.Crashed",),
+    "late": ("prefect.flow-run.Late",),
+    "drifted": ("recsys.data.drifted",),
+}
+SENDGRID_KEY, SENDER = "SENDGRID_API_KEY", "RECSYS_ALERT_SENDER"
+# Addresses of services that want a message of their own form, by their host.
+SERVICES = {
+    "hooks.slack.com": "SlackWebhook",
+    "outlook.office.com": "MicrosoftTeamsWebhook",
+    "webhook.office.com": "MicrosoftTeamsWebhook",
+}
+_NAME = "{{ flow_run.name | tojson }}"
+_STATE = "{{ flow_run.state.name | tojson }}"
+_SAID = "{{ (flow_run.state.message or '') | tojson }}"
+_PAGE = "{{ flow_run | ui_url | tojson }}"
+_DRIFTS = "{{ event.payload.drifts | tojson }}"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where alerts go: a block of Prefect.
+
+    Parameters
+    ----------
+    name : str
+        Of the block, the same for the same address.
+    block : UUID
+    webhook : bool
+        Whether it takes JSON; others take a subject and a text.
+    """
+
+    name: str
+    block: UUID
+    webhook: bool
+
+
+def places(client: SyncPrefectClient, addresses: Sequence[str]) -> list[Place]:
+    """The blocks for some addresses, made where they are not there yet.
+
+    Parameters
+    ----------
+    client : SyncPrefectClient
+    addresses : sequence of str
+        A web address that takes JSON, or that of a Slack or Teams channel; ``mailto:`` and people's
+        addresses with commas between, which SendGrid sends to; or ``block:TYPE/NAME``, a
+        notification or webhook block that there is.
+
+    Raises
+    ------
+    ConfigError
+        If one is none of these, such a block is not there, or e-mail cannot be sent.
+    """
+    return [_place(client, address) for address in addresses]
+
+
+def _place(client: SyncPrefectClient, address: str) -> Place:
+    scheme, _, rest = address.partition(":")
+    if scheme == "block":
+        return _there(client, rest)
+    block = _block(address, scheme, rest)
+    name = f"recsys-alert-{hashlib.sha256(address.encode()).hexdigest()[:12]}"
+    found: Any = block.save(name, overwrite=True, _sync=True)
+    return Place(name, found, type(block).__name__ == "Webhook")
+
+
+def _block(address: str, scheme: str, rest: str) -> Any:
+    """The block of an address, not saved."""
+    from prefect.blocks import notifications
+    from prefect.blocks.webhook import Webhook
+    from pydantic import SecretStr
+
+    if scheme == "mailto":
+        key, sender = os.environ.get(SENDGRID_KEY), os.environ.get(SENDER)
+        if not key or not sender:
+            raise ConfigError(
+                f"alerts to {rest} need a service that sends e-mail, and {SENDGRID_KEY} or "
+                f"{SENDER} is not set",
+                "a key of SendGrid, and the address that sends",
+                "set both, or make a notification block in Prefect and name it as block:TYPE/NAME",
+            )
+        people = [one.strip() for one in rest.split(",")]
+        return notifications.SendgridEmail(
+            api_key=SecretStr(key), sender_email=sender, to_emails=people
+        )
+    host = urlsplit(address).hostname or ""
+    if scheme not in ("http", "https") or not host:
+        raise ConfigError(
+            f"alerts cannot be sent to {redacted(address)}",
+            "an address such as https://…, mailto:… or block:TYPE/NAME",
+            "check how it is written",
+        )
+    for service, made in SERVICES.items():
+        if host == service or host.endswith(f".{service}"):
+            return getattr(notifications, made)(url=SecretStr(address))
+    headers: Any = {"Content-Type": "application/json"}
+    return Webhook(url=SecretStr(address), headers=headers)
+
+
+def _there(client: SyncPrefectClient, named: str) -> Place:
+    """A block that somebody made."""
+    kind, _, name = named.partition("/")
+    try:
+        found = client.read_block_document_by_name(name, kind)
+    except ObjectNotFound as fault:
+        raise ConfigError(
+            f"Prefect has no block {named}",
+            "the type and the name of a block, as in block:sendgrid-email/operators",
+            "make it under Blocks in Prefect, or check its name",
+        ) from fault
+    return Place(f"{kind}-{name}", found.id, kind == "webhook")
+
+
+def automations(tag: str, place: Place) -> list[AutomationCore]:
+    """An automation for each kind of alert: runs with this tag, told to this place."""
+    return [_automation(kind, tag, place) for kind in EVENTS]
+
+
+def prefix(tag: str) -> str:
+    """What the names of all automations of alerts begin with."""
+    return f"{tag}: alert"
+
+
+def _automation(kind: Kind, tag: str, place: Place) -> AutomationCore:
+    ours = {"prefect.resource.id": f"prefect.tag.{tag}", "prefect.resource.role": "tag"}
+    about = "recsys.model.*" if kind == "drifted" else "prefect.flow-run.*"
+    return AutomationCore(
+        name=f"{prefix(tag)} {place.name} of {kind}",
+        description=f"Tells {place.name} of a run that is {kind}.",
+        tags=[tag],
+        trigger=EventTrigger(
+            match=ResourceSpecification.model_validate({"prefect.resource.id": about}),
+            match_related=ResourceSpecification.model_validate(ours),
+            for_each={"prefect.resource.id"},
+            expect=set(EVENTS[kind]),
+            posture=Posture.Reactive,
+            threshold=1,
+        ),
+        actions=[_action(kind, place)],
+    )
+
+
+def _action(kind: Kind, place: Place) -> CallWebhook | SendNotification:
+    message = _DRIFTS.replace("drifts", "drifts | join('; ')") if kind == "drifted" else _SAID
+    if place.webhook:
+        payload = (
+            f'{{"alert": "{kind}", "run": {_NAME}, "state": {_STATE}, "message": {message}, '
+            f'"page": {_PAGE}}}'
+        )
+        return CallWebhook(block_document_id=place.block, payload=payload)
+    lines = (part.replace(" | tojson", "") for part in (_NAME, message, _PAGE))
+    return SendNotification(
+        block_document_id=place.block, subject=f"recsys: {kind}", body="\n".join(lines)
+    )
