@@ -34,12 +34,7 @@ EVENTS: dict[Kind, tuple[str, ...]] = {
     "drifted": ("recsys.data.drifted",),
 }
 SENDGRID_KEY, SENDER = "SENDGRID_API_KEY", "RECSYS_ALERT_SENDER"
-# Addresses of services that want a message of their own form, by their host.
-SERVICES = {
-    "hooks.slack.com": "SlackWebhook",
-    "outlook.office.com": "MicrosoftTeamsWebhook",
-    "webhook.office.com": "MicrosoftTeamsWebhook",
-}
+SLACK = "hooks.slack.com"
 _NAME = "{{ flow_run.name | tojson }}"
 _STATE = "{{ flow_run.state.name | tojson }}"
 _SAID = "{{ (flow_run.state.message or '') | tojson }}"
@@ -72,7 +67,7 @@ def places(client: SyncPrefectClient, addresses: Sequence[str]) -> list[Place]:
     ----------
     client : SyncPrefectClient
     addresses : sequence of str
-        A web address that takes JSON, or that of a Slack or Teams channel; ``mailto:`` and people's
+        A web address that takes JSON, or that of a Slack channel; ``mailto:`` and people's
         addresses with commas between, which SendGrid sends to; or ``block:TYPE/NAME``, a
         notification or webhook block that there is.
 
@@ -120,9 +115,8 @@ def _block(address: str, scheme: str, rest: str) -> Any:
             "an address such as https://…, mailto:… or block:TYPE/NAME",
             "check how it is written",
         )
-    for service, made in SERVICES.items():
-        if host == service or host.endswith(f".{service}"):
-            return getattr(notifications, made)(url=SecretStr(address))
+    if host == SLACK:
+        return notifications.SlackWebhook(url=SecretStr(address))
     headers: Any = {"Content-Type": "application/json"}
     return Webhook(url=SecretStr(address), headers=headers)
 
