@@ -32,7 +32,7 @@ redact_logs()
 @named_states
 def refresh(config: Config = Config()) -> TrainingResult:
     """Refit what the champion is on today's data; measured, judged, promoted as by `train`."""
-    return retrain(config, _adopt)
+    return retrain("refresh", config, _adopt)
 
 
 def _adopt(

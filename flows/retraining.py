@@ -8,11 +8,13 @@ from typing import TypeAlias
 
 from flows.results import TrainingResult
 from recsys.base.config import Config
+from recsys.base.events import Event, Note, StageDone, emit, listening
 from recsys.base.redaction import redacted
 from recsys.data.outcomes import Encoded, HeldOut, Thresholded
 from recsys.data.sources import locate_data
 from recsys.pipeline.expected import read_expected
 from recsys.pipeline.fresh_likes import archive_log
+from recsys.pipeline.night_metrics import Night, deliver
 from recsys.pipeline.outcomes import Chosen, TrainingStages
 from recsys.pipeline.tracked import RunDetails, Tracked
 from recsys.store.stages import Stage
@@ -38,16 +40,34 @@ Choose: TypeAlias = Callable[
 ]
 
 
-def retrain(config: Config, choose: Choose) -> TrainingResult:
+def retrain(flow: str, config: Config, choose: Choose) -> TrainingResult:
     """Choose a configuration on today's data, measure, register, promote what is good enough.
 
     Parameters
     ----------
+    flow : str
+        Its name.
     config : Config
     choose : callable
         The one stage in which the flows differ.
     """
     config = config.effective()
+    seconds: dict[str, float] = {}
+    night = Night(config.model, flow, seconds=seconds)
+
+    def time_stages(event: Event) -> None:
+        if isinstance(event, StageDone):
+            seconds[event.stage] = event.seconds
+
+    try:
+        with listening(time_stages):
+            return _retrain(config, choose, night)
+    finally:
+        for fault in deliver(night, config.tracking):
+            emit(Note(fault))
+
+
+def _retrain(config: Config, choose: Choose, night: Night) -> TrainingResult:
     interim, seed, workers = config.storage.interim, config.seed, config.search.workers
     tracked, details = tracked_by(config), details_of(config)
     expected = read_expected(config.gate, config.batch)
@@ -90,6 +110,7 @@ def retrain(config: Config, choose: Choose) -> TrainingResult:
         data, core, holdouts, features, chosen, measured, fitted, verdict, repeated, drifted
     )
     page = report(tracked, version, decision.reasons, stages).page
+    night.verdict, night.version, night.stages = decision.ending.value, version, stages
     return TrainingResult.of(tracked.model, version, decision, page, stages)
 
 

@@ -32,7 +32,7 @@ redact_logs()
 @named_states
 def train(config: Config = Config()) -> TrainingResult:
     """Retrain on today's data, measure, register, and promote what is good enough."""
-    return retrain(config, _search)
+    return retrain("train", config, _search)
 
 
 def _search(

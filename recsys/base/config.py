@@ -788,6 +788,15 @@ class Tracking(Section):
         10 * 2**30, description="Largest number of bytes of these bundles; the last one used stays."
     )
 
+    metrics: Location | None = Field(
+        None,
+        description="Folder for the metrics of the last run, MODEL-FLOW.prom in the format of "
+        "Prometheus, as for the node exporter's textfile collector; default: none.",
+    )
+    pushgateway: Address | None = Field(
+        None, description="Prometheus Pushgateway that these metrics are sent to; default: none."
+    )
+
     @property
     def page(self) -> str:
         """Address at which people open MLflow: `ui`, the server's, or that of `make ui`."""

@@ -52,11 +52,30 @@ def run(config: Config) -> Run:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return run(small_config(tmp_path_factory.mktemp("trained")))
+    folder = tmp_path_factory.mktemp("trained")
+    return run(small_config(folder, **{"tracking.metrics": str(folder / "metrics")}))
 
 
 def test_every_stage_runs_once_in_order(trained: Run) -> None:
     assert list(trained.stages().items()) == [(name, False) for name in (*STAGES, "report")]
+
+
+def test_prometheus_is_told_of_the_run(trained: Run) -> None:
+    assert trained.config.tracking.metrics is not None
+    text = (Path(trained.config.tracking.metrics) / "planted-train.prom").read_text()
+    own = 'flow="train",model="planted"'
+    said = dict(line.rsplit(" ", 1) for line in text.splitlines() if line[0] != "#")
+    assert said[f'recsys_night_verdict{{{own},verdict="promoted"}}'] == "1.0"
+    assert float(said[f"recsys_night_version{{{own}}}"]) == float(trained.outcome.version)
+    core = trained.outcome.counts["threshold"]
+    assert float(said[f"recsys_night_interactions{{{own}}}"]) == core["interactions"]
+    stages = {n for n in said if n.startswith("recsys_night_stage_seconds")}
+    assert stages == {
+        f'recsys_night_stage_seconds{{{own},stage="{stage}"}}' for stage in (*STAGES, "report")
+    }
+    best = trained.outcome.leaderboard[0]
+    ranked = f'recsys_night_precision_at_5{{{own},ranked_by="{best["model"]}"}}'
+    assert float(said[ranked]) == pytest.approx(best["metrics"]["precision_at_5"]["mean"])
 
 
 def test_the_bundle_knows_the_groups(trained: Run) -> None:
