@@ -271,7 +271,7 @@ def start_training(
     configuration: Dictionary[str, Any],
     seed: int,
     sides: FeaturesBySide | None,
-    threads: int = 1,
+    threads: int | None = None,
     spectrum: Spectrum | None = None,
     times: InteractionTimes | None = None,
 ) -> Training:
@@ -284,7 +284,8 @@ def start_training(
         Flat names, see `parse_configuration`.
     seed : int
     sides : FeaturesBySide or None
-    threads : int
+    threads : int or None
+        See `recsys.models.lightfm.Training`.
     spectrum : Spectrum or None
         Of the interactions, if already computed.
     times : InteractionTimes or None
@@ -327,7 +328,7 @@ def fit_hybrid(
     epochs: int,
     seed: int,
     sides: FeaturesBySide | None = None,
-    threads: int = 1,
+    threads: int | None = None,
     *,
     times: InteractionTimes | None = None,
 ) -> HybridModel:
@@ -340,8 +341,8 @@ def fit_hybrid(
         Flat names, see `parse_configuration`.
     epochs, seed : int
     sides : FeaturesBySide or None
-    threads : int
-        More than one is faster and not reproducible.
+    threads : int or None
+        See `recsys.models.lightfm.Training`.
     times : InteractionTimes or None
         When the interactions were, for a configuration with a half-life or a window.
 

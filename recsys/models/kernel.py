@@ -30,6 +30,7 @@ class _Side(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("vectors", "squares", "updates")),
         *((name, ctypes.c_void_p) for name in ("biases", "bias_squares", "bias_updates")),
         *((name, ctypes.c_int64) for name in ("count", "rows")),
+        *((name, ctypes.c_void_p) for name in ("grouped", "bounds")),
         *((name, ctypes.c_void_p) for name in ("starts", "features", "weights")),
         ("alpha", ctypes.c_double),
     )
@@ -46,7 +47,9 @@ class _Task(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("components", "padded", "max_sampled", "k", "n")),
         *((name, ctypes.c_double) for name in ("rate", "rho", "epsilon")),
         *((name, ctypes.c_int32) for name in ("loss", "adadelta")),
-        ("seed", ctypes.c_uint32),
+        ("groups", ctypes.c_int64),
+        ("seeds", ctypes.c_void_p),
+        ("seconds", ctypes.c_void_p),
     )
 
 
@@ -64,7 +67,8 @@ def load_kernel() -> ctypes._NamedFuncPointer | None:
             size.restype = ctypes.c_int64
             if size() != ctypes.sizeof(_Task):
                 continue
-            function.argtypes, function.restype = [ctypes.c_void_p, ctypes.c_int], ctypes.c_int
+            function.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_int]
+            function.restype = ctypes.c_int
             return function
     return None
 
@@ -156,9 +160,45 @@ class Interactions:
             return self.items
         return np.ascontiguousarray(self.matrix.sorted_indices().indices, np.int32)
 
+    @cached_property
+    def of_users(self) -> AnyArray:
+        """How many interactions each user has: int64 (n_users,)."""
+        return np.diff(self.starts)
+
+    @cached_property
+    def of_items(self) -> AnyArray:
+        """How many interactions each item has: int64 (n_items,)."""
+        return np.bincount(self.items, minlength=self.matrix.shape[1])
+
+
+def draw_groups(
+    counts: AnyArray, groups: int, generator: np.random.RandomState
+) -> tuple[Int32Array, AnyArray]:
+    """Draw users or items into groups of about as many interactions each.
+
+    Parameters
+    ----------
+    counts : int array (n,)
+        Interactions of each.
+    groups : int
+    generator : RandomState
+
+    Returns
+    -------
+    grouped : int32 array (n,)
+        The users or items, one group after the other.
+    bounds : int64 array (groups + 1,)
+        Where each group begins in `grouped`, and where the last one ends.
+    """
+    grouped = generator.permutation(len(counts)).astype(np.int32)
+    ends = np.cumsum(counts[grouped])
+    shares = ends[-1] * np.arange(1, groups) / groups
+    inner = np.searchsorted(ends, shares) + 1 if groups > 1 else []
+    return grouped, np.concatenate([[0], inner, [len(counts)]]).astype(np.int64)
+
 
 class Kernel:
-    """Trains the arrays of a LightFM model in place, on one thread.
+    """Trains the arrays of a LightFM model in place.
 
     Parameters
     ----------
@@ -168,6 +208,10 @@ class Kernel:
     interactions : Interactions
     user_features, item_features : csr_matrix float32 or None
         None for an identity.
+    groups : int
+        Of users and of items, drawn anew for each epoch, which is trained in groups x groups
+        blocks. Negatives are drawn from the items of the block. The result depends on it; with one
+        it is LightFM's. More than one without features, and not with the loss warp-kos.
     width : int
         The longest vectors used, in bits; the result does not depend on it, as long as the
         processor multiplies and adds in one step (FMA).
@@ -179,38 +223,62 @@ class Kernel:
         interactions: Interactions,
         user_features: sp.csr_matrix | None = None,
         item_features: sp.csr_matrix | None = None,
+        groups: int = 1,
         width: int = WIDEST,
     ) -> None:
         function = load_kernel()
         if function is None:
             raise OSError("the training kernel was not compiled")
-        self._function, self._width = function, width
+        whole = user_features is None and item_features is None and model.loss != "warp-kos"
+        if groups > 1 and not whole:
+            raise ValueError("features and the loss warp-kos are trained in one block")
+        self._function, self._width, self._groups = function, width, groups
         self._model, self._interactions = model, interactions
         self._features = {
             side: None if matrix is None else _rows(matrix)
             for side, matrix in (("user", user_features), ("item", item_features))
         }
 
-    def run_epoch(self) -> None:
-        """One pass over the interactions, drawn and shuffled as LightFM does with one thread.
+    def run_epoch(self, threads: int = 1) -> float:
+        """One pass over the interactions.
+
+        In one block they are drawn and shuffled as LightFM does with one thread.
+
+        Parameters
+        ----------
+        threads : int
+            How many train blocks side by side; the result does not depend on it.
+
+        Returns
+        -------
+        float
+            CPU seconds of the threads beside the caller's.
 
         Raises
         ------
         MemoryError
             If there is not enough memory for a few vectors.
         """
-        model, given = self._model, self._interactions
+        model, given, groups = self._model, self._interactions, self._groups
         generator = model.random_state
-        order = np.arange(given.matrix.nnz, dtype=np.int32)
-        generator.shuffle(order)
-        seed = 0
-        if model.loss != "logistic":  # LightFM draws no seed where it draws no items
-            seed = int(generator.randint(0, np.iinfo(np.int32).max, size=1)[0])
+        order = np.empty(given.matrix.nnz, np.int32)
+        drawn: dict[str, tuple[AnyArray, AnyArray] | tuple[None, None]]
+        drawn = {"user": (None, None), "item": (None, None)}
+        if groups > 1:
+            drawn["user"] = draw_groups(given.of_users, groups, generator)
+            drawn["item"] = draw_groups(given.of_items, groups, generator)
+        else:
+            order[:] = np.arange(len(order))
+            generator.shuffle(order)
+        seeds = np.zeros(groups**2, np.uint32)
+        if groups > 1 or model.loss != "logistic":  # LightFM draws no seed where it draws no items
+            seeds[:] = generator.randint(0, np.iinfo(np.int32).max, size=groups**2)
+        seconds = np.zeros(1)
         n_users, n_items = given.matrix.shape
         components = model.no_components
         task = _Task(
-            users=self._side("user", n_users, model.user_alpha),
-            items=self._side("item", n_items, model.item_alpha),
+            users=self._side("user", n_users, model.user_alpha, *drawn["user"]),
+            items=self._side("item", n_items, model.item_alpha, *drawn["item"]),
             interactions=len(order),
             user=_address(given.users),
             item=_address(given.items),
@@ -228,12 +296,17 @@ class Kernel:
             epsilon=model.epsilon,
             loss=LOSSES.index(model.loss),
             adadelta=model.learning_schedule == "adadelta",
-            seed=seed,
+            groups=groups,
+            seeds=_address(seeds),
+            seconds=_address(seconds),
         )
-        if len(order) and not self._function(ctypes.byref(task), self._width):
+        if len(order) and not self._function(ctypes.byref(task), self._width, threads):
             raise MemoryError("no memory for a vector")
+        return float(seconds[0])
 
-    def _side(self, side: str, rows: int, alpha: float) -> _Side:
+    def _side(
+        self, side: str, rows: int, alpha: float, grouped: AnyArray | None, bounds: AnyArray | None
+    ) -> _Side:
         names = ("embeddings", "embedding_gradients", "embedding_momentum")
         momentum = self._model.learning_schedule == "adadelta"
         vectors: list[int | None] = []
@@ -254,6 +327,8 @@ class Kernel:
             *biases,
             len(getattr(self._model, f"{side}_biases")),
             rows,
+            _address(grouped),
+            _address(bounds),
             *map(_address, features),
             alpha,
         )

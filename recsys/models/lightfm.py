@@ -15,6 +15,7 @@ import scipy.sparse as sp
 from lightfm import LightFM
 
 from recsys.base.arrays import AnyArray, Float32Array
+from recsys.base.cores import add_seconds, shared
 from recsys.base.events import Note, emit
 from recsys.data.ages import InteractionTimes
 from recsys.models.configuration import LightFMParameters
@@ -26,6 +27,8 @@ from recsys.ranking.factors import Factors
 # Entries above this are a sign of divergence, and the precision of such a model is an accident:
 # models that converge stay below 100.
 LARGEST_FACTOR = 1e4
+LEAST_IN_GROUP = 64
+"""Users or items that a group of a block has, on average."""
 
 
 class DivergedError(Exception):
@@ -69,8 +72,13 @@ def _say_that_lightfm_trains() -> None:
 class Training:
     """One LightFM model in training.
 
-    With one thread, `advance` in steps gives exactly what one `fit` of as many epochs gives. The
-    kernel always trains with one.
+    `advance` in steps gives exactly what one `fit` of as many epochs gives, on any number of
+    threads; LightFM, where it trains, on one thread.
+
+    Threads share an epoch that is cut into `blocks`. Models of features have one, since items have
+    features in common; so has the loss warp-kos, which chooses among all items of a user. Of few
+    users or items there are fewer blocks: with less than a few dozen items in each, negatives would
+    be too much alike.
 
     Parameters
     ----------
@@ -79,8 +87,9 @@ class Training:
         Users and items of whom none is inside of the `window` have vectors by fold-in.
     hyperparameters : LightFMParameters
     seed : int
-    threads : int
-        Of LightFM, where it trains; more than one is faster and not reproducible.
+    threads : int or None
+        None for those that are free, as more fits begin and end in this process; one of LightFM,
+        where it trains, for which more are faster and not reproducible.
     user_features, item_features : csr_matrix float32 or None
         Rows of feature weights; None for an identity: a vector for each user (or item). Features
         may follow an identity.
@@ -101,7 +110,7 @@ class Training:
         hyperparameters: LightFMParameters,
         seed: int,
         *,
-        threads: int = 1,
+        threads: int | None = None,
         user_features: sp.csr_matrix | None = None,
         item_features: sp.csr_matrix | None = None,
         spectrum: Spectrum | None = None,
@@ -155,7 +164,11 @@ class Training:
             return None
         interactions = Interactions(self._fitted, self._weighted)
         users, items = self._features["user_features"], self._features["item_features"]
-        return Kernel(self._model, interactions, users, items)
+        groups = hyperparameters.blocks
+        if users is not None or items is not None or hyperparameters.loss == "warp-kos":
+            groups = 1
+        least = min(self._fitted.shape) // LEAST_IN_GROUP
+        return Kernel(self._model, interactions, users, items, groups=max(1, min(groups, least)))
 
     def _train_by_lightfm(self, epochs: int) -> None:
         interactions = self._fitted.tocoo()
@@ -163,7 +176,7 @@ class Training:
             interactions,
             sample_weight=interactions if self._weighted else None,
             epochs=epochs,
-            num_threads=self._threads,
+            num_threads=self._threads or 1,
             **self._features,
         )
 
@@ -175,9 +188,10 @@ class Training:
         features = [matrix for matrix in self._features.values() if matrix is not None]
         for matrix in (self._fitted, *features):
             model._check_input_finite(matrix.data)
-        for _ in range(epochs):
-            kernel.run_epoch()
-            model._check_finite()
+        with shared(self._threads) as threads:
+            for _ in range(epochs):
+                add_seconds(kernel.run_epoch(threads()))
+                model._check_finite()
 
     def _initialise(self) -> None:
         """Vectors at random, as LightFM draws them, and accumulators."""

@@ -34,7 +34,7 @@ def refit(
     configuration: Mapping[str, Any],
     features: Stage[Encoded],
     seed: int,
-    threads: int = 1,
+    threads: int | None = None,
     *,
     places: Mapping[str, IntArray | None] = MappingProxyType({}),
     times: InteractionTimes | None = None,
@@ -49,7 +49,8 @@ def refit(
     features : Stage
         Of `encode`.
     seed : int
-    threads : int
+    threads : int or None
+        None for all that are free.
     places : mapping of str to (int array or None)
         See `recsys.tuning.problems.load_sides`.
     times : InteractionTimes or None
