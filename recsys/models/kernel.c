@@ -37,6 +37,7 @@ factorization with distributed stochastic gradient descent, KDD 2011. */
 #define LANES 16       /* floats of a block: a cache line */
 #define RING 1024      /* random numbers drawn at a time */
 #define AHEAD 12       /* draws by which an item's vectors are fetched before they are used */
+#define AHEAD_FEATURED 2 /* the same, of an item with features */
 #define BLOCK 1024     /* interactions gathered at a time */
 #define NEXT 2         /* interactions by which a user and an item are fetched before */
 #define MAX_LOSS 10.0
@@ -210,8 +211,9 @@ INLINE int32_t next_item(const state *x, ring *r, int featured, uint32_t *number
         memmove(r->items, r->items + RING, 2 * AHEAD * sizeof *r->items);
         draw_ahead(t, x->block, r, 2 * AHEAD);
     }
-    fetch_row(&t->items, r->items[r->at + AHEAD], t->padded, featured, 0);
-    if (featured) fetch_names(&t->items, r->items[r->at + 2 * AHEAD]);
+    int64_t ahead = featured ? AHEAD_FEATURED : AHEAD;
+    fetch_row(&t->items, r->items[r->at + ahead], t->padded, featured, 0);
+    if (featured) fetch_names(&t->items, r->items[r->at + 2 * ahead]);
     *number = r->numbers[r->at];
     return r->items[r->at++];
 }
@@ -251,20 +253,24 @@ INLINE viewer view_of(const state *x, int64_t user, int featured) {
     return v;
 }
 
+/* Of an item whose vector and bias are known. */
+INLINE float score_vector(const state *x, const viewer *v, const lanes *vector, float bias) {
+    lanes total = {0};
+    add_product(v->own, vector, 1, x->blocks, &total);
+    return v->bias + v->item_scale * bias + v->scale * sum(total);
+}
+
 INLINE float score(const state *x, const viewer *v, int64_t item, int featured) {
     const side *s = &x->task->items;
+    if (!featured)
+        return score_vector(x, v, (const lanes *)(s->vectors + item * x->task->padded), s->biases[item]);
     lanes total = {0};
     float bias = 0;
-    if (featured) {
-        for (int64_t f = s->starts[item]; f < s->starts[item + 1]; f++) {
-            int64_t feature = s->features[f];
-            const lanes *vector = (const lanes *)(s->vectors + feature * x->task->padded);
-            add_product(v->own, vector, s->weights[f], x->blocks, &total);
-            bias += s->weights[f] * s->biases[feature];
-        }
-    } else {
-        add_product(v->own, (const lanes *)(s->vectors + item * x->task->padded), 1, x->blocks, &total);
-        bias = s->biases[item];
+    for (int64_t f = s->starts[item]; f < s->starts[item + 1]; f++) {
+        int64_t feature = s->features[f];
+        const lanes *vector = (const lanes *)(s->vectors + feature * x->task->padded);
+        add_product(v->own, vector, s->weights[f], x->blocks, &total);
+        bias += s->weights[f] * s->biases[feature];
     }
     return v->bias + v->item_scale * bias + v->scale * sum(total);
 }
@@ -424,9 +430,11 @@ INLINE double update_vectors(const state *x, int64_t user, int64_t positive, int
     return sum(rates + end * x->used);
 }
 
-/* The same, with features of users or items; and their biases. */
-INLINE void update_pair(state *x, int64_t user, const lanes *own, int32_t positive, int32_t negative,
-                        double loss, int user_featured, int item_featured, int adadelta) {
+/* The same, with features of users or items; and their biases. `near` is the positive item's vector,
+   in room of its own, or none where it has not been made yet. */
+INLINE void update_pair(state *x, int64_t user, const lanes *own, const lanes *near, int32_t positive,
+                        int32_t negative, double loss, int user_featured, int item_featured,
+                        int adadelta) {
     const task *t = x->task;
     float by_user = (float)(loss * x->user_scale), by_items = (float)(loss * x->item_scale);
     float bias = (float)loss;
@@ -439,7 +447,7 @@ INLINE void update_pair(state *x, int64_t user, const lanes *own, int32_t positi
         grow(x, rates, 3);
         return;
     }
-    const lanes *near = copied(x, positive, item_featured, x->positive);
+    if (!near) near = copied(x, positive, item_featured, x->positive);
     const lanes *far = copied(x, negative, item_featured, x->negative);
     rates = update_row(x, &t->items, positive, own, 0, -by_user, -bias, item_featured, adadelta);
     rates += update_row(x, &t->items, negative, own, 0, by_user, bias, item_featured, adadelta);
@@ -502,6 +510,13 @@ INLINE void train_pair(state *x, ring *r, const float *losses, int64_t user, int
     int32_t positive = item, negative = item;
     if (!(weight > 0)) return;
     viewer v = view_of(x, user, user_featured);
+    const lanes *near = 0;
+    float found, bias;
+    if (loss != WARP_KOS) {
+        near = represent(&t->items, item, x, item_featured, x->positive, &bias);
+        found = score_vector(x, &v, near, bias);
+        if (!item_featured) near = 0; /* it is the item's own and will change */
+    }
     if (loss == BPR) {
         uint32_t unused;
         for (int64_t j = 0; j < x->block->interactions; j++) {
@@ -509,18 +524,16 @@ INLINE void train_pair(state *x, ring *r, const float *losses, int64_t user, int
             if (!likes(t, user, negative)) break;
         }
         fetch_row(&t->items, negative, t->padded, item_featured, 1);
-        float ahead = score(x, &v, item, item_featured) - score(x, &v, negative, item_featured);
+        float ahead = found - score(x, &v, negative, item_featured);
         weight *= 1.0 - sigmoid(ahead);
     } else {
-        float found;
         if (loss == WARP_KOS) positive = choose_positive(x, r, user, &v, item_featured, &found);
-        else found = score(x, &v, item, item_featured);
         double sampled = sample_violation(x, r, losses, user, &v, found, item_featured, &negative);
         if (sampled < 0) return;
         weight *= sampled;
         if (weight > MAX_LOSS) weight = MAX_LOSS;
     }
-    update_pair(x, user, v.own, positive, negative, weight, user_featured, item_featured, adadelta);
+    update_pair(x, user, v.own, near, positive, negative, weight, user_featured, item_featured, adadelta);
 }
 
 /* One interaction, liked or not (with a weight of 0 or less), by itself. */

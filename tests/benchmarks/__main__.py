@@ -10,8 +10,8 @@ from pathlib import Path
 
 NAMES = (
     "ranking", "queries", "index", "batch", "preparation", "orchestration", "search", "als",
-    "strategies", "neighbours", "ages", "racing", "published", "runners", "training", "kernel", "blocks",
-    "serving", "workers", "gallery", "night_cost",
+    "strategies", "neighbours", "ages", "racing", "published", "runners", "training", "kernel",
+    "blocks", "serving", "workers", "gallery", "night_cost",
 )  # fmt: skip
 FOLDER = Path("data/output/bench")
 
