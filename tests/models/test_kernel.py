@@ -170,6 +170,16 @@ def test_the_number_of_threads_changes_no_bit(loss: str, schedule: str, weighted
             )
 
 
+def test_the_seconds_of_other_threads_are_told() -> None:
+    generator = np.random.default_rng(0)
+    likes = sp.csr_matrix((generator.random((400, 300)) < 0.2).astype(np.float32))
+    model = LightFM(loss="warp", no_components=32, random_state=0)
+    draw_start(model, *likes.shape)
+    trained = Kernel(model, Interactions(likes, False), groups=4)
+    assert trained.run_epoch(1) == 0
+    assert trained.run_epoch(2) > 0
+
+
 def test_the_number_of_blocks_is_part_of_what_is_learned() -> None:
     whole, few, many = (in_blocks(some_likes(), groups) for groups in (1, 2, 5))
     assert not np.array_equal(few.item_embeddings, many.item_embeddings)
