@@ -577,13 +577,23 @@ class Backtest(Section):
 class Fit(Section):
     """The final fit on all interactions."""
 
-    # The training kernel learns the same on any number of threads.
-    unkeyed: ClassVar[frozenset[str]] = frozenset({"threads"})
+    # The training kernel learns the same on any number of threads and machines.
+    unkeyed: ClassVar[frozenset[str]] = frozenset({"threads", "cluster", "exchange"})
 
     threads: Positive | None = Field(
         None,
         description="Threads of the final fit, up to search.blocks; default: all free cores. "
         "LightFM (search.trainer) takes one by default; with more it is not reproducible.",
+    )
+    cluster: Address | None = Field(
+        None,
+        description="Address of a Dask or Ray cluster (tcp://… or ray://…) that the final fit is "
+        "spread over, in search.blocks parts; default: it is trained on this machine.",
+    )
+    exchange: Address | None = Field(
+        None,
+        description="Folder or URL that all workers of fit.cluster reach; default: "
+        "storage.interim.",
     )
 
 

@@ -28,6 +28,7 @@ from recsys.models.mapping import Mapping, blend_content, fit_mapping
 from recsys.models.model import FactorModel
 from recsys.models.side import SideInformation, Vocabulary
 from recsys.models.spectral import Spectrum
+from recsys.models.spreading import Spread
 from recsys.ranking.factors import Factors
 from recsys.ranking.neighbours import Blended, Neighbours, blended
 from recsys.ranking.rows import Rows
@@ -274,6 +275,7 @@ def start_training(
     threads: int | None = None,
     spectrum: Spectrum | None = None,
     times: InteractionTimes | None = None,
+    spread: Spread | None = None,
 ) -> Training:
     """A LightFM model of this configuration, before its first epoch.
 
@@ -290,6 +292,8 @@ def start_training(
         Of the interactions, if already computed.
     times : InteractionTimes or None
         When the interactions were.
+    spread : Spread or None
+        Over which machines it is trained; None for this one.
 
     Raises
     ------
@@ -318,6 +322,7 @@ def start_training(
         threads=threads,
         spectrum=spectrum,
         times=times,
+        spread=spread,
         **matrices,
     )
 
@@ -331,6 +336,7 @@ def fit_hybrid(
     threads: int | None = None,
     *,
     times: InteractionTimes | None = None,
+    spread: Spread | None = None,
 ) -> HybridModel:
     """Train a configuration, and learn vectors for the features.
 
@@ -345,13 +351,17 @@ def fit_hybrid(
         See `recsys.models.lightfm.Training`.
     times : InteractionTimes or None
         When the interactions were, for a configuration with a half-life or a window.
+    spread : Spread or None
+        Over which machines it is trained; None for this one.
 
     Raises
     ------
     InputError
         If the model diverges, or age counts and there are no times.
     """
-    training = start_training(interactions, configuration, seed, sides, threads, times=times)
+    training = start_training(
+        interactions, configuration, seed, sides, threads, times=times, spread=spread
+    )
     try:
         training.advance(epochs)
         model = finish_training(training, interactions, configuration, sides)

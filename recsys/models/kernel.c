@@ -671,6 +671,17 @@ static int64_t next_group(const schedule *c) {
     return found;
 }
 
+/* The interactions in an order of the block's own, then trained. */
+static void shuffle_and_train(const task *t, block *b, trainer *train, lanes *room, const float *losses) {
+    for (int64_t i = b->interactions - 1; i > 0; i--) {
+        int64_t j = draw(&b->seed) % (uint32_t)(i + 1);
+        int32_t kept = b->order[i];
+        b->order[i] = b->order[j];
+        b->order[j] = kept;
+    }
+    if (b->interactions || b->last) train(t, b, room, losses);
+}
+
 static void train_block(const schedule *c, int64_t group, int64_t turn, lanes *room) {
     const task *t = c->task;
     int64_t groups = t->groups, items = (group + turn) % groups, number = group * groups + items;
@@ -686,13 +697,7 @@ static void train_block(const schedule *c, int64_t group, int64_t turn, lanes *r
         .seed = t->seeds[number],
         .last = turn == groups - 1,
     };
-    for (int64_t i = b.interactions - 1; i > 0; i--) {
-        int64_t j = draw(&b.seed) % (uint32_t)(i + 1);
-        int32_t kept = b.order[i];
-        b.order[i] = b.order[j];
-        b.order[j] = kept;
-    }
-    if (b.interactions || b.last) c->train(t, &b, room, c->losses);
+    shuffle_and_train(t, &b, c->train, room, c->losses);
 }
 
 static void train_blocks(schedule *c) {
@@ -755,32 +760,67 @@ static int train_groups(const task *t, trainer *train, lanes *rooms, const float
 /* How large a task is, for a caller to find out that it was made for another release. */
 __attribute__((visibility("default"))) int64_t recsys_task_bytes(void) { return (int64_t)sizeof(task); }
 
+/* What computes with vectors of `width` bits at most, as far as the processor has them. */
+static trainer *trainer_for(int width, int *used) {
+    *used = 128;
+#ifdef __x86_64__
+    int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (width >= 512 && avx2 && __builtin_cpu_supports("avx512f")) return *used = 512, wide;
+    if (width >= 256 && avx2) return *used = 256, medium;
+#else
+    (void)width;
+#endif
+    return plain;
+}
+
+/* Room for the vectors of so many threads, and the loss by how many items were drawn; or none. */
+static float *losses_and_rooms(const task *t, int threads, lanes **rooms) {
+    size_t room = 3 * ((size_t)(t->padded / LANES) + 1), sampled = (size_t)t->max_sampled + 1;
+    float *losses = malloc(sampled * sizeof *losses);
+    if (!losses || posix_memalign((void **)rooms, sizeof **rooms, (size_t)threads * room * sizeof **rooms)) {
+        free(losses);
+        return 0;
+    }
+    for (int64_t s = 1; s <= t->max_sampled; s++)
+        losses[s] = (float)log(fmax(1.0, (double)((t->items.rows - 1) / s)));
+    return losses;
+}
+
 /* Train one epoch. `width` is the longest vectors that may be used, in bits; what the processor
    does not have is not used. Of an epoch in blocks, so many threads train at most. Returns the width
    that was used, or 0 without memory. */
 __attribute__((visibility("default"))) int recsys_train_epoch(const task *t, int width, int threads) {
     if (threads > t->groups) threads = (int)t->groups;
-    size_t room = 3 * ((size_t)(t->padded / LANES) + 1), sampled = (size_t)t->max_sampled + 1;
     lanes *rooms = 0;
-    float *losses = malloc(sampled * sizeof *losses);
-    int used = 0;
-    if (losses && !posix_memalign((void **)&rooms, sizeof *rooms, (size_t)threads * room * sizeof *rooms)) {
-        trainer *train = plain;
-        used = 128;
-#ifdef __x86_64__
-        int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-        if (width >= 512 && avx2 && __builtin_cpu_supports("avx512f")) train = wide, used = 512;
-        else if (width >= 256 && avx2) train = medium, used = 256;
-#endif
-        for (int64_t s = 1; s <= t->max_sampled; s++)
-            losses[s] = (float)log(fmax(1.0, (double)((t->items.rows - 1) / s)));
-        double user_scale = 1, item_scale = 1;
-        block whole = {.order = t->order, .interactions = t->interactions, .item_count = t->items.rows,
-                       .user_scale = &user_scale, .item_scale = &item_scale, .seed = *t->seeds, .last = 1};
-        if (t->groups == 1) train(t, &whole, rooms, losses);
-        else if (!train_groups(t, train, rooms, losses, threads)) used = 0;
-    }
+    float *losses = losses_and_rooms(t, threads, &rooms);
+    if (!losses) return 0;
+    int used;
+    trainer *train = trainer_for(width, &used);
+    double user_scale = 1, item_scale = 1;
+    block whole = {.order = t->order, .interactions = t->interactions, .item_count = t->items.rows,
+                   .user_scale = &user_scale, .item_scale = &item_scale, .seed = *t->seeds, .last = 1};
+    if (t->groups == 1) train(t, &whole, rooms, losses);
+    else if (!train_groups(t, train, rooms, losses, threads)) used = 0;
     free(rooms);
+    free(losses);
+    return used;
+}
+
+/* Train one block of an epoch, of which nothing but the block is here: users and items are counted
+   within their groups, of which `bounds` has the sizes alone. `scales` are the users' and the items',
+   handed on from block to block; `last` is whether it is the last of its groups. Returns as above. */
+__attribute__((visibility("default"))) int recsys_train_block(const task *t, int width, double *scales,
+                                                              int last) {
+    lanes *room = 0;
+    float *losses = losses_and_rooms(t, 1, &room);
+    if (!losses) return 0;
+    int used;
+    trainer *train = trainer_for(width, &used);
+    block b = {.order = t->order, .interactions = t->interactions, .users = t->users.grouped,
+               .items = t->items.grouped, .user_count = *t->users.bounds, .item_count = *t->items.bounds,
+               .user_scale = scales, .item_scale = scales + 1, .seed = *t->seeds, .last = last};
+    shuffle_and_train(t, &b, train, room, losses);
+    free(room);
     free(losses);
     return used;
 }

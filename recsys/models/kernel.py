@@ -23,7 +23,7 @@ LOSSES = ("warp", "bpr", "logistic", "warp-kos")
 WIDEST = 512
 
 
-class _Side(ctypes.Structure):
+class Side(ctypes.Structure):
     """`side` of kernel.c."""
 
     _fields_ = (
@@ -36,11 +36,11 @@ class _Side(ctypes.Structure):
     )
 
 
-class _Task(ctypes.Structure):
+class Task(ctypes.Structure):
     """`task` of kernel.c."""
 
     _fields_ = (
-        *((name, _Side) for name in ("users", "items")),
+        *((name, Side) for name in ("users", "items")),
         ("interactions", ctypes.c_int64),
         *((name, ctypes.c_void_p) for name in ("user", "item", "weight", "order")),
         *((name, ctypes.c_void_p) for name in ("starts", "liked")),
@@ -54,22 +54,24 @@ class _Task(ctypes.Structure):
 
 
 @cache
-def load_kernel() -> ctypes._NamedFuncPointer | None:
-    """The compiled function, or None where the package was installed without a compiler."""
+def load_kernel() -> ctypes.CDLL | None:
+    """The compiled functions, or None where the package was installed without a compiler."""
     for suffix in EXTENSION_SUFFIXES:
         path = FOLDER / f"_kernel{suffix}"
         if path.is_file():
             try:
                 library = ctypes.CDLL(str(path))
-                function, size = library.recsys_train_epoch, library.recsys_task_bytes
+                size, epoch = library.recsys_task_bytes, library.recsys_train_epoch
+                block = library.recsys_train_block
             except (OSError, AttributeError):  # of another machine, or another release
                 continue
             size.restype = ctypes.c_int64
-            if size() != ctypes.sizeof(_Task):
+            if size() != ctypes.sizeof(Task):
                 continue
-            function.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_int]
-            function.restype = ctypes.c_int
-            return function
+            epoch.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_int]
+            block.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_int]
+            epoch.restype = block.restype = ctypes.c_int
+            return library
     return None
 
 
@@ -197,6 +199,52 @@ def draw_groups(
     return grouped, np.concatenate([[0], inner, [len(counts)]]).astype(np.int64)
 
 
+def settings_of(model: Any) -> dict[str, int | float]:
+    """The hyper-parameters of a LightFM model as a task has them, but for regularisation."""
+    return {
+        "components": model.no_components,
+        "padded": -(-model.no_components // LANES) * LANES,
+        "max_sampled": model.max_sampled,
+        "k": model.k,
+        "n": model.n,
+        "rate": model.learning_rate,
+        "rho": model.rho,
+        "epsilon": model.epsilon,
+        "loss": LOSSES.index(model.loss),
+        "adadelta": int(model.learning_schedule == "adadelta"),
+    }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How an epoch is cut into blocks.
+
+    Parameters
+    ----------
+    users, items : (int32 (n,), int64 (groups + 1,))
+        See `draw_groups`.
+    seeds : uint32 (groups, groups)
+        Of the random numbers of each block, by the group of users and that of items.
+    """
+
+    users: tuple[Int32Array, AnyArray]
+    items: tuple[Int32Array, AnyArray]
+    seeds: AnyArray
+
+
+def draw_plan(given: Interactions, groups: int, generator: np.random.RandomState) -> Plan:
+    """Draw the groups of an epoch and the seeds of its blocks."""
+    users = draw_groups(given.of_users, groups, generator)
+    items = draw_groups(given.of_items, groups, generator)
+    return Plan(users, items, draw_seeds(groups, generator))
+
+
+def draw_seeds(groups: int, generator: np.random.RandomState) -> AnyArray:
+    """A seed for each block, as LightFM draws that of an epoch: uint32 (groups, groups)."""
+    drawn = generator.randint(0, np.iinfo(np.int32).max, size=groups**2)
+    return drawn.astype(np.uint32).reshape(groups, groups)
+
+
 class Kernel:
     """Trains the arrays of a LightFM model in place.
 
@@ -226,13 +274,14 @@ class Kernel:
         groups: int = 1,
         width: int = WIDEST,
     ) -> None:
-        function = load_kernel()
-        if function is None:
+        library = load_kernel()
+        if library is None:
             raise OSError("the training kernel was not compiled")
         whole = user_features is None and item_features is None and model.loss != "warp-kos"
         if groups > 1 and not whole:
             raise ValueError("features and the loss warp-kos are trained in one block")
-        self._function, self._width, self._groups = function, width, groups
+        self._function, self._width = library.recsys_train_epoch, width
+        self.groups = groups
         self._model, self._interactions = model, interactions
         self._features = {
             side: None if matrix is None else _rows(matrix)
@@ -259,46 +308,35 @@ class Kernel:
         MemoryError
             If there is not enough memory for a few vectors.
         """
-        model, given, groups = self._model, self._interactions, self._groups
+        model, given, groups = self._model, self._interactions, self.groups
         generator = model.random_state
         order = np.empty(given.matrix.nnz, np.int32)
-        drawn: dict[str, tuple[AnyArray, AnyArray] | tuple[None, None]]
-        drawn = {"user": (None, None), "item": (None, None)}
+        users: tuple[AnyArray | None, AnyArray | None] = None, None
+        items, seeds = users, np.zeros((1, 1), np.uint32)
         if groups > 1:
-            drawn["user"] = draw_groups(given.of_users, groups, generator)
-            drawn["item"] = draw_groups(given.of_items, groups, generator)
+            plan = draw_plan(given, groups, generator)
+            users, items, seeds = plan.users, plan.items, plan.seeds
         else:
             order[:] = np.arange(len(order))
             generator.shuffle(order)
-        seeds = np.zeros(groups**2, np.uint32)
-        if groups > 1 or model.loss != "logistic":  # LightFM draws no seed where it draws no items
-            seeds[:] = generator.randint(0, np.iinfo(np.int32).max, size=groups**2)
+            if model.loss != "logistic":  # LightFM draws no seed where it draws no items
+                seeds = draw_seeds(1, generator)
         seconds = np.zeros(1)
         n_users, n_items = given.matrix.shape
-        components = model.no_components
-        task = _Task(
-            users=self._side("user", n_users, model.user_alpha, *drawn["user"]),
-            items=self._side("item", n_items, model.item_alpha, *drawn["item"]),
+        task = Task(
+            users=self._side("user", n_users, model.user_alpha, *users),
+            items=self._side("item", n_items, model.item_alpha, *items),
             interactions=len(order),
-            user=_address(given.users),
-            item=_address(given.items),
-            weight=_address(given.weights),
-            order=_address(order),
-            starts=_address(given.starts),
-            liked=_address(given.liked),
-            components=components,
-            padded=-(-components // LANES) * LANES,
-            max_sampled=model.max_sampled,
-            k=model.k,
-            n=model.n,
-            rate=model.learning_rate,
-            rho=model.rho,
-            epsilon=model.epsilon,
-            loss=LOSSES.index(model.loss),
-            adadelta=model.learning_schedule == "adadelta",
+            user=address(given.users),
+            item=address(given.items),
+            weight=address(given.weights),
+            order=address(order),
+            starts=address(given.starts),
+            liked=address(given.liked),
             groups=groups,
-            seeds=_address(seeds),
-            seconds=_address(seconds),
+            **settings_of(model),
+            seeds=address(seeds),
+            seconds=address(seconds),
         )
         if len(order) and not self._function(ctypes.byref(task), self._width, threads):
             raise MemoryError("no memory for a vector")
@@ -306,7 +344,7 @@ class Kernel:
 
     def _side(
         self, side: str, rows: int, alpha: float, grouped: AnyArray | None, bounds: AnyArray | None
-    ) -> _Side:
+    ) -> Side:
         names = ("embeddings", "embedding_gradients", "embedding_momentum")
         momentum = self._model.learning_schedule == "adadelta"
         vectors: list[int | None] = []
@@ -316,20 +354,20 @@ class Kernel:
                 found, array = array, padded(*array.shape)
                 array[:] = found
                 setattr(self._model, f"{side}_{name}", array)
-            vectors.append(_address(array))
+            vectors.append(address(array))
         biases = [
-            _address(getattr(self._model, f"{side}_{name}"))
+            address(getattr(self._model, f"{side}_{name}"))
             for name in ("biases", "bias_gradients", "bias_momentum")
         ]
         features = self._features[side] or (None, None, None)
-        return _Side(
+        return Side(
             *(*vectors, None)[:3],
             *biases,
             len(getattr(self._model, f"{side}_biases")),
             rows,
-            _address(grouped),
-            _address(bounds),
-            *map(_address, features),
+            address(grouped),
+            address(bounds),
+            *map(address, features),
             alpha,
         )
 
@@ -343,5 +381,5 @@ def _rows(matrix: sp.csr_matrix) -> tuple[AnyArray, AnyArray, AnyArray]:
     )
 
 
-def _address(array: AnyArray | None) -> int | None:
+def address(array: AnyArray | None) -> int | None:
     return None if array is None else int(array.ctypes.data)

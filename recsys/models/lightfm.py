@@ -22,6 +22,7 @@ from recsys.models.configuration import LightFMParameters
 from recsys.models.kernel import Interactions, Kernel, draw_start, load_kernel
 from recsys.models.outside_window import place_outside
 from recsys.models.spectral import Spectrum
+from recsys.models.spreading import Spread
 from recsys.ranking.factors import Factors
 
 # Entries above this are a sign of divergence, and the precision of such a model is an accident:
@@ -97,6 +98,9 @@ class Training:
         Of the interactions, if already computed; for spectral initialisation.
     times : InteractionTimes or None
         When the interactions were, for a half-life or a window.
+    spread : Spread or None
+        Over which machines epochs in blocks are trained; None for this one. What is learned does
+        not depend on it.
 
     Raises
     ------
@@ -115,7 +119,9 @@ class Training:
         item_features: sp.csr_matrix | None = None,
         spectrum: Spectrum | None = None,
         times: InteractionTimes | None = None,
+        spread: Spread | None = None,
     ) -> None:
+        self._spread = spread
         powered = _raised(interactions, hyperparameters.weight_power)
         fitted = hyperparameters.aging.applied(powered, times)
         self._known, self._fitted = interactions, fitted
@@ -188,6 +194,11 @@ class Training:
         features = [matrix for matrix in self._features.values() if matrix is not None]
         for matrix in (self._fitted, *features):
             model._check_input_finite(matrix.data)
+        if self._spread is not None and kernel.groups > 1:
+            given = Interactions(self._fitted, self._weighted)
+            self._spread.train(model, given, kernel.groups, epochs)
+            model._check_finite()
+            return
         with shared(self._threads) as threads:
             for _ in range(epochs):
                 add_seconds(kernel.run_epoch(threads()))

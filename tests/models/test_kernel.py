@@ -322,10 +322,10 @@ def test_lightfm_trains_with_a_note_where_the_kernel_was_not_compiled(
 
 
 def test_a_kernel_of_another_release_is_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Larger(kernel._Task):
+    class Larger(kernel.Task):
         _fields_ = (("more", ctypes.c_int64),)
 
-    monkeypatch.setattr(kernel, "_Task", Larger)
+    monkeypatch.setattr(kernel, "Task", Larger)
     load_kernel.cache_clear()
     try:
         assert load_kernel() is None
