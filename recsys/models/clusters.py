@@ -82,15 +82,21 @@ class DaskCluster:
 
         self.lost = (KilledWorker, FutureCancelledError)
         self._client = client
+        self._workers = sorted(client.scheduler_info(n_workers=-1)["workers"])
 
-    def call(self, function: Callable[..., Any], *arguments: Any, results: int = 1) -> Any:
+    def call(
+        self, function: Callable[..., Any], *arguments: Any, results: int = 1, place: float = 0
+    ) -> Any:
         """Start a call in a worker."""
-        # What it returns goes by its arguments alone; a name of its own saves hashing arrays.
-        future = self._client.submit(_alone, function, *arguments, pure=False)
+        # Other workers may take it, above all where this one is lost. A name of its own saves
+        # hashing the arguments.
+        home = self._workers[int(place * len(self._workers))] if self._workers else None
+        settings = {"workers": home, "allow_other_workers": home is not None, "pure": False}
+        future = self._client.submit(_alone, function, *arguments, **settings)
         if results == 1:
             return future
         parts = map(itemgetter, range(results))
-        return [self._client.submit(part, future, pure=False) for part in parts]
+        return [self._client.submit(part, future, **settings) for part in parts]
 
     def get(self, references: Sequence[Any]) -> list[Any]:
         """Wait for results."""
@@ -117,8 +123,10 @@ class RayCluster:
         self._ray, self._ours = ray, ours
         self.lost = (ray.exceptions.WorkerCrashedError, ray.exceptions.ObjectLostError)
 
-    def call(self, function: Callable[..., Any], *arguments: Any, results: int = 1) -> Any:
-        """Start a call in a worker."""
+    def call(
+        self, function: Callable[..., Any], *arguments: Any, results: int = 1, place: float = 0
+    ) -> Any:
+        """Start a call in a worker; Ray itself prefers one that has the arguments."""
         remote = self._ray.remote(_alone).options(num_returns=results, max_retries=3)
         return remote.remote(function, *arguments)
 

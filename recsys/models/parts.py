@@ -45,6 +45,10 @@ class Part:
     arrays: Mapping[str, Float32Array]
     scale: float = 1.0
 
+    def __sizeof__(self) -> int:
+        # Schedulers ask, to send what is small to what is large.
+        return self.rows.nbytes + sum(array.nbytes for array in self.arrays.values())
+
 
 @dataclass(frozen=True)
 class GroupLikes:
@@ -63,6 +67,10 @@ class GroupLikes:
     users: Int32Array
     items: Int32Array
     weights: Float32Array | None
+
+    def __sizeof__(self) -> int:
+        weights = 0 if self.weights is None else self.weights.nbytes
+        return self.starts.nbytes + self.users.nbytes + self.items.nbytes + weights
 
 
 @dataclass(frozen=True)

@@ -45,10 +45,13 @@ class Cluster(Protocol):
     def lost(self) -> tuple[type[Exception], ...]:
         """What is raised where a worker is lost and what it held cannot be made again."""
 
-    def call(self, function: Callable[..., Any], *arguments: Any, results: int = 1) -> Any:
+    def call(
+        self, function: Callable[..., Any], *arguments: Any, results: int = 1, place: float = 0
+    ) -> Any:
         """Start a call; returns a reference to its result, or to each of so many results.
 
-        References among the arguments are replaced by what they refer to.
+        References among the arguments are replaced by what they refer to. Calls of a like `place`,
+        from 0 to below 1, had best be made by the same worker.
         """
 
     def get(self, references: Sequence[Any]) -> list[Any]:
@@ -147,30 +150,54 @@ def _submit_epoch(cluster: Cluster, exchange: Exchange, rules: Rules, epoch: int
     parts: dict[str, list[Any]] = {}
     for side in SIDES:
         cut = [
-            _several(cluster.call(cut_part, exchange, epoch, side, group, groups, results=groups))
+            _several(
+                cluster.call(
+                    cut_part,
+                    exchange,
+                    epoch,
+                    side,
+                    group,
+                    groups,
+                    results=groups,
+                    place=group / groups,
+                )
+            )
             for group in range(groups)
         ]
         parts[side] = [
-            cluster.call(join_part, exchange, epoch, side, group, *(one[group] for one in cut))
+            cluster.call(
+                join_part,
+                exchange,
+                epoch,
+                side,
+                group,
+                *(one[group] for one in cut),
+                place=group / groups,
+            )
             for group in range(groups)
         ]
-    likes = [cluster.call(read_likes, exchange, epoch, group) for group in range(groups)]
+    # Neighbouring groups of users are one worker's, so items leave it only behind the last of them.
+    likes = [
+        cluster.call(read_likes, exchange, epoch, group, place=group / groups)
+        for group in range(groups)
+    ]
     for turn in range(groups):
         for group in range(groups):
-            place = (group + turn) % groups
-            parts["user"][group], parts["item"][place] = cluster.call(
+            items = (group + turn) % groups
+            parts["user"][group], parts["item"][items] = cluster.call(
                 train_one,
                 exchange,
                 epoch,
                 rules,
                 parts["user"][group],
-                parts["item"][place],
+                parts["item"][items],
                 likes[group],
-                (group, place, turn),
+                (group, items, turn),
                 results=2,
+                place=group / groups,
             )
     return [
-        cluster.call(save_part, exchange, epoch, side, group, part)
+        cluster.call(save_part, exchange, epoch, side, group, part, place=group / groups)
         for side in SIDES
         for group, part in enumerate(parts[side])
     ]

@@ -33,7 +33,10 @@ class Here:
         self.lost: tuple[type[Exception], ...] = (LostError,)
         self.losing, self.calls = set(losing), 0
 
-    def call(self, function: Callable[..., Any], *arguments: Any, results: int = 1) -> Any:
+    def call(
+        self, function: Callable[..., Any], *arguments: Any, results: int = 1, place: float = 0
+    ) -> Any:
+        assert 0 <= place < 1
         self.calls += 1
         if self.calls in self.losing:
             raise LostError
