@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lightfm import LightFM
 
+from recsys.base import cores
 from recsys.base.events import Note, listening
 from recsys.models import kernel, lightfm
 from recsys.models.configuration import LightFMParameters
@@ -178,6 +179,19 @@ def test_the_seconds_of_other_threads_are_told() -> None:
     trained = Kernel(model, Interactions(likes, False), groups=4)
     assert trained.run_epoch(1) == 0
     assert trained.run_epoch(2) > 0
+
+
+def test_a_fit_takes_the_cores_that_are_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cores, "available", lambda: 3)
+    told: list[float] = []  # CPU seconds of other threads
+    monkeypatch.setattr(lightfm, "add_seconds", told.append)
+    likes = sp.random(400, 300, 0.2, "csr", np.float32, np.random.RandomState(0))
+    parameters = LightFMParameters(8, blocks=4)
+    Training(likes, parameters, 0).advance(1)
+    Training(likes, parameters, 0, threads=1).advance(1)
+    with cores.at_most(1):
+        Training(likes, parameters, 0).advance(1)
+    assert [seconds > 0 for seconds in told] == [True, False, False]
 
 
 def test_the_number_of_blocks_is_part_of_what_is_learned() -> None:
