@@ -85,8 +85,16 @@ lint: $(READY_DEV)  ## check style, types and what is unsafe
 fuzz: $(READY_DEV)  ## look for input that breaks readers, configuration or queries (FUZZ_SECONDS each)
 	$(BIN)/python -m tests.fuzz --seconds $(or $(FUZZ_SECONDS),60)
 
-bench: $(READY_DEV)  ## measure against the peers; figures and tables go to data/output/bench
-	$(BIN)/python -m tests.benchmarks
+bench: $(READY_DEV)  ## measure against the peers (or one thing: make bench night); into data/output/bench
+	$(BIN)/python -m tests.benchmarks $(MEASURED)
+
+# The names behind "bench" are no targets.
+MEASURED = $(if $(filter bench,$(firstword $(MAKECMDGOALS))),$(wordlist 2,99,$(MAKECMDGOALS)))
+ifneq ($(strip $(MEASURED)),)
+.PHONY: $(MEASURED)
+$(MEASURED): bench
+	@:
+endif
 
 up: $(READY)  ## start a Prefect server, MLflow and a worker here, and deploy
 	$(BIN)/recsys up

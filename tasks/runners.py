@@ -17,7 +17,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 
 from recsys.base.config import Search
-from recsys.base.errors import ConfigError, RecsysError
+from recsys.base.errors import ConfigError, WorkerError
 from recsys.base.events import Note, emit
 from recsys.tuning.workers import FutureResult
 from tasks.caching import worth_retrying
@@ -41,12 +41,6 @@ def _segment(call: Callable[[Any], Any], argument: Any) -> Any:
 
 # With too little memory for this many times, there is too little for the next time.
 MAX_REPLACED = 2
-
-
-class WorkerError(RecsysError):
-    """Processes that trained trials were killed again and again."""
-
-    exit_code = 1
 
 
 class RunnerPool:

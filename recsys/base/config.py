@@ -456,6 +456,12 @@ class Search(Section):
         description="What trains LightFM's models: the training kernel, or LightFM itself, which "
         "learns the same and takes several times longer.",
     )
+    blocks: Annotated[int, Field(ge=1, le=256)] = Field(
+        16,
+        description="Groups of users, and of items, into which the training kernel cuts each "
+        "epoch; as many threads at most can train one model. Models depend on it, and not on the "
+        "threads. 1: epochs are not cut, as LightFM's are.",
+    )
     joint_trials: Annotated[int, Field(ge=0)] = Field(
         0, description="Further trials with features trained jointly; each takes far longer."
     )
@@ -571,10 +577,23 @@ class Backtest(Section):
 class Fit(Section):
     """The final fit on all interactions."""
 
-    threads: Positive = Field(
-        1,
-        description="Threads of the final fit where LightFM trains it (search.trainer); with more "
-        "than one it is not reproducible.",
+    # The training kernel learns the same on any number of threads and machines.
+    unkeyed: ClassVar[frozenset[str]] = frozenset({"threads", "cluster", "exchange"})
+
+    threads: Positive | None = Field(
+        None,
+        description="Threads of the final fit, up to search.blocks; default: all free cores. "
+        "LightFM (search.trainer) takes one by default; with more it is not reproducible.",
+    )
+    cluster: Address | None = Field(
+        None,
+        description="Address of a Dask or Ray cluster (tcp://… or ray://…) that the final fit is "
+        "spread over, in search.blocks parts; default: it is trained on this machine.",
+    )
+    exchange: Address | None = Field(
+        None,
+        description="Folder or URL that all workers of fit.cluster reach; default: "
+        "storage.interim.",
     )
 
 

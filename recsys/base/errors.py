@@ -76,3 +76,9 @@ class StorageError(RecsysError):
     """A disk is full, or a folder may not be written to."""
 
     exit_code = 8
+
+
+class WorkerError(RecsysError):
+    """Processes that trained were killed again and again."""
+
+    exit_code = 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from recsys.base.arrays import Float64Array
+from recsys.base.cores import cpu_seconds
 from recsys.data.ages import InteractionTimes
 from recsys.evaluation.cold_start import (
     ColdStartHoldout,
@@ -99,17 +99,17 @@ def _fit(
     times: InteractionTimes | None,
 ) -> dict[str, FittedStrategy]:
     """Train one model, and let each strategy use features with it."""
-    start = time.thread_time()
+    start = cpu_seconds()
     name, trial = next(iter(tried.items()))
     model = fit_hybrid(interactions, trial.configuration, trial.epochs, seed, sides, times=times)
-    found = {name: FittedStrategy(model, time.thread_time() - start)}
+    found = {name: FittedStrategy(model, cpu_seconds() - start)}
     for other, also in tried.items():
         if other != name:
             assert sides is not None, "nothing is mapped without features"
-            again = time.thread_time()
+            again = cpu_seconds()
             parameters = parse_configuration(also.configuration)[1]
             made = map_features(model.own, interactions, parameters, sides)
-            seconds = found[name].seconds + time.thread_time() - again
+            seconds = found[name].seconds + cpu_seconds() - again
             found[other] = FittedStrategy(made, seconds)
     return found
 

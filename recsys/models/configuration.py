@@ -25,6 +25,7 @@ Trainer = Literal["recsys", "lightfm"]
 WHOLE = {"no_components": (1, 10_000), "max_sampled": (1, 1_000_000), "k": (1, 1_000_000)}
 WHOLE |= {"n": (1, 1_000_000)}
 REAL = {"learning_rate": (1e-12, 1e30), "user_alpha": (0.0, 1e6), "item_alpha": (0.0, 1e6)}
+WHOLE |= {"blocks": (1, 256)}
 REAL |= {"rho": (0.0, 1.0), "epsilon": (0.0, 1e6), "weight_power": (0.0, 2.0)}
 
 # Names of earlier releases, which manifests, journals and MLflow's runs still hold.
@@ -65,7 +66,9 @@ class LightFMParameters:
     "spectral" (see `recsys.models.spectral`). The weights of interactions are raised to the power
     `weight_power`; with 0 all count alike. Then they are halved with each `half_life` of age, and
     those older than the `window` are left out, see `recsys.data.ages.Aging`. `trainer` is "recsys",
-    the training kernel, or "lightfm"; they learn the same, the kernel several times faster.
+    the training kernel, or "lightfm"; they learn the same, the kernel several times faster. With
+    `blocks`, the kernel cuts each epoch into so many groups of users and of items, for threads to
+    work side by side; what is learned depends on it. See `recsys.models.lightfm.Training`.
     """
 
     no_components: int = 10
@@ -84,6 +87,7 @@ class LightFMParameters:
     half_life: str = ALL
     window: str = ALL
     trainer: Trainer = "recsys"
+    blocks: int = 1
 
     def __post_init__(self) -> None:
         named = {"loss": Loss, "learning_schedule": Schedule, "initialisation": Initialisation}
@@ -140,7 +144,7 @@ class LightFMParameters:
 
     def for_lightfm(self) -> dict[str, Any]:
         """The arguments of LightFM's constructor."""
-        ours = ("initialisation", "weight_power", "trainer", *AGING)
+        ours = ("initialisation", "weight_power", "trainer", "blocks", *AGING)
         return {name: value for name, value in asdict(self).items() if name not in ours}
 
 

@@ -28,6 +28,7 @@ from recsys.models.mapping import Mapping, blend_content, fit_mapping
 from recsys.models.model import FactorModel
 from recsys.models.side import SideInformation, Vocabulary
 from recsys.models.spectral import Spectrum
+from recsys.models.spreading import Spread
 from recsys.ranking.factors import Factors
 from recsys.ranking.neighbours import Blended, Neighbours, blended
 from recsys.ranking.rows import Rows
@@ -271,9 +272,10 @@ def start_training(
     configuration: Dictionary[str, Any],
     seed: int,
     sides: FeaturesBySide | None,
-    threads: int = 1,
+    threads: int | None = None,
     spectrum: Spectrum | None = None,
     times: InteractionTimes | None = None,
+    spread: Spread | None = None,
 ) -> Training:
     """A LightFM model of this configuration, before its first epoch.
 
@@ -284,11 +286,14 @@ def start_training(
         Flat names, see `parse_configuration`.
     seed : int
     sides : FeaturesBySide or None
-    threads : int
+    threads : int or None
+        See `recsys.models.lightfm.Training`.
     spectrum : Spectrum or None
         Of the interactions, if already computed.
     times : InteractionTimes or None
         When the interactions were.
+    spread : Spread or None
+        Over which machines it is trained; None for this one.
 
     Raises
     ------
@@ -317,6 +322,7 @@ def start_training(
         threads=threads,
         spectrum=spectrum,
         times=times,
+        spread=spread,
         **matrices,
     )
 
@@ -327,9 +333,10 @@ def fit_hybrid(
     epochs: int,
     seed: int,
     sides: FeaturesBySide | None = None,
-    threads: int = 1,
+    threads: int | None = None,
     *,
     times: InteractionTimes | None = None,
+    spread: Spread | None = None,
 ) -> HybridModel:
     """Train a configuration, and learn vectors for the features.
 
@@ -340,17 +347,21 @@ def fit_hybrid(
         Flat names, see `parse_configuration`.
     epochs, seed : int
     sides : FeaturesBySide or None
-    threads : int
-        More than one is faster and not reproducible.
+    threads : int or None
+        See `recsys.models.lightfm.Training`.
     times : InteractionTimes or None
         When the interactions were, for a configuration with a half-life or a window.
+    spread : Spread or None
+        Over which machines it is trained; None for this one.
 
     Raises
     ------
     InputError
         If the model diverges, or age counts and there are no times.
     """
-    training = start_training(interactions, configuration, seed, sides, threads, times=times)
+    training = start_training(
+        interactions, configuration, seed, sides, threads, times=times, spread=spread
+    )
     try:
         training.advance(epochs)
         model = finish_training(training, interactions, configuration, sides)

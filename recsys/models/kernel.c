@@ -13,22 +13,31 @@ lazy regularisation, up to the rounding of single precision. What differs is how
 - A row of an identity matrix is a vector itself. With features, what is scored is the sum of the
   features' products with the user: no vector of the item is made for each draw.
 
+An epoch may be cut into blocks, which threads train side by side: users and items in as many groups,
+a block for each pair of groups. Blocks that share no group touch no vector of one another, and those
+that share one follow each other in a fixed order, so the result depends on the groups and not on the
+threads. Negatives are drawn from the block's items.
+
 No part of Python is used here; recsys/models/kernel.py calls it.
 
 M. Kula, Metadata embeddings for user and item cold-start recommendations, CBRecSys 2015.
 J. Weston, S. Bengio and N. Usunier, WSABIE: scaling up to large vocabulary image annotation,
 IJCAI 2011. J. Weston, H. Yee and R. J. Weiss, Learning to rank recommendations with the k-order
-statistic loss, RecSys 2013. */
+statistic loss, RecSys 2013. R. Gemulla, E. Nijkamp, P. J. Haas and Y. Sismanis, Large-scale matrix
+factorization with distributed stochastic gradient descent, KDD 2011. */
 
 #include <math.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define INLINE static inline __attribute__((always_inline))
 #define LANES 16       /* floats of a block: a cache line */
 #define RING 1024      /* random numbers drawn at a time */
 #define AHEAD 12       /* draws by which an item's vectors are fetched before they are used */
+#define AHEAD_FEATURED 2 /* the same, of an item with features */
 #define BLOCK 1024     /* interactions gathered at a time */
 #define NEXT 2         /* interactions by which a user and an item are fetched before */
 #define MAX_LOSS 10.0
@@ -51,6 +60,8 @@ typedef struct {
     float *bias_updates;
     int64_t count;        /* features */
     int64_t rows;         /* users or items */
+    const int32_t *grouped;  /* (rows,): users or items, group after group */
+    const int64_t *bounds;   /* (groups + 1,): where each group begins there */
     const int64_t *starts;   /* (rows + 1,): of the features of each; none for an identity */
     const int32_t *features; /* and their weights */
     const float *weights;
@@ -62,20 +73,34 @@ typedef struct {
     int64_t interactions;
     const int32_t *user, *item; /* (interactions,) */
     const float *weight;        /* (interactions,), or none where each counts one */
-    const int32_t *order;       /* (interactions,): in which they are trained */
+    int32_t *order;             /* (interactions,): in which they are trained; found for blocks */
     const int64_t *starts;      /* (users + 1,): of each user's items, ascending */
     const int32_t *liked;
     int64_t components, padded;
     int64_t max_sampled, k, n;
     double rate, rho, epsilon;
     int32_t loss, adadelta;
-    uint32_t seed;
+    int64_t groups;             /* of users and of items: one for an epoch that is not cut */
+    const uint32_t *seeds;      /* (groups, groups): of each block */
+    double *seconds;            /* CPU seconds of all threads but the caller's are added */
 } task;
+
+/* A part of an epoch: the interactions of some users with some items, in their order. */
+typedef struct {
+    int32_t *order;
+    int64_t interactions;
+    const int32_t *users, *items; /* or none for all */
+    int64_t user_count, item_count;
+    double *user_scale, *item_scale; /* of the lazy regularisation, handed on */
+    uint32_t seed;
+    int last;                        /* of these users and items in this epoch */
+} block;
 
 /* What each step needs, with the scales of the lazy regularisation. */
 typedef struct {
     const task *task;
-    int64_t blocks;          /* of a row */
+    const block *block;
+    int64_t blocks;          /* of LANES floats in a row */
     lanes used;              /* 1 in the lanes of its last block that are no padding, else 0 */
     double user_scale, item_scale;
     lanes *user, *positive, *negative; /* room for sums of features */
@@ -132,12 +157,13 @@ typedef struct {
     int32_t items[RING + 2 * AHEAD];
 } ring;
 
-INLINE void draw_ahead(const task *t, ring *r, int64_t from) {
-    uint32_t range = (uint32_t)(t->loss == BPR ? t->interactions : t->items.rows);
+INLINE void draw_ahead(const task *t, const block *b, ring *r, int64_t from) {
+    uint32_t range = (uint32_t)(t->loss == BPR ? b->interactions : b->item_count);
     for (int64_t i = from; i < RING + 2 * AHEAD; i++) {
         r->numbers[i] = draw(&r->seed);
         uint32_t x = r->numbers[i] % range;
-        r->items[i] = t->loss == BPR ? t->item[x] : (int32_t)x;
+        if (t->loss == BPR) r->items[i] = t->item[b->items ? b->order[x] : (int32_t)x];
+        else r->items[i] = b->items ? b->items[x] : (int32_t)x;
     }
     r->at = 0;
 }
@@ -178,14 +204,16 @@ INLINE void fetch_liked(const task *t, int64_t user) {
 }
 
 /* The item that is drawn now. */
-INLINE int32_t next_item(const task *t, ring *r, int featured, uint32_t *number) {
+INLINE int32_t next_item(const state *x, ring *r, int featured, uint32_t *number) {
+    const task *t = x->task;
     if (r->at == RING) {
         memmove(r->numbers, r->numbers + RING, 2 * AHEAD * sizeof *r->numbers);
         memmove(r->items, r->items + RING, 2 * AHEAD * sizeof *r->items);
-        draw_ahead(t, r, 2 * AHEAD);
+        draw_ahead(t, x->block, r, 2 * AHEAD);
     }
-    fetch_row(&t->items, r->items[r->at + AHEAD], t->padded, featured, 0);
-    if (featured) fetch_names(&t->items, r->items[r->at + 2 * AHEAD]);
+    int64_t ahead = featured ? AHEAD_FEATURED : AHEAD;
+    fetch_row(&t->items, r->items[r->at + ahead], t->padded, featured, 0);
+    if (featured) fetch_names(&t->items, r->items[r->at + 2 * ahead]);
     *number = r->numbers[r->at];
     return r->items[r->at++];
 }
@@ -225,20 +253,24 @@ INLINE viewer view_of(const state *x, int64_t user, int featured) {
     return v;
 }
 
+/* Of an item whose vector and bias are known. */
+INLINE float score_vector(const state *x, const viewer *v, const lanes *vector, float bias) {
+    lanes total = {0};
+    add_product(v->own, vector, 1, x->blocks, &total);
+    return v->bias + v->item_scale * bias + v->scale * sum(total);
+}
+
 INLINE float score(const state *x, const viewer *v, int64_t item, int featured) {
     const side *s = &x->task->items;
+    if (!featured)
+        return score_vector(x, v, (const lanes *)(s->vectors + item * x->task->padded), s->biases[item]);
     lanes total = {0};
     float bias = 0;
-    if (featured) {
-        for (int64_t f = s->starts[item]; f < s->starts[item + 1]; f++) {
-            int64_t feature = s->features[f];
-            const lanes *vector = (const lanes *)(s->vectors + feature * x->task->padded);
-            add_product(v->own, vector, s->weights[f], x->blocks, &total);
-            bias += s->weights[f] * s->biases[feature];
-        }
-    } else {
-        add_product(v->own, (const lanes *)(s->vectors + item * x->task->padded), 1, x->blocks, &total);
-        bias = s->biases[item];
+    for (int64_t f = s->starts[item]; f < s->starts[item + 1]; f++) {
+        int64_t feature = s->features[f];
+        const lanes *vector = (const lanes *)(s->vectors + feature * x->task->padded);
+        add_product(v->own, vector, s->weights[f], x->blocks, &total);
+        bias += s->weights[f] * s->biases[feature];
     }
     return v->bias + v->item_scale * bias + v->scale * sum(total);
 }
@@ -340,21 +372,29 @@ INLINE int64_t features_of(const side *s, int64_t row, int featured) {
     return featured ? s->starts[row + 1] - s->starts[row] : 1;
 }
 
-INLINE void divide(const side *s, double scale, int64_t padded) {
+/* Divides these features, or all of them. */
+INLINE void divide(const side *s, const int32_t *features, int64_t count, double scale, int64_t padded) {
     float by = (float)scale;
-    for (int64_t i = 0; i < s->count * padded; i++) s->vectors[i] /= by;
-    for (int64_t i = 0; i < s->count; i++) s->biases[i] /= by;
+    if (!features) count = s->count;
+    for (int64_t i = 0; i < count; i++) {
+        int64_t feature = features ? features[i] : i;
+        lanes *vector = (lanes *)(s->vectors + feature * padded);
+        for (int64_t k = 0; k < padded / LANES; k++) vector[k] /= by;
+        s->biases[feature] /= by;
+    }
 }
 
 INLINE void regularize(state *x, double limit) {
     if (x->item_scale <= limit && x->user_scale <= limit) return;
-    divide(&x->task->items, x->item_scale, x->task->padded);
-    divide(&x->task->users, x->user_scale, x->task->padded);
+    const block *b = x->block;
+    divide(&x->task->items, b->items, b->item_count, x->item_scale, x->task->padded);
+    divide(&x->task->users, b->users, b->user_count, x->user_scale, x->task->padded);
     x->item_scale = x->user_scale = 1;
 }
 
+/* A group takes part in one of so many interactions of an epoch, and its scale grows by as much. */
 INLINE void grow(state *x, double rates, int64_t rows) {
-    double mean = rates / (double)((x->task->components + 1) * rows);
+    double mean = (double)x->task->groups * rates / (double)((x->task->components + 1) * rows);
     x->item_scale *= 1.0 + x->task->items.alpha * mean;
     x->user_scale *= 1.0 + x->task->users.alpha * mean;
 }
@@ -390,9 +430,11 @@ INLINE double update_vectors(const state *x, int64_t user, int64_t positive, int
     return sum(rates + end * x->used);
 }
 
-/* The same, with features of users or items; and their biases. */
-INLINE void update_pair(state *x, int64_t user, const lanes *own, int32_t positive, int32_t negative,
-                        double loss, int user_featured, int item_featured, int adadelta) {
+/* The same, with features of users or items; and their biases. `near` is the positive item's vector,
+   in room of its own, or none where it has not been made yet. */
+INLINE void update_pair(state *x, int64_t user, const lanes *own, const lanes *near, int32_t positive,
+                        int32_t negative, double loss, int user_featured, int item_featured,
+                        int adadelta) {
     const task *t = x->task;
     float by_user = (float)(loss * x->user_scale), by_items = (float)(loss * x->item_scale);
     float bias = (float)loss;
@@ -405,7 +447,7 @@ INLINE void update_pair(state *x, int64_t user, const lanes *own, int32_t positi
         grow(x, rates, 3);
         return;
     }
-    const lanes *near = copied(x, positive, item_featured, x->positive);
+    if (!near) near = copied(x, positive, item_featured, x->positive);
     const lanes *far = copied(x, negative, item_featured, x->negative);
     rates = update_row(x, &t->items, positive, own, 0, -by_user, -bias, item_featured, adadelta);
     rates += update_row(x, &t->items, negative, own, 0, by_user, bias, item_featured, adadelta);
@@ -424,7 +466,7 @@ INLINE double sample_violation(const state *x, ring *r, const float *losses, int
     const task *t = x->task;
     uint32_t unused;
     for (int64_t sampled = 1; sampled <= t->max_sampled; sampled++) {
-        *negative = next_item(t, r, featured, &unused);
+        *negative = next_item(x, r, featured, &unused);
         if (!(score(x, v, *negative, featured) > positive_score - 1)) continue;
         fetch_row(&t->items, *negative, t->padded, featured, 1);
         if (!likes(t, user, *negative)) return losses[sampled];
@@ -442,7 +484,7 @@ INLINE int32_t choose_positive(state *x, ring *r, int64_t user, const viewer *v,
     int32_t items[place + 1];
     for (int64_t j = 0; j < count; j++) {
         uint32_t number;
-        next_item(t, r, item_featured, &number);
+        next_item(x, r, item_featured, &number);
         int32_t item = t->liked[t->starts[user] + number % (uint32_t)liked];
         float value = score(x, v, item, item_featured);
         int64_t at = j <= place ? j : place + 1;
@@ -468,25 +510,30 @@ INLINE void train_pair(state *x, ring *r, const float *losses, int64_t user, int
     int32_t positive = item, negative = item;
     if (!(weight > 0)) return;
     viewer v = view_of(x, user, user_featured);
+    const lanes *near = 0;
+    float found, bias;
+    if (loss != WARP_KOS) {
+        near = represent(&t->items, item, x, item_featured, x->positive, &bias);
+        found = score_vector(x, &v, near, bias);
+        if (!item_featured) near = 0; /* it is the item's own and will change */
+    }
     if (loss == BPR) {
         uint32_t unused;
-        for (int64_t j = 0; j < t->interactions; j++) {
-            negative = next_item(t, r, item_featured, &unused);
+        for (int64_t j = 0; j < x->block->interactions; j++) {
+            negative = next_item(x, r, item_featured, &unused);
             if (!likes(t, user, negative)) break;
         }
         fetch_row(&t->items, negative, t->padded, item_featured, 1);
-        float ahead = score(x, &v, item, item_featured) - score(x, &v, negative, item_featured);
+        float ahead = found - score(x, &v, negative, item_featured);
         weight *= 1.0 - sigmoid(ahead);
     } else {
-        float found;
         if (loss == WARP_KOS) positive = choose_positive(x, r, user, &v, item_featured, &found);
-        else found = score(x, &v, item, item_featured);
         double sampled = sample_violation(x, r, losses, user, &v, found, item_featured, &negative);
         if (sampled < 0) return;
         weight *= sampled;
         if (weight > MAX_LOSS) weight = MAX_LOSS;
     }
-    update_pair(x, user, v.own, positive, negative, weight, user_featured, item_featured, adadelta);
+    update_pair(x, user, v.own, near, positive, negative, weight, user_featured, item_featured, adadelta);
 }
 
 /* One interaction, liked or not (with a weight of 0 or less), by itself. */
@@ -505,20 +552,18 @@ INLINE void train_logistic(state *x, int64_t user, int32_t item, double weight, 
 
 /* ---- an epoch ------------------------------------------------------------------------ */
 
-INLINE void run(const task *t, lanes *room, float *losses, int loss, int user_featured,
-                int item_featured, int adadelta) {
-    int64_t blocks = t->padded / LANES, n = t->interactions;
-    state x = {t, blocks, {0}, 1, 1, room, room + blocks, room + 2 * blocks};
+INLINE void run(const task *t, const block *b, lanes *room, const float *losses, int loss,
+                int user_featured, int item_featured, int adadelta) {
+    int64_t blocks = t->padded / LANES, n = b->interactions;
+    state x = {t, b, blocks, {0}, *b->user_scale, *b->item_scale, room, room + blocks, room + 2 * blocks};
     for (int64_t i = (blocks - 1) * LANES; i < t->components; i++) x.used[i % LANES] = 1;
-    ring r = {.seed = t->seed};
-    if (loss != LOGISTIC) draw_ahead(t, &r, 0);
-    for (int64_t s = 1; s <= t->max_sampled; s++)
-        losses[s] = (float)log(fmax(1.0, (double)((t->items.rows - 1) / s)));
+    ring r = {.seed = b->seed};
+    if (loss != LOGISTIC && n) draw_ahead(t, b, &r, 0);
     int32_t users[BLOCK + 2 * NEXT], items[BLOCK + 2 * NEXT];
     for (int64_t start = 0; start < n; start += BLOCK) {
         int64_t size = n - start < BLOCK ? n - start : BLOCK;
         for (int64_t i = 0; i < size + 2 * NEXT; i++) {
-            int32_t row = t->order[start + i < n ? start + i : n - 1];
+            int32_t row = b->order[start + i < n ? start + i : n - 1];
             users[i] = t->user[row];
             items[i] = t->item[row];
         }
@@ -528,7 +573,7 @@ INLINE void run(const task *t, lanes *room, float *losses, int loss, int user_fe
             fetch_row(&t->users, users[i + NEXT], t->padded, user_featured, 1);
             fetch_row(&t->items, items[i + NEXT], t->padded, item_featured, 1);
             fetch_liked(t, users[i + NEXT]);
-            double weight = t->weight ? t->weight[t->order[start + i]] : 1;
+            double weight = t->weight ? t->weight[b->order[start + i]] : 1;
             if (loss == LOGISTIC)
                 train_logistic(&x, users[i], items[i], weight, user_featured, item_featured, adadelta);
             else
@@ -537,52 +582,244 @@ INLINE void run(const task *t, lanes *room, float *losses, int loss, int user_fe
             regularize(&x, MAX_SCALE);
         }
     }
-    regularize(&x, 1);
+    if (b->last) regularize(&x, 1);
+    *b->user_scale = x.user_scale;
+    *b->item_scale = x.item_scale;
 }
 
 /* The compiler makes a loop of its own of each of these cases. */
-INLINE void choose(const task *t, lanes *room, float *losses) {
+INLINE void choose(const task *t, const block *b, lanes *room, const float *losses) {
     int users = t->users.starts != 0, items = t->items.starts != 0;
     if (t->loss == WARP && !t->adadelta && !users && !items)
-        run(t, room, losses, WARP, 0, 0, 0);
+        run(t, b, room, losses, WARP, 0, 0, 0);
     else if (t->loss == WARP && !t->adadelta)
-        run(t, room, losses, WARP, users, items, 0);
+        run(t, b, room, losses, WARP, users, items, 0);
     else
-        run(t, room, losses, t->loss, users, items, t->adadelta);
+        run(t, b, room, losses, t->loss, users, items, t->adadelta);
 }
 
+typedef void trainer(const task *, const block *, lanes *, const float *);
+
 #ifdef __x86_64__
-__attribute__((target("avx512f,avx2,fma"))) static void wide(const task *t, lanes *r, float *l) {
-    choose(t, r, l);
+__attribute__((target("avx512f,avx2,fma"))) static void wide(const task *t, const block *b, lanes *r,
+                                                             const float *l) {
+    choose(t, b, r, l);
 }
-__attribute__((target("avx2,fma"))) static void medium(const task *t, lanes *r, float *l) {
-    choose(t, r, l);
+__attribute__((target("avx2,fma"))) static void medium(const task *t, const block *b, lanes *r,
+                                                       const float *l) {
+    choose(t, b, r, l);
 }
 #endif
-static void plain(const task *t, lanes *r, float *l) { choose(t, r, l); }
+static void plain(const task *t, const block *b, lanes *r, const float *l) { choose(t, b, r, l); }
+
+/* ---- an epoch in blocks -------------------------------------------------------------- */
+
+/* Interactions block after block, (groups, groups), and where each block begins there. */
+static int64_t *sort_by_block(const task *t) {
+    int64_t groups = t->groups, blocks = groups * groups;
+    int64_t *starts = calloc((size_t)blocks + 2, sizeof *starts);
+    int32_t *of_user = malloc((size_t)t->users.rows * sizeof *of_user);
+    int32_t *of_item = malloc((size_t)t->items.rows * sizeof *of_item);
+    if (starts && of_user && of_item) {
+        for (int64_t g = 0; g < groups; g++) {
+            for (int64_t i = t->users.bounds[g]; i < t->users.bounds[g + 1]; i++)
+                of_user[t->users.grouped[i]] = (int32_t)(g * groups);
+            for (int64_t i = t->items.bounds[g]; i < t->items.bounds[g + 1]; i++)
+                of_item[t->items.grouped[i]] = (int32_t)g;
+        }
+        int64_t *counts = starts + 2, *next = starts + 1;
+        for (int64_t i = 0; i < t->interactions; i++)
+            counts[of_user[t->user[i]] + of_item[t->item[i]]]++;
+        for (int64_t b = 1; b < blocks; b++) next[b] += next[b - 1];
+        for (int64_t i = 0; i < t->interactions; i++)
+            t->order[next[of_user[t->user[i]] + of_item[t->item[i]]]++] = (int32_t)i;
+    } else {
+        free(starts);
+        starts = 0;
+    }
+    free(of_user);
+    free(of_item);
+    return starts;
+}
+
+/* What the threads of an epoch share: which blocks are done, and the scale of each group. */
+typedef struct {
+    const task *task;
+    trainer *train;
+    const float *losses;
+    const int64_t *starts; /* of each block in the order */
+    double *scales;        /* (2 groups,): of users, then of items */
+    lanes *rooms;          /* of one thread after the other */
+    int64_t *given, *done; /* (groups,): of each group of users, how many blocks */
+    int64_t threads;       /* that have begun */
+    pthread_mutex_t lock;
+    pthread_cond_t ended;
+} schedule;
+
+/* A group of users trains with the items of its own number first, then with those of the next. So
+   the items that are its turn have come from the next group of users. Returns none where all is
+   given, -1 where it has to be waited for. */
+static int64_t next_group(const schedule *c) {
+    int64_t groups = c->task->groups, found = groups;
+    for (int64_t g = 0; g < groups; g++) {
+        int64_t turn = c->given[g];
+        if (turn == groups) continue;
+        if (found == groups) found = -1;
+        if (c->done[g] < turn || c->done[(g + 1) % groups] < turn) continue;
+        if (found < 0 || turn < c->given[found]) found = g;
+    }
+    return found;
+}
+
+/* The interactions in an order of the block's own, then trained. */
+static void shuffle_and_train(const task *t, block *b, trainer *train, lanes *room, const float *losses) {
+    for (int64_t i = b->interactions - 1; i > 0; i--) {
+        int64_t j = draw(&b->seed) % (uint32_t)(i + 1);
+        int32_t kept = b->order[i];
+        b->order[i] = b->order[j];
+        b->order[j] = kept;
+    }
+    if (b->interactions || b->last) train(t, b, room, losses);
+}
+
+static void train_block(const schedule *c, int64_t group, int64_t turn, lanes *room) {
+    const task *t = c->task;
+    int64_t groups = t->groups, items = (group + turn) % groups, number = group * groups + items;
+    block b = {
+        .order = t->order + c->starts[number],
+        .interactions = c->starts[number + 1] - c->starts[number],
+        .users = t->users.grouped + t->users.bounds[group],
+        .items = t->items.grouped + t->items.bounds[items],
+        .user_count = t->users.bounds[group + 1] - t->users.bounds[group],
+        .item_count = t->items.bounds[items + 1] - t->items.bounds[items],
+        .user_scale = c->scales + group,
+        .item_scale = c->scales + groups + items,
+        .seed = t->seeds[number],
+        .last = turn == groups - 1,
+    };
+    shuffle_and_train(t, &b, c->train, room, c->losses);
+}
+
+static void train_blocks(schedule *c) {
+    pthread_mutex_lock(&c->lock);
+    lanes *room = c->rooms + 3 * (c->task->padded / LANES + 1) * c->threads++;
+    for (int64_t g = next_group(c); g < c->task->groups; g = next_group(c)) {
+        if (g < 0) {
+            pthread_cond_wait(&c->ended, &c->lock);
+            continue;
+        }
+        int64_t turn = c->given[g]++;
+        pthread_mutex_unlock(&c->lock);
+        train_block(c, g, turn, room);
+        pthread_mutex_lock(&c->lock);
+        c->done[g]++;
+        pthread_cond_broadcast(&c->ended);
+    }
+    pthread_mutex_unlock(&c->lock);
+}
+
+static void *help(void *shared) {
+    schedule *c = shared;
+    struct timespec spent;
+    train_blocks(c);
+    if (!clock_gettime(CLOCK_THREAD_CPUTIME_ID, &spent)) {
+        pthread_mutex_lock(&c->lock);
+        *c->task->seconds += (double)spent.tv_sec + 1e-9 * (double)spent.tv_nsec;
+        pthread_mutex_unlock(&c->lock);
+    }
+    return 0;
+}
+
+/* Trains an epoch on this thread and on so many others as there are, up to `threads` in all. */
+static int train_groups(const task *t, trainer *train, lanes *rooms, const float *losses, int threads) {
+    int64_t *counts = calloc(2 * (size_t)t->groups, sizeof *counts);
+    double *scales = malloc(2 * (size_t)t->groups * sizeof *scales);
+    pthread_t *others = malloc((size_t)threads * sizeof *others);
+    int64_t *starts = sort_by_block(t);
+    int trained = counts && scales && others && starts;
+    if (trained) {
+        for (int64_t g = 0; g < 2 * t->groups; g++) scales[g] = 1;
+        schedule c = {t, train, losses, starts, scales, rooms, counts, counts + t->groups, 0,
+                      PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER};
+        int begun = 0;
+        while (begun < threads - 1 && !pthread_create(others + begun, 0, help, &c)) begun++;
+        train_blocks(&c);
+        while (begun) pthread_join(others[--begun], 0);
+        pthread_mutex_destroy(&c.lock);
+        pthread_cond_destroy(&c.ended);
+    }
+    free(counts);
+    free(scales);
+    free(others);
+    free(starts);
+    return trained;
+}
+
+/* ---- what Python calls --------------------------------------------------------------- */
 
 /* How large a task is, for a caller to find out that it was made for another release. */
 __attribute__((visibility("default"))) int64_t recsys_task_bytes(void) { return (int64_t)sizeof(task); }
 
-/* Train one epoch. `width` is the longest vectors that may be used, in bits; what the processor
-   does not have is not used. Returns the width that was used, or 0 without memory. */
-__attribute__((visibility("default"))) int recsys_train_epoch(const task *t, int width) {
-    size_t blocks = (size_t)(t->padded / LANES), sampled = (size_t)t->max_sampled + 1;
-    lanes *room = 0;
-    float *losses = malloc(sampled * sizeof *losses);
-    int used = 0;
-    if (losses && !posix_memalign((void **)&room, sizeof *room, 3 * blocks * sizeof *room)) {
-        used = 128;
+/* What computes with vectors of `width` bits at most, as far as the processor has them. */
+static trainer *trainer_for(int width, int *used) {
+    *used = 128;
 #ifdef __x86_64__
-        int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-        if (width >= 512 && avx2 && __builtin_cpu_supports("avx512f")) used = 512;
-        else if (width >= 256 && avx2) used = 256;
-        if (used == 512) wide(t, room, losses);
-        else if (used == 256) medium(t, room, losses);
-        else
+    int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (width >= 512 && avx2 && __builtin_cpu_supports("avx512f")) return *used = 512, wide;
+    if (width >= 256 && avx2) return *used = 256, medium;
+#else
+    (void)width;
 #endif
-        plain(t, room, losses);
+    return plain;
+}
+
+/* Room for the vectors of so many threads, and the loss by how many items were drawn; or none. */
+static float *losses_and_rooms(const task *t, int threads, lanes **rooms) {
+    size_t room = 3 * ((size_t)(t->padded / LANES) + 1), sampled = (size_t)t->max_sampled + 1;
+    float *losses = malloc(sampled * sizeof *losses);
+    if (!losses || posix_memalign((void **)rooms, sizeof **rooms, (size_t)threads * room * sizeof **rooms)) {
+        free(losses);
+        return 0;
     }
+    for (int64_t s = 1; s <= t->max_sampled; s++)
+        losses[s] = (float)log(fmax(1.0, (double)((t->items.rows - 1) / s)));
+    return losses;
+}
+
+/* Train one epoch. `width` is the longest vectors that may be used, in bits; what the processor
+   does not have is not used. Of an epoch in blocks, so many threads train at most. Returns the width
+   that was used, or 0 without memory. */
+__attribute__((visibility("default"))) int recsys_train_epoch(const task *t, int width, int threads) {
+    if (threads > t->groups) threads = (int)t->groups;
+    lanes *rooms = 0;
+    float *losses = losses_and_rooms(t, threads, &rooms);
+    if (!losses) return 0;
+    int used;
+    trainer *train = trainer_for(width, &used);
+    double user_scale = 1, item_scale = 1;
+    block whole = {.order = t->order, .interactions = t->interactions, .item_count = t->items.rows,
+                   .user_scale = &user_scale, .item_scale = &item_scale, .seed = *t->seeds, .last = 1};
+    if (t->groups == 1) train(t, &whole, rooms, losses);
+    else if (!train_groups(t, train, rooms, losses, threads)) used = 0;
+    free(rooms);
+    free(losses);
+    return used;
+}
+
+/* Train one block of an epoch, of which nothing but the block is here: users and items are counted
+   within their groups, of which `bounds` has the sizes alone. `scales` are the users' and the items',
+   handed on from block to block; `last` is whether it is the last of its groups. Returns as above. */
+__attribute__((visibility("default"))) int recsys_train_block(const task *t, int width, double *scales,
+                                                              int last) {
+    lanes *room = 0;
+    float *losses = losses_and_rooms(t, 1, &room);
+    if (!losses) return 0;
+    int used;
+    trainer *train = trainer_for(width, &used);
+    block b = {.order = t->order, .interactions = t->interactions, .users = t->users.grouped,
+               .items = t->items.grouped, .user_count = *t->users.bounds, .item_count = *t->items.bounds,
+               .user_scale = scales, .item_scale = scales + 1, .seed = *t->seeds, .last = last};
+    shuffle_and_train(t, &b, train, room, losses);
     free(room);
     free(losses);
     return used;

@@ -23,49 +23,55 @@ LOSSES = ("warp", "bpr", "logistic", "warp-kos")
 WIDEST = 512
 
 
-class _Side(ctypes.Structure):
+class Side(ctypes.Structure):
     """`side` of kernel.c."""
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("vectors", "squares", "updates")),
         *((name, ctypes.c_void_p) for name in ("biases", "bias_squares", "bias_updates")),
         *((name, ctypes.c_int64) for name in ("count", "rows")),
+        *((name, ctypes.c_void_p) for name in ("grouped", "bounds")),
         *((name, ctypes.c_void_p) for name in ("starts", "features", "weights")),
         ("alpha", ctypes.c_double),
     )
 
 
-class _Task(ctypes.Structure):
+class Task(ctypes.Structure):
     """`task` of kernel.c."""
 
     _fields_ = (
-        *((name, _Side) for name in ("users", "items")),
+        *((name, Side) for name in ("users", "items")),
         ("interactions", ctypes.c_int64),
         *((name, ctypes.c_void_p) for name in ("user", "item", "weight", "order")),
         *((name, ctypes.c_void_p) for name in ("starts", "liked")),
         *((name, ctypes.c_int64) for name in ("components", "padded", "max_sampled", "k", "n")),
         *((name, ctypes.c_double) for name in ("rate", "rho", "epsilon")),
         *((name, ctypes.c_int32) for name in ("loss", "adadelta")),
-        ("seed", ctypes.c_uint32),
+        ("groups", ctypes.c_int64),
+        ("seeds", ctypes.c_void_p),
+        ("seconds", ctypes.c_void_p),
     )
 
 
 @cache
-def load_kernel() -> ctypes._NamedFuncPointer | None:
-    """The compiled function, or None where the package was installed without a compiler."""
+def load_kernel() -> ctypes.CDLL | None:
+    """The compiled functions, or None where the package was installed without a compiler."""
     for suffix in EXTENSION_SUFFIXES:
         path = FOLDER / f"_kernel{suffix}"
         if path.is_file():
             try:
                 library = ctypes.CDLL(str(path))
-                function, size = library.recsys_train_epoch, library.recsys_task_bytes
+                size, epoch = library.recsys_task_bytes, library.recsys_train_epoch
+                block = library.recsys_train_block
             except (OSError, AttributeError):  # of another machine, or another release
                 continue
             size.restype = ctypes.c_int64
-            if size() != ctypes.sizeof(_Task):
+            if size() != ctypes.sizeof(Task):
                 continue
-            function.argtypes, function.restype = [ctypes.c_void_p, ctypes.c_int], ctypes.c_int
-            return function
+            epoch.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_int]
+            block.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_int]
+            epoch.restype = block.restype = ctypes.c_int
+            return library
     return None
 
 
@@ -156,9 +162,91 @@ class Interactions:
             return self.items
         return np.ascontiguousarray(self.matrix.sorted_indices().indices, np.int32)
 
+    @cached_property
+    def of_users(self) -> AnyArray:
+        """How many interactions each user has: int64 (n_users,)."""
+        return np.diff(self.starts)
+
+    @cached_property
+    def of_items(self) -> AnyArray:
+        """How many interactions each item has: int64 (n_items,)."""
+        return np.bincount(self.items, minlength=self.matrix.shape[1])
+
+
+def draw_groups(
+    counts: AnyArray, groups: int, generator: np.random.RandomState
+) -> tuple[Int32Array, AnyArray]:
+    """Draw users or items into groups of about as many interactions each.
+
+    Parameters
+    ----------
+    counts : int array (n,)
+        Interactions of each.
+    groups : int
+    generator : RandomState
+
+    Returns
+    -------
+    grouped : int32 array (n,)
+        The users or items, one group after the other.
+    bounds : int64 array (groups + 1,)
+        Where each group begins in `grouped`, and where the last one ends.
+    """
+    grouped = generator.permutation(len(counts)).astype(np.int32)
+    ends = np.cumsum(counts[grouped])
+    shares = ends[-1] * np.arange(1, groups) / groups
+    inner = np.searchsorted(ends, shares) + 1 if groups > 1 else []
+    return grouped, np.concatenate([[0], inner, [len(counts)]]).astype(np.int64)
+
+
+def settings_of(model: Any) -> dict[str, int | float]:
+    """The hyper-parameters of a LightFM model as a task has them, but for regularisation."""
+    return {
+        "components": model.no_components,
+        "padded": -(-model.no_components // LANES) * LANES,
+        "max_sampled": model.max_sampled,
+        "k": model.k,
+        "n": model.n,
+        "rate": model.learning_rate,
+        "rho": model.rho,
+        "epsilon": model.epsilon,
+        "loss": LOSSES.index(model.loss),
+        "adadelta": int(model.learning_schedule == "adadelta"),
+    }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How an epoch is cut into blocks.
+
+    Parameters
+    ----------
+    users, items : (int32 (n,), int64 (groups + 1,))
+        See `draw_groups`.
+    seeds : uint32 (groups, groups)
+        Of the random numbers of each block, by the group of users and that of items.
+    """
+
+    users: tuple[Int32Array, AnyArray]
+    items: tuple[Int32Array, AnyArray]
+    seeds: AnyArray
+
+
+def draw_plan(given: Interactions, groups: int, generator: np.random.RandomState) -> Plan:
+    """Draw the groups of an epoch and the seeds of its blocks."""
+    users = draw_groups(given.of_users, groups, generator)
+    items = draw_groups(given.of_items, groups, generator)
+    return Plan(users, items, draw_seeds(groups, generator))
+
+
+def draw_seeds(groups: int, generator: np.random.RandomState) -> AnyArray:
+    """A seed for each block, as LightFM draws that of an epoch: uint32 (groups, groups)."""
+    drawn = generator.randint(0, np.iinfo(np.int32).max, size=groups**2)
+    return drawn.astype(np.uint32).reshape(groups, groups)
+
 
 class Kernel:
-    """Trains the arrays of a LightFM model in place, on one thread.
+    """Trains the arrays of a LightFM model in place.
 
     Parameters
     ----------
@@ -168,6 +256,10 @@ class Kernel:
     interactions : Interactions
     user_features, item_features : csr_matrix float32 or None
         None for an identity.
+    groups : int
+        Of users and of items, drawn anew for each epoch, which is trained in groups x groups
+        blocks. Negatives are drawn from the items of the block. The result depends on it; with one
+        it is LightFM's. More than one without features, and not with the loss warp-kos.
     width : int
         The longest vectors used, in bits; the result does not depend on it, as long as the
         processor multiplies and adds in one step (FMA).
@@ -179,61 +271,80 @@ class Kernel:
         interactions: Interactions,
         user_features: sp.csr_matrix | None = None,
         item_features: sp.csr_matrix | None = None,
+        groups: int = 1,
         width: int = WIDEST,
     ) -> None:
-        function = load_kernel()
-        if function is None:
+        library = load_kernel()
+        if library is None:
             raise OSError("the training kernel was not compiled")
-        self._function, self._width = function, width
+        whole = user_features is None and item_features is None and model.loss != "warp-kos"
+        if groups > 1 and not whole:
+            raise ValueError("features and the loss warp-kos are trained in one block")
+        self._function, self._width = library.recsys_train_epoch, width
+        self.groups = groups
         self._model, self._interactions = model, interactions
         self._features = {
             side: None if matrix is None else _rows(matrix)
             for side, matrix in (("user", user_features), ("item", item_features))
         }
 
-    def run_epoch(self) -> None:
-        """One pass over the interactions, drawn and shuffled as LightFM does with one thread.
+    def run_epoch(self, threads: int = 1) -> float:
+        """One pass over the interactions.
+
+        In one block they are drawn and shuffled as LightFM does with one thread.
+
+        Parameters
+        ----------
+        threads : int
+            How many train blocks side by side; the result does not depend on it.
+
+        Returns
+        -------
+        float
+            CPU seconds of the threads beside the caller's.
 
         Raises
         ------
         MemoryError
             If there is not enough memory for a few vectors.
         """
-        model, given = self._model, self._interactions
+        model, given, groups = self._model, self._interactions, self.groups
         generator = model.random_state
-        order = np.arange(given.matrix.nnz, dtype=np.int32)
-        generator.shuffle(order)
-        seed = 0
-        if model.loss != "logistic":  # LightFM draws no seed where it draws no items
-            seed = int(generator.randint(0, np.iinfo(np.int32).max, size=1)[0])
+        order = np.empty(given.matrix.nnz, np.int32)
+        users: tuple[AnyArray | None, AnyArray | None] = None, None
+        items, seeds = users, np.zeros((1, 1), np.uint32)
+        if groups > 1:
+            plan = draw_plan(given, groups, generator)
+            users, items, seeds = plan.users, plan.items, plan.seeds
+        else:
+            order[:] = np.arange(len(order))
+            generator.shuffle(order)
+            if model.loss != "logistic":  # LightFM draws no seed where it draws no items
+                seeds = draw_seeds(1, generator)
+        seconds = np.zeros(1)
         n_users, n_items = given.matrix.shape
-        components = model.no_components
-        task = _Task(
-            users=self._side("user", n_users, model.user_alpha),
-            items=self._side("item", n_items, model.item_alpha),
+        task = Task(
+            users=self._side("user", n_users, model.user_alpha, *users),
+            items=self._side("item", n_items, model.item_alpha, *items),
             interactions=len(order),
-            user=_address(given.users),
-            item=_address(given.items),
-            weight=_address(given.weights),
-            order=_address(order),
-            starts=_address(given.starts),
-            liked=_address(given.liked),
-            components=components,
-            padded=-(-components // LANES) * LANES,
-            max_sampled=model.max_sampled,
-            k=model.k,
-            n=model.n,
-            rate=model.learning_rate,
-            rho=model.rho,
-            epsilon=model.epsilon,
-            loss=LOSSES.index(model.loss),
-            adadelta=model.learning_schedule == "adadelta",
-            seed=seed,
+            user=address(given.users),
+            item=address(given.items),
+            weight=address(given.weights),
+            order=address(order),
+            starts=address(given.starts),
+            liked=address(given.liked),
+            groups=groups,
+            **settings_of(model),
+            seeds=address(seeds),
+            seconds=address(seconds),
         )
-        if len(order) and not self._function(ctypes.byref(task), self._width):
+        if len(order) and not self._function(ctypes.byref(task), self._width, threads):
             raise MemoryError("no memory for a vector")
+        return float(seconds[0])
 
-    def _side(self, side: str, rows: int, alpha: float) -> _Side:
+    def _side(
+        self, side: str, rows: int, alpha: float, grouped: AnyArray | None, bounds: AnyArray | None
+    ) -> Side:
         names = ("embeddings", "embedding_gradients", "embedding_momentum")
         momentum = self._model.learning_schedule == "adadelta"
         vectors: list[int | None] = []
@@ -243,18 +354,20 @@ class Kernel:
                 found, array = array, padded(*array.shape)
                 array[:] = found
                 setattr(self._model, f"{side}_{name}", array)
-            vectors.append(_address(array))
+            vectors.append(address(array))
         biases = [
-            _address(getattr(self._model, f"{side}_{name}"))
+            address(getattr(self._model, f"{side}_{name}"))
             for name in ("biases", "bias_gradients", "bias_momentum")
         ]
         features = self._features[side] or (None, None, None)
-        return _Side(
+        return Side(
             *(*vectors, None)[:3],
             *biases,
             len(getattr(self._model, f"{side}_biases")),
             rows,
-            *map(_address, features),
+            address(grouped),
+            address(bounds),
+            *map(address, features),
             alpha,
         )
 
@@ -268,5 +381,5 @@ def _rows(matrix: sp.csr_matrix) -> tuple[AnyArray, AnyArray, AnyArray]:
     )
 
 
-def _address(array: AnyArray | None) -> int | None:
+def address(array: AnyArray | None) -> int | None:
     return None if array is None else int(array.ctypes.data)

@@ -15,17 +15,21 @@ import scipy.sparse as sp
 from lightfm import LightFM
 
 from recsys.base.arrays import AnyArray, Float32Array
+from recsys.base.cores import add_seconds, shared
 from recsys.base.events import Note, emit
 from recsys.data.ages import InteractionTimes
 from recsys.models.configuration import LightFMParameters
 from recsys.models.kernel import Interactions, Kernel, draw_start, load_kernel
 from recsys.models.outside_window import place_outside
 from recsys.models.spectral import Spectrum
+from recsys.models.spreading import Spread
 from recsys.ranking.factors import Factors
 
 # Entries above this are a sign of divergence, and the precision of such a model is an accident:
 # models that converge stay below 100.
 LARGEST_FACTOR = 1e4
+LEAST_IN_GROUP = 64
+"""Users or items that a group of a block has, on average."""
 
 
 class DivergedError(Exception):
@@ -69,8 +73,13 @@ def _say_that_lightfm_trains() -> None:
 class Training:
     """One LightFM model in training.
 
-    With one thread, `advance` in steps gives exactly what one `fit` of as many epochs gives. The
-    kernel always trains with one.
+    `advance` in steps gives exactly what one `fit` of as many epochs gives, on any number of
+    threads; LightFM, where it trains, on one thread.
+
+    Threads share an epoch that is cut into `blocks`. Models of features have one, since items have
+    features in common; so has the loss warp-kos, which chooses among all items of a user. Of few
+    users or items there are fewer blocks: with less than a few dozen items in each, negatives would
+    be too much alike.
 
     Parameters
     ----------
@@ -79,8 +88,9 @@ class Training:
         Users and items of whom none is inside of the `window` have vectors by fold-in.
     hyperparameters : LightFMParameters
     seed : int
-    threads : int
-        Of LightFM, where it trains; more than one is faster and not reproducible.
+    threads : int or None
+        None for those that are free, as more fits begin and end in this process; one of LightFM,
+        where it trains, for which more are faster and not reproducible.
     user_features, item_features : csr_matrix float32 or None
         Rows of feature weights; None for an identity: a vector for each user (or item). Features
         may follow an identity.
@@ -88,6 +98,9 @@ class Training:
         Of the interactions, if already computed; for spectral initialisation.
     times : InteractionTimes or None
         When the interactions were, for a half-life or a window.
+    spread : Spread or None
+        Over which machines epochs in blocks are trained; None for this one. What is learned does
+        not depend on it.
 
     Raises
     ------
@@ -101,12 +114,14 @@ class Training:
         hyperparameters: LightFMParameters,
         seed: int,
         *,
-        threads: int = 1,
+        threads: int | None = None,
         user_features: sp.csr_matrix | None = None,
         item_features: sp.csr_matrix | None = None,
         spectrum: Spectrum | None = None,
         times: InteractionTimes | None = None,
+        spread: Spread | None = None,
     ) -> None:
+        self._spread = spread
         powered = _raised(interactions, hyperparameters.weight_power)
         fitted = hyperparameters.aging.applied(powered, times)
         self._known, self._fitted = interactions, fitted
@@ -155,7 +170,11 @@ class Training:
             return None
         interactions = Interactions(self._fitted, self._weighted)
         users, items = self._features["user_features"], self._features["item_features"]
-        return Kernel(self._model, interactions, users, items)
+        groups = hyperparameters.blocks
+        if users is not None or items is not None or hyperparameters.loss == "warp-kos":
+            groups = 1
+        least = min(self._fitted.shape) // LEAST_IN_GROUP
+        return Kernel(self._model, interactions, users, items, groups=max(1, min(groups, least)))
 
     def _train_by_lightfm(self, epochs: int) -> None:
         interactions = self._fitted.tocoo()
@@ -163,7 +182,7 @@ class Training:
             interactions,
             sample_weight=interactions if self._weighted else None,
             epochs=epochs,
-            num_threads=self._threads,
+            num_threads=self._threads or 1,
             **self._features,
         )
 
@@ -175,9 +194,15 @@ class Training:
         features = [matrix for matrix in self._features.values() if matrix is not None]
         for matrix in (self._fitted, *features):
             model._check_input_finite(matrix.data)
-        for _ in range(epochs):
-            kernel.run_epoch()
+        if self._spread is not None and kernel.groups > 1:
+            given = Interactions(self._fitted, self._weighted)
+            self._spread.train(model, given, kernel.groups, epochs)
             model._check_finite()
+            return
+        with shared(self._threads) as threads:
+            for _ in range(epochs):
+                add_seconds(kernel.run_epoch(threads()))
+                model._check_finite()
 
     def _initialise(self) -> None:
         """Vectors at random, as LightFM draws them, and accumulators."""

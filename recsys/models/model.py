@@ -72,7 +72,8 @@ class Model(ABC):
             The weight of each interaction, above 0; absent ones are not stored.
         seed : int
         threads : int
-            More than one may be faster, and need not be reproducible.
+            More than one may be faster; where it would change the result, one is used, except by
+            LightFM where it trains itself.
         times : InteractionTimes or None
             When the interactions were; of use to models with a half-life or a window alone.
 

@@ -148,7 +148,7 @@ def fit(
         Passes over the interactions, of a model that has such.
     seed : int
     threads : int
-        More than one may be faster, and is not reproducible.
+        Of lightfm with several `blocks`, which learns the same on any number.
     **hyperparameters
         Of the model, beside its own or those of `model`; such as no_components=64, or
         half_life="1y" where `train` has times.

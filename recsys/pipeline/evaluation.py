@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
 from recsys.base import config
+from recsys.base.cores import cpu_seconds
 from recsys.data import persistence
 from recsys.data.ages import InteractionTimes
 from recsys.data.folds import Fold, final_fold, search_fold
@@ -170,11 +171,11 @@ def _take_part(
     seconds = {found.model.name: found.seconds for found in baselines}
     seconds[LIGHTFM] = fitted.seconds
     with threadpool_limits(1):
-        start = time.thread_time()
+        start = cpu_seconds()
         if (neighbours := _neighbours(own, fold, parameters, scorers)) is not None:
             scorers[BLEND] = Blended(own, neighbours, fold.known)
             parts_of_blend = seconds[LIGHTFM] + seconds.get(parameters.neighbours, 0.0)
-            seconds[BLEND] = parts_of_blend + time.thread_time() - start
+            seconds[BLEND] = parts_of_blend + cpu_seconds() - start
     winner = BLEND if BLEND in scorers else LIGHTFM
     configurations = {found.model.name: found.model.hyperparameters() for found in baselines}
     configurations[LIGHTFM] = without_neighbours(chosen.trained)
@@ -227,9 +228,9 @@ def _fit_all(
 
 def _tuned(name: str, search: Fold, known: sp.csr_matrix, trials: int, seed: int) -> _Baseline:
     """A baseline tuned on the validation holdout."""
-    start = time.thread_time()
+    start = cpu_seconds()
     model = tune_baseline(name, search.known, search.heldout, trials=trials, seed=seed)[0]
-    searched = time.thread_time() - start
+    searched = cpu_seconds() - start
     found = _fitted(model, known, seed)
     return replace(found, seconds=found.seconds + searched)
 
@@ -237,9 +238,9 @@ def _tuned(name: str, search: Fold, known: sp.csr_matrix, trials: int, seed: int
 def _fitted(
     model: Model, known: sp.csr_matrix, seed: int, times: InteractionTimes | None = None
 ) -> _Baseline:
-    start = time.thread_time()
+    start = cpu_seconds()
     scorer = model.fit(known, seed=seed, times=times)
-    return _Baseline(model, scorer, time.thread_time() - start)
+    return _Baseline(model, scorer, cpu_seconds() - start)
 
 
 def with_popularity(models: Sequence[Model]) -> list[Model]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
@@ -20,11 +21,14 @@ from recsys.data.outcomes import Encoded, Thresholded
 from recsys.data.splits import times_of
 from recsys.evaluation.few_likes import measure_few_likes
 from recsys.evaluation.metric_names import winner_of
+from recsys.models.clusters import open_cluster
 from recsys.models.hybrid import HybridModel, fit_hybrid
 from recsys.models.itemknn import ItemKnn
 from recsys.models.model import model_from_dict
+from recsys.models.spreading import Spread
 from recsys.pipeline.outcomes import Chosen, Evaluated, Fitted
 from recsys.pipeline.preparation import load_core
+from recsys.store.exchange import Exchange
 from recsys.store.stages import Stage, stage, write_json
 from recsys.tuning.problems import load_sides
 
@@ -34,10 +38,11 @@ def refit(
     configuration: Mapping[str, Any],
     features: Stage[Encoded],
     seed: int,
-    threads: int = 1,
+    threads: int | None = None,
     *,
     places: Mapping[str, IntArray | None] = MappingProxyType({}),
     times: InteractionTimes | None = None,
+    spread: Spread | None = None,
 ) -> HybridModel:
     """Train a configuration on interactions.
 
@@ -49,11 +54,14 @@ def refit(
     features : Stage
         Of `encode`.
     seed : int
-    threads : int
+    threads : int or None
+        None for all that are free.
     places : mapping of str to (int array or None)
         See `recsys.tuning.problems.load_sides`.
     times : InteractionTimes or None
         When the interactions were, for a configuration with a half-life or a window.
+    spread : Spread or None
+        Over which machines it is trained; None for this one.
 
     Raises
     ------
@@ -63,7 +71,19 @@ def refit(
     values = {name: value for name, value in configuration.items() if name != "epochs"}
     sides = load_sides(features, interactions.shape, places)
     epochs = configuration["epochs"]
-    return fit_hybrid(interactions, values, epochs, seed, sides, threads, times=times)
+    return fit_hybrid(
+        interactions, values, epochs, seed, sides, threads, times=times, spread=spread
+    )
+
+
+@contextmanager
+def _spread(options: config.Fit, folder: Path) -> Iterator[Spread | None]:
+    """Where the fit is spread, if it is; what it leaves in the folder is removed by itself."""
+    if options.cluster is None:
+        yield None
+        return
+    with open_cluster(options.cluster) as cluster:
+        yield Spread(cluster, Exchange(options.exchange or str(folder.resolve())))
 
 
 @stage(Fitted, version=10, unkeyed=("versions",))
@@ -90,9 +110,11 @@ def fit(
         configuration["cold_blending"] = blending
     # Sums differ in their last bits with the number of BLAS threads, and a model that is made again
     # would be another version. LightFM's own threads are not among them.
-    with threadpool_limits(1, user_api="blas"):
+    with threadpool_limits(1, user_api="blas"), _spread(options, folder) as spread:
         times = times_of(interactions)
-        model = refit(matrix, configuration, features, seed, options.threads, times=times)
+        model = refit(
+            matrix, configuration, features, seed, options.threads, times=times, spread=spread
+        )
     board = measured.read_json("leaderboard.json")
     winner = next(entry for entry in board if entry["model"] == winner_of(board))
     about = {

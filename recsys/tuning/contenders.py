@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,6 +12,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from recsys.base.arrays import Float64Array
+from recsys.base.cores import cpu_seconds
 from recsys.base.errors import InputError
 from recsys.models.lightfm import DivergedError
 from recsys.models.model import model_from_dict
@@ -147,7 +147,7 @@ class Races:
 
     def precisions(self, problem: Problem, trial: TrialResult) -> Float64Array:
         """What a trial reaches with each user of a holdout; 0 where it cannot be fitted there."""
-        start = time.thread_time()
+        start = cpu_seconds()
         if problem is self._problem and trial.factors is not None:
             return problem.precisions(trial.factors)
         try:
@@ -156,7 +156,7 @@ class Races:
         except (DivergedError, InputError):
             values = np.zeros(int((np.diff(problem.validation.indptr) > 0).sum()))
         name = _model(trial)
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.thread_time() - start
+        self.seconds[name] = self.seconds.get(name, 0.0) + cpu_seconds() - start
         return values
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from threadpoolctl import threadpool_limits
 
+from recsys.base.cores import cpu_seconds
 from recsys.models.lightfm import DivergedError, Training
 from recsys.tuning.checkpoints import CheckpointStore, MemoryCheckpoints
 from recsys.tuning.problems import Problem
@@ -70,7 +70,7 @@ class Trainer:
         self.checkpoints = MemoryCheckpoints() if checkpoints is None else checkpoints
 
     def run(self, segment: Segment) -> TrialResult:
-        """Train and measure a segment on one thread.
+        """Train and measure a segment; only blocks of an epoch are trained on several threads.
 
         Returns
         -------
@@ -133,16 +133,16 @@ class Trainer:
 
 
 class _Stopwatch:
-    """CPU seconds of this thread, on top of what a trial has taken before."""
+    """CPU seconds of this thread and its helpers, on top of what a trial has taken before."""
 
     def __init__(self, before: float) -> None:
         self.reset(before)
 
     def reset(self, before: float) -> None:
-        self._before, self._start = before, time.thread_time()
+        self._before, self._start = before, cpu_seconds()
 
     def seconds(self) -> float:
-        return self._before + time.thread_time() - self._start
+        return self._before + cpu_seconds() - self._start
 
 
 def train_whole(problem: Problem, trial: TrialResult, epochs: Sequence[int]) -> TrialResult:

@@ -170,8 +170,10 @@ def _blended(
 
 
 def _trainer(search: Search) -> Configuration:
-    """The name of the trainer, where it is not the one that configurations have by default."""
-    return {} if search.trainer == "recsys" else {"trainer": search.trainer}
+    """What trains and in how many blocks, where it is not what configurations have by default."""
+    if search.trainer == "lightfm":
+        return {"trainer": search.trainer}
+    return {} if search.blocks == 1 else {"blocks": search.blocks}
 
 
 def _weights_differ(problem: Problem) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from recsys.base.cores import at_most
 from recsys.data.outcomes import Encoded, HeldOut
 from recsys.ranking.factors import Factors
 from recsys.store.exchange import Exchange, fetch_stage
@@ -155,8 +156,12 @@ class RemoteWorkers:
 
 
 def train_remote(remote: RemoteSegment) -> TrialResult:
-    """Train a segment in this process; returns numbers, saves the best model in the exchange."""
-    result = _trainer(remote.problem).run(remote.segment)
+    """Train a segment in this process; returns numbers, saves the best model in the exchange.
+
+    On one core: others train on the others.
+    """
+    with at_most(1):
+        result = _trainer(remote.problem).run(remote.segment)
     if result.factors is None:
         return result
     names = "user_factors", "item_factors", "user_biases", "item_biases"

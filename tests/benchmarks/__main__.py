@@ -11,7 +11,7 @@ from pathlib import Path
 NAMES = (
     "ranking", "queries", "index", "batch", "preparation", "orchestration", "search", "als",
     "strategies", "neighbours", "ages", "racing", "published", "runners", "training", "kernel",
-    "serving", "workers", "gallery", "night_cost",
+    "blocks", "spreading", "serving", "workers", "gallery", "night_cost", "night",
 )  # fmt: skip
 FOLDER = Path("data/output/bench")
 

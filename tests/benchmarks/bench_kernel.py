@@ -1,8 +1,9 @@
 """The training kernel beside LightFM: CPU seconds an epoch, one thread, the same random numbers.
 
 Generated likes in the founding shape (15,274 users, 25,655 items, 547,477 likes), features of 6.3
-tags an item, and the bundled sample. Epochs of both alternate in one process, since processors are
-never quite idle; the ratio is the median over epochs, without the first, which draws the vectors.
+tags an item, and the bundled sample. Epochs of LightFM, of the kernel, and of the kernel in blocks
+(on one thread, too; not of features, which are not cut) alternate in one process, since processors
+are never quite idle; ratios are medians over epochs, without the first, which draws the vectors.
 Each memory is that of a process of its own, beyond what it had with the likes in it.
 """
 
@@ -32,6 +33,7 @@ from tests.benchmarks.bench_search import load
 USERS, ITEMS, LIKES, TAGS, TAGS_AN_ITEM = 15_274, 25_655, 547_477, 20_352, 6.3
 Case = Literal["identity", "joint", "sample"]
 TRAINERS: tuple[Trainer, Trainer] = ("lightfm", "recsys")
+BLOCKS = 16
 
 
 def founding_likes(seed: int = 0) -> sp.csr_matrix:
@@ -57,7 +59,7 @@ def founding_tags(seed: int = 1) -> sp.csr_matrix:
     return with_identity((sp.diags(1 / length) @ tags).tocsr())
 
 
-def training(case: Case, factors: int, sampled: int, trainer: Trainer) -> Training:
+def training(case: Case, factors: int, sampled: int, trainer: Trainer, blocks: int = 1) -> Training:
     """An untrained model."""
     parameters = LightFMParameters(
         no_components=factors, max_sampled=sampled, user_alpha=2e-4, item_alpha=2e-4
@@ -66,26 +68,34 @@ def training(case: Case, factors: int, sampled: int, trainer: Trainer) -> Traini
         parameters = replace(parameters, learning_rate=0.045, initialisation="spectral")
     likes = load("sample", 0).train if case == "sample" else founding_likes()
     features = founding_tags() if case == "joint" else None
-    return Training(likes, replace(parameters, trainer=trainer), 0, item_features=features)
+    parameters = replace(parameters, trainer=trainer, blocks=blocks)
+    return Training(likes, parameters, 0, threads=1, item_features=features)
 
 
 def compare(case: Case, factors: int, sampled: int, epochs: int) -> None:
     """Print the seconds of both and how many times as fast the kernel is."""
-    models = {name: training(case, factors, sampled, name) for name in TRAINERS}
-    spent: dict[str, list[float]] = {name: [] for name in TRAINERS}
+    models: dict[str, Training] = {
+        name: training(case, factors, sampled, name) for name in TRAINERS
+    }
+    if case != "joint":
+        models["blocks"] = training(case, factors, sampled, "recsys", BLOCKS)
+    spent: dict[str, list[float]] = {name: [] for name in models}
     for _ in range(epochs + 1):
         for name, model in models.items():
             start = time.process_time()
             model.advance(1)
             spent[name].append(time.process_time() - start)
-    theirs, ours = spent["lightfm"][1:], spent["recsys"][1:]
-    ratios = [a / b for a, b in zip(theirs, ours, strict=True)]
+    theirs = spent["lightfm"][1:]
+    parts = [
+        f"{median(theirs):9.3f} {median(ours[1:]):9.3f} {median(ratios):8.1f} {min(ratios):8.1f}"
+        for name, ours in spent.items()
+        if name != "lightfm"
+        for ratios in ([a / b for a, b in zip(theirs, ours[1:], strict=True)],)
+    ]
     peaks = {name: peak(case, factors, sampled, name) for name in TRAINERS}
-    print(
-        f"{case:10} {factors:7} {sampled:11} {median(theirs):9.3f} {median(ours):9.3f} "
-        f"{median(ratios):8.1f} {min(ratios):8.1f} {peaks['lightfm']:9.0f} {peaks['recsys']:7.0f}",
-        flush=True,
-    )
+    megabytes = f"{peaks['lightfm']:5.0f} {peaks['recsys']:5.0f} MB"
+    for cut, part in zip(("whole", "blocks"), parts, strict=False):
+        print(f"{case:9} {cut:7} {factors:7} {sampled:11} {part} {megabytes}", flush=True)
 
 
 def peak(case: Case, factors: int, sampled: int, trainer: Trainer) -> float:
@@ -119,6 +129,7 @@ def in_status(name: str) -> float:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Measure the training kernel beside LightFM.")
     parser.add_argument("--epochs", type=int, default=7)
+    parser.add_argument("--cases", nargs="+", default=["identity", "joint", "sample"])
     parser.add_argument("--one", nargs=4, metavar=("CASE", "FACTORS", "SAMPLED", "TRAINER"))
     options = parser.parse_args(arguments)
     if options.one:
@@ -126,15 +137,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(json.dumps(measure_peak(case, int(factors), int(sampled), trainer)))
         return
     print(
-        "data       factors max_sampled LightFM s  kernel s   median    worst"
-        "  LightFM MB  kernel MB"
+        "data      epoch   factors max_sampled LightFM s  kernel s   median    worst  peaks of both"
     )
-    for factors in (64, 100, 192):
+    for factors in (64, 100, 192) if "identity" in options.cases else ():
         for sampled in (10, 50):
             compare("identity", factors, sampled, options.epochs)
-    for factors, sampled in ((64, 10), (64, 50)):
-        compare("joint", factors, sampled, max(options.epochs // 2, 2))
-    compare("sample", 128, 10, 2 * options.epochs)
+    for sampled in (10, 50) if "joint" in options.cases else ():
+        compare("joint", 64, sampled, max(options.epochs // 2, 2))
+    if "sample" in options.cases:
+        compare("sample", 128, 10, 2 * options.epochs)
 
 
 if __name__ == "__main__":

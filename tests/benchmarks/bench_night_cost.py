@@ -33,14 +33,16 @@ BAR = 0.25
 
 @dataclass
 class Clock:
-    """CPU seconds of this process by name."""
+    """CPU seconds of this process by name, and seconds of the wall."""
 
     seconds: dict[str, float] = field(default_factory=dict)
+    walls: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def lap(self, name: str) -> Iterator[None]:
-        start = time.process_time()
+        start, begun = time.process_time(), time.monotonic()
         yield
+        self.walls[name] = self.walls.get(name, 0.0) + time.monotonic() - begun
         self.seconds[name] = self.seconds.get(name, 0.0) + time.process_time() - start
 
     def moved(self, name: str, of: str, seconds: float) -> None:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
 from lightfm import LightFM
 
+from recsys.base import cores
 from recsys.base.events import Note, listening
 from recsys.models import kernel, lightfm
 from recsys.models.configuration import LightFMParameters
-from recsys.models.kernel import Interactions, Kernel, draw_start, load_kernel
+from recsys.models.kernel import Interactions, Kernel, draw_groups, draw_start, load_kernel
 from recsys.models.lightfm import DivergedError, Training
 
 N_USERS, N_ITEMS = 60, 40
@@ -65,7 +70,7 @@ def both(
     theirs, ours = (LightFM(**settings, **parameters, random_state=3) for _ in range(2))
     weighted = case.get("weighted", False)
     likes = some_likes(weighted)
-    features = {name: case.get(name) for name in ("user_features", "item_features")}
+    features: dict[str, Any] = {name: case.get(name) for name in ("user_features", "item_features")}
     pairs = likes.tocoo()
     theirs.fit_partial(pairs, sample_weight=pairs if weighted else None, epochs=epochs, **features)
     columns = [
@@ -113,7 +118,8 @@ def test_a_loss_of_nothing_regularises_as_well() -> None:
 def test_no_bit_depends_on_how_wide_the_vectors_are(case: str) -> None:
     models = [both(CASES[case], width, loss="warp", no_components=37)[1] for width in (256, 512)]
     for name in LEARNED:
-        np.testing.assert_array_equal(*(getattr(model, name) for model in models), err_msg=name)
+        one, other = (getattr(model, name) for model in models)
+        np.testing.assert_array_equal(one, other, err_msg=name)
 
 
 def test_the_narrowest_vectors_learn_the_same_but_for_rounding() -> None:
@@ -134,6 +140,147 @@ def test_it_begins_with_the_vectors_of_lightfm(schedule: str, components: int) -
         expected, found = getattr(theirs, name), getattr(ours, name)
         np.testing.assert_array_equal(found, expected, err_msg=name)
         assert found.dtype == np.float32
+
+
+def in_blocks(
+    likes: sp.csr_matrix, groups: int, threads: int = 1, epochs: int = 2, **parameters: Any
+) -> LightFM:
+    """A model trained in groups x groups blocks."""
+    model = LightFM(**parameters, random_state=3)
+    draw_start(model, *likes.shape)
+    trained = Kernel(model, Interactions(likes, bool((likes.data != 1).any())), groups=groups)
+    for _ in range(epochs):
+        trained.run_epoch(threads)
+    return model
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("schedule", ["adagrad", "adadelta"])
+@pytest.mark.parametrize("loss", ["warp", "bpr", "logistic"])
+def test_the_number_of_threads_changes_no_bit(loss: str, schedule: str, weighted: bool) -> None:
+    parameters: dict[str, Any] = {"loss": loss, "learning_schedule": schedule}
+    parameters |= {"no_components": 20, "user_alpha": 1e-2, "item_alpha": 2e-2}
+    likes = some_likes(weighted)
+    expected = in_blocks(likes, 5, 1, **parameters)
+    assert expected.item_biases.all()  # all have learned something
+    for threads in (2, 3, 8):
+        found = in_blocks(likes, 5, threads, **parameters)
+        for name in LEARNED:
+            np.testing.assert_array_equal(
+                getattr(found, name), getattr(expected, name), err_msg=name
+            )
+
+
+def test_the_seconds_of_other_threads_are_told() -> None:
+    generator = np.random.default_rng(0)
+    likes = sp.csr_matrix((generator.random((400, 300)) < 0.2).astype(np.float32))
+    model = LightFM(loss="warp", no_components=32, random_state=0)
+    draw_start(model, *likes.shape)
+    trained = Kernel(model, Interactions(likes, False), groups=4)
+    assert trained.run_epoch(1) == 0
+    assert trained.run_epoch(2) > 0
+
+
+def test_a_fit_takes_the_cores_that_are_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cores, "available", lambda: 3)
+    told: list[float] = []  # CPU seconds of other threads
+    monkeypatch.setattr(lightfm, "add_seconds", told.append)
+    likes = sp.random(400, 300, 0.2, "csr", np.float32, np.random.RandomState(0))
+    parameters = LightFMParameters(8, blocks=4)
+    Training(likes, parameters, 0).advance(1)
+    Training(likes, parameters, 0, threads=1).advance(1)
+    with cores.at_most(1):
+        Training(likes, parameters, 0).advance(1)
+    assert [seconds > 0 for seconds in told] == [True, False, False]
+
+
+def test_the_number_of_blocks_is_part_of_what_is_learned() -> None:
+    whole, few, many = (in_blocks(some_likes(), groups) for groups in (1, 2, 5))
+    assert not np.array_equal(few.item_embeddings, many.item_embeddings)
+    assert not np.array_equal(few.item_embeddings, whole.item_embeddings)
+
+
+def test_blocks_are_regularised_as_much_as_an_epoch_that_is_not_cut() -> None:
+    # Users and items without likes are in no update of this loss, so all that happens to them is
+    # to be divided by the scale of their group.
+    none = sp.csr_matrix((30, 40), dtype=np.float32)
+    likes = sp.block_diag([some_likes(), none], format="csr")
+    parameters: dict[str, Any] = {"loss": "logistic", "user_alpha": 0.02, "item_alpha": 0.01}
+    start, whole, cut = (
+        in_blocks(likes, groups, epochs=epochs, no_components=8, **parameters)
+        for groups, epochs in ((1, 0), (1, 1), (4, 1))
+    )
+    for side, first in (("user", N_USERS), ("item", N_ITEMS)):
+        before, after, mean = (
+            np.abs(getattr(model, f"{side}_embeddings")[first:]).mean()
+            for model in (start, whole, cut)
+        )
+        assert after < 0.9 * before
+        assert np.log(before / mean) == pytest.approx(np.log(before / after), rel=0.1)
+
+
+def test_blocks_learn_what_an_epoch_that_is_not_cut_learns() -> None:
+    # Users of a kind like the items of their kind.
+    generator = np.random.default_rng(0)
+    alike = np.arange(300)[:, None] % 6 == np.arange(240) % 6
+    seen = generator.random(alike.shape) < 0.3
+    likes = sp.csr_matrix((alike & seen).astype(np.float32))
+    for groups in (1, 8):
+        model = in_blocks(likes, groups, epochs=15, loss="warp", no_components=16)
+        scores = model.user_embeddings @ model.item_embeddings.T + model.item_biases
+        hidden = scores[alike & ~seen].mean()
+        others = scores[~alike]
+        assert hidden > others.mean() + 2 * others.std(), groups
+
+
+@given(
+    st.lists(st.integers(0, 50), min_size=1, max_size=60).filter(any),
+    st.integers(1, 9),
+    st.integers(0, 99),
+)
+def test_groups_have_as_many_interactions_but_for_one_user(
+    counts: list[int], groups: int, seed: int
+) -> None:
+    each = np.array(counts)
+    grouped, bounds = draw_groups(each, groups, np.random.RandomState(seed))
+    np.testing.assert_array_equal(np.sort(grouped), np.arange(len(each)))
+    assert (bounds[0], bounds[-1], len(bounds)) == (0, len(each), groups + 1)
+    assert (np.diff(bounds) >= 0).all()
+    sums = [each[grouped[a:b]].sum() for a, b in pairwise(bounds)]
+    assert max(sums) <= each.sum() / groups + each.max()
+
+
+def test_a_paused_fit_in_blocks_goes_on_to_the_last_bit() -> None:
+    generator = np.random.default_rng(0)
+    likes = sp.csr_matrix((generator.random((200, 150)) < 0.05).astype(np.float32))
+    parameters = LightFMParameters(12, item_alpha=1e-4, user_alpha=1e-3, blocks=2)
+    whole = Training(likes, parameters, 0, threads=1)
+    paused, resumed = (Training(likes, parameters, 0, threads=3) for _ in range(2))
+    whole.advance(3)
+    paused.advance(2)
+    resumed.restore({name: array.copy() for name, array in paused.state().items()})
+    resumed.advance(1)
+    for name, expected in whole.state().items():
+        np.testing.assert_array_equal(resumed.state()[name], expected, err_msg=name)
+    one = Training(likes, replace(parameters, blocks=1), 0)
+    one.advance(3)
+    assert not np.array_equal(one.state()["item_embeddings"], whole.state()["item_embeddings"])
+
+
+@pytest.mark.parametrize(
+    ("loss", "features"), [("warp", ITEM_FEATURES), ("warp-kos", None), ("warp", None)]
+)
+def test_what_cannot_be_cut_is_trained_in_one_block(loss: Any, features: Any) -> None:
+    # Features are shared by items, warp-kos chooses among all items of a user, and 60 users make
+    # no group.
+    models = [
+        Training(some_likes(), LightFMParameters(8, loss=loss, blocks=n), 0, item_features=features)
+        for n in (1, 2)
+    ]
+    for model in models:
+        model.advance(2)
+    one, cut = (model.factors().item_factors for model in models)
+    np.testing.assert_array_equal(one, cut)
 
 
 @pytest.mark.parametrize("components", [5, 16])
@@ -189,10 +336,10 @@ def test_lightfm_trains_with_a_note_where_the_kernel_was_not_compiled(
 
 
 def test_a_kernel_of_another_release_is_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Larger(kernel._Task):
+    class Larger(kernel.Task):
         _fields_ = (("more", ctypes.c_int64),)
 
-    monkeypatch.setattr(kernel, "_Task", Larger)
+    monkeypatch.setattr(kernel, "Task", Larger)
     load_kernel.cache_clear()
     try:
         assert load_kernel() is None

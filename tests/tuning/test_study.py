@@ -132,6 +132,14 @@ def test_a_configuration_says_so_where_lightfm_is_to_train(study: Any) -> None:
     assert not any("trainer" in trial.configuration for trial in study.trials)
 
 
+def test_a_configuration_says_into_how_many_blocks_epochs_are_cut(study: Any) -> None:
+    searched = [trial for trial in study.trials if "model" not in trial.configuration]
+    assert {trial.configuration["blocks"] for trial in searched} == {16}
+    search = SEARCH.model_copy(update={"blocks": 1, "trials": 1, "joint_trials": 0})
+    whole = study_strategies(problem(), search, 1)
+    assert not any("blocks" in trial.configuration for trial in whole.trials)
+
+
 def test_joint_trials_start_from_the_optimum_without_features(study: Any) -> None:
     plain = best_by_strategy(study.trials)["none"].configuration
     start = study.trials[4].configuration

@@ -1,0 +1,147 @@
+"""Clusters that one fit is spread over: Dask's and Ray's, by their address."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from operator import itemgetter
+from typing import Any
+
+from recsys.base.cores import at_most
+from recsys.base.errors import ConfigError
+from recsys.models.spreading import Cluster
+
+
+@contextmanager
+def open_cluster(address: str, seconds: float = 20) -> Iterator[Cluster]:
+    """Connect to a cluster; it goes on when the fit is over.
+
+    Parameters
+    ----------
+    address : str
+        Of Ray's where it begins with `ray://` or is `auto`, else of a scheduler of Dask.
+    seconds : float
+        After which a scheduler of Dask that does not answer is none.
+
+    Raises
+    ------
+    ConfigError
+        If Dask or Ray is not installed here, or nothing answers at the address.
+    """
+    name = "ray" if address == "auto" or address.startswith("ray://") else "dask"
+    try:
+        opened = _ray(address) if name == "ray" else _dask(address, seconds)
+    except ImportError as fault:
+        raise ConfigError(
+            f"fit.cluster is {address}, but {fault.name} is not installed",
+            f"{name.capitalize()}, to reach its cluster",
+            f"pip install 'liked-this[{name}]', or leave fit.cluster out",
+        ) from fault
+    except (OSError, ConnectionError) as fault:
+        raise ConfigError(
+            f"nothing answers at {address}",
+            f"the address of a running cluster of {name.capitalize()}",
+            "start the cluster, or correct fit.cluster",
+        ) from fault
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def _dask(address: str, seconds: float) -> DaskCluster:
+    import distributed
+
+    connect: Any = distributed.Client
+    return DaskCluster(connect(address, set_as_default=False, timeout=seconds))
+
+
+def _ray(address: str) -> RayCluster:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage statistics are sent
+    import ray
+
+    ours = not ray.is_initialized()
+    if ours:
+        ray.init(address=address, log_to_driver=False)
+    return RayCluster(ours)
+
+
+class DaskCluster:
+    """A Dask cluster as a fit needs it.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Closed with the cluster.
+    """
+
+    def __init__(self, client: Any) -> None:
+        from distributed import KilledWorker
+        from distributed.client import FutureCancelledError
+
+        self.lost = (KilledWorker, FutureCancelledError)
+        self._client = client
+        self._workers = sorted(client.scheduler_info(n_workers=-1)["workers"])
+
+    def call(
+        self, function: Callable[..., Any], *arguments: Any, results: int = 1, place: float = 0
+    ) -> Any:
+        """Start a call in a worker."""
+        # Other workers may take it, above all where this one is lost. A name of its own saves
+        # hashing the arguments.
+        home = self._workers[int(place * len(self._workers))] if self._workers else None
+        settings = {"workers": home, "allow_other_workers": home is not None, "pure": False}
+        future = self._client.submit(_alone, function, *arguments, **settings)
+        if results == 1:
+            return future
+        parts = map(itemgetter, range(results))
+        return [self._client.submit(part, future, **settings) for part in parts]
+
+    def get(self, references: Sequence[Any]) -> list[Any]:
+        """Wait for results."""
+        found: list[Any] = self._client.gather(list(references))
+        return found
+
+    def close(self) -> None:
+        """Leave the cluster, which goes on."""
+        self._client.close()
+
+
+class RayCluster:
+    """A Ray cluster as a fit needs it, connected to already.
+
+    Parameters
+    ----------
+    ours : bool
+        Whether to disconnect in the end.
+    """
+
+    def __init__(self, ours: bool) -> None:
+        import ray
+
+        self._ray, self._ours = ray, ours
+        self.lost = (ray.exceptions.WorkerCrashedError, ray.exceptions.ObjectLostError)
+
+    def call(
+        self, function: Callable[..., Any], *arguments: Any, results: int = 1, place: float = 0
+    ) -> Any:
+        """Start a call in a worker; Ray itself prefers one that has the arguments."""
+        remote = self._ray.remote(_alone).options(num_returns=results, max_retries=3)
+        return remote.remote(function, *arguments)
+
+    def get(self, references: Sequence[Any]) -> list[Any]:
+        """Wait for results."""
+        found: list[Any] = self._ray.get(list(references))
+        return found
+
+    def close(self) -> None:
+        """Leave the cluster, which goes on."""
+        if self._ours:
+            self._ray.shutdown()
+
+
+def _alone(function: Callable[..., Any], *arguments: Any) -> Any:
+    """A call on one core: the cluster's other workers have the others."""
+    with at_most(1):
+        return function(*arguments)
