@@ -46,7 +46,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     for part in ("recsys", "tasks", "flows", "data/sample"):
-        unwanted = shutil.ignore_patterns("__pycache__", "_kernel.*")
+        unwanted = shutil.ignore_patterns("__pycache__", "_kernel.*", "_sums.*")
         shutil.copytree(ROOT / part, source / part, symlinks=True, ignore=unwanted)
     for name in ("pyproject.toml", "README.md", "LICENSE", "prefect.yaml"):
         shutil.copy(ROOT / name, source)
@@ -86,7 +86,8 @@ def test_it_holds_the_sample_the_pages_the_kernel_and_no_tests(wheel: Path) -> N
         for path in (ROOT / package).rglob("*.py")
     }
     assert {name for name in names if name.endswith(".py")} == sources
-    assert [name for name in names if name.startswith("recsys/models/_kernel.")]
+    for built in ("recsys/models/_kernel.", "recsys/ranking/_sums."):
+        assert [name for name in names if name.startswith(built)], built
 
 
 def test_it_is_imported_and_says_what_it_can_do(programs: Path, tmp_path: Path) -> None:

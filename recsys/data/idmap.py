@@ -19,6 +19,7 @@ from recsys.data.id_index import IdIndex
 from recsys.data.ids import id_text
 
 _FEW = 1000
+_SINGLY = 8  # ids that are found sooner one by one
 
 
 @dataclass(frozen=True)
@@ -80,12 +81,23 @@ class IdMap:
             found = next((one for one in forms if one is not None), None)
         return found
 
-    def indices(self, externals: Sequence[object]) -> Int32Array:
-        """Indices (int32) of several external ids; raises as `index` does."""
+    def find_many(self, externals: Sequence[object]) -> Int64Array:
+        """As `find`, for several external ids; -1 for each that is unknown: int64 (m,)."""
+        if len(externals) < _SINGLY:
+            singly = [self.find(external) for external in externals]
+            return np.array([-1 if one is None else one for one in singly], np.int64)
         texts = [id_text(external) for external in externals]
         found = self._index.find_many(texts)
         for place in np.flatnonzero(found < 0):
-            found[place] = self.index(texts[place])  # in another form, or it raises
+            other = self.find(texts[place])  # in another form
+            found[place] = -1 if other is None else other
+        return found
+
+    def indices(self, externals: Sequence[object]) -> Int32Array:
+        """Indices (int32) of several external ids; raises as `index` does."""
+        found = self.find_many(externals)
+        for place in np.flatnonzero(found < 0).tolist():
+            found[place] = self.index(externals[place])  # it raises
         return found.astype(np.int32)
 
     def places_in(self, other: IdMap) -> Int64Array:

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from recsys.base.arrays import Float32Array, Int32Array, Int64Array, IntArray
+from recsys.ranking.compiled import CompiledRows
 from recsys.ranking.factors import Factors
 from recsys.ranking.rows import Rows, entries_of, flatten
 
@@ -72,7 +73,15 @@ class Neighbours:
         """Add these scores to an array, float32 (n_items,)."""
         self._add_rows(self._known(liked), out)
 
+    @cached_property
+    def _compiled(self) -> CompiledRows | None:
+        """The same for the compiled loops, where they can be had."""
+        return CompiledRows.of(self.indptr, self.indices, self.weights)
+
     def _add_rows(self, known: Int64Array, out: Float32Array) -> None:
+        if self._compiled is not None and self._compiled.takes(out):
+            self._compiled.add_rows(known, out)
+            return
         # So many weights at a time that a user with very many likes takes no more memory.
         step = max(1, _GATHERED // max(1, len(self.indices) // max(1, self.n_items)))
         for start in range(0, len(known), step):
@@ -95,6 +104,9 @@ class Neighbours:
         liked = np.asarray(likes.indices[entries], np.int64)
         there = (liked >= 0) & (liked < self.n_items)
         liked, bounds = liked[there], np.searchsorted(owners[there], np.arange(len(users) + 1))
+        if self._compiled is not None and self._compiled.takes(found):
+            self._compiled.sum_rows(bounds, liked, found)
+            return found
         for scores, bound in zip(found, itertools.pairwise(bounds.tolist()), strict=True):
             scores[:] = 0
             self._add_rows(liked[slice(*bound)], scores)
@@ -118,6 +130,9 @@ class Neighbours:
         Found by a binary search in all rows side by side: the matrix turned round would be found
         in it at once, but takes as much memory as the matrix itself.
         """
+        if self._compiled is not None:
+            items, at = self._compiled.find_column(item)
+            return items, self.weights[at]
         bounds = np.asarray(self.indptr, np.int64)
         before, ends = bounds[:-1] - 1, bounds[1:]  # the last entry known to lie before the item
         step = 1 << int(np.diff(bounds).max(initial=0)).bit_length()
@@ -139,6 +154,8 @@ class Neighbours:
         places = np.full(self.n_items, -1, np.int32)
         inside = (items >= 0) & (items < self.n_items)
         places[items[inside]] = np.flatnonzero(inside)
+        if self._compiled is not None:
+            return Neighbours(*self._compiled.placed(places))
         entries = entries_of(self.indices, places >= 0)
         indptr = np.searchsorted(entries, self.indptr)
         return Neighbours(indptr, places[self.indices[entries]], self.weights[entries])
@@ -262,6 +279,9 @@ def add_of_columns(neighbours: Neighbours, likes: Rows, users: IntArray, out: Fl
     out : float32 (at least b, at least as many as there are columns)
         Contiguous.
     """
+    compiled = neighbours._compiled
+    if compiled is not None and compiled.takes(out) and compiled.add_liked(likes, users, out):
+        return
     width, flat = out.shape[1], out.reshape(-1)
     bounds = np.asarray(neighbours.indptr, np.int64)
     for first in range(0, len(users), _USERS):

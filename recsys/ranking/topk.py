@@ -32,6 +32,7 @@ import numpy as np
 from recsys.base.arrays import BoolArray, Float32Array, Int32Array, Int64Array, IntArray
 from recsys.ranking.blas import one_blas_thread
 from recsys.ranking.buffers import BufferPool
+from recsys.ranking.compiled import group_maxima, load_sums
 from recsys.ranking.factors import Factors
 from recsys.ranking.neighbours import Blended, BlendedAudience, add_of_columns
 from recsys.ranking.rows import Rows, flatten
@@ -472,7 +473,8 @@ class _Shape:
         # Work after the product is one step a group and one a candidate: least at the root.
         ideal = np.log2(np.sqrt(max(1, n_items) / (depth + 1)))
         by_user = not isinstance(scorer, Factors | BlendedAudience)
-        group = 2 ** int(np.clip(round(ideal) + by_user, 4, 7))
+        dear = by_user and load_sums() is None  # maxima that NumPy takes user by user
+        group = 2 ** int(np.clip(round(ideal) + dear, 4, 7))
         if by_user:  # of deep lists, all scores are compared with a bound that groups give
             bounding = np.log2(max(1, n_items) / (1.5 * depth + 1))
             group = max(group, 2 ** int(np.clip(bounding, 4, 7)))
@@ -577,7 +579,7 @@ def _factor_source(
     d = factors.n_components + 2
 
     def folded(items: slice, out: Float32Array) -> Float32Array:
-        chosen = items if ranked_items is None else ranked_items[items]
+        chosen = _chosen(ranked_items, items)
         biases = factors.item_biases[chosen]
         return _fold(factors.item_factors[chosen], biases, np.ones_like(biases), out)
 
@@ -621,7 +623,10 @@ def _blended_source(
     factors = _factor_source(scorer.factors, ranked_items, shape, copy_bytes, stack)
     neighbours = scorer.neighbours
     # Candidates are ascending: those without neighbours come last.
-    known = None if ranked_items is None else ranked_items[ranked_items < neighbours.n_items]
+    known = None
+    if ranked_items is not None:
+        within = int(np.searchsorted(ranked_items, neighbours.n_items))
+        known = _chosen(ranked_items, slice(0, within))
 
     def opened(users: IntArray, scores: Float32Array) -> _Fill:
         multiply = factors(users, scores)
@@ -661,6 +666,16 @@ def _audience_source(
         return fill
 
     return opened
+
+
+def _chosen(ranked_items: Int64Array | None, positions: slice) -> slice | Int64Array:
+    """The items at some positions: a range wherever they are one, since that is no copy."""
+    if ranked_items is None:
+        return positions
+    chosen = ranked_items[positions]
+    if len(chosen) and chosen[-1] - chosen[0] == len(chosen) - 1:
+        return slice(int(chosen[0]), int(chosen[-1]) + 1)
+    return chosen
 
 
 def _fold(
@@ -719,7 +734,8 @@ def _reduce(scores: Float32Array, group: int, out: Float32Array) -> None:
 def _maxima(scores: Float32Array, group: int, out: Float32Array) -> None:
     if scores.strides[0] > scores.itemsize:
         scores.reshape(-1, group, scores.shape[1]).max(axis=1, out=out)
-    else:  # several times as fast as a maximum over the inner one of three axes
+    elif not group_maxima(scores.T, group, out.T):
+        # Several times as fast as a maximum over the inner one of three axes.
         firsts = np.arange(0, len(scores), group)
         np.maximum.reduceat(scores.T, firsts, axis=1, out=out.T)
 

@@ -14,7 +14,7 @@ from recsys.models.side import SideInformation
 from recsys.models.untrained import BY_FEATURES, BY_LIKES, BY_POPULARITY, feature_share
 from recsys.recommend.queries.feature_lookup import Feature, FeatureLookup
 from recsys.recommend.queries.scoring import compressed
-from recsys.recommend.queries.subjects import QueryItem, QueryUser, known_ids
+from recsys.recommend.queries.subjects import QueryItem, QueryUser, known_ids, known_ids_many
 from recsys.recommend.queries.view import BundleView, side_of
 from recsys.recommend.queries.wording import listed
 
@@ -110,7 +110,7 @@ def new_users(view: BundleView, liked: Sequence[Sequence[object]]) -> list[Query
     for items in liked:
         _require_list("liked", items)
     notes: list[list[str]] = [[] for _ in liked]
-    known = [known_ids(bundle.items, *pair) for pair in zip(liked, notes, strict=True)]
+    known = known_ids_many(bundle.items, liked, notes)
     usual = [
         place
         for place, items in enumerate(known)

@@ -111,9 +111,23 @@ def known_items(view: BundleView, items: Sequence[object]) -> list[QueryItem]:
 
 def known_ids(ids: IdMap, given: Sequence[object], notes: list[str]) -> Int32Array:
     """Known ids, each once in the order given; of the others, a note."""
-    found = {external: ids.find(external) for external in dict.fromkeys(map(str, given))}
-    unknown = [external for external, index in found.items() if index is None]
-    if unknown:
-        what = listed(f"unknown {ids.kind}", len(unknown))
-        notes.append(f"{what} ignored: {shortened(unknown, len(unknown))}")
-    return np.array([index for index in found.values() if index is not None], np.int32)
+    return known_ids_many(ids, [given], [notes])[0]
+
+
+def known_ids_many(
+    ids: IdMap, given: Sequence[Sequence[object]], notes: Sequence[list[str]]
+) -> list[Int32Array]:
+    """The same for several lists, looked up at once."""
+    distinct = [list(dict.fromkeys(map(str, some))) for some in given]
+    found = ids.find_many([external for some in distinct for external in some]).astype(np.int32)
+    known, start = [], 0
+    for some, said in zip(distinct, notes, strict=True):
+        indices = found[start : start + len(some)]
+        start += len(some)
+        if (indices < 0).any():
+            pairs = zip(some, indices.tolist(), strict=True)
+            unknown = [external for external, index in pairs if index < 0]
+            what = listed(f"unknown {ids.kind}", len(unknown))
+            said.append(f"{what} ignored: {shortened(unknown, len(unknown))}")
+        known.append(indices[indices >= 0])
+    return known
