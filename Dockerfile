@@ -13,7 +13,8 @@ FROM python:3.12-slim AS build
 RUN apt-get update \
     && apt-get install -y --no-install-recommends gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/*
-RUN python -m venv /opt/venv
+# Older ones do not see that a pinned package with an extra is the one that others ask for.
+RUN python -m venv /opt/venv && /opt/venv/bin/pip install --no-cache-dir 'pip>=25,<27'
 ENV PATH=/opt/venv/bin:$PATH
 WORKDIR /project
 COPY requirements.lock requirements-team.lock ./
