@@ -66,7 +66,7 @@ def refit(
     return fit_hybrid(interactions, values, epochs, seed, sides, threads, times=times)
 
 
-@stage(Fitted, version=10, unkeyed=("versions",))
+@stage(Fitted, version=11, unkeyed=("versions",))
 def fit(
     folder: Path,
     core: Stage[Thresholded],
