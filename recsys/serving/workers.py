@@ -1,13 +1,14 @@
 """Workers: several processes that answer on one address, each replaced when it dies.
 
-They are forked from a process that has imported everything and has no threads (Python's fork
-server), so that they share the memory of modules and of the bundle that there was at the start. All
-of them accept connections of one socket. What they have to tell each other is on disk: the likes
-log, and the registry, which each of them looks into by itself.
+They are forked from the process that watches over them, which imports everything, opens the bundle
+that there is at the start and starts no threads of Python, so that all share the memory of modules
+and of that bundle. All of them accept connections of one socket. What they have to tell each other
+is on disk: the likes log, and the registry, which each of them looks into by itself.
 """
 
 from __future__ import annotations
 
+import importlib
 import logging
 import multiprocessing
 import os
@@ -20,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerProcess
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ _log = logging.getLogger(__name__)
 SERVED = "RECSYS_SERVED_MODEL"  # environment: the model whose champion is opened before forking
 _COUNTS = "PROMETHEUS_MULTIPROC_DIR"  # environment: read when prometheus-client is imported
 _PRELOADED = "recsys.serving.preloaded"
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 _SHORT = 10.0  # seconds of a life after which the next worker is waited with
 _LONGEST_PAUSE = 30.0
 
@@ -101,9 +103,7 @@ def _signals() -> Iterator[int]:
     """A file descriptor from which the numbers of signals that end the server can be read."""
     readable, writable = os.pipe()
     os.set_blocking(writable, False)
-    before = {
-        number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    before = {number: signal.signal(number, lambda *_: None) for number in _ENDING}
     woken = signal.set_wakeup_fd(writable)
     try:
         yield readable
@@ -132,7 +132,7 @@ def _counted_together() -> Iterator[None]:
 
 @dataclass
 class _Worker:
-    process: ForkServerProcess
+    process: ForkProcess
     news: Connection
     started: float = field(default_factory=time.monotonic)
 
@@ -148,9 +148,9 @@ class _Crew:
     _pause: float = 0.0
 
     def __post_init__(self) -> None:
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([_PRELOADED])
+        self._context = multiprocessing.get_context("fork")
         os.environ[SERVED] = self.work.model
+        importlib.import_module(_PRELOADED)
 
     def begin(self) -> str:
         """Start all of them; the version that they answer with.
@@ -198,7 +198,12 @@ class _Crew:
         process = self._context.Process(
             target=_answer, args=(self.work, self.listener, told), name="recsys worker"
         )
-        process.start()
+        # Until it has handlers of its own, a worker would write to the pipe of this process.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         told.close()
         self._alive.append(_Worker(process, news))
 
@@ -232,10 +237,13 @@ class _Crew:
 
 def _answer(work: Work, listener: socket.socket, told: Connection) -> None:
     """The life of a worker: it tells which version it answers with, or what is wrong."""
+    signal.set_wakeup_fd(-1)
     # Ctrl+C reaches all processes of a terminal; this one is ended by the first.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
     redact_logs()
-    from recsys.serving.server import make_server  # the process that watches needs none of it
+    from recsys.serving.server import make_server  # takes long to import
 
     try:
         champion = work.champion()

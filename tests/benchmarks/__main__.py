@@ -9,9 +9,9 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 NAMES = (
-    "ranking", "queries", "index", "batch", "preparation", "orchestration", "search", "als",
-    "strategies", "neighbours", "ages", "racing", "published", "runners", "training", "kernel",
-    "blocks", "spreading", "serving", "workers", "gallery", "night_cost", "night",
+    "ranking", "queries", "index", "batch", "preparation", "orchestration", "search", "article",
+    "als", "strategies", "neighbours", "ages", "racing", "published", "runners", "training",
+    "kernel", "blocks", "spreading", "serving", "workers", "gallery", "night_cost", "night",
 )  # fmt: skip
 FOLDER = Path("data/output/bench")
 

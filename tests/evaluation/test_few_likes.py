@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 from recsys.bundle import Bundle, Seen, save_bundle
-from recsys.evaluation.few_likes import Served, choose, hide_likes, measure_few_likes
+from recsys.evaluation.few_likes import (
+    Served,
+    _everybodys_likes,
+    choose,
+    hide_likes,
+    measure_few_likes,
+)
 from recsys.evaluation.metric_names import few_likes_metrics
 from recsys.models.itemknn import ItemKnn
 from recsys.models.untrained import UntrainedWeights
@@ -73,10 +79,44 @@ def test_what_hits_most_is_chosen(bundle: Bundle) -> None:
     assert choose(hide_likes(wrong, seed=1), users, nothing).weights.foldin == 0
 
 
+def test_walks_go_over_what_everybody_likes_but_for_what_is_hidden(bundle: Bundle) -> None:
+    held = hide_likes(bundle, seed=1, most=50)
+    likes = _everybodys_likes(bundle, held)
+    assert likes.shape == (len(bundle.users), bundle.trained)
+    hidden = dict(zip(held.users.tolist(), held.hidden.tolist(), strict=True))
+    for user in range(len(bundle.users)):
+        expected = set(bundle.seen.of(user).tolist()) - {hidden.get(user)}
+        expected = {item for item in expected if item < bundle.trained}
+        assert set(likes[user].indices.tolist()) == expected
+
+
+def test_walks_give_way_only_to_what_hits_more_by_a_standard_error(bundle: Bundle) -> None:
+    held = hide_likes(bundle, seed=1)
+    users = np.arange(len(held.hidden))
+    empty = Neighbours(np.zeros(31, np.int64), np.empty(0, np.int32), np.empty(0, np.float32))
+    assert bundle.user_foldin is not None
+    matrix = np.zeros_like(bundle.user_foldin.matrix)
+    silent = replace(held.bundle, user_foldin=replace(bundle.user_foldin, matrix=matrix))
+    # By biases alone, a third of what is hidden is found; the bundle's own neighbours find most.
+    assert choose(replace(held, bundle=silent), users, empty, [empty]).name == "own"
+    # Where both are the same, the walks are taken.
+    assert bundle.neighbours is not None
+    assert choose(held, users, empty, [bundle.neighbours]).name == "rp3beta"
+    assert choose(held, users, empty, [empty, bundle.neighbours]).neighbours is bundle.neighbours
+
+
+def test_itemknn_answers_where_it_is_better_than_what_was_trained(bundle: Bundle) -> None:
+    held = hide_likes(replace(bundle, neighbours=None), seed=1)
+    assert bundle.neighbours is not None
+    chosen = choose(held, np.arange(len(held.hidden)), bundle.neighbours)
+    assert chosen.name == "itemknn"
+    assert chosen.neighbours is bundle.neighbours
+
+
 def test_neighbours_that_are_better_replace_the_bundles(bundle: Bundle, tmp_path: Path) -> None:
     plain = replace(bundle, neighbours=None)
     served, figures = measure_few_likes(plain, ItemKnn(), seed=1)
-    assert figures["neighbours"] == "itemknn"
+    assert figures["neighbours"] == "rp3beta"
     assert figures["model"]["mean"] >= figures["itemknn"]["mean"]
     save_bundle(tmp_path, served.applied_to(plain))
     recommender = Recommender.load(tmp_path)

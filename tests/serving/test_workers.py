@@ -68,13 +68,9 @@ def started(uri: str, *options: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def workers_of(process: subprocess.Popen[str]) -> set[psutil.Process]:
-    """The processes that answer: those forked by the fork server, which the first one started."""
-    return {
-        child
-        for server in psutil.Process(process.pid).children()
-        for child in server.children()
-        if child.status() != psutil.STATUS_ZOMBIE
-    }
+    """The processes that answer: those that the first one has forked."""
+    children = psutil.Process(process.pid).children()
+    return {child for child in children if child.status() != psutil.STATUS_ZOMBIE}
 
 
 @contextmanager
@@ -183,13 +179,15 @@ def test_workers_share_likes_are_replaced_follow_the_champion_and_end_with_the_s
 
 def test_what_a_worker_cannot_serve_is_told(tmp_path: Path) -> None:
     told, tells = multiprocessing.Pipe(duplex=False)
-    before = signal.getsignal(signal.SIGINT)
+    ending = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in ending]
     opened = partial(open_champion, "fruit", tmp_path / "nowhere.csv", tmp_path / "likes.sqlite")
     try:
         with listen("127.0.0.1", 0) as listener:
             _answer(Work(opened, "fruit", Limits()), listener, tells)
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in zip(ending, before, strict=True):
+            signal.signal(number, handler)
     fault = told.recv()
     assert isinstance(fault, NotFoundError)
     assert "nowhere.csv" in fault.found

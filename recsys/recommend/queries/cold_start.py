@@ -178,7 +178,7 @@ def known_user(
     if index is not None and bundle.hidden is not None:
         # A like that was undone also undoes that the item was of no interest before.
         hidden = np.union1d(hidden, np.setdiff1d(bundle.hidden_from(index), removed))
-    old = before[~np.isin(before, removed)]
+    old = before[~np.isin(before, removed)] if len(removed) else before
     liked_tags, _ = _features(bundle.item_features, view.item_lookup, tags, notes, "item")
     # Looking for new ones among the old takes longer than ranking does in a large batch.
     items = np.concatenate([old, new[~np.isin(new, old)]]) if len(new) else old

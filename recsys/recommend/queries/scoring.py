@@ -8,6 +8,7 @@ import numpy as np
 
 from recsys.base.arrays import BoolArray, Float32Array, Int64Array, IntArray
 from recsys.bundle import Seen
+from recsys.ranking.compiled import group_maxima
 from recsys.ranking.rows import Rows
 
 _PRODUCT = 8192
@@ -49,8 +50,11 @@ def best(scores: Float32Array, n: int) -> Int64Array:
 
     A score that is not finite is never among them.
     """
-    scores = np.where(np.isfinite(scores), scores, np.float32(-np.inf))
-    found = _hopeful(scores, n)
+    maxima = _maxima(scores)
+    if not bool((maxima < np.inf).all()):  # false for a NaN, which a maximum passes on
+        scores = np.where(np.isfinite(scores), scores, np.float32(-np.inf))
+        maxima = _maxima(scores)
+    found = _hopeful(scores, maxima, n)
     if n < len(found):
         bound = np.partition(scores[found], len(found) - n)[len(found) - n]
         found = found[scores[found] >= bound]
@@ -59,16 +63,24 @@ def best(scores: Float32Array, n: int) -> Int64Array:
     return found[order[:n]].astype(np.int64)
 
 
-def _hopeful(scores: Float32Array, n: int) -> Int64Array:
+def _maxima(scores: Float32Array) -> Float32Array:
+    """The maxima of groups of neighbouring scores, and what is left behind them."""
+    groups = len(scores) // _GROUP
+    whole = scores[: groups * _GROUP]
+    found = np.empty(groups, np.float32)
+    if not group_maxima(whole[None], _GROUP, found[None]):
+        found = whole.reshape(groups, _GROUP).max(axis=1)
+    return np.concatenate([found, scores[len(whole) :]])
+
+
+def _hopeful(scores: Float32Array, maxima: Float32Array, n: int) -> Int64Array:
     """Where the n largest scores may be, ascending: where at least n groups have no larger one.
 
     The n-th largest of the groups' maxima is at most the n-th largest score.
     """
-    groups = len(scores) // _GROUP
-    if n >= groups:
+    if n >= len(maxima):
         return np.arange(len(scores))
-    maxima = scores[: groups * _GROUP].reshape(groups, _GROUP).max(axis=1)
-    return np.flatnonzero(scores >= np.partition(maxima, groups - n)[groups - n])
+    return np.flatnonzero(scores >= np.partition(maxima, len(maxima) - n)[len(maxima) - n])
 
 
 def candidates(mask: BoolArray | None, n: int) -> Int64Array | None:

@@ -111,7 +111,7 @@ def known_items(view: BundleView, items: Sequence[object]) -> list[QueryItem]:
 
 def known_ids(ids: IdMap, given: Sequence[object], notes: list[str]) -> Int32Array:
     """Known ids, each once in the order given; of the others, a note."""
-    return known_ids_many(ids, [given], [notes])[0]
+    return known_ids_many(ids, [given], [notes])[0] if given else np.empty(0, np.int32)
 
 
 def known_ids_many(
