@@ -15,11 +15,18 @@ import pytest
 import scipy.sparse as sp
 
 from recsys.base.errors import ConfigError, StorageError, WorkerError
+from recsys.models import lightfm
 from recsys.models.clusters import open_cluster
 from recsys.models.configuration import LightFMParameters
 from recsys.models.lightfm import Training
 from recsys.models.spreading import ATTEMPTS, Spread, _load_part
 from recsys.store.exchange import Exchange
+
+
+@pytest.fixture(autouse=True)
+def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small data are cut as well."""
+    monkeypatch.setattr(lightfm, "LEAST_IN_GROUP", 64)
 
 
 class LostError(Exception):
