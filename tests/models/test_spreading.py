@@ -126,7 +126,12 @@ def ray() -> Iterator[tuple[str, int | None]]:
         ray.shutdown()
 
 
-@pytest.mark.parametrize("start", [dask, ray])
+asked_for = pytest.mark.skipif(
+    "RECSYS_TEST_RAY" not in os.environ, reason="Ray takes long to start; set RECSYS_TEST_RAY=1"
+)
+
+
+@pytest.mark.parametrize("start", [dask, pytest.param(ray, marks=asked_for)])
 def test_a_fit_on_a_cluster_is_that_of_one_machine_even_if_a_process_is_killed(
     start: Callable[[], AbstractContextManager[tuple[str, int | None]]], tmp_path: Path
 ) -> None:
