@@ -28,8 +28,8 @@ from recsys.ranking.factors import Factors
 # Entries above this are a sign of divergence, and the precision of such a model is an accident:
 # models that converge stay below 100.
 LARGEST_FACTOR = 1e4
-LEAST_IN_GROUP = 64
-"""Users or items that a group of a block has, on average."""
+LEAST_IN_GROUP = 1_000
+"""Users or items of a group, on average; see docs/experiments/training-blocks.md."""
 
 
 class DivergedError(Exception):
@@ -77,9 +77,8 @@ class Training:
     threads; LightFM, where it trains, on one thread.
 
     Threads share an epoch that is cut into `blocks`. Models of features have one, since items have
-    features in common; so has the loss warp-kos, which chooses among all items of a user. Of few
-    users or items there are fewer blocks: with less than a few dozen items in each, negatives would
-    be too much alike.
+    features in common; so has the loss warp-kos, which chooses among all items of a user. Few
+    users or items are cut into fewer groups, of a thousand: small blocks learn more slowly.
 
     Parameters
     ----------

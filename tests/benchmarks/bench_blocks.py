@@ -23,6 +23,7 @@ import numpy as np
 from recsys.base.arrays import Float64Array
 from recsys.base.dimensions import DEFAULT_SPACE
 from recsys.data.splits import Split
+from recsys.models import lightfm
 from recsys.models.configuration import LightFMParameters
 from recsys.models.hybrid import fit_hybrid
 from recsys.models.lightfm import Training
@@ -204,6 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--blocks", type=int, nargs="+", default=[1, BLOCKS])
     parser.add_argument("--trials", type=int, default=16)
     options = parser.parse_args(arguments)
+    lightfm.LEAST_IN_GROUP = 1  # as many blocks as are asked for
     if options.what == "grid":
         print("data seed blocks validation     test  configuration")
         measure_grid(options.dataset, options.seeds, options.blocks)

@@ -31,6 +31,12 @@ LEARNED = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small data are cut as well."""
+    monkeypatch.setattr(lightfm, "LEAST_IN_GROUP", 64)
+
+
 def some_likes(weighted: bool = False) -> sp.csr_matrix:
     generator = np.random.default_rng(0)
     likes = sp.csr_matrix((generator.random((N_USERS, N_ITEMS)) < 0.15).astype(np.float32))

@@ -15,11 +15,18 @@ import pytest
 import scipy.sparse as sp
 
 from recsys.base.errors import ConfigError, StorageError, WorkerError
+from recsys.models import lightfm
 from recsys.models.clusters import open_cluster
 from recsys.models.configuration import LightFMParameters
 from recsys.models.lightfm import Training
 from recsys.models.spreading import ATTEMPTS, Spread, _load_part
 from recsys.store.exchange import Exchange
+
+
+@pytest.fixture(autouse=True)
+def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small data are cut as well."""
+    monkeypatch.setattr(lightfm, "LEAST_IN_GROUP", 64)
 
 
 class LostError(Exception):
@@ -119,7 +126,12 @@ def ray() -> Iterator[tuple[str, int | None]]:
         ray.shutdown()
 
 
-@pytest.mark.parametrize("start", [dask, ray])
+asked_for = pytest.mark.skipif(
+    "RECSYS_TEST_RAY" not in os.environ, reason="Ray takes long to start; set RECSYS_TEST_RAY=1"
+)
+
+
+@pytest.mark.parametrize("start", [dask, pytest.param(ray, marks=asked_for)])
 def test_a_fit_on_a_cluster_is_that_of_one_machine_even_if_a_process_is_killed(
     start: Callable[[], AbstractContextManager[tuple[str, int | None]]], tmp_path: Path
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 from recsys.base.config import Data, Evaluate, Fit
 from recsys.bundle import load_bundle
 from recsys.evaluation.comparison import TriedStrategy
+from recsys.models import lightfm
 from recsys.pipeline import evaluation, fitting
 from recsys.pipeline.outcomes import Adopted, Fitted
 from recsys.store.stages import Stage
@@ -19,7 +20,10 @@ from tests.fixtures.stages import prepare
 SEED = 3
 
 
-def test_a_fit_on_a_cluster_is_the_bundle_of_one_machine(tmp_path: Path) -> None:
+def test_a_fit_on_a_cluster_is_the_bundle_of_one_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lightfm, "LEAST_IN_GROUP", 64)  # small data are cut as well
     distributed = pytest.importorskip("distributed")
     likes, features = write_planted(tmp_path / "in", items=24)
     prepared = prepare(Data(likes=str(likes), features=str(features)), tmp_path)
