@@ -8,7 +8,6 @@ is on disk: the likes log, and the registry, which each of them looks into by it
 
 from __future__ import annotations
 
-import importlib
 import logging
 import multiprocessing
 import os
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 SERVED = "RECSYS_SERVED_MODEL"  # environment: the model whose champion is opened before forking
 _COUNTS = "PROMETHEUS_MULTIPROC_DIR"  # environment: read when prometheus-client is imported
-_PRELOADED = "recsys.serving.preloaded"
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 _SHORT = 10.0  # seconds of a life after which the next worker is waited with
 _LONGEST_PAUSE = 30.0
@@ -88,13 +86,13 @@ def serve_with_workers(
     """
     redact_logs()
     with listen(host, port) as listener, _signals() as signalled, _counted_together():
-        crew = _Crew(work, listener, workers)
+        kept = _Workers(work, listener, workers)
         try:
-            version = crew.begin()
+            version = kept.begin()
             ready(version, address_of(host, listener))
-            caught = crew.keep(signalled)
+            caught = kept.keep(signalled)
         finally:
-            crew.end()
+            kept.end()
     signal.raise_signal(caught)
 
 
@@ -138,7 +136,7 @@ class _Worker:
 
 
 @dataclass
-class _Crew:
+class _Workers:
     """The workers that are alive, kept at their number."""
 
     work: Work
@@ -150,7 +148,7 @@ class _Crew:
     def __post_init__(self) -> None:
         self._context = multiprocessing.get_context("fork")
         os.environ[SERVED] = self.work.model
-        importlib.import_module(_PRELOADED)
+        import recsys.serving.preloaded  # noqa: F401  opens the champion once, for all of them
 
     def begin(self) -> str:
         """Start all of them; the version that they answer with.
