@@ -86,13 +86,13 @@ def serve_with_workers(
     """
     redact_logs()
     with listen(host, port) as listener, _signals() as signalled, _counted_together():
-        kept = _Workers(work, listener, workers)
+        running = _Workers(work, listener, workers)
         try:
-            version = kept.begin()
+            version = running.begin()
             ready(version, address_of(host, listener))
-            caught = kept.keep(signalled)
+            caught = running.keep(signalled)
         finally:
-            kept.end()
+            running.end()
     signal.raise_signal(caught)
 
 
@@ -137,7 +137,7 @@ class _Worker:
 
 @dataclass
 class _Workers:
-    """The workers that are alive, kept at their number."""
+    """The workers that are alive, running at their number."""
 
     work: Work
     listener: socket.socket
