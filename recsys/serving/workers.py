@@ -137,7 +137,7 @@ class _Worker:
 
 @dataclass
 class _Workers:
-    """The workers that are alive, running at their number."""
+    """The workers that are alive, kept at their number."""
 
     work: Work
     listener: socket.socket
