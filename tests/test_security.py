@@ -33,11 +33,10 @@ CALLS = {"eval", "exec", "compile", "__import__", "import_module", "load_pickle"
 NAMED_INSIDE = {
     ROOT / "recsys" / part for part in ("_lazy.py", "cli/commands.py", "models/model.py")
 }
-# These call the libraries that were compiled from C beside them, and load nothing by a name that is
-# given.
+# These load and call the two libraries that were compiled from C; their names stand in the code.
 CALLS_ITS_LIBRARY = {
     ROOT / "recsys" / part
-    for part in ("models/kernel.py", "models/parts.py", "ranking/compiled.py")
+    for part in ("base/libraries.py", "models/kernel.py", "ranking/compiled.py")
 }
 CALLS |= {"system", "popen", "unpack_archive", "extractall", "mktemp"}
 

@@ -23,9 +23,8 @@ Trainer = Literal["recsys", "lightfm"]
 
 # Smallest and largest values that LightFM, or a machine's memory, can make use of.
 WHOLE = {"no_components": (1, 10_000), "max_sampled": (1, 1_000_000), "k": (1, 1_000_000)}
-WHOLE |= {"n": (1, 1_000_000)}
+WHOLE |= {"n": (1, 1_000_000), "blocks": (1, 256)}
 REAL = {"learning_rate": (1e-12, 1e30), "user_alpha": (0.0, 1e6), "item_alpha": (0.0, 1e6)}
-WHOLE |= {"blocks": (1, 256)}
 REAL |= {"rho": (0.0, 1.0), "epsilon": (0.0, 1e6), "weight_power": (0.0, 2.0)}
 
 # Names of earlier releases, which manifests, journals and MLflow's runs still hold.

@@ -5,14 +5,14 @@ from __future__ import annotations
 import ctypes
 from dataclasses import dataclass
 from functools import cache, cached_property
-from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from recsys.base.arrays import AnyArray, Float32Array, Int32Array
+from recsys.base.arrays import AnyArray, Float32Array, Float64Array, Int32Array
+from recsys.base.libraries import address, load_library
 
 LANES = 16
 """Floats of a block; rows of vectors are padded to whole blocks and aligned to them."""
@@ -56,23 +56,46 @@ class Task(ctypes.Structure):
 @cache
 def load_kernel() -> ctypes.CDLL | None:
     """The compiled functions, or None where the package was installed without a compiler."""
-    for suffix in EXTENSION_SUFFIXES:
-        path = FOLDER / f"_kernel{suffix}"
-        if path.is_file():
-            try:
-                library = ctypes.CDLL(str(path))
-                size, epoch = library.recsys_task_bytes, library.recsys_train_epoch
-                block = library.recsys_train_block
-            except (OSError, AttributeError):  # of another machine, or another release
-                continue
-            size.restype = ctypes.c_int64
-            if size() != ctypes.sizeof(Task):
-                continue
-            epoch.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_int]
-            block.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_int]
-            epoch.restype = block.restype = ctypes.c_int
-            return library
-    return None
+    return load_library(FOLDER, "_kernel", _declare)
+
+
+def _declare(library: ctypes.CDLL) -> bool:
+    size, epoch = library.recsys_task_bytes, library.recsys_train_epoch
+    block = library.recsys_train_block
+    size.restype = ctypes.c_int64
+    if size() != ctypes.sizeof(Task):
+        return False
+    epoch.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_int]
+    block.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_int]
+    epoch.restype = block.restype = ctypes.c_int
+    return True
+
+
+def train_task(task: Task, scales: Float64Array, last: bool) -> None:
+    """Train the one block of a task.
+
+    Parameters
+    ----------
+    task : Task
+    scales : float64 (2,)
+        Of the lazy regularisation, so far in this epoch, of users and of items; overwritten.
+    last : bool
+        Whether it is the last block of its users and of its items in this epoch.
+
+    Raises
+    ------
+    MemoryError
+        If there is not enough memory for a few vectors.
+    """
+    library = load_kernel()
+    assert library is not None, "the kernel plans the epochs, too"
+    if not library.recsys_train_block(ctypes.byref(task), WIDEST, address(scales), int(last)):
+        raise MemoryError("no memory for a vector")
+
+
+def _padded_width(columns: int) -> int:
+    """Columns in whole blocks."""
+    return -(-columns // LANES) * LANES
 
 
 def padded(rows: int, columns: int) -> Float32Array:
@@ -80,14 +103,14 @@ def padded(rows: int, columns: int) -> Float32Array:
 
     What is behind the columns stays zero in training.
     """
-    width = -(-columns // LANES) * LANES
+    width = _padded_width(columns)
     raw = np.zeros(rows * width + LANES, np.float32)
     start = -raw.ctypes.data // raw.itemsize % LANES
     return raw[start : start + rows * width].reshape(rows, width)[:, :columns]
 
 
 def _is_padded(array: AnyArray) -> bool:
-    width = -(-array.shape[1] // LANES) * LANES
+    width = _padded_width(array.shape[1])
     aligned = array.ctypes.data % (LANES * array.itemsize) == 0
     return bool(aligned and array.strides == (width * array.itemsize, array.itemsize))
 
@@ -203,7 +226,7 @@ def settings_of(model: Any) -> dict[str, int | float]:
     """The hyper-parameters of a LightFM model as a task has them, but for regularisation."""
     return {
         "components": model.no_components,
-        "padded": -(-model.no_components // LANES) * LANES,
+        "padded": _padded_width(model.no_components),
         "max_sampled": model.max_sampled,
         "k": model.k,
         "n": model.n,
@@ -282,7 +305,7 @@ class Kernel:
             raise ValueError("features and the loss warp-kos are trained in one block")
         self._function, self._width = library.recsys_train_epoch, width
         self.groups = groups
-        self._model, self._interactions = model, interactions
+        self._model, self.interactions = model, interactions
         self._features = {
             side: None if matrix is None else _rows(matrix)
             for side, matrix in (("user", user_features), ("item", item_features))
@@ -308,7 +331,7 @@ class Kernel:
         MemoryError
             If there is not enough memory for a few vectors.
         """
-        model, given, groups = self._model, self._interactions, self.groups
+        model, given, groups = self._model, self.interactions, self.groups
         generator = model.random_state
         order = np.empty(given.matrix.nnz, np.int32)
         users: tuple[AnyArray | None, AnyArray | None] = None, None
@@ -379,7 +402,3 @@ def _rows(matrix: sp.csr_matrix) -> tuple[AnyArray, AnyArray, AnyArray]:
         np.ascontiguousarray(matrix.indices, np.int32),
         np.ascontiguousarray(matrix.data, np.float32),
     )
-
-
-def address(array: AnyArray | None) -> int | None:
-    return None if array is None else int(array.ctypes.data)

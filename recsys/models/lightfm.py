@@ -194,8 +194,7 @@ class Training:
         for matrix in (self._fitted, *features):
             model._check_input_finite(matrix.data)
         if self._spread is not None and kernel.groups > 1:
-            given = Interactions(self._fitted, self._weighted)
-            self._spread.train(model, given, kernel.groups, epochs)
+            self._spread.train(model, kernel.interactions, kernel.groups, epochs)
             model._check_finite()
             return
         with shared(self._threads) as threads:

@@ -6,7 +6,6 @@ like of these items. So blocks can be trained on machines of which none holds th
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,7 +13,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from recsys.base.arrays import AnyArray, Float32Array, Int32Array
-from recsys.models.kernel import WIDEST, Plan, Side, Task, address, load_kernel, padded
+from recsys.base.libraries import address
+from recsys.models.kernel import Plan, Side, Task, padded, train_task
 
 LEARNED = {
     "embeddings": "vectors",
@@ -152,8 +152,6 @@ def train_block(
     start, end = likes.starts[group : group + 2].tolist()
     if start == end and not last:
         return users, items
-    library = load_kernel()
-    assert library is not None, "the kernel plans the epochs, too"
     user, item = (np.ascontiguousarray(x[start:end]) for x in (likes.users, likes.items))
     ones = np.ones(len(user), np.float32)
     liked = sp.csr_matrix((ones, (user, item)), shape=(len(users.rows), len(items.rows)))
@@ -182,8 +180,7 @@ def train_block(
         seconds=address(seconds),
         **rules.settings,
     )
-    if not library.recsys_train_block(ctypes.byref(task), WIDEST, address(scales), int(last)):
-        raise MemoryError("no memory for a vector")
+    train_task(task, scales, last)
     trained = [side.part(float(scale)) for side, scale in zip(sides, scales, strict=True)]
     return trained[0], trained[1]
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import ctypes
 from dataclasses import dataclass
 from functools import cache
-from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import numpy as np
 
 from recsys.base.arrays import AnyArray, Float32Array, Int32Array, Int64Array, IntArray
+from recsys.base.libraries import address, load_library
 from recsys.ranking.rows import Rows
 
 FOLDER = Path(__file__).parent
@@ -36,23 +36,19 @@ _ARGUMENTS = {
 @cache
 def load_sums() -> ctypes.CDLL | None:
     """The compiled functions, or None where the package was installed without a compiler."""
-    for suffix in EXTENSION_SUFFIXES:
-        path = FOLDER / f"_sums{suffix}"
-        if path.is_file():
-            try:
-                library = ctypes.CDLL(str(path))
-                library.recsys_sums_version.restype = _NUMBER
-                if library.recsys_sums_version() != VERSION:
-                    continue
-                for name, arguments in _ARGUMENTS.items():
-                    function = getattr(library, name)
-                    function.argtypes, function.restype = arguments, None
-            except (OSError, AttributeError):  # of another machine, or another release
-                continue
-            library.recsys_find_column.restype = _NUMBER
-            library.recsys_count_placed.restype = _NUMBER
-            return library
-    return None
+    return load_library(FOLDER, "_sums", _declare)
+
+
+def _declare(library: ctypes.CDLL) -> bool:
+    library.recsys_sums_version.restype = _NUMBER
+    if library.recsys_sums_version() != VERSION:
+        return False
+    for name, arguments in _ARGUMENTS.items():
+        function = getattr(library, name)
+        function.argtypes, function.restype = arguments, None
+    library.recsys_find_column.restype = _NUMBER
+    library.recsys_count_placed.restype = _NUMBER
+    return True
 
 
 @dataclass(frozen=True)
@@ -108,13 +104,18 @@ class CompiledRows:
         """
         bounds, items = _whole(bounds), _whole(items)
         _loops().recsys_sum_rows(
-            _at(bounds), len(bounds) - 1, _at(items), *self._addresses, _at(out), out.shape[1]
+            address(bounds),
+            len(bounds) - 1,
+            address(items),
+            *self._addresses,
+            address(out),
+            out.shape[1],
         )
 
     def add_rows(self, items: Int64Array, out: Float32Array) -> None:
         """Add some rows, int64 (m,), to an array: float32 (at least `columns`,)."""
         items = _whole(items)
-        _loops().recsys_add_rows(_at(items), len(items), *self._addresses, _at(out))
+        _loops().recsys_add_rows(address(items), len(items), *self._addresses, address(out))
 
     def add_liked(self, likes: Rows, users: IntArray, out: Float32Array) -> bool:
         """Add the rows of what each user likes to the first rows of an array.
@@ -139,8 +140,8 @@ class CompiledRows:
         if len(starts) and not (starts.min() >= 0 and stops.max() <= len(liked)):
             return False
         _loops().recsys_add_liked(
-            _at(starts), _at(stops), len(starts), _at(liked), self.n_rows, *self._addresses,
-            _at(out), out.shape[1],
+            address(starts), address(stops), len(starts), address(liked), self.n_rows,
+            *self._addresses, address(out), out.shape[1],
         )  # fmt: skip
         return True
 
@@ -152,7 +153,7 @@ class CompiledRows:
         rows, places = np.empty((2, self.n_rows), np.int64)
         indptr, indices, _ = self._addresses
         found = _loops().recsys_find_column(
-            self.n_rows, indptr, indices, column, _at(rows), _at(places)
+            self.n_rows, indptr, indices, column, address(rows), address(places)
         )
         return rows[:found], places[:found]
 
@@ -166,17 +167,17 @@ class CompiledRows:
         """
         bounds = np.empty(self.n_rows + 1, np.int64)
         indptr, indices, weights = self._addresses
-        given = _at(places), len(places)
-        count = _loops().recsys_count_placed(self.n_rows, indptr, indices, *given, _at(bounds))
+        given = address(places), len(places)
+        count = _loops().recsys_count_placed(self.n_rows, indptr, indices, *given, address(bounds))
         taken, taken_weights = np.empty(count, np.int32), np.empty(count, np.float32)
         _loops().recsys_take_placed(
-            self.n_rows, indptr, indices, weights, *given, _at(taken), _at(taken_weights)
+            self.n_rows, indptr, indices, weights, *given, address(taken), address(taken_weights)
         )
         return bounds, taken, taken_weights
 
     @property
-    def _addresses(self) -> tuple[int, int, int]:
-        return _at(self.indptr), _at(self.indices), _at(self.weights)
+    def _addresses(self) -> tuple[int | None, int | None, int | None]:
+        return address(self.indptr), address(self.indices), address(self.weights)
 
 
 def group_maxima(scores: Float32Array, group: int, out: Float32Array) -> bool:
@@ -201,8 +202,8 @@ def group_maxima(scores: Float32Array, group: int, out: Float32Array) -> bool:
     if any(a.strides[1] != a.itemsize or a.strides[0] % a.itemsize for a in rows):
         return False
     library.recsys_group_maxima(
-        _at(scores), len(scores), scores.strides[0] // scores.itemsize, out.shape[1],
-        group, _at(out), out.strides[0] // out.itemsize,
+        address(scores), len(scores), scores.strides[0] // scores.itemsize, out.shape[1],
+        group, address(out), out.strides[0] // out.itemsize,
     )  # fmt: skip
     return True
 
@@ -215,7 +216,3 @@ def _loops() -> ctypes.CDLL:
 
 def _whole(array: IntArray) -> Int64Array:
     return np.ascontiguousarray(array, np.int64)
-
-
-def _at(array: AnyArray) -> int:
-    return int(array.ctypes.data)
