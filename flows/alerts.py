@@ -35,11 +35,10 @@ EVENTS: dict[Kind, tuple[str, ...]] = {
 }
 SENDGRID_KEY, SENDER = "SENDGRID_API_KEY", "RECSYS_ALERT_SENDER"
 SLACK = "hooks.slack.com"
-_NAME = "{{ flow_run.name | tojson }}"
-_STATE = "{{ flow_run.state.name | tojson }}"
-_SAID = "{{ (flow_run.state.message or '') | tojson }}"
-_PAGE = "{{ flow_run | ui_url | tojson }}"
-_DRIFTS = "{{ event.payload.drifts | tojson }}"
+WEBHOOK = "webhook"  # Prefect's name of the type of blocks that take JSON
+# Expressions of Prefect's templates.
+_NAME, _STATE, _PAGE = "flow_run.name", "flow_run.state.name", "flow_run | ui_url"
+_SAID, _DRIFTS = "flow_run.state.message or ''", "event.payload.drifts | join('; ')"
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ def _place(client: SyncPrefectClient, address: str) -> Place:
     block = _block(address, scheme, rest)
     name = f"recsys-alert-{hashlib.sha256(address.encode()).hexdigest()[:12]}"
     found: Any = block.save(name, overwrite=True, _sync=True)
-    return Place(name, found, type(block).__name__ == "Webhook")
+    return Place(name, found, block.get_block_type_slug() == WEBHOOK)
 
 
 def _block(address: str, scheme: str, rest: str) -> Any:
@@ -132,7 +131,14 @@ def _there(client: SyncPrefectClient, named: str) -> Place:
             "the type and the name of a block, as in block:sendgrid-email/operators",
             "make it under Blocks in Prefect, or check its name",
         ) from fault
-    return Place(f"{kind}-{name}", found.id, kind == "webhook")
+    return Place(f"{kind}-{name}", found.id, kind == WEBHOOK)
+
+
+def tagged(tag: str) -> ResourceSpecification:
+    """What is related to a run with this tag, for triggers."""
+    return ResourceSpecification.model_validate(
+        {"prefect.resource.id": f"prefect.tag.{tag}", "prefect.resource.role": "tag"}
+    )
 
 
 def automations(tag: str, place: Place) -> list[AutomationCore]:
@@ -146,7 +152,6 @@ def prefix(tag: str) -> str:
 
 
 def _automation(kind: Kind, tag: str, place: Place) -> AutomationCore:
-    ours = {"prefect.resource.id": f"prefect.tag.{tag}", "prefect.resource.role": "tag"}
     about = "recsys.model.*" if kind == "drifted" else "prefect.flow-run.*"
     return AutomationCore(
         name=f"{prefix(tag)} {place.name} of {kind}",
@@ -154,7 +159,7 @@ def _automation(kind: Kind, tag: str, place: Place) -> AutomationCore:
         tags=[tag],
         trigger=EventTrigger(
             match=ResourceSpecification.model_validate({"prefect.resource.id": about}),
-            match_related=ResourceSpecification.model_validate(ours),
+            match_related=tagged(tag),
             for_each={"prefect.resource.id"},
             expect=set(EVENTS[kind]),
             posture=Posture.Reactive,
@@ -165,14 +170,13 @@ def _automation(kind: Kind, tag: str, place: Place) -> AutomationCore:
 
 
 def _action(kind: Kind, place: Place) -> CallWebhook | SendNotification:
-    message = _DRIFTS.replace("drifts", "drifts | join('; ')") if kind == "drifted" else _SAID
+    message = _DRIFTS if kind == "drifted" else _SAID
     if place.webhook:
-        payload = (
-            f'{{"alert": "{kind}", "run": {_NAME}, "state": {_STATE}, "message": {message}, '
-            f'"page": {_PAGE}}}'
-        )
+        parts = {"run": _NAME, "state": _STATE, "message": message, "page": _PAGE}
+        said = ", ".join(f'"{name}": {{{{ ({part}) | tojson }}}}' for name, part in parts.items())
+        payload = f'{{"alert": "{kind}", {said}}}'
         return CallWebhook(block_document_id=place.block, payload=payload)
-    lines = (part.replace(" | tojson", "") for part in (_NAME, message, _PAGE))
+    lines = (f"{{{{ {part} }}}}" for part in (_NAME, message, _PAGE))
     return SendNotification(
         block_document_id=place.block, subject=f"recsys: {kind}", body="\n".join(lines)
     )

@@ -30,7 +30,7 @@ from prefect.events.actions import CancelFlowRun, ChangeFlowRunState
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
-from flows.alerts import Place, places, prefix
+from flows.alerts import Place, places, prefix, tagged
 from flows.alerts import automations as alerting
 from flows.parameters import require_no_passwords
 from flows.prefect_api import reached
@@ -172,9 +172,7 @@ def automations(
     stuck_after: timedelta = STUCK,
 ) -> list[AutomationCore]:
     """Automations that end runs with this tag which no worker takes, begins, or hears of again."""
-    ours = ResourceSpecification.model_validate(
-        {"prefect.resource.id": f"prefect.tag.{tag}", "prefect.resource.role": "tag"}
-    )
+    ours = tagged(tag)
     runs = ResourceSpecification.model_validate({"prefect.resource.id": "prefect.flow-run.*"})
     each = {"prefect.resource.id"}
     late = EventTrigger(

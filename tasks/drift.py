@@ -9,6 +9,7 @@ from recsys.data.outcomes import Ingested
 from recsys.evaluation.drift import Limits
 from recsys.pipeline import drifting
 from recsys.pipeline.outcomes import Drifted, Fitted
+from recsys.pipeline.promotion import model_resource
 from recsys.pipeline.tracked import Tracked
 from recsys.store.stages import Stage
 from tasks.caching import cached_task
@@ -36,9 +37,6 @@ def announce_drift(model: str, drifted: Stage[Drifted] | None) -> None:
         return
     emit_event(
         event="recsys.data.drifted",
-        resource={
-            "prefect.resource.id": f"recsys.model.{model}",
-            "prefect.resource.name": model,
-        },
+        resource=model_resource(model),
         payload={"model": model, "drifts": list(drifted.outcome.drifts)},
     )

@@ -398,13 +398,13 @@ def _read_likes(
         except InputError as fault:
             proposed = _proposed(fault)
             if proposed is not None:
-                asked = guessed.get("rating") or _column_asked_about(fault)
+                asked = guessed.get("rating") or _quoted(fault, "and data.rating_column") or ""
                 settings["rating_column"] = asked
                 columns = replace(columns, rating=asked)
                 settings["liked_from"] = proposed
                 rules = replace(rules, liked_from=proposed)
                 questions.append(f"from which rating on is a row a like? {_question(fault)}")
-            elif (separator := _separator(fault)) is not None:
+            elif (separator := _quoted(fault, "data.item_separator")) is not None:
                 settings["item_separator"] = separator
                 rules = replace(rules, item_separator=separator)
                 questions.append(f"is each of several items in a cell a like? {_question(fault)}")
@@ -424,16 +424,10 @@ def _proposed(fault: RecsysError) -> float | None:
     return float(after.split()[0]) if mark else None
 
 
-def _column_asked_about(fault: RecsysError) -> str:
-    """The column of ratings that an error proposes; '' if it names none."""
-    _, mark, after = str(fault).partition('and data.rating_column = "')
-    return after.partition('"')[0] if mark else ""
-
-
-def _separator(fault: RecsysError) -> str | None:
-    """The separator of items in a cell that an error proposes."""
-    _, mark, after = str(fault).partition('data.item_separator = "')
-    return after[0] if mark else None
+def _quoted(fault: RecsysError, setting: str) -> str | None:
+    """The text that an error proposes for a setting; None if it proposes none."""
+    _, mark, after = str(fault).partition(f'{setting} = "')
+    return after.partition('"')[0] if mark else None
 
 
 def _counts(found: InteractionTable) -> dict[str, int]:

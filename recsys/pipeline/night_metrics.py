@@ -65,6 +65,7 @@ def night_metrics(night: Night, ended: float) -> CollectorRegistry:
 
     registry = CollectorRegistry()
     own = {"model": night.model, "flow": night.flow}
+    gauges: dict[str, Gauge] = {}
 
     def say(name: str, text: str, value: float, **more: str) -> None:
         known = gauges.get(name)
@@ -73,7 +74,6 @@ def night_metrics(night: Night, ended: float) -> CollectorRegistry:
             known = gauges[name] = Gauge(f"recsys_night_{name}", text, labels, registry=registry)
         known.labels(**own, **more).set(value)
 
-    gauges: dict[str, Gauge] = {}
     say("end_timestamp_seconds", "When the last run ended, since 1970.", ended)
     for verdict in VERDICTS:
         say(

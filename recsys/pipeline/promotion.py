@@ -103,10 +103,7 @@ class Announcement:
     @property
     def resource(self) -> dict[str, str]:
         """What the event is about, under Prefect's names."""
-        return {
-            "prefect.resource.id": f"recsys.model.{self.model}",
-            "prefect.resource.name": self.model,
-        }
+        return model_resource(self.model)
 
     @property
     def payload(self) -> dict[str, Any]:
@@ -118,6 +115,11 @@ class Announcement:
             "config": self.config,
             **({} if self.online is None else {"online": self.online}),
         }
+
+
+def model_resource(model: str) -> dict[str, str]:
+    """A registered model as what an event is about, under Prefect's names."""
+    return {"prefect.resource.id": f"recsys.model.{model}", "prefect.resource.name": model}
 
 
 def announcement(
