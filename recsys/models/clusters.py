@@ -67,6 +67,11 @@ def _ray(address: str) -> RayCluster:
     return RayCluster(ours)
 
 
+def worker_of(place: float, workers: int) -> int:
+    """Which of so many workers makes calls of a `place` from 0 to below 1."""
+    return int(place * workers)
+
+
 class DaskCluster:
     """A Dask cluster as a fit needs it.
 
@@ -90,7 +95,8 @@ class DaskCluster:
         """Start a call in a worker."""
         # Other workers may take it, above all where this one is lost. A name of its own saves
         # hashing the arguments.
-        home = self._workers[int(place * len(self._workers))] if self._workers else None
+        workers = self._workers
+        home = workers[worker_of(place, len(workers))] if workers else None
         settings = {"workers": home, "allow_other_workers": home is not None, "pure": False}
         future = self._client.submit(_alone, function, *arguments, **settings)
         if results == 1:

@@ -133,7 +133,7 @@ def _names(model: Any) -> list[str]:
 def _train_epoch(cluster: Cluster, exchange: Exchange, rules: Rules, epoch: int) -> None:
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            cluster.get(_submit_epoch(cluster, exchange, rules, epoch))
+            cluster.get(submit_epoch(cluster, exchange, rules, epoch))
             return
         except cluster.lost as fault:
             if attempt == ATTEMPTS:
@@ -144,8 +144,23 @@ def _train_epoch(cluster: Cluster, exchange: Exchange, rules: Rules, epoch: int)
                 ) from fault
 
 
-def _submit_epoch(cluster: Cluster, exchange: Exchange, rules: Rules, epoch: int) -> list[Any]:
-    """Start all calls of an epoch; references to those that save its parts."""
+def submit_epoch(cluster: Cluster, exchange: Exchange, rules: Rules, epoch: int) -> list[Any]:
+    """Start all calls of an epoch.
+
+    Parameters
+    ----------
+    cluster : Cluster
+    exchange : Exchange
+        With the parts of the epoch before.
+    rules : Rules
+    epoch : int
+        From 1.
+
+    Returns
+    -------
+    list of references
+        To what the calls that save its parts return.
+    """
     groups = rules.groups
     parts: dict[str, list[Any]] = {}
     for side in SIDES:
