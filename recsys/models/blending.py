@@ -17,6 +17,7 @@ from recsys.models.item_to_item import ItemToItemModel, binary, truncated
 from recsys.models.rp3beta import Rp3Beta
 from recsys.ranking.factors import Factors
 from recsys.ranking.neighbours import Neighbours
+from recsys.ranking.rows import blocks_of
 
 SAMPLED_USERS = 1000
 """How many users the spread of the neighbours' scores is measured on, at most."""
@@ -112,9 +113,12 @@ def factor_spread(factors: Factors) -> float:
     """
     items = np.hstack([factors.item_factors, factors.item_biases[:, None]]).astype(np.float64)
     covariance = np.cov(items, rowvar=False, bias=True).reshape(items.shape[1], -1)
-    ones = np.ones((factors.n_users, 1))
-    users = np.hstack([factors.user_factors, ones]).astype(np.float64)
-    return float(np.sqrt(max(0.0, np.vecdot(users @ covariance, users).mean())))
+    variances = np.empty(factors.n_users)
+    for block in blocks_of(factors.n_users, len(covariance)):
+        vectors = factors.user_factors[block]
+        users = np.hstack([vectors, np.ones((len(vectors), 1))]).astype(np.float64)
+        variances[block] = np.vecdot(users @ covariance, users)
+    return float(np.sqrt(max(0.0, variances.mean())))
 
 
 def neighbour_spread(neighbours: Neighbours, likes: sp.csr_matrix) -> float:

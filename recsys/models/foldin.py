@@ -22,12 +22,12 @@ import numpy as np
 
 from recsys.base.arrays import Float32Array, Int64Array, IntArray
 from recsys.ranking.factors import Factors
-from recsys.ranking.rows import Rows, flatten
+from recsys.ranking.rows import Rows, flatten, row_blocks
 
 RIDGE = 1e-3
 """Penalty on the map, as a share of the mean variance of its inputs."""
 
-_ENTRIES = 2**18  # item vectors gathered at a time
+_GATHERED = 2**19  # numbers of item vectors gathered at a time
 
 
 @dataclass(frozen=True)
@@ -78,14 +78,16 @@ def learn_foldin(factors: Factors, likes: Rows, penalty: float = RIDGE) -> FoldI
     -------
     FoldIn
     """
-    trained = np.diff(likes.indptr) > 0
-    inputs = pool_item_vectors(factors.item_factors, likes)[trained].astype(np.float64)
-    gram = inputs.T @ inputs
-    d = len(gram)
+    d = factors.n_components
+    gram, products = np.zeros((d, d)), np.zeros((d, d))
+    for users, rows in row_blocks(likes, d):
+        trained = np.diff(rows.indptr) > 0
+        inputs = pool_item_vectors(factors.item_factors, rows)[trained].astype(np.float64)
+        gram += inputs.T @ inputs
+        products += inputs.T @ factors.user_factors[users][trained].astype(np.float64)
     scale = np.trace(gram) / max(1, d)
     if scale == 0:  # no interactions, or no item with a direction
         return FoldIn(np.zeros((d, d), np.float32))
-    products = inputs.T @ factors.user_factors[trained].astype(np.float64)
     matrix = np.linalg.solve(gram + penalty * scale * np.eye(d), products)
     return FoldIn(np.asarray(matrix, np.float32))
 
@@ -102,7 +104,9 @@ def learn_item_foldin(factors: Factors, likes: Any) -> FoldIn:
     return learn_foldin(factors.transposed(), likes.T.tocsr())
 
 
-def blend_users(factors: Factors, likes: Rows, share: float) -> Factors:
+def blend_users(
+    factors: Factors, likes: Rows, share: float, out: Float32Array | None = None
+) -> Factors:
     """Blend each user's vector with the one folded in from the user's interactions.
 
     An own vector is fitted to few interactions and to their noise, the map is learned from all
@@ -116,13 +120,19 @@ def blend_users(factors: Factors, likes: Rows, share: float) -> Factors:
         What the factors were trained on.
     share : float
         Share of the folded-in vector: 0 changes nothing, 1 replaces every vector.
+    out : float32 (n_users, d) or None
+        Where the blended vectors go; it may be the own ones. A share of 0 writes nothing there.
     """
     if share == 0:
         return factors
-    folded = learn_foldin(factors, likes).users(factors.item_factors, likes)
-    shares = np.where(np.diff(likes.indptr) > 0, share, 0).astype(np.float32)[:, None]
-    own = factors.user_factors
-    return replace(factors, user_factors=own + shares * (folded - own))
+    foldin = learn_foldin(factors, likes)
+    blended = np.empty_like(factors.user_factors) if out is None else out
+    for users, rows in row_blocks(likes, factors.n_components):
+        folded = foldin.users(factors.item_factors, rows)
+        shares = np.where(np.diff(rows.indptr) > 0, share, 0).astype(np.float32)[:, None]
+        own = factors.user_factors[users]
+        blended[users] = own + shares * (folded - own)
+    return replace(factors, user_factors=blended)
 
 
 def pool_item_vectors(item_factors: Float32Array, likes: Rows) -> Float32Array:
@@ -133,7 +143,8 @@ def pool_item_vectors(item_factors: Float32Array, likes: Rows) -> Float32Array:
     counts = np.diff(likes.indptr)
     pooled = np.zeros((len(counts), item_factors.shape[1]), np.float32)
     filled = np.flatnonzero(counts)
-    for users in _portions(filled, counts[filled]):
+    most = max(1, _GATHERED // max(1, item_factors.shape[1]))
+    for users in _portions(filled, counts[filled], most):
         entries, _ = flatten(likes, users)
         starts = np.cumsum(counts[users]) - counts[users]
         sums = np.add.reduceat(item_factors[likes.indices[entries]], starts, axis=0)
@@ -141,7 +152,7 @@ def pool_item_vectors(item_factors: Float32Array, likes: Rows) -> Float32Array:
     return pooled
 
 
-def _portions(users: Int64Array, counts: IntArray) -> list[Int64Array]:
-    """The users in portions of about `_ENTRIES` entries."""
-    cuts = np.flatnonzero(np.diff(np.cumsum(counts) // _ENTRIES)) + 1
+def _portions(users: Int64Array, counts: IntArray, most: int) -> list[Int64Array]:
+    """The users in portions of about `most` entries."""
+    cuts = np.flatnonzero(np.diff(np.cumsum(counts) // most)) + 1
     return [portion for portion in np.split(users, cuts) if len(portion)]

@@ -389,7 +389,10 @@ def finish_training(
     parameters = parse_configuration(configuration)[1]
     own = training.factors()
     if sides is None or parameters.strategy != "joint":
-        return map_features(own, interactions, parameters, sides or FeaturesBySide())
+        # They are a copy already, which need not be copied again.
+        return map_features(
+            own, interactions, parameters, sides or FeaturesBySide(), out=own.user_factors
+        )
     found: dict[str, SideInformation] = {}
     for name, side in sides.named().items():
         profiles = side.joint_profiles(parameters)
@@ -406,7 +409,12 @@ def finish_training(
 
 
 def map_features(
-    own: Factors, interactions: sp.csr_matrix, parameters: HybridParameters, sides: FeaturesBySide
+    own: Factors,
+    interactions: sp.csr_matrix,
+    parameters: HybridParameters,
+    sides: FeaturesBySide,
+    *,
+    out: Float32Array | None = None,
 ) -> HybridModel:
     """Learn vectors for features by regression; blend items with these, users with their fold-in.
 
@@ -414,9 +422,14 @@ def map_features(
     ----------
     own : Factors
         As they were trained.
+    interactions : csr_matrix (n_users, n_items)
+    parameters : HybridParameters
+    sides : FeaturesBySide
+    out : float32 (n_users, d) or None
+        Where blended users go, see `recsys.models.foldin.blend_users`.
     """
     found: dict[str, SideInformation] = {}
-    own = blend_users(own, interactions, parameters.user_blending)
+    own = blend_users(own, interactions, parameters.user_blending, out)
     factors = own
     for name, side in sides.named().items():
         likes = count_likes(interactions, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -115,7 +116,12 @@ def _is_padded(array: AnyArray) -> bool:
     return bool(aligned and array.strides == (width * array.itemsize, array.itemsize))
 
 
-def draw_start(model: Any, no_user_features: int, no_item_features: int) -> None:
+def draw_start(
+    model: Any,
+    no_user_features: int,
+    no_item_features: int,
+    users: Callable[[int, int], Float32Array] = padded,
+) -> None:
     """Give a LightFM model the arrays that it would begin with, laid out for the kernel.
 
     The vectors are drawn by its random generator, in the order in which LightFM draws them, but a
@@ -125,19 +131,22 @@ def draw_start(model: Any, no_user_features: int, no_item_features: int) -> None
     ----------
     model : lightfm.LightFM
     no_user_features, no_item_features : int
+    users : callable
+        Makes the zeros that become vectors of users, from the number of rows and of columns.
     """
     d, adadelta = model.no_components, model.learning_schedule == "adadelta"
     for side, count in (("item", no_item_features), ("user", no_user_features)):
-        vectors = padded(count, d)
+        made = users if side == "user" else padded
+        vectors = made(count, d)
         for start in range(0, count, DRAWN_AT_ONCE):
             part = vectors[start : start + DRAWN_AT_ONCE]
             part[:] = (model.random_state.rand(*part.shape) - 0.5) / d
-        squares = padded(count, d)
+        squares = made(count, d)
         squares[:] = 0 if adadelta else 1
         nothing = np.broadcast_to(np.float32(0), (count, d))
         setattr(model, f"{side}_embeddings", vectors)
         setattr(model, f"{side}_embedding_gradients", squares)
-        setattr(model, f"{side}_embedding_momentum", padded(count, d) if adadelta else nothing)
+        setattr(model, f"{side}_embedding_momentum", made(count, d) if adadelta else nothing)
         setattr(model, f"{side}_biases", np.zeros(count, np.float32))
         setattr(model, f"{side}_bias_gradients", np.full(count, squares.flat[0], np.float32))
         setattr(model, f"{side}_bias_momentum", np.zeros(count, np.float32))

@@ -6,8 +6,8 @@ the kernel was not compiled.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -19,11 +19,12 @@ from recsys.base.cores import add_seconds, shared
 from recsys.base.events import Note, emit
 from recsys.data.ages import InteractionTimes
 from recsys.models.configuration import LightFMParameters
-from recsys.models.kernel import Interactions, Kernel, draw_start, load_kernel
+from recsys.models.kernel import Interactions, Kernel, draw_start, load_kernel, padded
 from recsys.models.outside_window import place_outside
 from recsys.models.spectral import Spectrum
 from recsys.models.spreading import Spread
 from recsys.ranking.factors import Factors
+from recsys.store.mapped import mapped_zeros
 
 # Entries above this are a sign of divergence, and the precision of such a model is an accident:
 # models that converge stay below 100.
@@ -214,7 +215,15 @@ class Training:
         if self._kernel is None:
             model._initialize(model.no_components, **columns)
         else:
-            draw_start(model, **columns)
+            draw_start(model, **columns, users=self._user_zeros)
+
+    @property
+    def _user_zeros(self) -> Callable[[int, int], Float32Array]:
+        """What makes the arrays of users, as large as they are: in memory, or in files."""
+        spread = self._spread
+        if spread is None or spread.folder is None or self._kernel is None:
+            return padded
+        return partial(mapped_zeros, spread.folder) if self._kernel.groups > 1 else padded
 
     def _begin(self, spectrum: Spectrum) -> None:
         """Initialise own vectors as singular vectors, the rest at random as LightFM does."""
@@ -230,7 +239,7 @@ class Training:
     def _largest(self, side: str) -> float:
         embeddings = getattr(self._model, f"{side}_embeddings")
         biases = getattr(self._model, f"{side}_biases")
-        return float(max(np.abs(embeddings).max(), np.abs(biases).max()))
+        return float(max(np.maximum(x.max(), -x.min()) for x in (embeddings, biases)))
 
     @property
     def bytes(self) -> int:
@@ -285,7 +294,10 @@ class Training:
         return [f"{side}_{part}" for side in ("user", "item") for part in parts]
 
     def factors(self) -> Factors:
-        """A copy of the representations (float32), features summed into them."""
+        """A copy of the representations (float32), features summed into them.
+
+        Those of users are in a file where the fit is spread and has a folder for them.
+        """
         user_biases, user_factors = self._representation("user")
         item_biases, item_factors = self._representation("item")
         factors = Factors(user_factors, item_factors, user_biases, item_biases)
@@ -295,7 +307,13 @@ class Training:
         features = self._features[f"{side}_features"]
         if features is None:
             biases = getattr(self._model, f"{side}_biases")
-            return biases.copy(), getattr(self._model, f"{side}_embeddings").copy()
+            embeddings = getattr(self._model, f"{side}_embeddings")
+            zeros = self._user_zeros if side == "user" else padded
+            if zeros is padded:
+                return biases.copy(), embeddings.copy()
+            copy = zeros(*embeddings.shape)
+            copy[:] = embeddings
+            return biases.copy(), copy
         biases, embeddings = getattr(self._model, f"get_{side}_representations")(features)
         return np.ascontiguousarray(biases, np.float32), np.ascontiguousarray(
             embeddings, np.float32

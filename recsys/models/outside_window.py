@@ -22,7 +22,7 @@ def place_outside(factors: Factors, fitted: sp.csr_matrix, known: sp.csr_matrix)
     Parameters
     ----------
     factors : Factors
-        As they were trained.
+        As they were trained; vectors of such users are overwritten.
     fitted : csr_matrix (n_users, n_items)
         What they were trained on.
     known : csr_matrix (n_users, n_items)
@@ -40,18 +40,18 @@ def place_outside(factors: Factors, fitted: sp.csr_matrix, known: sp.csr_matrix)
         return factors
     # What was not fitted itself says nothing of others.
     in_users, in_items = (_counts(fitted, axis) > 0 for axis in (0, 1))
-    vectors, others = factors.user_factors.copy(), factors.item_factors.copy()
+    others = factors.item_factors.copy()
     biases = factors.item_biases.copy()
     if len(users):
         foldin = learn_foldin(factors, fitted)
         rows = _without_columns(known[users], ~in_items)
-        vectors[users] = foldin.users(factors.item_factors, rows)
+        factors.user_factors[users] = foldin.users(factors.item_factors, rows)
     if len(items):
         foldin = learn_item_foldin(factors, fitted)
         rows = _without_columns(known.T.tocsr()[items], ~in_users)
         others[items] = foldin.users(factors.user_factors, rows)
         biases[items] = factors.item_biases[in_items].min(initial=0)
-    return replace(factors, user_factors=vectors, item_factors=others, item_biases=biases)
+    return replace(factors, item_factors=others, item_biases=biases)
 
 
 def _counts(matrix: sp.csr_matrix, axis: int) -> IntArray:

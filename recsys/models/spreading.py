@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -34,6 +35,7 @@ from recsys.models.parts import (
 from recsys.store.exchange import Exchange
 
 SIDES = ("user", "item")
+LIKES = ("starts", "items", "weights")
 ATTEMPTS = 4
 """Times that an epoch is begun, if workers are lost, before the fit ends."""
 
@@ -67,10 +69,14 @@ class Spread:
     cluster : Cluster
     exchange : Exchange
         Reached by all workers; each call of `train` has a location of its own below it.
+    folder : Path or None
+        On this machine, where the vectors of users are in files while no part of them is used;
+        None to hold them in memory.
     """
 
     cluster: Cluster
     exchange: Exchange
+    folder: Path | None = None
 
     def train(self, model: Any, given: Interactions, groups: int, epochs: int) -> None:
         """Train a LightFM model in place, see `spread_epochs`."""
@@ -107,9 +113,11 @@ def spread_epochs(
     rules = Rules(
         settings_of(model), model.user_alpha, model.item_alpha, groups, given.matrix.shape[1]
     )
-    weights = {} if given.weights is None else {"weights": given.weights}
+    likes = dict(zip(LIKES, (given.starts, given.items, given.weights), strict=True))
     try:
-        exchange.save("likes.npz", {"indptr": given.starts, "indices": given.items, **weights})
+        for name, array in likes.items():
+            if array is not None:
+                exchange.save_array(f"likes-{name}.npy", array)
         for epoch in range(1, epochs + 1):
             plan = draw_plan(given, groups, model.random_state)
             _save_plan(exchange, epoch, plan)
@@ -249,9 +257,8 @@ def join_part(exchange: Exchange, epoch: int, side: str, group: int, *cut: Part)
 
 def read_likes(exchange: Exchange, epoch: int, group: int) -> GroupLikes:
     """What the users of a group like."""
-    found = _load_likes(exchange)
-    plan = _load_plan(exchange, epoch)
-    return likes_of_group(found["indptr"], found["indices"], found.get("weights"), plan, group)
+    starts, items, weights = _load_likes(exchange)
+    return likes_of_group(starts, items, weights, _load_plan(exchange, epoch), group)
 
 
 def train_one(
@@ -289,17 +296,24 @@ def _load_part(exchange: Exchange, epoch: int, side: str, group: int) -> Part:
 def _found(exchange: Exchange, name: str) -> dict[str, AnyArray]:
     arrays = exchange.load(name)
     if arrays is None:
-        raise StorageError(
-            f"no {name} at {exchange.address}",
-            "an exchange that all workers reach",
-            "set fit.exchange to a folder or URL that every machine can read and write",
-        )
+        raise _unreached(exchange, name)
     return arrays
 
 
 @lru_cache(maxsize=2)
-def _load_likes(exchange: Exchange) -> dict[str, AnyArray]:
-    return _found(exchange, "likes.npz")
+def _load_likes(exchange: Exchange) -> tuple[AnyArray, AnyArray, AnyArray | None]:
+    starts, items, weights = (exchange.load_array(f"likes-{name}.npy") for name in LIKES)
+    if starts is None or items is None:
+        raise _unreached(exchange, "likes")
+    return starts, items, weights
+
+
+def _unreached(exchange: Exchange, name: str) -> StorageError:
+    return StorageError(
+        f"no {name} at {exchange.address}",
+        "an exchange that all workers reach",
+        "set fit.exchange to a folder or URL that every machine can read and write",
+    )
 
 
 def _save_plan(exchange: Exchange, epoch: int, plan: Plan) -> None:

@@ -78,15 +78,15 @@ def refit(
 
 @contextmanager
 def _spread(options: config.Fit, folder: Path) -> Iterator[Spread | None]:
-    """Where the fit is spread, if it is; what it leaves in the folder is removed by itself."""
+    """Where the fit is spread, if it is; what it has in the folder is removed by itself."""
     if options.cluster is None:
         yield None
         return
     with open_cluster(options.cluster) as cluster:
-        yield Spread(cluster, Exchange(options.exchange or str(folder.resolve())))
+        yield Spread(cluster, Exchange(options.exchange or str(folder.resolve())), folder)
 
 
-@stage(Fitted, version=11, unkeyed=("versions",))
+@stage(Fitted, version=12, unkeyed=("versions",))
 def fit(
     folder: Path,
     core: Stage[Thresholded],

@@ -53,7 +53,7 @@ from recsys.store.stages import Stage, stage, write_json
 SAMPLED_USERS = 5_000  # users whose lists are made to measure coverage and variety
 
 
-@stage(Judged, version=11, unkeyed=("champion_bundle", "workers"))
+@stage(Judged, version=12, unkeyed=("champion_bundle", "workers"))
 def gate(
     folder: Path,
     holdouts: Stage[HeldOut],

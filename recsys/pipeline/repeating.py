@@ -28,7 +28,7 @@ from recsys.ranking.scorer import Scorer
 from recsys.store.stages import Stage, stage, write_json
 
 
-@stage(Repeated, version=3)
+@stage(Repeated, version=4)
 def repeat(
     folder: Path,
     core: Stage[Thresholded],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -9,6 +11,7 @@ import numpy as np
 from recsys.base.arrays import BoolArray, Int64Array, IntArray
 
 _AT_ONCE = 2**14  # what is made of them on the way stays in the processor's cache
+_IN_BLOCK = 2**18  # numbers of a block of vectors
 
 
 class Rows(Protocol):
@@ -23,6 +26,27 @@ class Rows(Protocol):
     def indices(self) -> IntArray:
         """Columns of the stored entries, row after row: int (m,)."""
         ...
+
+
+@dataclass(frozen=True)
+class _Between:
+    """Neighbouring rows of others; a `Rows`."""
+
+    indptr: IntArray
+    indices: IntArray
+
+
+def blocks_of(count: int, width: int) -> Iterator[slice]:
+    """Cut so many vectors, each of `width` numbers, into blocks that take little memory."""
+    step = max(1, _IN_BLOCK // max(1, width))
+    return (slice(start, min(start + step, count)) for start in range(0, count, step))
+
+
+def row_blocks(rows: Rows, width: int) -> Iterator[tuple[slice, Rows]]:
+    """Blocks of rows, and where they are among all of them, see `blocks_of`."""
+    for block in blocks_of(len(rows.indptr) - 1, width):
+        indptr = rows.indptr[block.start : block.stop + 1]
+        yield block, _Between(indptr - indptr[0], rows.indices[indptr[0] : indptr[-1]])
 
 
 def flatten(rows: Rows, users: IntArray) -> tuple[Int64Array, Int64Array]:

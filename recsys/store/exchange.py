@@ -80,6 +80,33 @@ class Exchange:
         except FileNotFoundError:
             return None
 
+    def save_array(self, name: str, array: AnyArray) -> None:
+        """Write one array, for `load_array`; it is not there before it is whole."""
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            part = self.folder / f".{uuid.uuid4().hex}.npy"
+            np.save(part, array)
+            part.replace(self.folder / name)
+        else:
+            content = io.BytesIO()
+            np.save(content, array)
+            system, path = self._located(name)
+            system.pipe_file(path, content.getvalue())
+
+    def load_array(self, name: str) -> AnyArray | None:
+        """The array saved under a name; None if there is none.
+
+        In a folder it stays in its file, of which all processes of a machine share what they use.
+        """
+        try:
+            if self.folder is not None:
+                return np.asarray(np.load(self.folder / name, mmap_mode="r", allow_pickle=False))
+            system, path = self._located(name)
+            found: AnyArray = np.load(io.BytesIO(system.cat_file(path)), allow_pickle=False)
+            return found
+        except FileNotFoundError:
+            return None
+
     def drop(self, name: str) -> None:
         """Remove the arrays saved under a name, if there are any."""
         if self.folder is not None:

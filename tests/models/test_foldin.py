@@ -47,7 +47,8 @@ def test_pool_is_the_matrix_product(monkeypatch):
     np.testing.assert_allclose(
         pool_item_vectors(factors.item_factors, likes), expected, rtol=1e-5, atol=1e-5
     )
-    monkeypatch.setattr("recsys.models.foldin._ENTRIES", 7)  # every user a portion, long ones alone
+    # Every user a portion, long ones alone.
+    monkeypatch.setattr("recsys.models.foldin._GATHERED", 7)
     np.testing.assert_allclose(
         pool_item_vectors(factors.item_factors, likes), expected, rtol=1e-5, atol=1e-5
     )

@@ -170,6 +170,20 @@ def test_an_address_at_which_nothing_answers_is_said() -> None:
         pass
 
 
+def test_workers_of_a_machine_share_the_likes_in_a_folder(tmp_path: Path) -> None:
+    here, there = Exchange(str(tmp_path)), Exchange(f"memory://{tmp_path.name}")
+    array = np.arange(5, dtype=np.int32)
+    for exchange in (here, there):
+        assert exchange.load_array("likes-items.npy") is None
+        exchange.save_array("likes-items.npy", array)
+        np.testing.assert_array_equal(exchange.load_array("likes-items.npy"), array)
+    mapped = here.load_array("likes-items.npy")
+    assert mapped is not None
+    assert isinstance(mapped.base, np.memmap)
+    there.clear()
+    assert there.load_array("likes-items.npy") is None
+
+
 def test_an_exchange_that_a_worker_does_not_reach_is_said(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"fit\.exchange"):
         _load_part(Exchange(str(tmp_path)), 0, "user", 0)
