@@ -32,7 +32,7 @@ from recsys.base.arrays import Float32Array, Int64Array, IntArray
 from recsys.models.content import Profiles
 from recsys.ranking.factors import Factors
 from recsys.ranking.metrics import precision_at_k
-from recsys.ranking.rows import Rows, flatten
+from recsys.ranking.rows import Rows, blocks_of, flatten
 from recsys.ranking.scorer import ScoreTable
 
 # Wide, since data sets differ: see docs/experiments/feature-mapping.md.
@@ -149,18 +149,37 @@ def fit_mapping(
     Mapping
     """
     chosen = np.asarray(items)[profiles.described[items]]
-    vectors = factors.item_factors[chosen]
-    targets = np.hstack([vectors, factors.item_biases[chosen, None]])
+    targets = _Targets(factors, chosen)
     solution = ridge(_csr(profiles)[chosen], targets, penalty)
-    length = float(np.linalg.norm(vectors, axis=1).mean()) if len(chosen) else 0.0
+    lengths = np.empty(len(chosen), np.float32)
+    for block in blocks_of(*targets.shape):
+        lengths[block] = np.linalg.norm(targets[block][:, :-1], axis=1)
+    length = float(lengths.mean()) if len(chosen) else 0.0
     return Mapping(
         np.ascontiguousarray(solution[:, :-1]), np.float32(bias_gain) * solution[:, -1], length
     )
 
 
+@dataclass(frozen=True)
+class _Targets:
+    """The vectors of some items, each with its bias behind, made where they are asked for."""
+
+    factors: Factors
+    items: IntArray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.items), self.factors.n_components + 1
+
+    def __getitem__(self, block: slice) -> Float32Array:
+        chosen = self.items[block]
+        vectors, biases = self.factors.item_factors[chosen], self.factors.item_biases[chosen, None]
+        return np.hstack([vectors, biases])
+
+
 def ridge(
     inputs: Any,
-    targets: Float32Array,
+    targets: Float32Array | _Targets,
     penalty: float,
     tolerance: float = TOLERANCE,
     steps: int = 200,
@@ -169,7 +188,7 @@ def ridge(
 
     All columns are solved side by side, which makes every step two products of a sparse with a
     dense matrix: seconds at tens of thousands of features, where factors of the normal equations
-    fill up.
+    fill up. Products go block by block of rows, so what is held grows with the features alone.
 
     Parameters
     ----------
@@ -193,8 +212,13 @@ def ridge(
     """
     if not penalty > 0:
         raise ValueError(f"the penalty must be above 0, not {penalty}")
-    transposed = inputs.T.tocsr()
-    residual: Float32Array = np.asarray(transposed @ targets, np.float32)
+    count, width = targets.shape
+    parts = list(blocks_of(count, width, inputs.shape[1]))
+    rows = [inputs[block] for block in parts]
+    columns = [part.T.tocsr() for part in rows]
+    residual = np.zeros((inputs.shape[1], width), np.float32)
+    for transposed, block in zip(columns, parts, strict=True):
+        residual += transposed @ targets[block]
     penalty32 = np.float32(penalty)
     diagonal = np.asarray(inputs.multiply(inputs).sum(axis=0)).ravel() + penalty32
     inverse = (1 / diagonal).astype(np.float32)[:, None]
@@ -205,7 +229,9 @@ def ridge(
     for _ in range(steps):
         if (_squares(residual, residual) <= goal).all():
             break
-        image = transposed @ (inputs @ direction) + penalty32 * direction
+        image = penalty32 * direction
+        for part, transposed in zip(rows, columns, strict=True):
+            image += transposed @ (part @ direction)
         step = _ratio(slope, _squares(direction, image))
         solution += step * direction
         residual -= step * image

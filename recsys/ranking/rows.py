@@ -36,9 +36,12 @@ class _Between:
     indices: IntArray
 
 
-def blocks_of(count: int, width: int) -> Iterator[slice]:
-    """Cut so many vectors, each of `width` numbers, into blocks that take little memory."""
-    step = max(1, _IN_BLOCK // max(1, width))
+def blocks_of(count: int, width: int, least: int = 1) -> Iterator[slice]:
+    """Cut so many vectors, each of `width` numbers, into blocks that take little memory.
+
+    A block has `least` of them at least, but for the last one.
+    """
+    step = max(least, _IN_BLOCK // max(1, width))
     return (slice(start, min(start + step, count)) for start in range(0, count, step))
 
 

@@ -54,8 +54,11 @@ def test_pool_is_the_matrix_product(monkeypatch):
     )
 
 
-@pytest.mark.parametrize("penalty", [1e-4, 0.1, 10.0])
-def test_the_map_is_scikit_learns_ridge(penalty: float):
+@pytest.mark.parametrize(("penalty", "numbers"), [(1e-4, 2**18), (0.1, 2**18), (10.0, 33)])
+def test_the_map_is_scikit_learns_ridge(
+    penalty: float, numbers: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("recsys.ranking.rows._IN_BLOCK", numbers)  # one block, or many
     factors, likes = world()
     inputs = slow_pool(factors, likes)[1:].astype(np.float64)  # the first user was never trained
     alpha = penalty * (inputs**2).sum() / inputs.shape[1]
@@ -95,7 +98,11 @@ def test_nothing_to_learn_from_gives_zero():
     assert not learn_foldin(factors, nobody).matrix.any()
 
 
-def test_blended_users_are_between_their_own_vector_and_the_folded_in_one() -> None:
+@pytest.mark.parametrize("numbers", [2**18, 2])
+def test_blended_users_are_between_their_own_vector_and_the_folded_in_one(
+    numbers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recsys.ranking.rows._IN_BLOCK", numbers)  # one block, or one a user
     likes = sp.csr_matrix(np.array([[1, 1, 0], [0, 1, 1], [0, 0, 0], [1, 0, 1]], np.float32))
     rng = np.random.default_rng(3)
     factors = Factors(
@@ -111,3 +118,7 @@ def test_blended_users_are_between_their_own_vector_and_the_folded_in_one() -> N
         expected[2] = factors.user_factors[2]  # likes nothing
         np.testing.assert_allclose(found.user_factors, expected, rtol=1e-5, atol=1e-6)
         assert found.item_factors is factors.item_factors
+        out = factors.user_factors.copy()
+        written = blend_users(replace(factors, user_factors=out), likes, share, out).user_factors
+        assert written is out
+        np.testing.assert_array_equal(written, found.user_factors)

@@ -188,7 +188,11 @@ def test_what_is_fitted_already_is_cut_to_what_the_configuration_keeps(
     np.testing.assert_array_equal(dense(found), dense(expected))
 
 
-def test_neighbours_are_brought_to_the_spread_of_the_factors() -> None:
+@pytest.mark.parametrize("numbers", [2**18, 60])
+def test_neighbours_are_brought_to_the_spread_of_the_factors(
+    numbers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recsys.ranking.rows._IN_BLOCK", numbers)  # one block, or many
     likes = random_likes()
     draw = np.random.default_rng(2).standard_normal
     factors = Factors(

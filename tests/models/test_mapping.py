@@ -71,7 +71,9 @@ def test_conjugate_gradients_reach_the_closed_form(n: int, p: int, penalty: floa
     assert not found[:, 1].any()
 
 
-def test_it_is_scikit_learns_ridge():
+@pytest.mark.parametrize("numbers", [2**18, 6 * 64])
+def test_it_is_scikit_learns_ridge(numbers: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("recsys.ranking.rows._IN_BLOCK", numbers)  # one block, or four
     inputs = features_of(200, 30)
     targets = np.random.default_rng(1).standard_normal((200, 6)).astype(np.float32)
     peer = Ridge(alpha=2.0, fit_intercept=False, solver="cholesky")
