@@ -76,7 +76,16 @@ def _retrain(config: Config, choose: Choose, night: Night) -> TrainingResult:
     holdouts = split(interim, data, core, config)
     features = encode(interim, data, core, config.encode)
     chosen = choose(config, tracked, details, core, holdouts, features)
-    measured = evaluate(interim, holdouts, features, chosen, config.evaluate, seed, workers=workers)
+    measured = evaluate(
+        interim,
+        holdouts,
+        features,
+        chosen,
+        config.evaluate,
+        seed,
+        workers=workers,
+        machines=config.fit,
+    )
     repeated = repeat(core, holdouts, features, chosen, measured, config)
     versions = library_versions()
     fitted = fit(interim, core, features, chosen, measured, config.fit, seed, versions)
@@ -96,6 +105,7 @@ def _retrain(config: Config, choose: Choose, night: Night) -> TrainingResult:
         core=core,
         repeated=repeated,
         drifted=drifted,
+        machines=config.fit,
     )
     study = details.describe(chosen.key, chosen.outcome.kind, core)
     version = register(

@@ -30,6 +30,7 @@ def gate(
     core: Stage[Thresholded] | None = None,
     repeated: Stage[Repeated] | None = None,
     drifted: Stage[Drifted] | None = None,
+    machines: config.Fit | None = None,
 ) -> Stage[Judged]:
     """The verdict against the champion there is now, and the best configuration so far."""
     registry = tracked.registry()
@@ -52,4 +53,5 @@ def gate(
         core=None if repeated is None else core,
         repeated=repeated,
         drifted=drifted,
+        machines=machines,
     )

@@ -41,4 +41,5 @@ def repeat(
         config.split.n,
         config.split.method == "last",
         config.seed,
+        machines=config.fit,
     )

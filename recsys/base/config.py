@@ -587,8 +587,9 @@ class Fit(Section):
     )
     cluster: Address | None = Field(
         None,
-        description="Address of a Dask or Ray cluster (tcp://… or ray://…) that the final fit is "
-        "spread over, in search.blocks parts; default: it is trained on this machine.",
+        description="Address of a Dask or Ray cluster (tcp://… or ray://…) that the final fit, and "
+        "those of evaluation and gate, are spread over, in search.blocks parts; default: they are "
+        "trained on this machine.",
     )
     exchange: Address | None = Field(
         None,

@@ -30,6 +30,7 @@ from recsys.evaluation.tag_suggestion import measure_suggestions
 from recsys.models.configuration import parse_configuration
 from recsys.models.hybrid import FeaturesBySide, HybridModel, count_likes, fit_hybrid, map_features
 from recsys.models.mapping import fit_mapping
+from recsys.models.spreading import Spread
 from recsys.ranking.factors import Factors
 from recsys.ranking.metrics import bootstrap_interval, paired_bootstrap, precision_at_k
 from recsys.tuning.space import Configuration
@@ -67,6 +68,8 @@ class StrategyFits:
         Runs a function with arguments and returns a future, as an executor's `submit` does.
     times : InteractionTimes or None
         When the interactions were, for configurations with a half-life or a window.
+    spread : Spread or None
+        Over which machines they are trained; None for this one.
     """
 
     def __init__(
@@ -77,8 +80,9 @@ class StrategyFits:
         seed: int,
         submit: Submit,
         times: InteractionTimes | None = None,
+        spread: Spread | None = None,
     ) -> None:
-        arguments = interactions, sides, seed, times
+        arguments = interactions, sides, seed, times, spread
         plain = {name: trial for name, trial in tried.items() if name != "joint"}
         joint = {name: trial for name, trial in tried.items() if name == "joint"}
         self._futures = [submit(_fit, part, *arguments) for part in (plain, joint) if part]
@@ -97,11 +101,14 @@ def _fit(
     sides: FeaturesBySide | None,
     seed: int,
     times: InteractionTimes | None,
+    spread: Spread | None,
 ) -> dict[str, FittedStrategy]:
     """Train one model, and let each strategy use features with it."""
     start = cpu_seconds()
     name, trial = next(iter(tried.items()))
-    model = fit_hybrid(interactions, trial.configuration, trial.epochs, seed, sides, times=times)
+    model = fit_hybrid(
+        interactions, trial.configuration, trial.epochs, seed, sides, times=times, spread=spread
+    )
     found = {name: FittedStrategy(model, cpu_seconds() - start)}
     for other, also in tried.items():
         if other != name:

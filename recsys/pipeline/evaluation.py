@@ -33,6 +33,8 @@ from recsys.models.configuration import HybridParameters, parse_configuration
 from recsys.models.item_to_item import NeighbourScorer
 from recsys.models.model import Model, model_from_dict
 from recsys.models.popularity import Popularity
+from recsys.models.spreading import Spread
+from recsys.pipeline.fitting import open_spread
 from recsys.pipeline.measurements import load_segments, save_evaluation
 from recsys.pipeline.model_seconds import model_seconds
 from recsys.pipeline.outcomes import Chosen, Evaluated
@@ -47,7 +49,7 @@ from recsys.tuning.problems import load_sides
 NEWCOMERS = "newcomers.json"
 
 
-@stage(Evaluated, version=13, unkeyed=("workers",))
+@stage(Evaluated, version=13, unkeyed=("workers", "machines"))
 def evaluate(
     folder: Path,
     holdouts: Stage[HeldOut],
@@ -56,6 +58,7 @@ def evaluate(
     options: config.Evaluate,
     seed: int,
     workers: int = 1,
+    machines: config.Fit | None = None,
 ) -> Timed[Evaluated]:
     """Refit winner and baselines on train and validation; measure each once on the test holdout.
 
@@ -65,11 +68,25 @@ def evaluate(
     lists of different items cost and gain (`diversity.json`), how good the models are for parts
     of the users and items (`segments.json`), what their lists are beyond precision
     (`beyond.json`), and under a split by time how well users and items that came after the cut are
-    served (`newcomers.json`).
+    served (`newcomers.json`). LightFM's fits are spread over `machines`, if there are any.
     """
+    with open_spread(machines, folder) as spread:
+        return _evaluate(folder, holdouts, features, chosen, options, seed, workers, spread)
+
+
+def _evaluate(
+    folder: Path,
+    holdouts: Stage[HeldOut],
+    features: Stage[Encoded],
+    chosen: Stage[Chosen],
+    options: config.Evaluate,
+    seed: int,
+    workers: int,
+    spread: Spread | None,
+) -> Timed[Evaluated]:
     parts = persistence.load_split(Path(holdouts.path))
     fold = final_fold(parts)
-    field = _take_part(parts, fold, chosen.outcome, features, options, seed, workers)
+    field = _take_part(parts, fold, chosen.outcome, features, options, seed, workers, spread)
     without = not_ranked(fold.known, fold.heldout, fold.hidden)
     measured = _measure_all(field.scorers, without, fold.heldout, options, seed)
     evaluations = {name: entry.evaluation for name, entry in measured.items()}
@@ -154,6 +171,7 @@ def _take_part(
     options: config.Evaluate,
     seed: int,
     workers: int,
+    spread: Spread | None,
 ) -> _Field:
     """Fit the baselines, the winner's factors, and its blend with neighbours where it has one."""
     withheld = None
@@ -161,7 +179,7 @@ def _take_part(
         withheld = withhold(fold.known, fold.heldout, fold.cold_items, seed)
     closed = [model_from_dict(values) for values in chosen.closed_forms.values()]
     baselines, fits = _fit_all(
-        parts, fold, chosen.strategies, closed, features, withheld, options, seed, workers
+        parts, fold, chosen.strategies, closed, features, withheld, options, seed, workers, spread
     )
     parameters = parse_configuration(chosen.configuration)[1]
     fitted = fits.fitted[parameters.strategy]
@@ -203,6 +221,7 @@ def _fit_all(
     options: config.Evaluate,
     seed: int,
     workers: int,
+    spread: Spread | None,
 ) -> tuple[list[_Baseline], _Fits]:
     """Fit baselines and strategies side by side, each on one thread.
 
@@ -212,11 +231,11 @@ def _fit_all(
     sides = load_sides(features, known.shape, fold.places)
     models = with_popularity(closed)
     with ThreadPoolExecutor(workers) as pool, threadpool_limits(1):
-        fits = StrategyFits(tried, known, sides, seed, pool.submit, times)
+        fits = StrategyFits(tried, known, sides, seed, pool.submit, times, spread)
         without = (
             None
             if withheld is None
-            else StrategyFits(tried, withheld.train, sides, seed, pool.submit, times)
+            else StrategyFits(tried, withheld.train, sides, seed, pool.submit, times, spread)
         )
         tuned = SPACES if options.baseline_trials else {}
         search, trials = search_fold(parts), options.baseline_trials

@@ -77,9 +77,15 @@ def refit(
 
 
 @contextmanager
-def _spread(options: config.Fit, folder: Path) -> Iterator[Spread | None]:
-    """Where the fit is spread, if it is; what it has in the folder is removed by itself."""
-    if options.cluster is None:
+def open_spread(options: config.Fit | None, folder: Path) -> Iterator[Spread | None]:
+    """Where fits are spread, if they are; what they have in the folder is removed by itself.
+
+    Raises
+    ------
+    ConfigError
+        If no cluster answers.
+    """
+    if options is None or options.cluster is None:
         yield None
         return
     with open_cluster(options.cluster) as cluster:
@@ -110,7 +116,7 @@ def fit(
         configuration["cold_blending"] = blending
     # Sums differ in their last bits with the number of BLAS threads, and a model that is made again
     # would be another version. LightFM's own threads are not among them.
-    with threadpool_limits(1, user_api="blas"), _spread(options, folder) as spread:
+    with threadpool_limits(1, user_api="blas"), open_spread(options, folder) as spread:
         times = times_of(interactions)
         model = refit(
             matrix, configuration, features, seed, options.threads, times=times, spread=spread

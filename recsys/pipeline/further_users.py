@@ -18,6 +18,7 @@ from recsys.data.outcomes import Encoded, HeldOut, Thresholded
 from recsys.data.splits import not_ranked, times_of
 from recsys.evaluation.backtests import CHOICE, FoldScores
 from recsys.models.popularity import Popularity
+from recsys.models.spreading import Spread
 from recsys.pipeline.fitting import refit
 from recsys.pipeline.outcomes import Repeated
 from recsys.pipeline.preparation import load_core
@@ -48,6 +49,8 @@ class FurtherUsers:
         Ones for pairs that are never recommended.
     features : Stage
     seed : int
+    spread : Spread or None
+        Over which machines configurations are fitted; None for this one.
     """
 
     users: Int64Array
@@ -58,6 +61,7 @@ class FurtherUsers:
     hidden: sp.csr_matrix | None
     features: Stage[Encoded]
     seed: int
+    spread: Spread | None = None
 
     def measure(self, configuration: Mapping[str, Any]) -> Float64Array:
         """precision_at_5 of a configuration, fitted in each fold as the winner was: float64 (n,).
@@ -70,7 +74,9 @@ class FurtherUsers:
         times = times_of(self.interactions)
         found = []
         for known, heldout in self._folds():
-            model = refit(known, configuration, self.features, self.seed, times=times)
+            model = refit(
+                known, configuration, self.features, self.seed, times=times, spread=self.spread
+            )
             without = not_ranked(known, heldout, self.hidden)
             found.append(precision_at_k(model.scorer(known), heldout, without, 5))
         return np.concatenate(found)
@@ -107,6 +113,7 @@ def load_further_users(
     holdouts: Stage[HeldOut],
     features: Stage[Encoded],
     seed: int,
+    spread: Spread | None = None,
 ) -> FurtherUsers | None:
     """The folds that test users whom none before did; None where there are none.
 
@@ -137,6 +144,7 @@ def load_further_users(
         parts.hidden,
         features,
         seed,
+        spread,
     )
 
 

@@ -31,6 +31,7 @@ from recsys.evaluation.metric_names import HEADLINE
 from recsys.evaluation.segments import gains_and_losses
 from recsys.pipeline.drifting import checks_of
 from recsys.pipeline.expected import expected_checks
+from recsys.pipeline.fitting import open_spread
 from recsys.pipeline.further_users import FurtherUsers, load_further_users
 from recsys.pipeline.guards import guard_rails
 from recsys.pipeline.measurements import load_evaluation, load_segments
@@ -53,7 +54,7 @@ from recsys.store.stages import Stage, stage, write_json
 SAMPLED_USERS = 5_000  # users whose lists are made to measure coverage and variety
 
 
-@stage(Judged, version=12, unkeyed=("champion_bundle", "workers"))
+@stage(Judged, version=12, unkeyed=("champion_bundle", "workers", "machines"))
 def gate(
     folder: Path,
     holdouts: Stage[HeldOut],
@@ -71,6 +72,7 @@ def gate(
     core: Stage[Thresholded] | None = None,
     repeated: Stage[Repeated] | None = None,
     drifted: Stage[Drifted] | None = None,
+    machines: config.Fit | None = None,
 ) -> Judged:
     """Judge the fitted bundle against popularity, the reigning champion, and the best so far.
 
@@ -78,7 +80,8 @@ def gate(
     where it lies. Its configuration is refit on what today's winner was refit on, and measured on
     the same holdout: the champion itself has seen these likes, or others. So is that of the
     `reference`, side by side with `workers`. Where the test holdout said too little, they are
-    compared on all users of the folds that were `repeated` on the `core`. The owner's
+    compared on all users of the folds that were `repeated` on the `core`. Refits are spread over
+    `machines`, if there are any. The owner's
     `expectations` are asked of the bundle, under the house `rules`. What `drifted` holds it where
     the owner says so.
     """
@@ -86,12 +89,12 @@ def gate(
     rival = None if champion_bundle is None else load_bundle(champion_bundle)
     fold = final_fold(persistence.load_split(Path(holdouts.path)))
     own = load_evaluation(measured, fold)
-    further = None
-    if core is not None:
-        further = load_further_users(repeated, core, holdouts, features, seed)
-    rivals = measure_rivals(
-        challenger, rival, reference, Refits(fold, features, own, seed, further), workers
-    )
+    with open_spread(machines, folder) as spread:
+        further = None
+        if core is not None:
+            further = load_further_users(repeated, core, holdouts, features, seed, spread)
+        refits = Refits(fold, features, own, seed, further, spread)
+        rivals = measure_rivals(challenger, rival, reference, refits, workers)
     segments = load_segments(fold, features)
     guarded = guard_rails(options.guard, segments, own, rivals)
     tags = {

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
+from recsys.base import config
 from recsys.base.arrays import Float64Array
 from recsys.data import persistence
 from recsys.data.outcomes import Encoded, HeldOut, Thresholded
@@ -19,7 +20,7 @@ from recsys.evaluation.metric_names import BLEND, HEADLINE, LIGHTFM, winner_of
 from recsys.evaluation.repeated import half_width_of_these, repeat_holdouts
 from recsys.models.model import model_from_dict
 from recsys.pipeline.evaluation import with_popularity
-from recsys.pipeline.fitting import refit
+from recsys.pipeline.fitting import open_spread, refit
 from recsys.pipeline.further_users import save_folds
 from recsys.pipeline.outcomes import Chosen, Evaluated, Repeated
 from recsys.pipeline.preparation import load_core
@@ -28,7 +29,7 @@ from recsys.ranking.scorer import Scorer
 from recsys.store.stages import Stage, stage, write_json
 
 
-@stage(Repeated, version=4)
+@stage(Repeated, version=4, unkeyed=("machines",))
 def repeat(
     folder: Path,
     core: Stage[Thresholded],
@@ -43,11 +44,13 @@ def repeat(
     n: int,
     by_time: bool,
     seed: int,
+    machines: config.Fit | None = None,
 ) -> Repeated:
     """Fit the chosen configuration and the item-to-item models again and again (`repeated.json`).
 
     The first fold is the test holdout, as it was measured. ALS and BPR, whose search takes longest,
-    are left out. What each fold held out, and the scores there, are for the gate.
+    are left out. What each fold held out, and the scores there, are for the gate. The chosen
+    configuration is spread over `machines`, if there are any.
     """
     interactions = load_core(core)
     parts = persistence.load_split(Path(holdouts.path))
@@ -61,7 +64,7 @@ def repeat(
     def measure(known: sp.csr_matrix, heldout: sp.csr_matrix) -> FoldScores:
         heldouts.append(heldout)
         # Ages count from the latest of what is known, which is not held out.
-        model = refit(known, configuration, features, seed, times=times)
+        model = refit(known, configuration, features, seed, times=times, spread=spread)
         scorers: dict[str, Scorer] = {LIGHTFM: model.factors}
         if winner == BLEND:
             scorers[BLEND] = model.scorer(known)
@@ -72,7 +75,7 @@ def repeat(
         }
         return FoldScores(np.flatnonzero(np.diff(heldout.indptr)), values, winner)
 
-    with threadpool_limits(1):
+    with threadpool_limits(1), open_spread(machines, folder) as spread:
         found = repeat_holdouts(
             _first(measured, winner),
             measure,

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from recsys.base import config
 from recsys.base.arrays import Float64Array
-from recsys.base.errors import RecsysError
+from recsys.base.errors import RecsysError, StorageError, WorkerError
 from recsys.base.events import Note, emit
 from recsys.bundle import Bundle, bundle_digest, load_bundle
 from recsys.data.folds import Fold
@@ -23,6 +23,7 @@ from recsys.evaluation.gate import NO_CHAMPION, compared, reference_level
 from recsys.evaluation.metric_names import HEADLINE
 from recsys.evaluation.segments import ks_of
 from recsys.models.configuration import with_current_names
+from recsys.models.spreading import Spread
 from recsys.pipeline.fitting import refit
 from recsys.pipeline.further_users import FurtherUsers
 from recsys.pipeline.outcomes import Fitted, Reference, Rival
@@ -72,6 +73,8 @@ class Refits:
     seed : int
     further : FurtherUsers or None
         Users beyond those of the fold, where its own say too little.
+    spread : Spread or None
+        Over which machines they are refit; None for this one.
     """
 
     fold: Fold
@@ -79,6 +82,7 @@ class Refits:
     own: Evaluation
     seed: int
     further: FurtherUsers | None = None
+    spread: Spread | None = None
 
     def measure(self, configuration: Mapping[str, Any]) -> _Found:
         """What a configuration is measured at, or why it is not."""
@@ -92,9 +96,12 @@ class Refits:
                 self.seed,
                 places=fold.places,
                 times=fold.times,
+                spread=self.spread,
             )
             scorer = model.scorer(known)
             further = NOBODY if self.further is None else self.further.measure(configuration)
+        except (StorageError, WorkerError):
+            raise  # of machines, which says nothing of the configuration
         except RecsysError as fault:
             why = f"its configuration cannot be trained on today's data ({fault.found})"
             return None, why, NOBODY
