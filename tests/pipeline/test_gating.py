@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys.base.config import Batch, Data, Evaluate, Fit, Gate, Guard, Split, Threshold
-from recsys.base.errors import InputError, NotFoundError
+from recsys.base.errors import InputError, NotFoundError, WorkerError
 from recsys.bundle import Bundle, Seen, load_bundle, read_bundle_manifest, save_bundle
 from recsys.data import persistence
 from recsys.data.ages import InteractionTimes
@@ -22,13 +22,16 @@ from recsys.data.idmap import IdMap
 from recsys.data.splits import times_of
 from recsys.evaluation.comparison import TriedStrategy
 from recsys.models.popularity import Popularity
+from recsys.models.spreading import Spread
 from recsys.pipeline import adoption, evaluation, fitting
 from recsys.pipeline.expected import read_expected
 from recsys.pipeline.gating import gate
 from recsys.pipeline.measurements import load_evaluation, load_segments
 from recsys.pipeline.outcomes import Adopted, Evaluated, Fitted, Judged, Reference, Rival
 from recsys.pipeline.preparation import load_core
+from recsys.pipeline.rivals import Refits
 from recsys.ranking.metrics import precision_at_k
+from recsys.store.exchange import Exchange
 from recsys.store.stages import Stage
 from tests.fixtures.planted import planted, write_planted
 from tests.fixtures.stages import Prepared, prepare
@@ -675,3 +678,28 @@ def _stage(folder: Path, like: Night, factors: Any, **manifest: Any) -> Stage[Fi
     (folder / "bundle").mkdir()
     save_bundle(folder / "bundle", made)
     return replace(like.fitted, path=str(folder), digest=folder.name)
+
+
+class Gone:
+    """A cluster whose workers are lost in each call."""
+
+    lost: tuple[type[Exception], ...] = (ConnectionError,)
+
+    def call(self, *_: Any, **__: Any) -> Any:
+        raise ConnectionError
+
+    def get(self, references: Any) -> list[Any]:
+        return list(references)
+
+
+def test_machines_that_are_lost_end_the_gate_and_say_nothing_of_the_configuration(
+    world: tuple[Path, Night, Night], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recsys.models.lightfm.LEAST_IN_GROUP", 8)  # small data are cut as well
+    _, good, _ = world
+    fold = final_fold(persistence.load_split(Path(good.prepared.holdouts.path)))
+    spread = Spread(Gone(), Exchange(str(tmp_path)))
+    own = load_evaluation(good.measured, fold)
+    refits = Refits(fold, good.prepared.features, own, SEED, spread=spread)
+    with pytest.raises(WorkerError, match="workers were lost"):
+        refits.measure(GOOD | {"blocks": 2, "epochs": 1})
