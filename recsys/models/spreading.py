@@ -300,8 +300,21 @@ def _found(exchange: Exchange, name: str) -> dict[str, AnyArray]:
     return arrays
 
 
+Likes = tuple[AnyArray, AnyArray, AnyArray | None]
+"""Of all users: where those of each begin, items, and weights if there are any."""
+
+
+def _load_likes(exchange: Exchange) -> Likes:
+    # Files of a folder are open no longer than a call: some file systems cannot remove open ones.
+    return _fetch_likes(exchange) if exchange.folder is None else _open_likes(exchange)
+
+
 @lru_cache(maxsize=2)
-def _load_likes(exchange: Exchange) -> tuple[AnyArray, AnyArray, AnyArray | None]:
+def _fetch_likes(exchange: Exchange) -> Likes:
+    return _open_likes(exchange)
+
+
+def _open_likes(exchange: Exchange) -> Likes:
     starts, items, weights = (exchange.load_array(f"likes-{name}.npy") for name in LIKES)
     if starts is None or items is None:
         raise _unreached(exchange, "likes")

@@ -89,7 +89,9 @@ def open_spread(options: config.Fit | None, folder: Path) -> Iterator[Spread | N
         yield None
         return
     with open_cluster(options.cluster) as cluster:
-        yield Spread(cluster, Exchange(options.exchange or str(folder.resolve())), folder)
+        # Vectors go beside the folder: over NFS, files without a name have one while they are open.
+        exchange = Exchange(options.exchange or str(folder.resolve()))
+        yield Spread(cluster, exchange, folder.parent)
 
 
 @stage(Fitted, version=12, unkeyed=("versions",))
