@@ -35,7 +35,9 @@ def nothing(argument: int) -> int:
     return argument
 
 
-def measure(runner: str, workers: int, trials: int, epochs: int, interim: Path) -> dict[str, Any]:
+def measure(
+    runner: str, workers: int, trials: int, epochs: int, closed: int, interim: Path
+) -> dict[str, Any]:
     """One study in this process; what it took."""
     from prefect import flow
 
@@ -46,7 +48,13 @@ def measure(runner: str, workers: int, trials: int, epochs: int, interim: Path) 
     from tests.fixtures.stages import SAMPLE, prepare
 
     prepared = prepare(SAMPLE, interim)
-    search = Search(trials=trials, max_epochs=epochs, runner=runner, workers=workers)
+    search = Search(
+        trials=trials,
+        max_epochs=epochs,
+        runner=runner,
+        workers=workers,
+        item_to_item_trials=closed,
+    )
     found: dict[str, Any] = {}
     segments: list[TrialDone] = []
 
@@ -87,6 +95,7 @@ def _segments(kept: list[Any]) -> Any:
 def child(runner: str, workers: int, options: argparse.Namespace, **variables: str) -> Any:
     command = [sys.executable, "-W", "ignore", "-m", "tests.benchmarks.bench_runners"]
     settings = ["--trials", str(options.trials), "--epochs", str(options.epochs)]
+    settings += ["--closed", str(options.closed)]
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [*command, *settings, "--one", runner, str(workers), folder],
@@ -104,13 +113,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--runners", nargs="+", default=RUNNERS, choices=RUNNERS)
     parser.add_argument("--trials", type=int, default=16)
     parser.add_argument("--epochs", type=int, default=260)
+    parser.add_argument("--closed", type=int, default=10, help="trials of each item-to-item model")
     parser.add_argument("--one", nargs=3, metavar=("RUNNER", "WORKERS", "FOLDER"))
     options = parser.parse_args(arguments)
     if options.one:
         runner, workers, folder = options.one
         print(
-            json.dumps(measure(runner, int(workers), options.trials, options.epochs, Path(folder)))
-        )
+            json.dumps(
+                measure(
+                    runner, int(workers), options.trials, options.epochs, options.closed,
+                    Path(folder),
+                )
+            )
+        )  # fmt: skip
         return
     print(
         "runner     workers   start s   a segment ms   its CPU ms    study s   trials' CPU s   "
