@@ -1,6 +1,6 @@
-"""The compiled loops of ranking with neighbours (sums.c), where they were compiled.
+"""The compiled loops of ranking (sums.c), where they were compiled.
 
-Whoever calls them does the same by NumPy where they were not, to the last bit.
+Whoever calls them comes to the same, to the last bit, where they were not.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from recsys.base.libraries import address, load_library
 from recsys.ranking.rows import Rows
 
 FOLDER = Path(__file__).parent
-VERSION = 1
+VERSION = 2
 LANES = 16
 """Groups whose maxima are taken are a multiple of this."""
 
 _POINTER, _NUMBER, _INDEX = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32
+_REAL = ctypes.c_float
 _ARGUMENTS = {
     "recsys_sum_rows": (_POINTER, _NUMBER, *(_POINTER,) * 5, _NUMBER),
     "recsys_add_rows": (_POINTER, _NUMBER, *(_POINTER,) * 4),
@@ -30,7 +31,10 @@ _ARGUMENTS = {
     "recsys_take_placed": (_NUMBER, *(_POINTER,) * 4, _NUMBER, *(_POINTER,) * 2),
     "recsys_find_column": (_NUMBER, *(_POINTER,) * 2, _INDEX, *(_POINTER,) * 2),
     "recsys_group_maxima": (_POINTER, *(_NUMBER,) * 4, _POINTER, _NUMBER),
-}
+    "recsys_bound_products": (
+        _POINTER, *(_NUMBER,) * 2, *(_POINTER,) * 4, *(_REAL,) * 2, _POINTER, _NUMBER,
+    ),
+}  # fmt: skip
 
 
 @cache

@@ -1,4 +1,4 @@
-/* Sums of sparse rows, and maxima of groups: the inner loops of ranking with neighbours.
+/* Sums of sparse rows, maxima of groups, and bounds of products: the inner loops of ranking.
 
 Everything is added in the order in which NumPy adds it, one number after the other in single
 precision, so that scores are the same to the last bit with and without this file.
@@ -11,7 +11,7 @@ No part of Python is used here; recsys/ranking/compiled.py calls it, and checks 
 #define LANES 16 /* floats of a cache line */
 
 /* Raised whenever the arguments of a function change. */
-EXPORTED int64_t recsys_sums_version(void) { return 1; }
+EXPORTED int64_t recsys_sums_version(void) { return 2; }
 
 /* Add the rows of some items to one row of scores. */
 static void add_rows(const int64_t *items, int64_t n, const int64_t *indptr,
@@ -142,4 +142,84 @@ EXPORTED void recsys_group_maxima(const float *scores, int64_t users, int64_t st
                 best = a[j] > best || a[j] != a[j] ? a[j] : best;
             out[u * out_stride + g] = best;
         }
+}
+
+/* Bounds above the products of rows with a vector, from one byte a number.
+
+   Rows stand in groups of ROWS, and in a group pair after pair of columns: packed (n_groups, pairs,
+   ROWS, 2). The vector is in pairs as well, so small that no sum of a row leaves 32 bits. Row i is
+   bounded by sum * step * scales[i] + errors[i] * length + offsets[i]. Not wide: with the plain loop,
+   whatever the processor can. */
+#define ROWS 32
+
+typedef struct {
+    const int8_t *packed;
+    int64_t n_groups, pairs;
+    const int16_t *vector;
+    const float *scales, *errors, *offsets;
+    float step, length;
+    float *out;
+} bounds_task;
+
+static void finish_group(const bounds_task *t, int64_t group, const int32_t *sums) {
+    for (int64_t r = 0, i = group * ROWS; r < ROWS; r++, i++)
+        t->out[i] = (float)sums[r] * (t->step * t->scales[i]) + t->errors[i] * t->length + t->offsets[i];
+}
+
+static void bound_plainly(const bounds_task *t) {
+    const int8_t *part = t->packed;
+    for (int64_t group = 0; group < t->n_groups; group++) {
+        int32_t sums[ROWS] = {0};
+        for (int64_t pair = 0; pair < t->pairs; pair++, part += 2 * ROWS) {
+            int32_t first = t->vector[2 * pair], second = t->vector[2 * pair + 1];
+            for (int r = 0; r < ROWS; r++)
+                sums[r] += part[2 * r] * first + part[2 * r + 1] * second;
+        }
+        finish_group(t, group, sums);
+    }
+}
+
+#ifdef __x86_64__
+typedef int8_t bytes __attribute__((vector_size(16), aligned(1), may_alias));
+typedef int16_t words __attribute__((vector_size(32)));
+typedef short shorts __attribute__((vector_size(32))); /* as the compiler's own functions name it */
+typedef int32_t eight __attribute__((vector_size(32)));
+
+/* Products of eight rows' pairs with a pair of the vector, each pair's sum in one instruction. */
+#define PRODUCTS(place, pair)                                                                      \
+    (eight) __builtin_ia32_pmaddwd256(                                                             \
+        (shorts)__builtin_convertvector(*(const bytes *)(place), words), (shorts)(pair))
+
+__attribute__((target("avx2"))) static void bound_widely(const bounds_task *t) {
+    const int8_t *part = t->packed;
+    for (int64_t group = 0; group < t->n_groups; group++) {
+        eight a = {0}, b = {0}, c = {0}, d = {0};
+        for (int64_t pair = 0; pair < t->pairs; pair++, part += 2 * ROWS) {
+            int32_t both;
+            __builtin_memcpy(&both, t->vector + 2 * pair, sizeof both);
+            eight of_vector = both - (eight){0};
+            a += PRODUCTS(part, of_vector);
+            b += PRODUCTS(part + 16, of_vector);
+            c += PRODUCTS(part + 32, of_vector);
+            d += PRODUCTS(part + 48, of_vector);
+        }
+        eight sums[4] = {a, b, c, d};
+        finish_group(t, group, (const int32_t *)sums);
+    }
+}
+#endif
+
+EXPORTED void recsys_bound_products(const int8_t *packed, int64_t n_groups, int64_t pairs,
+                                    const int16_t *vector, const float *scales, const float *errors,
+                                    const float *offsets, float step, float length, float *out,
+                                    int64_t wide) {
+    bounds_task task = {packed, n_groups, pairs, vector, scales, errors, offsets, step, length, out};
+#ifdef __x86_64__
+    if (wide && __builtin_cpu_supports("avx2")) {
+        bound_widely(&task);
+        return;
+    }
+#endif
+    (void)wide;
+    bound_plainly(&task);
 }
