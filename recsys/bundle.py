@@ -165,8 +165,8 @@ class Bundle:
 
     @cached_property
     def screening(self) -> Screening:
-        """Bounds of the products of item vectors, for queries of a single user."""
-        return Screening(self.factors.item_factors)
+        """Bounds of the scores of items, for queries of a single user."""
+        return Screening(self.factors.item_factors, self.factors.item_biases)
 
     @cached_property
     def name_texts(self) -> Texts | None:

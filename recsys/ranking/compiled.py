@@ -32,7 +32,7 @@ _ARGUMENTS = {
     "recsys_find_column": (_NUMBER, *(_POINTER,) * 2, _INDEX, *(_POINTER,) * 2),
     "recsys_group_maxima": (_POINTER, *(_NUMBER,) * 4, _POINTER, _NUMBER),
     "recsys_bound_products": (
-        _POINTER, *(_NUMBER,) * 2, *(_POINTER,) * 4, *(_REAL,) * 2, _POINTER, _NUMBER,
+        _POINTER, *(_NUMBER,) * 2, *(_POINTER,) * 4, *(_REAL,) * 3, _POINTER, _NUMBER,
     ),
 }  # fmt: skip
 

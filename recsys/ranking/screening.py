@@ -37,7 +37,7 @@ _OFTEN = 64
 
 @dataclass(frozen=True)
 class Screen:
-    """Rows of a matrix as whole numbers of one byte, each row with a scale of its own.
+    """Rows of a matrix as whole numbers of one byte, each with a scale and an offset of its own.
 
     Parameters
     ----------
@@ -47,18 +47,21 @@ class Screen:
         A row is these whole numbers times its scale, but for what was cut off.
     errors : float32 (32 * n_groups,)
         How far a product with a vector of length one can be from its exact value, at most.
-    n : int
-        Rows of the matrix.
+    offsets : float32 (32 * n_groups,)
+        What is added to products.
+    largest : float
+        Of the offsets, whatever their sign; not finite if one of them is not.
     """
 
     packed: AnyArray
     scales: Float32Array
     errors: Float32Array
-    n: int
+    offsets: Float32Array
+    largest: float
 
     @staticmethod
-    def of(matrix: Float32Array) -> Screen | None:
-        """The screen of a matrix, float32 (n, d).
+    def of(matrix: Float32Array, offsets: Float32Array) -> Screen | None:
+        """The screen of a matrix, float32 (n, d), with offsets, float32 (n,).
 
         None where nothing was compiled, there are few rows, or numbers that are not finite or very
         large.
@@ -68,7 +71,8 @@ class Screen:
             return None
         groups, pairs = -(-n // _ROWS), -(-d // 2)
         packed = np.zeros((groups, pairs, _ROWS, 2), np.int8)
-        scales, errors = np.zeros((2, groups * _ROWS), np.float32)
+        scales, errors, added = np.zeros((3, groups * _ROWS), np.float32)
+        added[:n] = offsets
         size = max(1, _AT_ONCE // d // _ROWS) * _ROWS
         for start in range(0, n, size):
             part = np.asarray(matrix[start : start + size])
@@ -80,40 +84,38 @@ class Screen:
             whole = _pack(part, scales[rows])
             errors[rows] = _errors(part, whole, scales[rows], lengths)
             packed[start // _ROWS : -(-(start + len(part)) // _ROWS)] = _grouped(whole, pairs)
-        return Screen(packed, scales, errors, n)
+        return Screen(packed, scales, errors, added, float(np.abs(added).max()))
 
-    def bounds(self, vector: Float32Array, offsets: Float32Array) -> Float32Array | None:
-        """For each row, a number that its product plus its offset does not exceed.
+    def bounds(self, vector: Float32Array, n: int, added: float = 0.0) -> Float32Array | None:
+        """For each of the first n rows, a number that its product plus its offset does not exceed.
 
         Parameters
         ----------
         vector : float32 (d,)
-        offsets : float32 (n,) or of the first rows alone
-            Finite, or -inf.
+        n : int
+        added : float
+            Added to each bound.
 
         Returns
         -------
-        float32 (len(offsets),), or None
+        float32 (n,), or None
             None for a vector that is not finite, very long or very short.
         """
         length = float(np.sqrt(np.vecdot(vector, vector, dtype=np.float64)))
         if not _SHORTEST < length < _LONGEST:
             return None
-        groups, pairs = self.packed.shape[:2]
-        groups = min(groups, -(-len(offsets) // _ROWS))
+        groups, pairs = -(-n // _ROWS), self.packed.shape[1]
         whole = np.zeros(2 * pairs, np.int16)
         step = float(np.abs(vector).max()) / _most(2 * pairs)
         whole[: len(vector)] = np.rint(vector.astype(np.float64) / step)
-        given = np.zeros(groups * _ROWS, np.float32)
-        given[: len(offsets)] = offsets
         found = np.empty(groups * _ROWS, np.float32)
         library = load_sums()
         assert library is not None
         library.recsys_bound_products(
             address(self.packed), groups, pairs, address(whole), address(self.scales),
-            address(self.errors), address(given), step, length, address(found), _WIDE,
+            address(self.errors), address(self.offsets), step, length, added, address(found), _WIDE,
         )  # fmt: skip
-        return found[: len(offsets)]
+        return found[:n]
 
 
 def _most(d: int) -> int:
@@ -168,10 +170,11 @@ class Screening:
     Parameters
     ----------
     matrix : float32 (n, d)
+    offsets : float32 (n,)
     """
 
-    def __init__(self, matrix: Float32Array) -> None:
-        self._matrix, self._lock = matrix, threading.Lock()
+    def __init__(self, matrix: Float32Array, offsets: Float32Array) -> None:
+        self._matrix, self._offsets, self._lock = matrix, offsets, threading.Lock()
         self._asked, self._made = 0, False
         self._screen: Screen | None = None
 
@@ -179,7 +182,7 @@ class Screening:
         """The screen; made now, if it was not. None where there can be none."""
         with self._lock:
             if not self._made:
-                self._screen = Screen.of(self._matrix)
+                self._screen = Screen.of(self._matrix, self._offsets)
                 self._made = True
         return self._screen
 

@@ -148,7 +148,7 @@ EXPORTED void recsys_group_maxima(const float *scores, int64_t users, int64_t st
 
    Rows stand in groups of ROWS, and in a group pair after pair of columns: packed (n_groups, pairs,
    ROWS, 2). The vector is in pairs as well, so small that no sum of a row leaves 32 bits. Row i is
-   bounded by sum * step * scales[i] + errors[i] * length + offsets[i]. Not wide: with the plain loop,
+   bounded by sum * step * scales[i] + errors[i] * length + offsets[i] + added. Not wide: with the plain loop,
    whatever the processor can. */
 #define ROWS 32
 
@@ -157,13 +157,14 @@ typedef struct {
     int64_t n_groups, pairs;
     const int16_t *vector;
     const float *scales, *errors, *offsets;
-    float step, length;
+    float step, length, added;
     float *out;
 } bounds_task;
 
 static void finish_group(const bounds_task *t, int64_t group, const int32_t *sums) {
     for (int64_t r = 0, i = group * ROWS; r < ROWS; r++, i++)
-        t->out[i] = (float)sums[r] * (t->step * t->scales[i]) + t->errors[i] * t->length + t->offsets[i];
+        t->out[i] = (float)sums[r] * (t->step * t->scales[i]) + t->errors[i] * t->length +
+                    (t->offsets[i] + t->added);
 }
 
 static void bound_plainly(const bounds_task *t) {
@@ -211,9 +212,10 @@ __attribute__((target("avx2"))) static void bound_widely(const bounds_task *t) {
 
 EXPORTED void recsys_bound_products(const int8_t *packed, int64_t n_groups, int64_t pairs,
                                     const int16_t *vector, const float *scales, const float *errors,
-                                    const float *offsets, float step, float length, float *out,
-                                    int64_t wide) {
-    bounds_task task = {packed, n_groups, pairs, vector, scales, errors, offsets, step, length, out};
+                                    const float *offsets, float step, float length, float added,
+                                    float *out, int64_t wide) {
+    bounds_task task = {packed,  n_groups, pairs,  vector, scales, errors,
+                        offsets, step,     length, added,  out};
 #ifdef __x86_64__
     if (wide && __builtin_cpu_supports("avx2")) {
         bound_widely(&task);

@@ -46,12 +46,12 @@ def test_no_product_is_above_its_bound(
 ) -> None:
     rows = random_rows(seed, n, d, spread)
     vector = (np.random.default_rng(seed + 1).normal(size=d) * size).astype(np.float32)
-    screen = Screen.of(rows)
+    screen = Screen.of(rows, np.zeros(n, np.float32))
     if np.linalg.norm(rows.astype(np.float64), axis=1).max() >= 1e15:
         assert screen is None
         return
     assert screen is not None
-    bounds = screen.bounds(vector, np.zeros(n, np.float32))
+    bounds = screen.bounds(vector, n)
     assert bounds is not None
     exact = rows.astype(np.float64) @ vector.astype(np.float64)
     assert (bounds >= products(rows, vector)).all()
@@ -64,14 +64,14 @@ def test_no_product_is_above_its_bound(
 def test_a_bound_by_hand() -> None:
     rows = np.zeros((2048, 3), np.float32)
     rows[5] = 127, -254, 1  # in steps of 2: 63.5 becomes 64 and 0.5 becomes 0, cut off -1, 0, 1
-    screen = Screen.of(rows)
+    screen = Screen.of(rows, np.full(2048, 7, np.float32))
     assert screen is not None
     assert screen.packed[0, :, 5].ravel().tolist() == [64, -127, 0, 0]
     assert screen.scales[5] == 2
     # The length of what is cut off; of the vector at most sqrt(3) / 2 steps of 1 / 32767.
     of_vector = np.hypot(128, 254) * np.sqrt(3) / 2 / 32767
     assert screen.errors[5] == pytest.approx(np.sqrt(2) + of_vector, abs=2e-3)
-    bounds = screen.bounds(np.array([1, 0, 0], np.float32), np.full(2048, 10, np.float32))
+    bounds = screen.bounds(np.array([1, 0, 0], np.float32), 2048, 3.0)
     assert bounds is not None
     assert bounds[5] == pytest.approx(128 + 10 + np.sqrt(2) + of_vector, abs=3e-3)
     assert bounds[6] == 10
@@ -79,12 +79,11 @@ def test_a_bound_by_hand() -> None:
 
 def test_both_loops_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = random_rows(3, 2500, 37, 2.0)
-    screen = Screen.of(rows)
+    screen = Screen.of(rows, rows[:, 0])
     assert screen is not None
-    vector, offsets = rows[9], rows[:2100, 0]
-    wide = screen.bounds(vector, offsets)
+    wide = screen.bounds(rows[9], 2100, 0.5)
     monkeypatch.setattr(screening, "_WIDE", 0)
-    plain = screen.bounds(vector, offsets)
+    plain = screen.bounds(rows[9], 2100, 0.5)
     assert wide is not None
     assert plain is not None
     assert len(wide) == 2100
@@ -94,17 +93,18 @@ def test_both_loops_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, 1e16, 1e-30])
 def test_what_cannot_be_bounded_is_not(wrong: float) -> None:
     rows = random_rows(4, 2048, 4, 1.0)
-    screen = Screen.of(rows)
+    offsets = rows[:, 0].copy()
+    screen = Screen.of(rows, offsets)
     assert screen is not None
-    assert screen.bounds(np.full(4, wrong, np.float32), np.zeros(2048, np.float32)) is None
+    assert screen.bounds(np.full(4, wrong, np.float32), 2048) is None
     if not wrong < 1:
         rows[77, 2] = wrong
-        assert Screen.of(rows) is None
-    assert Screen.of(rows[:2047]) is None  # few
+        assert Screen.of(rows, offsets) is None
+    assert Screen.of(rows[:2047], offsets[:2047]) is None  # few
 
 
 def test_a_screen_is_made_when_it_is_asked_for_often() -> None:
-    often = Screening(random_rows(5, 2048, 4, 1.0))
+    often = Screening(random_rows(5, 2048, 4, 1.0), np.zeros(2048, np.float32))
     assert [often.often() for _ in range(63)] == [None] * 63
     made = often.often()
     assert made is not None

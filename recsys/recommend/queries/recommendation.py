@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
@@ -25,7 +26,7 @@ from recsys.recommend.queries.view import BundleView
 
 _SCREENED = 1 / 8
 """Of all items, at most so many are scored after screening; more would be no faster."""
-_ROUNDED = np.float32(2.0**-19)
+_ROUNDED = 2.0**-19
 """What adding biases and neighbours' weights may round off, as a share of the largest of them."""
 FEW = 8
 """Up to so many users, one matrix-vector product each is faster than the kernel for blocks."""
@@ -201,10 +202,11 @@ def _screened(
     if (screen := view.bundle.screening.often()) is None:
         return None
     added = view.neighbour_scores(user.liked, user.trained)
-    offsets = factors.item_biases + np.float32(user.bias)
-    sizes = np.abs(offsets).max() + (0 if added is None else np.abs(added).max(initial=0))
-    bounds = screen.bounds(user.vector, offsets + sizes * _ROUNDED)
-    if bounds is None or not np.isfinite(sizes):
+    sizes = screen.largest + abs(user.bias)
+    if added is not None:
+        sizes += max(float(added.max(initial=0)), -float(added.min(initial=0)))
+    bounds = screen.bounds(user.vector, factors.n_items, user.bias + sizes * _ROUNDED)
+    if bounds is None or not math.isfinite(sizes):
         return None
     if added is not None:
         bounds[: len(added)] += added
