@@ -47,7 +47,7 @@ from recsys.tuning.problems import load_sides
 NEWCOMERS = "newcomers.json"
 
 
-@stage(Evaluated, version=12, unkeyed=("workers",))
+@stage(Evaluated, version=13, unkeyed=("workers",))
 def evaluate(
     folder: Path,
     holdouts: Stage[HeldOut],

@@ -86,7 +86,7 @@ def _spread(options: config.Fit, folder: Path) -> Iterator[Spread | None]:
         yield Spread(cluster, Exchange(options.exchange or str(folder.resolve())))
 
 
-@stage(Fitted, version=11, unkeyed=("versions",))
+@stage(Fitted, version=12, unkeyed=("versions",))
 def fit(
     folder: Path,
     core: Stage[Thresholded],

@@ -30,6 +30,7 @@ _ARGUMENTS = {
     "recsys_count_placed": (_NUMBER, *(_POINTER,) * 3, _NUMBER, _POINTER),
     "recsys_take_placed": (_NUMBER, *(_POINTER,) * 4, _NUMBER, *(_POINTER,) * 2),
     "recsys_find_column": (_NUMBER, *(_POINTER,) * 2, _INDEX, *(_POINTER,) * 2),
+    "recsys_products": (_POINTER, _NUMBER, *(_POINTER,) * 8),
     "recsys_group_maxima": (_POINTER, *(_NUMBER,) * 4, _POINTER, _NUMBER),
     "recsys_bound_products": (
         _POINTER, *(_NUMBER,) * 2, *(_POINTER,) * 4, *(_REAL,) * 3, _POINTER, _NUMBER,
@@ -178,6 +179,27 @@ class CompiledRows:
             self.n_rows, indptr, indices, weights, *given, address(taken), address(taken_weights)
         )
         return bounds, taken, taken_weights
+
+    def products(self, rows: Int64Array, last: Int32Array) -> Float32Array:
+        """The products of some rows with each other: float32 (n, n).
+
+        Parameters
+        ----------
+        rows : int64 (n,)
+            Below `n_rows`, each once; no row has a column twice.
+        last : int32 (`columns`,)
+            Room to work in: -1 everywhere, and so it is left.
+        """
+        rows = _whole(rows)
+        assert len(last) >= self.columns
+        entries = int((self.indptr[rows + 1] - self.indptr[rows]).sum())
+        before, owner = np.empty((2, entries), np.int32)
+        values, found = np.empty(entries, np.float32), np.empty((len(rows),) * 2, np.float32)
+        _loops().recsys_products(
+            address(rows), len(rows), *self._addresses, address(last), address(before),
+            address(owner), address(values), address(found),
+        )  # fmt: skip
+        return found
 
     @property
     def _addresses(self) -> tuple[int | None, int | None, int | None]:

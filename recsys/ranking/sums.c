@@ -1,4 +1,5 @@
-/* Sums of sparse rows, maxima of groups, and bounds of products: the inner loops of ranking.
+/* Sums of sparse rows and their products, maxima of groups, and bounds of products: the inner loops
+   of ranking and of neighbours.
 
 Everything is added in the order in which NumPy adds it, one number after the other in single
 precision, so that scores are the same to the last bit with and without this file.
@@ -109,6 +110,39 @@ EXPORTED int64_t recsys_find_column(int64_t n_items, const int64_t *indptr, cons
         }
     }
     return found;
+}
+
+/* The products of some rows with each other, to out (n, n). `last` has a place for each column and
+   is -1 everywhere, before and after; `before` and `owner` have one for each entry of these rows,
+   and `values` as well. The entries of a column are a list from the last row that has it back to
+   the first, so what is taken are the pairs that are there and no others. */
+EXPORTED void recsys_products(const int64_t *rows, int64_t n, const int64_t *indptr,
+                              const int32_t *indices, const float *weights, int32_t *last,
+                              int32_t *before, int32_t *owner, float *values, float *out) {
+    int32_t place = 0;
+    for (int64_t i = 0; i < n * n; i++)
+        out[i] = 0;
+    for (int64_t i = 0; i < n; i++) {
+        float *line = out + i * n;
+        double square = 0;
+        for (int64_t e = indptr[rows[i]]; e < indptr[rows[i] + 1]; e++, place++) {
+            float weight = weights[e];
+            for (int32_t p = last[indices[e]]; p >= 0; p = before[p])
+                line[owner[p]] += weight * values[p];
+            square += weight * weight;
+            before[place] = last[indices[e]];
+            owner[place] = (int32_t)i;
+            values[place] = weight;
+            last[indices[e]] = place;
+        }
+        line[i] = (float)square;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        for (int64_t e = indptr[rows[i]]; e < indptr[rows[i] + 1]; e++)
+            last[indices[e]] = -1;
+        for (int64_t j = i + 1; j < n; j++)
+            out[i * n + j] = out[j * n + i];
+    }
 }
 
 /* The larger of two numbers each, or a NaN if one of them is, as np.maximum: four at a time, which
