@@ -68,6 +68,8 @@ def encode_some_ids(column: pa.ChunkedArray, name: str, source: str) -> pa.Chunk
         if pa.types.is_null(column.type):
             return column.cast(pa.string()).dictionary_encode()
         encoded = column.dictionary_encode()
+        if encoded.type == ENCODED:
+            return encoded
         if pa.types.is_decimal(column.type):
             return _mapped(encoded, _texts)
         return _mapped(encoded, lambda values: values.cast(pa.string()))
