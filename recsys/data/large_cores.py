@@ -12,9 +12,15 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from recsys.base.arrays import BoolArray, Int32Array, Int64Array
+from recsys.base.arrays import AnyArray, BoolArray, Int32Array, Int64Array
 from recsys.data.kcore import Pass, nothing_left
-from recsys.data.large_files import ArrayFile, PairsFile, count_pairs, read_pairs
+from recsys.data.large_files import (
+    ArrayFile,
+    InteractionsFile,
+    are_timed,
+    count_interactions,
+    stored_interactions,
+)
 from recsys.data.spill import Spill, user_aligned
 
 _WORTH_COPYING = 0.75  # share of the rows that are left, below which they are copied
@@ -59,7 +65,7 @@ def write_kcore(
     Parameters
     ----------
     source, target : Path
-        Files of users and items, sorted. The target's folder holds twice 8 bytes an interaction
+        Files of users and items, sorted. The target's folder holds twice 16 bytes an interaction
         besides, at most, until it is written.
     shape : (int, int)
         Number of users and items.
@@ -80,9 +86,9 @@ def write_kcore(
             np.flatnonzero(counts).astype(np.int32) for counts in (passes.by_user, passes.by_item)
         )
         places = [_places(chosen, n) for chosen, n in zip((users, items), shape, strict=True)]
-        with PairsFile(target) as file:
-            for user, item in passes.survivors():
-                file.append(places[0][user], places[1][item])
+        with InteractionsFile(target, are_timed(source)) as file:
+            for user, item, *time in passes.survivors():
+                file.append(places[0][user], places[1][item], *time)
     return LargeCore(users, items, ledger[-1].interactions, tuple(ledger))
 
 
@@ -108,14 +114,15 @@ class _Passes:
         self._shape, self._minimums = shape, minimums
         self._copy: Spill | None = None
         self._copies = 0
+        self._timed = are_timed(source)
         self.by_user, self.by_item = (np.zeros(n, np.int64) for n in shape)
-        for user, item in read_pairs(source, rows):
+        for user, item in stored_interactions(source, rows):
             self.by_user += np.bincount(user, minlength=shape[0])
             self.by_item += np.bincount(item, minlength=shape[1])
 
     def run(self) -> list[Pass]:
         """Remove until nothing is removed; `by_user` and `by_item` are then those of the core."""
-        number = count_pairs(self._source)
+        number = count_interactions(self._source)
         busiest, liked = int(self.by_user.max()), int(self.by_item.max())
         left = (*self._shape, number)
         ledger: list[Pass] = []
@@ -129,27 +136,28 @@ class _Passes:
             raise nothing_left(number, busiest, liked, *self._minimums)
         return ledger
 
-    def survivors(self) -> Iterator[list[Int32Array]]:
+    def survivors(self) -> Iterator[list[AnyArray]]:
         """The interactions of users and items that are left, all of a user in one part."""
         users, items = self.by_user > 0, self.by_item > 0
-        for user, item in self._parts():
-            keep = users[user] & items[item]
-            yield [user[keep], item[keep]]
+        for part in self._parts():
+            keep = users[part[0]] & items[part[1]]
+            yield [column[keep] for column in part]
 
     def _pass(self, left: int) -> tuple[int, int, int]:
         """Remove items, then users, with too few: the users, items and interactions left."""
         items, users = self.by_item >= self._minimums[1], self.by_user > 0
         by_user, by_item = np.zeros_like(self.by_user), np.zeros_like(self.by_item)
         number, copy = 0, self._new_copy(left)
-        for user, item in self._parts():
-            keep = items[item] & users[user]
-            keep = self._of_users_with_enough(user, keep)
-            user, item = user[keep], item[keep]
+        for part in self._parts():
+            keep = users[part[0]] & items[part[1]]
+            keep = self._of_users_with_enough(part[0], keep)
+            left_over = [column[keep] for column in part]
+            user, item = left_over[:2]
             by_user += np.bincount(user, minlength=len(by_user))
             by_item += np.bincount(item, minlength=len(by_item))
             number += len(user)
             if copy is not None:
-                copy.append(user, item)
+                copy.append(*left_over)
         if copy is not None:
             if self._copy is not None:
                 self._copy.remove()
@@ -165,9 +173,9 @@ class _Passes:
         counts: Int64Array = np.bincount(local[keep], minlength=int(local[-1]) + 1)
         return keep & (counts >= self._minimums[0])[local]
 
-    def _parts(self) -> Iterator[list[Int32Array]]:
+    def _parts(self) -> Iterator[list[AnyArray]]:
         parts = (
-            read_pairs(self._source, self._rows)
+            stored_interactions(self._source, self._rows, times=self._timed)
             if self._copy is None
             else self._copy.parts(self._rows)
         )
@@ -180,7 +188,8 @@ class _Passes:
         self._copies += 1
         folder = self._scratch / str(self._copies)
         folder.mkdir()
-        return Spill(folder, {"user": np.int32, "item": np.int32})
+        kinds = {"user": np.int32, "item": np.int32, "timestamp": np.int64}
+        return Spill(folder, kinds if self._timed else dict(list(kinds.items())[:2]))
 
 
 def write_all_likes(
@@ -207,10 +216,10 @@ def write_all_likes(
         How many are in memory at a time; those of one user always are.
     """
     counts = np.zeros(sizes[1], np.int64)
-    with ArrayFile(folder / "everyone_indices.npy", np.int32, count_pairs(source)) as file:
+    with ArrayFile(folder / "everyone_indices.npy", np.int32, count_interactions(source)) as file:
         # In each of the two groups users keep their order, so that each is written in turn.
         for core in (True, False):
-            for user, item in user_aligned(read_pairs(source, rows)):
+            for user, item in user_aligned(stored_interactions(source, rows)):
                 row = user_place[user]
                 chosen = (row < sizes[0]) == core
                 row, column = row[chosen], item_place[item[chosen]]

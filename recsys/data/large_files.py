@@ -14,38 +14,40 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.lib import format as npy
 
-from recsys.base.arrays import Int32Array, IntArray
+from recsys.base.arrays import AnyArray, Int32Array, IntArray
 
 _GROUP = 1 << 20  # rows of a group of Parquet where nothing else is asked for
 
 
-class PairsFile:
-    """Writes users and items, as `persistence.save_interactions` writes them.
+class InteractionsFile:
+    """Writes users, items and times, as `persistence.save_interactions` writes them.
 
     Parameters
     ----------
     path : Path
+    timed : bool
+        Whether there are times.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._writer = pq.ParquetWriter(
-            path, pa.schema([("user", pa.int32()), ("item", pa.int32())]), compression="zstd"
-        )
-        self._held: list[tuple[Int32Array, Int32Array]] = []
+    def __init__(self, path: Path, timed: bool) -> None:
+        fields = [("user", pa.int32()), ("item", pa.int32()), ("timestamp", pa.int64())]
+        self._schema = pa.schema(fields if timed else fields[:2])
+        self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
+        self._held: list[tuple[IntArray, ...]] = []
         self._rows = 0
 
-    def append(self, user: Int32Array, item: Int32Array) -> None:
-        """Add pairs: int32 (n,) each."""
-        self._held.append((user, item))
-        self._rows += len(user)
+    def append(self, *columns: IntArray) -> None:
+        """Add interactions: int32 (n,) users and items, int64 times if there are any."""
+        self._held.append(columns)
+        self._rows += len(columns[0])
         if self._rows >= _GROUP:
             self._write(self._rows - self._rows % _GROUP)
 
     def _write(self, rows: int) -> None:
-        user, item = (np.concatenate(columns) for columns in zip(*self._held, strict=True))
-        table = pa.table({"user": user[:rows], "item": item[:rows]})
+        columns = [np.concatenate(each) for each in zip(*self._held, strict=True)]
+        table = pa.table([pa.array(column[:rows]) for column in columns], schema=self._schema)
         self._writer.write_table(table, row_group_size=_GROUP)
-        self._held, self._rows = [(user[rows:], item[rows:])], len(user) - rows
+        self._held, self._rows = [tuple(c[rows:] for c in columns)], len(columns[0]) - rows
 
     def __enter__(self) -> Self:
         return self
@@ -58,21 +60,27 @@ class PairsFile:
         self._writer.close()
 
 
-def read_pairs(path: Path, rows: int) -> Iterator[list[Int32Array]]:
-    """Users and items of a file, so many at a time."""
+def stored_interactions(path: Path, rows: int, *, times: bool = False) -> Iterator[list[AnyArray]]:
+    """Users and items of a file, and times if they are asked for, so many at a time."""
+    names = ["user", "item", "timestamp"][: 2 + times]
     with pq.ParquetFile(path, pre_buffer=False) as file:
-        for batch in file.iter_batches(rows, columns=["user", "item"]):
-            yield [batch.column(name).to_numpy() for name in ("user", "item")]
+        for batch in file.iter_batches(rows, columns=names):
+            yield [batch.column(name).to_numpy() for name in names]
 
 
-def count_pairs(path: Path) -> int:
+def count_interactions(path: Path) -> int:
     """Number of rows of a file of interactions."""
     return int(pq.read_metadata(path).num_rows)
 
 
-def has_pairs_alone(path: Path) -> bool:
-    """Whether interactions have neither weights nor times."""
-    return set(pq.read_schema(path).names) == {"user", "item"}
+def are_weighed(path: Path) -> bool:
+    """Whether interactions have weights."""
+    return "weight" in pq.read_schema(path).names
+
+
+def are_timed(path: Path) -> bool:
+    """Whether interactions have times."""
+    return "timestamp" in pq.read_schema(path).names
 
 
 class ArrayFile:
@@ -89,15 +97,19 @@ class ArrayFile:
         self._file, self._kind = path.open("wb"), kind
         _write_header(self._file, np.dtype(kind), (length,))
 
-    def append(self, values: IntArray) -> None:
+    def append(self, values: AnyArray) -> None:
         """Add values."""
         values.astype(self._kind, copy=False).tofile(self._file)
+
+    def close(self) -> None:
+        """Complete the file."""
+        self._file.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        self.close()
 
 
 class MatrixFile:

@@ -1,4 +1,4 @@
-"""Large splits: holdouts drawn at random from interactions that memory does not hold."""
+"""Large splits: holdouts of users, taken from interactions that memory does not hold."""
 
 from __future__ import annotations
 
@@ -7,12 +7,23 @@ from pathlib import Path
 
 import numpy as np
 
-from recsys.base.arrays import BoolArray, Int64Array
+from recsys.base.arrays import BoolArray, Int32Array, Int64Array
+from recsys.base.durations import DAY
+from recsys.base.errors import InputError
 from recsys.data.idmap import IdMap
 from recsys.data.interactions import Interactions
-from recsys.data.large_files import MatrixFile, read_pairs
+from recsys.data.large_files import ArrayFile, MatrixFile, are_timed, stored_interactions
+from recsys.data.persistence import DAYS
 from recsys.data.spill import user_aligned
-from recsys.data.splits import choose_cold, choose_users, held_out
+from recsys.data.splits import (
+    chance_in_time,
+    choose_cold,
+    choose_users,
+    count_tied,
+    held_out,
+    require_timestamp,
+)
+from recsys.data.windows import Middle, units_by_middle
 
 
 @dataclass(frozen=True)
@@ -31,12 +42,15 @@ class LargeSplit:
     ----------
     train, validation, test : PartSize
     cold_items : int
+    tied : int or None
+        See `recsys.data.splits.Split`.
     """
 
     train: PartSize
     validation: PartSize
     test: PartSize
     cold_items: int
+    tied: int | None
 
 
 def write_split(
@@ -47,13 +61,14 @@ def write_split(
     *,
     n: int,
     share: float,
+    by_time: bool,
     one_holdout: bool,
     with_features: BoolArray | None,
     cold_share: float,
     seed: int,
     rows: int,
 ) -> LargeSplit:
-    """Hold interactions out at random, as `recsys.data.splits.split` does.
+    """Hold interactions out, as `recsys.data.splits.split` does.
 
     Parameters
     ----------
@@ -62,7 +77,7 @@ def write_split(
     folder : Path
         Where the parts are written; see `recsys.data.persistence.save_split`.
     users, items : IdMap
-    n, share, one_holdout, with_features, cold_share, seed
+    n, share, by_time, one_holdout, with_features, cold_share, seed
         See `recsys.data.splits.split`.
     rows : int
         How many are in memory at a time; those of one user always are.
@@ -70,26 +85,82 @@ def write_split(
     Raises
     ------
     InputError
-        If too few users are eligible.
+        If too few users are eligible, or there is no timestamp to go by.
     """
+    timed = are_timed(source)
+    require_timestamp(by_time, timed)
     generator = np.random.default_rng(seed)
-    counts: Int64Array = np.zeros(len(users), np.int64)
-    for user, _ in read_pairs(source, rows):
-        counts += np.bincount(user, minlength=len(users))
+    counts, units = _look_through(source, len(users), rows)
     chosen = choose_users(counts, n, share, 1 if one_holdout else 2, generator)
-    shape = len(users), len(items)
-    files = [MatrixFile(folder / f"{name}.npz", shape) for name in ("train", "validation", "test")]
-    for user, item in user_aligned(read_pairs(source, rows)):
-        part = Interactions(user, item, None, None, users, items)
+    luck = chance_in_time(seed) if by_time else generator
+    writer, tied = _Writer(folder, (len(users), len(items)), units, counts, chosen, n), 0
+    for user, item, *when in user_aligned(stored_interactions(source, rows, times=timed)):
+        part = Interactions(user, item, None, when[0] if when else None, users, items)
         # One after the other, these are the numbers that are drawn for all rows at once.
-        chance = generator.random(len(part))
-        held = [held_out(part, who, False, chance, n) for who in chosen]
-        train = ~np.logical_or.reduce(held)
-        for file, those in zip(files, [train, *held], strict=False):
-            file.append(user[those], item[those])
-    for file in files:
-        file.close()
+        chance = luck.random(len(part))
+        held = [held_out(part, who, by_time, chance, n) for who in chosen]
+        tied += count_tied(part, chosen, held) if by_time else 0
+        writer.append(part, held)
+    sizes = writer.close()
     cold = choose_cold(len(items), with_features, cold_share, generator)
     np.save(folder / "cold_items.npy", cold)
-    train, validation, test = (PartSize(file.nnz, file.rows_in_use) for file in files)
-    return LargeSplit(train, validation, test, len(cold))
+    return LargeSplit(*sizes, len(cold), tied if by_time else None)
+
+
+def _look_through(source: Path, n_users: int, rows: int) -> tuple[Int64Array, float | None]:
+    """Interactions of each user, and units of time in a second; None if there are none."""
+    counts, middle, timed = np.zeros(n_users, np.int64), Middle(), are_timed(source)
+    for user, _, *when in stored_interactions(source, rows, times=timed):
+        counts += np.bincount(user, minlength=n_users)
+        if when:
+            middle.look_at(when[0])
+    if not timed:
+        return counts, None
+    try:
+        return counts, units_by_middle(middle.bound(), "the time")
+    except InputError:
+        return counts, None  # as `recsys.data.splits.days_of` has it
+
+
+class _Writer:
+    """The files of a split."""
+
+    def __init__(
+        self,
+        folder: Path,
+        shape: tuple[int, int],
+        units: float | None,
+        counts: Int64Array,
+        chosen: list[Int32Array],
+        n: int,
+    ) -> None:
+        self._units = units
+        self._matrices = [
+            MatrixFile(folder / f"{name}.npz", shape) for name in ("train", "validation", "test")
+        ]
+        self._days: list[ArrayFile] = []
+        if units is not None:
+            sizes = int(counts.sum()) - n * sum(map(len, chosen)), n * len(chosen[0])
+            self._days = [
+                ArrayFile(folder / f"{name}.npy", np.float64, size)
+                for name, size in zip(DAYS, sizes, strict=True)
+            ]
+
+    def append(self, part: Interactions, held: list[BoolArray]) -> None:
+        """Add all interactions of some users; `held` are those of validation, and of test."""
+        rows = [~np.logical_or.reduce(held), *held]
+        for matrix, those in zip(self._matrices, rows, strict=False):
+            matrix.append(part.user[those], part.item[those])
+        if self._units is not None and part.timestamp is not None:
+            days = part.timestamp / (self._units * DAY)
+            for file, those in zip(self._days, rows, strict=False):
+                file.append(days[those])
+
+    def close(self) -> tuple[PartSize, PartSize, PartSize]:
+        """Complete the files."""
+        for matrix in self._matrices:
+            matrix.close()
+        for file in self._days:
+            file.close()
+        train, validation, test = (PartSize(m.nnz, m.rows_in_use) for m in self._matrices)
+        return train, validation, test

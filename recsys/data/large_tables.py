@@ -1,8 +1,8 @@
 """Large tables: interactions that memory does not hold, read in parts and put in order on disk.
 
-Ids are kept in memory, the rows are not: each is two or three numbers on disk until all ids are
-known. Pairs of user and item, as one number each, are then distributed to files by ranges of users,
-and each file is sorted for itself. What comes of it is what `read_interaction_table` returns.
+Ids are kept in memory, the rows are not: each is a few numbers on disk until all ids are known.
+Pairs of user and item, as one number each, are then divided among files by ranges of users, and
+each file is sorted for itself. What comes of it is what `read_interaction_table` returns.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.base.arrays import BoolArray, Int32Array, Int64Array
+from recsys.base.arrays import AnyArray, BoolArray, Float64Array, Int32Array, Int64Array
 from recsys.data.baskets import refuse_baskets
-from recsys.data.columns import Sieve, ValueFormat, sorted_ranks
+from recsys.data.columns import Sieve, ValueFormat, numbers, seconds, sorted_ranks
 from recsys.data.dialects import TextFormat
 from recsys.data.footers import NAMES, total_rows
 from recsys.data.growing_ids import GrowingIds
@@ -41,18 +41,27 @@ from recsys.data.interactions import (
     unread_opinions,
     words_noted,
 )
-from recsys.data.large_files import PairsFile
+from recsys.data.large_files import InteractionsFile
 from recsys.data.memory_bound import rows_of_a_part
+from recsys.data.numeric_times import unit_of
 from recsys.data.repeats import combine
-from recsys.data.signals import InteractionRules
+from recsys.data.signals import InteractionRules, Signals
 from recsys.data.spill import Buckets, Spill
 from recsys.data.tables import InParts, OpenTable, Source, Told, open_table
 from recsys.data.text import NotPlainError
 
 _IDS = ("user", "item", "name")
 _SIDES = ("user", "item")
-# Takes sorted pairs, user and item, a part at a time.
-TakePairs = Callable[[Int32Array, Int32Array], None]
+# In the order of `read_interaction_table`.
+_REASONS = (
+    HEADER_AGAIN,
+    TOTAL,
+    MALFORMED,
+    *("no user", "no item", "no rating", "unreadable timestamp"),
+)
+_VALUES = ("rating", "timestamp")
+# Takes sorted interactions, a part at a time: users, items, and times if there are any.
+Take = Callable[..., None]
 
 
 @dataclass(frozen=True)
@@ -102,8 +111,9 @@ def read_in_parts(
     -------
     LargeRead or None
         None where the table is not that large, or where it, or what is asked of it, needs all
-        rows at once: weights, times, ratings and events, files other than Parquet and plain text,
-        cells with several items.
+        rows at once: weights, kinds of events, dislikes and windows of time; times and ratings but
+        for those that Parquet has as such; files other than Parquet and plain text; cells with
+        several items.
 
     Raises
     ------
@@ -113,8 +123,9 @@ def read_in_parts(
     wanted = [name for name in columns.given().values() if name]
     opened = open_table(source, text, wanted)
     present = find_interaction_columns(opened, columns, rules)
-    whole = rules.repeats == "count" or rules.item_separator or not set(present) <= set(_IDS)
-    if whole or not hasattr(opened, "parts") or unread_opinions(opened, columns, present, rules):
+    if _needs_all(present, rules) or unread_opinions(opened, columns, present, rules):
+        return None
+    if not hasattr(opened, "parts"):
         return None
     in_parts = cast("InParts", opened)
     rows = rows_of_a_part(in_parts.rows_about(), memory)
@@ -122,48 +133,118 @@ def read_in_parts(
         return None
     with TemporaryDirectory(dir=folder) as scratch:
         try:
-            table = _Codes.of(in_parts, present, Path(scratch), rows)
+            table = _Rows.of(in_parts, present, rules.values, Path(scratch), rows)
         except NotPlainError:
             return None
-        with PairsFile(folder / "interactions.parquet") as file:
+        timed = "timestamp" in present
+        with InteractionsFile(folder / "interactions.parquet", timed) as file:
             sifted = _Sifted(table, opened, present, rules)
             return sifted.read(Path(scratch), rows, file.append)
 
 
+def _needs_all(present: Mapping[str, str], rules: InteractionRules) -> bool:
+    """Whether what a row counts is found by all of them, or by those of its pair."""
+    return bool(
+        not set(present) <= {*_IDS, *_VALUES}
+        or ("rating" in present and rules.liked_from is None)
+        or rules.disliked_to is not None
+        or rules.need_time
+        or rules.repeats == "count"
+        or rules.item_separator
+    )
+
+
 @dataclass(frozen=True)
-class _Codes:
-    """A table whose rows are numbers of ids on disk."""
+class _Rows:
+    """A table whose rows are on disk: numbers of ids, ratings and times."""
 
     ids: Mapping[str, GrowingIds]
     renumbered: Mapping[str, Int32Array | None]
+    names: tuple[str, ...]
     spill: Spill
     told: Told
 
     @classmethod
-    def of(cls, opened: InParts, present: Mapping[str, str], scratch: Path, rows: int) -> _Codes:
+    def of(
+        cls,
+        opened: InParts,
+        present: Mapping[str, str],
+        values: ValueFormat,
+        scratch: Path,
+        rows: int,
+    ) -> _Rows:
         """Read a table; raises `NotPlainError` if that cannot be done in parts."""
-        ids = {name: GrowingIds() for name in present}
-        spill, told = Spill(scratch, dict.fromkeys(present, np.int32)), Told()
+        ids = {name: GrowingIds() for name in present if name in _IDS}
+        numbers_of = {name: _Numbers(name, values) for name in present if name not in ids}
+        spill = Spill(scratch, {name: np.int32 if name in ids else np.float64 for name in present})
+        told = Told()
         try:
-            for table in _of_rows(opened.parts(present, told), rows):
-                spill.append(*(ids[name].codes(table.column(name)) for name in present))
+            for table in _of_rows(opened.parts(present, tuple(ids), told), rows):
+                spill.append(
+                    *(
+                        ids[name].codes(table.column(name))
+                        if name in ids
+                        else numbers_of[name].read(table.column(name))
+                        for name in present
+                    )
+                )
         except NotPlainError:
             spill.remove()
             raise
-        return cls(ids, {name: each.decided() for name, each in ids.items()}, spill, told)
+        renumbered = {name: each.decided() for name, each in ids.items()}
+        return cls(ids, renumbered, tuple(present), spill, told)
 
-    def parts(self, rows: int) -> Iterator[dict[str, Int32Array]]:
-        """The numbers of ids, -1 for null, of so many rows at a time."""
+    def parts(self, rows: int) -> Iterator[dict[str, AnyArray]]:
+        """The columns of so many rows at a time; an id that is null is -1."""
         for arrays in self.spill.parts(rows):
-            found = dict(zip(self.ids, arrays, strict=True))
+            found = dict(zip(self.names, arrays, strict=True))
             for name, became in self.renumbered.items():
                 if became is not None:
                     found[name] = np.append(became, np.int32(-1))[found[name]]
             yield found
 
-    def table(self, part: Mapping[str, Int32Array]) -> pa.Table:
-        """Rows as a table of ids."""
-        return pa.table({name: self.ids[name].column(codes) for name, codes in part.items()})
+    def table(self, part: Mapping[str, AnyArray]) -> pa.Table:
+        """Rows as a table of users and items."""
+        return pa.table({name: self.ids[name].column(part[name]) for name in _SIDES})
+
+
+class _Numbers:
+    """Ratings or times as float64, where each can be read without the others."""
+
+    def __init__(self, name: str, values: ValueFormat) -> None:
+        self._name, self._values = name, values
+        self._kind: pa.DataType | None = None
+        self._units: set[int] = set()
+
+    def read(self, column: pa.ChunkedArray) -> Float64Array:
+        """Some of a column; NaN for what is none.
+
+        Raises
+        ------
+        NotPlainError
+            If the others say how to read them.
+        """
+        kind = column.type
+        if self._kind not in (None, kind):
+            raise NotPlainError  # columns of several types are compared as text
+        self._kind = kind
+        timed = self._name == "timestamp"
+        if timed and (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
+            return seconds(column, self._values)
+        if not pa.types.is_integer(kind) and (timed or not pa.types.is_floating(kind)):
+            raise NotPlainError
+        found = numbers(column, self._values)
+        if timed:
+            self._require_one_unit(found)
+            found = np.where(np.abs(found) < 2**62, found, np.nan)
+        return found
+
+    def _require_one_unit(self, times: Float64Array) -> None:
+        known = times[np.abs(times) < 2**62]
+        if len(known):
+            self._units |= {unit_of(known.min()), unit_of(known.max())}
+        if self._values.dates is not None or len(self._units) > 1:
+            raise NotPlainError
 
 
 def _of_rows(tables: Iterator[pa.Table], rows: int) -> Iterator[pa.Table]:
@@ -183,7 +264,7 @@ def _of_rows(tables: Iterator[pa.Table], rows: int) -> Iterator[pa.Table]:
 class _Sifted:
     """What becomes of the rows of a table, as `read_interaction_table` decides it."""
 
-    table: _Codes
+    table: _Rows
     opened: OpenTable
     present: Mapping[str, str]
     rules: InteractionRules
@@ -191,7 +272,7 @@ class _Sifted:
     rejected: dict[str, int] = field(default_factory=dict)
     set_aside: dict[str, int] = field(default_factory=dict)
 
-    def read(self, scratch: Path, rows: int, take: TakePairs) -> LargeRead:
+    def read(self, scratch: Path, rows: int, take: Take) -> LargeRead:
         """Sift the rows, and hand on the pairs of those that are left."""
         told, label = self.table.told, self.opened.label
         refuse_baskets(
@@ -201,7 +282,7 @@ class _Sifted:
         counts = {name: np.zeros(len(self.table.ids[name].values), np.int64) for name in _SIDES}
         named = _Names(self.table.ids, self.rules.values)
         for part, keep in verdicts.parts():
-            kept = {name: codes[keep] for name, codes in part.items()}
+            kept = {name: column[keep] for name, column in part.items()}
             for name in _SIDES:
                 counts[name] += np.bincount(kept[name], minlength=len(counts[name]))
             named.count(kept)
@@ -237,7 +318,7 @@ class _Sifted:
         n_items: int,
         scratch: Path,
         rows: int,
-        take: TakePairs,
+        take: Take,
     ) -> int:
         """Hand on the distinct pairs, sorted; returns how many they are."""
         folder = scratch / "buckets"
@@ -245,13 +326,15 @@ class _Sifted:
         buckets = Buckets(folder, by_user, rows)
         for part, keep in verdicts.parts():
             user, item = (ranks[name][part[name][keep]] for name in _SIDES)
-            buckets.append(user, user.astype(np.int64) * n_items + item)
+            times = [part["timestamp"][keep].astype(np.int64)] if "timestamp" in part else []
+            buckets.append(user, user.astype(np.int64) * n_items + item, *times)
         self.table.spill.remove()
         number = 0
-        for key in buckets.take():
-            user, item, _, _ = combine(key, n_items, None, None, self.rules.repeats)
+        for key, *times in buckets.take():
+            when = times[0] if times else None
+            user, item, _, when = combine(key, n_items, None, when, self.rules.repeats)
             number += len(user)
-            take(user, item)
+            take(*(column for column in (user, item, when) if column is not None))
         folder.rmdir()
         return number
 
@@ -275,9 +358,9 @@ class _Verdicts:
         self._headers = self._has_headers(columns)
         self._counted = False
 
-    def parts(self) -> Iterator[tuple[dict[str, Int32Array], BoolArray]]:
+    def parts(self) -> Iterator[tuple[dict[str, AnyArray], BoolArray]]:
         """The rows, some at a time, and which of these are kept; the first time, counts them."""
-        start, rejected, aside = 0, dict.fromkeys(self._reasons(), 0), dict.fromkeys(_SIDES, 0)
+        start, rejected, aside = 0, dict.fromkeys(_REASONS, 0), dict.fromkeys(_SIDES, 0)
         for part in self._table.parts(self._rows):
             sieve = Sieve(len(part["user"]))
             self._require(sieve, part, start, aside)
@@ -289,15 +372,12 @@ class _Verdicts:
             self._counted = True
             self._tell(rejected, aside)
 
-    def _reasons(self) -> tuple[str, ...]:
-        return (HEADER_AGAIN, TOTAL, MALFORMED, "no user", "no item")
-
     def _require(
-        self, sieve: Sieve, part: Mapping[str, Int32Array], start: int, aside: dict[str, int]
+        self, sieve: Sieve, part: Mapping[str, AnyArray], start: int, aside: dict[str, int]
     ) -> None:
         """Sift the rows of a part in the order of `read_interaction_table`."""
         if self._headers:
-            table = self._table.table({name: part[name] for name in _SIDES})
+            table = self._table.table(part)
             same = header_rows(table, self._sifted.present, self._sifted.opened)
             if same is not None:
                 sieve.require(HEADER_AGAIN, ~same)
@@ -309,6 +389,20 @@ class _Verdicts:
                 called = sieve.keep & self._called[name][part[name]]
                 sieve.keep &= ~called
                 aside[name] += int(called.sum())
+        if "rating" in part:
+            low = self._sift_ratings(sieve, part["rating"])
+            for reason, number in low.items():
+                aside[reason] = aside.get(reason, 0) + number
+        if "timestamp" in part:
+            sieve.require("unreadable timestamp", np.isfinite(part["timestamp"]))
+
+    def _sift_ratings(self, sieve: Sieve, rating: Float64Array) -> dict[str, int]:
+        sifted = self._sifted
+        own = {"rating": sifted.present["rating"]}
+        signals = Signals(
+            pa.table({"rating": rating}), own, sifted.opened.label, sifted.rules.values
+        )
+        return signals.sift(sieve, sifted.rules, sifted.notes)
 
     def _tell(self, rejected: dict[str, int], aside: Mapping[str, int]) -> None:
         """Write down the counts and notes, in the order of `read_interaction_table`."""
@@ -320,7 +414,9 @@ class _Verdicts:
         if self._total is not None:
             sifted.notes.append(total_noted(label, self._row(self._total)))
         for name, number in aside.items():
-            if number:
+            if name not in _SIDES:
+                sifted.set_aside[name] = number
+            elif number:
                 words = self._words[name]
                 sifted.set_aside[f"{name} called {', '.join(words)}"] = number
                 sifted.notes.append(words_noted(label, name, words, number))
@@ -343,8 +439,9 @@ class _Verdicts:
             places.append(found + start)
             rows.append({name: part[name][found] for name in _SIDES})
             start += len(part["user"])
-        together = {name: np.concatenate([row[name] for row in rows]) for name in _SIDES}
-        table = self._table.table(together)
+        table = self._table.table(
+            {name: np.concatenate([row[name] for row in rows]) for name in _SIDES}
+        )
         ids = {name: table.column(name) for name in _SIDES}
         total = total_rows(ids, self._table.told.counted.rows)
         return int(np.concatenate(places)[total][0]) if total.any() else None
@@ -373,7 +470,7 @@ class _Names:
         self._no_name = np.append(np.asarray(pc.is_in(self._dictionary, without)), True)
         self._pair, self._count = np.empty(0, np.int64), np.empty(0, np.int64)
 
-    def count(self, kept: Mapping[str, Int32Array]) -> None:
+    def count(self, kept: Mapping[str, AnyArray]) -> None:
         """Count the names of some rows, which have an item."""
         if not self._known:
             return

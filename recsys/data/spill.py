@@ -77,29 +77,31 @@ class Buckets:
     def __init__(self, folder: Path, counts: Int64Array, rows: int) -> None:
         self._folder = folder
         self._bucket = _filled(counts, rows)
+        self._width = 1
         self._number = int(self._bucket[-1]) + 1 if len(counts) else 0
 
-    def append(self, group: AnyArray, key: Int64Array) -> None:
-        """Add rows: the group of each, and a number."""
-        bucket = self._bucket[group]
+    def append(self, group: AnyArray, *columns: Int64Array) -> None:
+        """Add rows: the group of each, and one number or several, the same for all rows."""
+        bucket, self._width = self._bucket[group], len(columns)
         # Sorting small numbers stably is a radix sort.
         order = np.argsort(
             bucket.astype(np.uint16) if self._number < 2**16 else bucket, kind="stable"
         )
         ends = np.cumsum(np.bincount(bucket, minlength=self._number))
-        key, start = key[order], 0
+        values, start = np.stack(columns, axis=1)[order], 0
         for number, end in enumerate(ends.tolist()):
             if end > start:
                 with self._path(number).open("ab") as file:
-                    key[start:end].tofile(file)
+                    values[start:end].tofile(file)
             start = end
 
-    def take(self) -> Iterator[Int64Array]:
-        """The numbers of each bucket, which is deleted."""
+    def take(self) -> Iterator[list[Int64Array]]:
+        """The columns of each bucket, which is deleted."""
         for number in range(self._number):
             path = self._path(number)
             if path.exists():
-                yield np.fromfile(path, np.int64)
+                values = np.fromfile(path, np.int64).reshape(-1, self._width)
+                yield list(np.ascontiguousarray(values.T))
                 path.unlink()
 
     def _path(self, number: int) -> Path:

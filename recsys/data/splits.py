@@ -173,9 +173,10 @@ def split(
     holdouts = 1 if one_holdout else 2
     counts = np.bincount(interactions.user, minlength=len(interactions.users))
     chosen = choose_users(counts, n, share, holdouts, generator)
-    chance = generator.random(len(interactions)) if not by_time else _chance(interactions, seed)
+    luck = chance_in_time(seed) if by_time else generator
+    chance = luck.random(len(interactions))
     held = [held_out(interactions, users, by_time, chance, n) for users in chosen]
-    tied = _tied(interactions, chosen, held) if by_time else None
+    tied = count_tied(interactions, chosen, held) if by_time else None
     if one_holdout:
         held.append(np.zeros(len(interactions), dtype=bool))
     train = ~np.logical_or.reduce(held)
@@ -261,12 +262,12 @@ def choose_users(
     return [np.sort(drawn[i * size : (i + 1) * size]) for i in range(holdouts)]
 
 
-def _chance(interactions: Interactions, seed: int) -> Float64Array:
-    """Random numbers (n_interactions,) that break ties in time.
+def chance_in_time(seed: int) -> np.random.Generator:
+    """Draws a number for each interaction, which breaks ties in time.
 
     Drawn aside, so that the cold items do not depend on whether there is a time.
     """
-    return np.random.default_rng((seed, 1)).random(len(interactions))
+    return np.random.default_rng((seed, 1))
 
 
 def held_out(
@@ -289,7 +290,7 @@ def held_out(
     return held
 
 
-def _tied(interactions: Interactions, chosen: list[Int32Array], held: list[BoolArray]) -> int:
+def count_tied(interactions: Interactions, chosen: list[Int32Array], held: list[BoolArray]) -> int:
     """Number of users with an interaction in training that is as late as one held out."""
     assert interactions.timestamp is not None
     user, time = interactions.user, interactions.timestamp

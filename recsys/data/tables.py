@@ -134,8 +134,10 @@ class InParts(OpenTable, Protocol):
     def rows_about(self) -> int:
         """How many rows it has, or about so many."""
 
-    def parts(self, columns: Mapping[str, str], told: Told) -> Iterator[pa.Table]:
-        """Read columns of ids, which come dictionary-encoded, some rows at a time.
+    def parts(
+        self, columns: Mapping[str, str], ids: Collection[str], told: Told
+    ) -> Iterator[pa.Table]:
+        """Read columns some rows at a time, those of `ids` dictionary-encoded.
 
         `told` is complete when the last part was given. What all of a file decides is decided
         (see `recsys.data.ids.whole_numbers`), unless the table is a single file.
@@ -468,12 +470,14 @@ def _finished(
 
 
 def _encoded(
-    parts: Iterator[pa.Table], columns: Mapping[str, str], label: str
+    parts: Iterator[pa.Table], columns: Mapping[str, str], ids: Collection[str], label: str
 ) -> Iterator[pa.Table]:
     """Parts of one file with identifiers as text; the checks of `_finished` made at the end."""
     scientific = {name: Scientific() for name in ("user", "item", "owner") if name in columns}
     for table in parts:
         for place, name in enumerate(table.column_names):
+            if name not in ids:
+                continue
             codes = encode_some_ids(table.column(place), columns[name], label)
             if name in scientific:
                 scientific[name].look_at(codes)
@@ -524,15 +528,19 @@ class _TextFile:
         size = self.size * (_COMPRESSED if self.content.compressed else 1)
         return size * (head.count(b"\n") or head.count(b"\r") or 1) // max(len(head), 1)
 
-    def parts(self, columns: Mapping[str, str], told: Told) -> Iterator[pa.Table]:
+    def parts(
+        self, columns: Mapping[str, str], ids: Collection[str], told: Told
+    ) -> Iterator[pa.Table]:
         require_columns(self.names, columns, self.label)
+        if not set(columns) <= set(ids):
+            raise NotPlainError  # how numbers and dates are written is found by all of them
         own = list(dict.fromkeys(columns.values()))
         places, encoded = [self.names.index(name) for name in own], [True] * len(own)
         read = (
             _under_our_names(dict(zip(own, arrays, strict=True)), columns)
             for arrays in self.text.parts(places, encoded, told.counted)
         )
-        yield from _encoded(read, columns, self.label)
+        yield from _encoded(read, columns, ids, self.label)
         told.read_as, told.delimiter = self._read_as(), self.text.dialect.delimiter
 
     def _read_as(self) -> tuple[str, ...]:
@@ -585,12 +593,14 @@ class _ParquetFile:
         with _parquet_errors(self.label), self.filesystem.open_input_file(self.label) as file:
             return int(pq.read_metadata(file).num_rows)
 
-    def parts(self, columns: Mapping[str, str], told: Told) -> Iterator[pa.Table]:
+    def parts(
+        self, columns: Mapping[str, str], ids: Collection[str], told: Told
+    ) -> Iterator[pa.Table]:
         if self.content.compressed:
             raise NotPlainError
         with _parquet_errors(self.label):
             require_columns(self.names, columns, self.label)
-            yield from _encoded(self._batches(columns, told), columns, self.label)
+            yield from _encoded(self._batches(columns, told), columns, ids, self.label)
 
     def _batches(self, columns: Mapping[str, str], told: Told) -> Iterator[pa.Table]:
         own = list(dict.fromkeys(columns.values()))
@@ -769,16 +779,18 @@ class _Parts:
     def rows_about(self) -> int:
         return sum(part.rows_about() for part in map(_whole_file, self.tables) if part)
 
-    def parts(self, columns: Mapping[str, str], told: Told) -> Iterator[pa.Table]:
+    def parts(
+        self, columns: Mapping[str, str], ids: Collection[str], told: Told
+    ) -> Iterator[pa.Table]:
         require_columns(self.names, columns, self.label)
         numeric: set[frozenset[str]] = set()
         for place, part in enumerate(map(_whole_file, self.tables)):
             if part is None or not set(columns.values()) <= set(part.names):
                 raise NotPlainError
             own = Told(told.counted)
-            for table in part.parts(columns, own):
+            for table in part.parts(columns, ids, own):
                 # What a file decides for its ids would be known at its end only.
-                if any(whole_numbers(column) is not column for column in table.columns):
+                if any(whole_numbers(c) is not c for c in table.columns if c.type == ENCODED):
                     raise NotPlainError
                 yield table
             if place == 0:

@@ -25,7 +25,7 @@ from recsys.data.idmap import IdMap
 from recsys.data.interactions import Interactions, InteractionsRead, read_interaction_table
 from recsys.data.kcore import Core, density, kcore
 from recsys.data.large_cores import LargeCore, write_all_likes, write_kcore
-from recsys.data.large_files import count_pairs, has_pairs_alone
+from recsys.data.large_files import are_weighed, count_interactions
 from recsys.data.large_splits import write_split
 from recsys.data.large_tables import read_in_parts
 from recsys.data.likes_log import Snapshot
@@ -256,8 +256,8 @@ def _core_at_once(
 def _core_in_parts(ingested: Path, memory: int | None) -> Callable[..., _CoreWritten] | None:
     """As `_core_at_once`, for interactions that exceed the memory; None if they do not."""
     source = ingested / "interactions.parquet"
-    rows = rows_of_a_part(count_pairs(source), memory)
-    if rows is None or not has_pairs_alone(source) or persistence.has_outside(ingested):
+    rows = rows_of_a_part(count_interactions(source), memory)
+    if rows is None or are_weighed(source) or persistence.has_outside(ingested):
         return None
 
     def write(
@@ -321,12 +321,11 @@ def split(
     """Hold interactions out for validation and test, and choose the cold items.
 
     Interactions that exceed `memory` (see `recsys.data.memory_bound`) are read in parts, to the
-    same product, where they are held out at random.
+    same product, if they have no weights.
     """
     rows = rows_of_a_part(core.outcome.interactions, memory)
-    alone = has_pairs_alone(core.file("interactions.parquet"))
-    hidden = core.file("hidden_indptr.npy").exists()
-    if rows is not None and alone and not hidden and holdout.method != "last":
+    weighed = are_weighed(core.file("interactions.parquet"))
+    if rows is not None and not weighed and not core.file("hidden_indptr.npy").exists():
         return _split_in_parts(folder, data, core, holdout, seed, rows)
     interactions = load_core(core)
     parts = split_interactions(
@@ -368,6 +367,7 @@ def _split_in_parts(
         items,
         n=holdout.n,
         share=holdout.share,
+        by_time=holdout.method == "last",
         one_holdout=holdout.holdouts == "one",
         with_features=items_with_features(data, items),
         cold_share=holdout.cold_share,
@@ -381,7 +381,7 @@ def _split_in_parts(
         test=found.test.interactions,
         test_users=found.test.users,
         cold_items=found.cold_items,
-        tied=None,
+        tied=found.tied,
     )
 
 

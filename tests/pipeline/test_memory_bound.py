@@ -19,6 +19,7 @@ from recsys.base.config import Data, Split, Threshold
 from recsys.base.errors import InputError
 from recsys.data import large_tables, memory_bound
 from recsys.data.memory_bound import rows_of_a_part
+from recsys.data.windows import Middle, units_by_middle, units_in_a_second
 from recsys.pipeline import preparation
 from recsys.store.stages import Stage
 from tests.fixtures.planted import write_planted
@@ -86,6 +87,39 @@ def test_parquet_of_numbers(tmp_path: Path, in_parts: list[int]) -> None:
     assert 0 < run.core.outcome.interactions < in_parts[0]
 
 
+@pytest.mark.parametrize(
+    ("kind", "method"), [("dates", "last"), ("seconds", "random"), ("weeks", "last")]
+)
+def test_times_and_ratings_of_parquet(
+    tmp_path: Path, in_parts: list[int], kind: str, method: str
+) -> None:
+    frame = likes()
+    generator = np.random.default_rng(1)
+    when = pd.Series(1_700_000_000 + generator.integers(0, 40, 900) * 86_400)
+    frame["when"] = {"seconds": when, "weeks": when % 53, "dates": pd.to_datetime(when, unit="s")}[
+        kind
+    ]
+    frame["rating"] = generator.integers(1, 6, 900).astype(float)
+    frame.loc[10:20, "rating"] = np.nan
+    if kind == "dates":
+        frame.loc[15:30, "when"] = pd.NaT
+    frame.to_parquet(tmp_path / "likes.parquet", row_group_size=100)
+    data = Data(
+        likes=str(tmp_path / "likes.parquet"),
+        timestamp_column="when",
+        liked_from=3,
+        largest_left_out=0.5,
+    )
+    run = same(data, tmp_path, method=method)
+    assert len(in_parts) == 1
+    left_out = run.data.outcome.rejected["likes"]
+    assert left_out["no rating"] == 11
+    assert left_out["rating below 3"] > 200
+    assert left_out.get("unreadable timestamp") == (4 if kind == "dates" else None)
+    assert run.holdouts.file("train_days.npy").exists() == (kind != "weeks")
+    assert (run.holdouts.outcome.tied is not None) == (method == "last")
+
+
 def test_text_with_names_features_and_rows_that_are_left_out(
     tmp_path: Path, in_parts: list[int]
 ) -> None:
@@ -138,14 +172,14 @@ def test_ids_of_text_that_are_whole_numbers_with_a_point(
     "text",
     ['user,item\n"a,b",1\n"c ""d""",2\n"e\nf",3\n', "user,item\nann\\,b,7\nbob,8\n"],
 )
-def test_text_that_is_not_plain_and_tables_with_ratings_are_read_at_once(
+def test_text_that_is_not_plain_and_tables_with_weights_are_read_at_once(
     tmp_path: Path, in_parts: list[int], text: str
 ) -> None:
     quoted = tmp_path / "quoted.csv"
     quoted.write_text(text)
-    rated = tmp_path / "rated.parquet"
-    likes().assign(rating=np.arange(900) % 5).to_parquet(rated)
-    for data in (Data(likes=str(quoted)), Data(likes=str(rated), liked_from=2)):
+    weighed = tmp_path / "weighed.parquet"
+    likes().assign(plays=np.arange(900) % 5 + 1).to_parquet(weighed)
+    for data in (Data(likes=str(quoted)), Data(likes=str(weighed), weight_column="plays")):
         sources = preparation.sources_of(data)
         one, other = (
             preparation.ingest(tmp_path / name, data, sources, memory=memory)
@@ -197,7 +231,7 @@ PAIRS = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(PAIRS, st.integers(1, 9))
 def test_any_pairs_in_parts_of_any_size(
     tmp_path_factory: pytest.TempPathFactory, pairs: list[tuple[str, str]], rows: int
@@ -218,6 +252,27 @@ def test_any_pairs_in_parts_of_any_size(
         except InputError as fault:
             found.append((str(fault), ""))
     assert found[0] == found[1]
+
+
+@given(
+    st.lists(
+        st.sampled_from([0, 99, 10**8 - 1, 10**8, 10**8 + 1, 10**11, 10**12, 10**14, 10**17]),
+        min_size=1,
+        max_size=9,
+    ),
+    st.integers(1, 4),
+)
+def test_the_unit_of_times_is_found_without_all_of_them(times: list[int], rows: int) -> None:
+    middle = Middle()
+    for start in range(0, len(times), rows):
+        middle.look_at(np.array(times[start : start + rows], np.int64))
+    try:
+        units: float | None = units_in_a_second(np.array(times), "times")
+    except InputError:
+        with pytest.raises(InputError):
+            units_by_middle(middle.bound(), "times")
+    else:
+        assert units_by_middle(middle.bound(), "times") == units
 
 
 def test_parts_are_as_large_as_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
