@@ -34,23 +34,13 @@ class LargeCore:
     ----------
     users, items : int32
         Their indices in the original interactions.
-    interactions : int
     ledger : tuple of Pass
         See `recsys.data.kcore.Core`.
     """
 
     users: Int32Array
     items: Int32Array
-    interactions: int
     ledger: tuple[Pass, ...]
-
-    def counts(self) -> dict[str, int]:
-        """Number of users, items and interactions."""
-        return {
-            "users": len(self.users),
-            "items": len(self.items),
-            "interactions": self.interactions,
-        }
 
 
 def write_kcore(
@@ -89,7 +79,7 @@ def write_kcore(
         with InteractionsFile(target, are_timed(source)) as file:
             for user, item, *time in passes.survivors():
                 file.append(places[0][user], places[1][item], *time)
-    return LargeCore(users, items, ledger[-1].interactions, tuple(ledger))
+    return LargeCore(users, items, tuple(ledger))
 
 
 def _places(chosen: Int32Array, n: int) -> Int32Array:

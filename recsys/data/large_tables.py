@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from recsys.base.arrays import AnyArray, BoolArray, Float64Array, Int32Array, Int64Array
 from recsys.data.baskets import refuse_baskets
-from recsys.data.columns import Sieve, ValueFormat, numbers, seconds, sorted_ranks
+from recsys.data.columns import Sieve, ValueFormat, sorted_ranks
 from recsys.data.dialects import TextFormat
 from recsys.data.footers import NAMES, total_rows
 from recsys.data.growing_ids import GrowingIds
@@ -43,22 +43,15 @@ from recsys.data.interactions import (
 )
 from recsys.data.large_files import InteractionsFile
 from recsys.data.memory_bound import rows_of_a_part
-from recsys.data.numeric_times import unit_of
 from recsys.data.repeats import combine
-from recsys.data.signals import InteractionRules, Signals
-from recsys.data.spill import Buckets, Spill
-from recsys.data.tables import InParts, OpenTable, Source, Told, open_table
+from recsys.data.signals import UNREADABLE_TIME, InteractionRules, Signals
+from recsys.data.spill import Buckets
+from recsys.data.spilled_rows import IDS, SIDES, SpilledRows
+from recsys.data.tables import InParts, OpenTable, Source, open_table
 from recsys.data.text import NotPlainError
 
-_IDS = ("user", "item", "name")
-_SIDES = ("user", "item")
 # In the order of `read_interaction_table`.
-_REASONS = (
-    HEADER_AGAIN,
-    TOTAL,
-    MALFORMED,
-    *("no user", "no item", "no rating", "unreadable timestamp"),
-)
+_REASONS = (HEADER_AGAIN, TOTAL, MALFORMED, "no user", "no item", "no rating", UNREADABLE_TIME)
 _VALUES = ("rating", "timestamp")
 # Takes sorted interactions, a part at a time: users, items, and times if there are any.
 Take = Callable[..., None]
@@ -78,14 +71,6 @@ class LargeRead(InteractionsRead):
     users: IdMap = field(kw_only=True)
     items: IdMap = field(kw_only=True)
     interactions: int = field(kw_only=True)
-
-    def counts(self) -> dict[str, int]:
-        """Number of users, items and interactions."""
-        return {
-            "users": len(self.users),
-            "items": len(self.items),
-            "interactions": self.interactions,
-        }
 
 
 def read_in_parts(
@@ -133,7 +118,7 @@ def read_in_parts(
         return None
     with TemporaryDirectory(dir=folder) as scratch:
         try:
-            table = _Rows.of(in_parts, present, rules.values, Path(scratch), rows)
+            table = SpilledRows.of(in_parts, present, rules.values, Path(scratch), rows)
         except NotPlainError:
             return None
         timed = "timestamp" in present
@@ -145,7 +130,7 @@ def read_in_parts(
 def _needs_all(present: Mapping[str, str], rules: InteractionRules) -> bool:
     """Whether what a row counts is found by all of them, or by those of its pair."""
     return bool(
-        not set(present) <= {*_IDS, *_VALUES}
+        not set(present) <= {*IDS, *_VALUES}
         or ("rating" in present and rules.liked_from is None)
         or rules.disliked_to is not None
         or rules.need_time
@@ -154,117 +139,11 @@ def _needs_all(present: Mapping[str, str], rules: InteractionRules) -> bool:
     )
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """A table whose rows are on disk: numbers of ids, ratings and times."""
-
-    ids: Mapping[str, GrowingIds]
-    renumbered: Mapping[str, Int32Array | None]
-    names: tuple[str, ...]
-    spill: Spill
-    told: Told
-
-    @classmethod
-    def of(
-        cls,
-        opened: InParts,
-        present: Mapping[str, str],
-        values: ValueFormat,
-        scratch: Path,
-        rows: int,
-    ) -> _Rows:
-        """Read a table; raises `NotPlainError` if that cannot be done in parts."""
-        ids = {name: GrowingIds() for name in present if name in _IDS}
-        numbers_of = {name: _Numbers(name, values) for name in present if name not in ids}
-        spill = Spill(scratch, {name: np.int32 if name in ids else np.float64 for name in present})
-        told = Told()
-        try:
-            for table in _of_rows(opened.parts(present, tuple(ids), told), rows):
-                spill.append(
-                    *(
-                        ids[name].codes(table.column(name))
-                        if name in ids
-                        else numbers_of[name].read(table.column(name))
-                        for name in present
-                    )
-                )
-        except NotPlainError:
-            spill.remove()
-            raise
-        renumbered = {name: each.decided() for name, each in ids.items()}
-        return cls(ids, renumbered, tuple(present), spill, told)
-
-    def parts(self, rows: int) -> Iterator[dict[str, AnyArray]]:
-        """The columns of so many rows at a time; an id that is null is -1."""
-        for arrays in self.spill.parts(rows):
-            found = dict(zip(self.names, arrays, strict=True))
-            for name, became in self.renumbered.items():
-                if became is not None:
-                    found[name] = np.append(became, np.int32(-1))[found[name]]
-            yield found
-
-    def table(self, part: Mapping[str, AnyArray]) -> pa.Table:
-        """Rows as a table of users and items."""
-        return pa.table({name: self.ids[name].column(part[name]) for name in _SIDES})
-
-
-class _Numbers:
-    """Ratings or times as float64, where each can be read without the others."""
-
-    def __init__(self, name: str, values: ValueFormat) -> None:
-        self._name, self._values = name, values
-        self._kind: pa.DataType | None = None
-        self._units: set[int] = set()
-
-    def read(self, column: pa.ChunkedArray) -> Float64Array:
-        """Some of a column; NaN for what is none.
-
-        Raises
-        ------
-        NotPlainError
-            If the others say how to read them.
-        """
-        kind = column.type
-        if self._kind not in (None, kind):
-            raise NotPlainError  # columns of several types are compared as text
-        self._kind = kind
-        timed = self._name == "timestamp"
-        if timed and (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
-            return seconds(column, self._values)
-        if not pa.types.is_integer(kind) and (timed or not pa.types.is_floating(kind)):
-            raise NotPlainError
-        found = numbers(column, self._values)
-        if timed:
-            self._require_one_unit(found)
-            found = np.where(np.abs(found) < 2**62, found, np.nan)
-        return found
-
-    def _require_one_unit(self, times: Float64Array) -> None:
-        known = times[np.abs(times) < 2**62]
-        if len(known):
-            self._units |= {unit_of(known.min()), unit_of(known.max())}
-        if self._values.dates is not None or len(self._units) > 1:
-            raise NotPlainError
-
-
-def _of_rows(tables: Iterator[pa.Table], rows: int) -> Iterator[pa.Table]:
-    """Tables of about so many rows, of smaller and larger ones."""
-    held: list[pa.Table] = []
-    for table in tables:
-        for start in range(0, table.num_rows, rows):
-            held.append(table.slice(start, rows))
-            if sum(each.num_rows for each in held) >= rows:
-                yield pa.concat_tables(held)
-                held = []
-    if held:
-        yield pa.concat_tables(held)
-
-
 @dataclass
 class _Sifted:
     """What becomes of the rows of a table, as `read_interaction_table` decides it."""
 
-    table: _Rows
+    table: SpilledRows
     opened: OpenTable
     present: Mapping[str, str]
     rules: InteractionRules
@@ -279,18 +158,18 @@ class _Sifted:
             self.table.ids["item"].each(), f"the column {self.present['item']} of {label}"
         )
         verdicts = _Verdicts(self, rows)
-        counts = {name: np.zeros(len(self.table.ids[name].values), np.int64) for name in _SIDES}
+        counts = {name: np.zeros(len(self.table.ids[name].values), np.int64) for name in SIDES}
         named = _Names(self.table.ids, self.rules.values)
         for part, keep in verdicts.parts():
             kept = {name: column[keep] for name, column in part.items()}
-            for name in _SIDES:
+            for name in SIDES:
                 counts[name] += np.bincount(kept[name], minlength=len(counts[name]))
             named.count(kept)
         likes = int(counts["user"].sum())
         if not likes:
             raise nothing_usable(label, told.counted.rows, self.rejected, self.set_aside)
         ranks, ids = {}, {}
-        for name in _SIDES:
+        for name in SIDES:
             ranks[name], found = sorted_ranks(self.table.ids[name].values, counts[name] > 0)
             ids[name] = IdMap(found, name)
         names = named.chosen(ranks["item"], len(ids["item"]))
@@ -325,7 +204,7 @@ class _Sifted:
         folder.mkdir()
         buckets = Buckets(folder, by_user, rows)
         for part, keep in verdicts.parts():
-            user, item = (ranks[name][part[name][keep]] for name in _SIDES)
+            user, item = (ranks[name][part[name][keep]] for name in SIDES)
             times = [part["timestamp"][keep].astype(np.int64)] if "timestamp" in part else []
             buckets.append(user, user.astype(np.int64) * n_items + item, *times)
         self.table.spill.remove()
@@ -346,7 +225,7 @@ class _Verdicts:
         self._sifted, self._table, self._rows = sifted, sifted.table, rows
         values = sifted.rules.values
         # By the number of an id; one more, for null.
-        columns = {name: self._table.ids[name].each() for name in _SIDES}
+        columns = {name: self._table.ids[name].each() for name in SIDES}
         self._empty = {name: np.append(missing(c, ()), True) for name, c in columns.items()}
         self._words = {name: missing_words(c, values.missing) for name, c in columns.items()}
         self._called = {
@@ -360,7 +239,7 @@ class _Verdicts:
 
     def parts(self) -> Iterator[tuple[dict[str, AnyArray], BoolArray]]:
         """The rows, some at a time, and which of these are kept; the first time, counts them."""
-        start, rejected, aside = 0, dict.fromkeys(_REASONS, 0), dict.fromkeys(_SIDES, 0)
+        start, rejected, aside = 0, dict.fromkeys(_REASONS, 0), dict.fromkeys(SIDES, 0)
         for part in self._table.parts(self._rows):
             sieve = Sieve(len(part["user"]))
             self._require(sieve, part, start, aside)
@@ -383,7 +262,7 @@ class _Verdicts:
                 sieve.require(HEADER_AGAIN, ~same)
         if self._total is not None and start <= self._total < start + len(sieve.keep):
             sieve.require(TOTAL, np.arange(start, start + len(sieve.keep)) != self._total)
-        for name in _SIDES:
+        for name in SIDES:
             sieve.require(f"no {name}", ~self._empty[name][part[name]])
             if name in self._called:
                 called = sieve.keep & self._called[name][part[name]]
@@ -394,7 +273,7 @@ class _Verdicts:
             for reason, number in low.items():
                 aside[reason] = aside.get(reason, 0) + number
         if "timestamp" in part:
-            sieve.require("unreadable timestamp", np.isfinite(part["timestamp"]))
+            sieve.require(UNREADABLE_TIME, np.isfinite(part["timestamp"]))
 
     def _sift_ratings(self, sieve: Sieve, rating: Float64Array) -> dict[str, int]:
         sifted = self._sifted
@@ -414,7 +293,7 @@ class _Verdicts:
         if self._total is not None:
             sifted.notes.append(total_noted(label, self._row(self._total)))
         for name, number in aside.items():
-            if name not in _SIDES:
+            if name not in SIDES:
                 sifted.set_aside[name] = number
             elif number:
                 words = self._words[name]
@@ -424,25 +303,25 @@ class _Verdicts:
     def _has_headers(self, columns: Mapping[str, pa.ChunkedArray]) -> bool:
         """Whether some user and some item are called like a column."""
         names = [name for name in self._sifted.opened.names if name and not name.isdigit()]
-        return all(missing_words(columns[name], names) for name in _SIDES)
+        return all(missing_words(columns[name], names) for name in SIDES)
 
     def _find_total(self, columns: Mapping[str, pa.ChunkedArray]) -> int | None:
         """The row that is a total; see `recsys.data.footers.total_rows`."""
-        if not any(missing_words(columns[name], NAMES) for name in _SIDES):
+        if not any(missing_words(columns[name], NAMES) for name in SIDES):
             return None
-        marks = {name: np.append(occurring(columns[name], NAMES), False) for name in _SIDES}
+        marks = {name: np.append(occurring(columns[name], NAMES), False) for name in SIDES}
         places, rows, start = [], [], 0
         for part in self._table.parts(self._rows):
             found = np.flatnonzero(
-                np.logical_or.reduce([marks[name][part[name]] for name in _SIDES])
+                np.logical_or.reduce([marks[name][part[name]] for name in SIDES])
             )
             places.append(found + start)
-            rows.append({name: part[name][found] for name in _SIDES})
+            rows.append({name: part[name][found] for name in SIDES})
             start += len(part["user"])
         table = self._table.table(
-            {name: np.concatenate([row[name] for row in rows]) for name in _SIDES}
+            {name: np.concatenate([row[name] for row in rows]) for name in SIDES}
         )
-        ids = {name: table.column(name) for name in _SIDES}
+        ids = {name: table.column(name) for name in SIDES}
         total = total_rows(ids, self._table.told.counted.rows)
         return int(np.concatenate(places)[total][0]) if total.any() else None
 
@@ -452,7 +331,7 @@ class _Verdicts:
         for part in self._table.parts(self._rows):
             if place < start + len(part["user"]):
                 at = place - start
-                return self._table.table({name: part[name][at : at + 1] for name in _SIDES})
+                return self._table.table({name: part[name][at : at + 1] for name in SIDES})
             start += len(part["user"])
         raise IndexError(place)
 

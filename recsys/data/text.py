@@ -61,7 +61,7 @@ class TextRows:
 
 
 class NotPlainError(Exception):
-    """A file that Arrow cannot be trusted with."""
+    """A table that has to be read at once: Arrow alone cannot, or all of a column says how to."""
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from recsys.data.idmap import IdMap
 from recsys.data.interactions import Interactions, InteractionsRead, read_interaction_table
 from recsys.data.kcore import Core, density, kcore
 from recsys.data.large_cores import LargeCore, write_all_likes, write_kcore
-from recsys.data.large_files import are_weighed, count_interactions
+from recsys.data.large_files import are_weighed
 from recsys.data.large_splits import write_split
 from recsys.data.large_tables import read_in_parts
 from recsys.data.likes_log import Snapshot
@@ -212,22 +212,24 @@ def threshold(
     """
     ingested = Path(data.path)
     items = persistence.load_ids(ingested / "items.parquet", "item")
-    write = _core_in_parts(ingested, memory) or _core_at_once
-    core, names = write(folder, ingested, items, minimums)
-    persistence.write_columns(folder / "catalogue.parquet", id=names[0], name=names[1])
+    source = ingested / "interactions.parquet"
+    rows = rows_of_a_part(data.outcome.interactions, memory)
+    if rows is None or are_weighed(source) or persistence.has_outside(ingested):
+        core, (ids, names) = _core_at_once(folder, ingested, items, minimums)
+    else:
+        core, (ids, names) = _core_in_parts(folder, ingested, items, minimums, rows)
+    persistence.write_columns(folder / "catalogue.parquet", id=ids, name=names)
     ledger = [asdict(entry) for entry in core.ledger]
     write_json(folder / "ledger.json", ledger)
-    before = data.outcome.users, data.outcome.items, data.outcome.interactions
-    last = core.ledger[-1]
-    after = last.users, last.items, last.interactions
+    start, end = data.outcome, core.ledger[-1]
     return Thresholded(
-        users=last.users,
-        items=last.items,
-        interactions=last.interactions,
-        catalogue=len(names[0]),
+        users=end.users,
+        items=end.items,
+        interactions=end.interactions,
+        catalogue=len(ids),
         passes=len(ledger),
-        start=_size(*before),
-        end=_size(*after),
+        start=_size(start.users, start.items, start.interactions),
+        end=_size(end.users, end.items, end.interactions),
         log=data.outcome.log,
     )
 
@@ -253,28 +255,21 @@ def _core_at_once(
     return core, (ids, names)
 
 
-def _core_in_parts(ingested: Path, memory: int | None) -> Callable[..., _CoreWritten] | None:
-    """As `_core_at_once`, for interactions that exceed the memory; None if they do not."""
+def _core_in_parts(
+    folder: Path, ingested: Path, items: IdMap, minimums: config.Threshold, rows: int
+) -> _CoreWritten:
+    """As `_core_at_once`, with so many interactions in memory at a time."""
     source = ingested / "interactions.parquet"
-    rows = rows_of_a_part(count_interactions(source), memory)
-    if rows is None or are_weighed(source) or persistence.has_outside(ingested):
-        return None
-
-    def write(
-        folder: Path, ingested: Path, items: IdMap, minimums: config.Threshold
-    ) -> _CoreWritten:
-        users = persistence.load_ids(ingested / "users.parquet", "user")
-        shape, least = (len(users), len(items)), (minimums.user_min, minimums.item_min)
-        core = write_kcore(source, folder / source.name, shape, least, rows)
-        persistence.save_users(folder, users.select(core.users))
-        ids, names, item_place = _catalogue(ingested, items, core)
-        everyone, user_place = core_first(users, core.users, _described(ingested, "user"))
-        sizes = len(core.users), len(everyone)
-        write_all_likes(source, folder, user_place, item_place, sizes, rows)
-        persistence.save_everyones_ids(folder, IdMap(everyone, "user"))
-        return core, (ids, names)
-
-    return write
+    users = persistence.load_ids(ingested / "users.parquet", "user")
+    shape, least = (len(users), len(items)), (minimums.user_min, minimums.item_min)
+    core = write_kcore(source, folder / source.name, shape, least, rows)
+    persistence.save_users(folder, users.select(core.users))
+    ids, names, item_place = _catalogue(ingested, items, core)
+    everyone, user_place = core_first(users, core.users, _described(ingested, "user"))
+    sizes = len(core.users), len(everyone)
+    write_all_likes(source, folder, user_place, item_place, sizes, rows)
+    persistence.save_everyones_ids(folder, IdMap(everyone, "user"))
+    return core, (ids, names)
 
 
 def _size(users: int, items: int, interactions: int) -> Size:
