@@ -253,8 +253,18 @@ def read_interaction_table(
         a column looks like ratings and nobody says from which on they are likes, also one that is
         not among `columns` where the table names none, or names it vote, label or the like.
     """
-    wanted = [name for name in columns.given().values() if name]
-    opened = open_table(source, text, wanted)
+    return read_opened(open_interactions(source, columns, text), columns, rules)
+
+
+def open_interactions(source: Source, columns: InteractionColumns, text: TextFormat) -> OpenTable:
+    """Open a table of interactions; see `read_interaction_table`."""
+    return open_table(source, text, [name for name in columns.given().values() if name])
+
+
+def read_opened(
+    opened: OpenTable, columns: InteractionColumns, rules: InteractionRules
+) -> InteractionTable:
+    """Read a table of interactions that is open; see `read_interaction_table`."""
     present = find_interaction_columns(opened, columns, rules)
     unread = unread_opinions(opened, columns, present, rules)
     found = opened.read(present | unread, ("user", "item", "name"))

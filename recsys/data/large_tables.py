@@ -8,6 +8,7 @@ each file is sorted for itself. What comes of it is what `read_interaction_table
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,9 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.base.arrays import AnyArray, BoolArray, Float64Array, Int32Array, Int64Array
+from recsys.base.events import Note, emit
 from recsys.data.baskets import refuse_baskets
 from recsys.data.columns import Sieve, ValueFormat, sorted_ranks
-from recsys.data.dialects import TextFormat
 from recsys.data.footers import NAMES, total_rows
 from recsys.data.growing_ids import GrowingIds
 from recsys.data.idmap import IdMap
@@ -47,7 +48,7 @@ from recsys.data.repeats import combine
 from recsys.data.signals import UNREADABLE_TIME, InteractionRules, Signals
 from recsys.data.spill import Buckets
 from recsys.data.spilled_rows import IDS, SIDES, SpilledRows
-from recsys.data.tables import InParts, OpenTable, Source, open_table
+from recsys.data.tables import InParts, OpenTable
 from recsys.data.text import NotPlainError
 
 # In the order of `read_interaction_table`.
@@ -74,9 +75,8 @@ class LargeRead(InteractionsRead):
 
 
 def read_in_parts(
-    source: Source,
+    opened: OpenTable,
     columns: InteractionColumns,
-    text: TextFormat,
     rules: InteractionRules,
     memory: int | None,
     folder: Path,
@@ -85,8 +85,8 @@ def read_in_parts(
 
     Parameters
     ----------
-    source, columns, text, rules
-        See `recsys.data.interactions.read_interaction_table`.
+    opened, columns, rules
+        See `recsys.data.interactions.read_opened`.
     memory : int or None
         See `recsys.data.memory_bound.rows_of_a_part`.
     folder : Path
@@ -96,35 +96,38 @@ def read_in_parts(
     -------
     LargeRead or None
         None where the table is not that large, or where it, or what is asked of it, needs all
-        rows at once: weights, kinds of events, dislikes and windows of time; times and ratings but
-        for those that Parquet has as such; files other than Parquet and plain text; cells with
-        several items.
+        rows at once, of which a note tells: weights, kinds of events, dislikes and windows of time;
+        times and ratings but for those that Parquet has as such; files other than Parquet and plain
+        text; cells with several items.
 
     Raises
     ------
     InputError
-        As `read_interaction_table` does.
+        As `read_opened` does.
     """
-    wanted = [name for name in columns.given().values() if name]
-    opened = open_table(source, text, wanted)
-    present = find_interaction_columns(opened, columns, rules)
-    if _needs_all(present, rules) or unread_opinions(opened, columns, present, rules):
-        return None
     if not hasattr(opened, "parts"):
         return None
     in_parts = cast("InParts", opened)
-    rows = rows_of_a_part(in_parts.rows_about(), memory)
+    about = in_parts.rows_about()
+    rows = rows_of_a_part(about, memory)
     if rows is None:
         return None
-    with TemporaryDirectory(dir=folder) as scratch:
-        try:
+    present = find_interaction_columns(opened, columns, rules)
+    if not _needs_all(present, rules) and not unread_opinions(opened, columns, present, rules):
+        with TemporaryDirectory(dir=folder) as scratch, suppress(NotPlainError):
             table = SpilledRows.of(in_parts, present, rules.values, Path(scratch), rows)
-        except NotPlainError:
-            return None
-        timed = "timestamp" in present
-        with InteractionsFile(folder / "interactions.parquet", timed) as file:
             sifted = _Sifted(table, opened, present, rules)
-            return sifted.read(Path(scratch), rows, file.append)
+            timed = "timestamp" in present
+            with InteractionsFile(folder / "interactions.parquet", timed) as file:
+                return sifted.read(Path(scratch), rows, file.append)
+    emit(
+        Note(
+            f"{opened.label} has about {about:,} rows, which may take more than storage.memory, "
+            "and is read at once: in parts are read users, items and names of plain text and "
+            "Parquet, and ratings and times that Parquet has as numbers or dates"
+        )
+    )
+    return None
 
 
 def _needs_all(present: Mapping[str, str], rules: InteractionRules) -> bool:

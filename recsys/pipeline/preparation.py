@@ -22,7 +22,12 @@ from recsys.data.features import FeatureTable
 from recsys.data.features import encode as encode_features
 from recsys.data.formats import text_format
 from recsys.data.idmap import IdMap
-from recsys.data.interactions import Interactions, InteractionsRead, read_interaction_table
+from recsys.data.interactions import (
+    Interactions,
+    InteractionsRead,
+    open_interactions,
+    read_opened,
+)
 from recsys.data.kcore import Core, density, kcore
 from recsys.data.large_cores import LargeCore, write_all_likes, write_kcore
 from recsys.data.large_files import are_weighed
@@ -42,6 +47,7 @@ from recsys.data.sources import (
     sources_of,
 )
 from recsys.data.splits import split as split_interactions
+from recsys.data.tables import OpenTable
 from recsys.store.stages import Stage, stage, write_json
 
 __all__ = [
@@ -74,8 +80,9 @@ def ingest(
     again. `said` is what the likes log had when `sources` were named. Likes that exceed `memory`
     (see `recsys.data.memory_bound`) are read in parts, to the same product.
     """
-    large = None if said is not None else _read_in_parts(folder, data, memory)
-    read = large or _read_at_once(folder, data, said)
+    opened = open_interactions(data.likes, interaction_columns(data), text_format(data))
+    large = None if said is not None else _read_in_parts(folder, opened, data, memory)
+    read = large or _read_at_once(folder, opened, data, said)
     users, items, names = read.users, read.items, read.names
     similar_users, similar_items = map(similar_ids, (users, items))
     notes = [
@@ -140,16 +147,12 @@ class _Likes:
     sizes: Mapping[str, int] = field(default_factory=dict)
 
 
-def _read_in_parts(folder: Path, data: config.Data, memory: int | None) -> _Likes | None:
+def _read_in_parts(
+    folder: Path, opened: OpenTable, data: config.Data, memory: int | None
+) -> _Likes | None:
     """Likes that exceed the memory; None if all of them have to be read at once."""
-    found = read_in_parts(
-        data.likes,
-        interaction_columns(data),
-        text_format(data),
-        interaction_rules(data),
-        memory,
-        folder,
-    )
+    columns, rules = interaction_columns(data), interaction_rules(data)
+    found = read_in_parts(opened, columns, rules, memory, folder)
     if found is None:
         return None
     persistence.save_users(folder, found.users)
@@ -157,11 +160,11 @@ def _read_in_parts(folder: Path, data: config.Data, memory: int | None) -> _Like
     return _Likes(*ids, found.interactions, found.names, found, left_out, {"likes": found.rows})
 
 
-def _read_at_once(folder: Path, data: config.Data, said: Snapshot | None) -> _Likes:
+def _read_at_once(
+    folder: Path, opened: OpenTable, data: config.Data, said: Snapshot | None
+) -> _Likes:
     """Likes of the files and of the likes log."""
-    found = read_interaction_table(
-        data.likes, interaction_columns(data), text_format(data), interaction_rules(data)
-    )
+    found = read_opened(opened, interaction_columns(data), interaction_rules(data))
     rejected: dict[str, Mapping[str, int]] = {"likes": found.left_out()}
     rows = {"likes": found.rows}
     interactions, names, outside = found.interactions, found.names, found.outside

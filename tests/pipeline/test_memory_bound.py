@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from recsys.base.config import Data, Split, Threshold
 from recsys.base.errors import InputError
+from recsys.base.events import Event, Note, listening
 from recsys.data import large_tables, memory_bound
 from recsys.data.memory_bound import rows_of_a_part
 from recsys.data.windows import Middle, units_by_middle, units_in_a_second
@@ -181,12 +182,13 @@ def test_text_that_is_not_plain_and_tables_with_weights_are_read_at_once(
     likes().assign(plays=np.arange(900) % 5 + 1).to_parquet(weighed)
     for data in (Data(likes=str(quoted)), Data(likes=str(weighed), weight_column="plays")):
         sources = preparation.sources_of(data)
-        one, other = (
-            preparation.ingest(tmp_path / name, data, sources, memory=memory)
-            for name, memory in (("whole", AMPLE), ("parts", TINY))
-        )
+        one = preparation.ingest(tmp_path / "whole", data, sources, memory=AMPLE)
+        events: list[Event] = []
+        with listening(events.append):
+            other = preparation.ingest(tmp_path / "parts", data, sources, memory=0)
         assert one.digest == other.digest
-    assert len(in_parts) <= 1  # quotes alone are plain
+        assert any("is read at once" in each.text for each in events if isinstance(each, Note))
+    assert in_parts == []
 
 
 def test_faults_are_those_of_a_table_in_memory(tmp_path: Path) -> None:
