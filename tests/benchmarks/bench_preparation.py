@@ -47,7 +47,8 @@ class Shape:
     pairs: int
 
 
-_IN_MEMORY = 20  # millions of likes that are prepared in memory as well, to compare
+_LARGE = (1, 5, 20, 100)  # millions of rows that are prepared from disk
+_IN_MEMORY = 20  # of these, that are prepared in memory as well, to compare
 
 # Drawn so that the 5/5 core has about the founding figures: 15,274 x 25,655 with 547,477 likes.
 FOUNDING = Shape(62_583, 28_806, 700_000, 20_352, 175_000)
@@ -247,7 +248,9 @@ def large(millions: float, folder: Path, memory: int) -> dict[str, Any]:
         + f": {found['read']['users']:,} users, {found['read']['items']:,} items, "
         f"{found['read']['interactions']:,} likes, core {found['core']} after "
         f"{found['passes']} passes\n  peak memory {found['gigabytes']:.2f} GB, "
-        f"{found['wall']:.0f} s, {found['cpu']:.0f} CPU seconds; seconds and CPU seconds of each: "
+        f"{found['wall']:.0f} s, {found['cpu']:.0f} CPU seconds"
+        + (" (bars: 4 GB, 600 s)" if millions == _LARGE[-1] else "")
+        + "; seconds and CPU seconds of each: "
         + ", ".join(f"{name} {wall} / {cpu}" for name, (wall, cpu) in found["stages"].items()),
         flush=True,
     )
@@ -303,7 +306,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--millions",
         type=float,
         nargs="*",
-        help="likes alone, so many millions, from disk and (up to 20) in memory; nothing else",
+        help="rows of likes alone, so many millions, from disk and, up to 20, in memory; no others",
     )
     parser.add_argument("--folder", type=Path, help="where the likes are; default: temporary")
     parser.add_argument("--memory", type=float, default=2.0, help="gigabytes: storage.memory")
@@ -335,6 +338,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             + ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
         )
         print(json.dumps({"ratio": ratio, "gigabytes": found["gigabytes"]}))
+    for millions in _LARGE:
+        compare_large(millions, options.folder, int(options.memory * 1e9))
 
 
 if __name__ == "__main__":
