@@ -46,8 +46,9 @@ class BacktestResult(BaseModel):
 def backtest(config: Config = Config()) -> BacktestResult:
     """Search, fit and measure at each cut; nothing is registered or promoted."""
     interim = config.storage.interim
-    data = ingest(interim, locate_data(config.dataset, config.data), config.likes_log)
-    core = threshold(interim, data, config.threshold)
+    memory = config.storage.memory
+    data = ingest(interim, locate_data(config.dataset, config.data), config.likes_log, memory)
+    core = threshold(interim, data, config.threshold, memory)
     features = encode(interim, data, core, config.encode)
     made = replay(data, core, features, config)
     folder = Path(config.backtest.folder) / config.model

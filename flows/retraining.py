@@ -71,8 +71,9 @@ def _retrain(config: Config, choose: Choose, night: Night) -> TrainingResult:
     interim, seed, workers = config.storage.interim, config.seed, config.search.workers
     tracked, details = tracked_by(config), details_of(config)
     expected = read_expected(config.gate, config.batch)
-    data = ingest(interim, locate_data(config.dataset, config.data), config.likes_log)
-    core = threshold(interim, data, config.threshold)
+    memory = config.storage.memory
+    data = ingest(interim, locate_data(config.dataset, config.data), config.likes_log, memory)
+    core = threshold(interim, data, config.threshold, memory)
     holdouts = split(interim, data, core, config)
     features = encode(interim, data, core, config.encode)
     chosen = choose(config, tracked, details, core, holdouts, features)

@@ -36,6 +36,7 @@ from recsys.models.untrained import (
 )
 from recsys.ranking.factors import Factors
 from recsys.ranking.neighbours import Blended, Neighbours, blended
+from recsys.ranking.screening import Screening
 from recsys.store.checksums import file_checksums, find_damage, seal
 
 if TYPE_CHECKING:  # opening a bundle needs neither SciPy nor LightFM
@@ -161,6 +162,11 @@ class Bundle:
     def likes(self) -> Int64Array:
         """How many users like each item, trained or not: int64 (n_items,)."""
         return np.bincount(self.seen.indices, minlength=len(self.items))
+
+    @cached_property
+    def screening(self) -> Screening:
+        """Bounds of the scores of items, for queries of a single user."""
+        return Screening(self.factors.item_factors, self.factors.item_biases)
 
     @cached_property
     def name_texts(self) -> Texts | None:

@@ -14,7 +14,12 @@ from tasks.caching import cached_task
 _ingest = cached_task(preparation.ingest, retries=3)
 
 
-def ingest(interim: str, data: config.Data, likes_log: Path | None = None) -> Stage[Ingested]:
+def ingest(
+    interim: str,
+    data: config.Data,
+    likes_log: Path | None = None,
+    memory: int | None = None,
+) -> Stage[Ingested]:
     """What is in the files and in the likes log now."""
     said = read_log(likes_log)
-    return _ingest(interim, data, preparation.sources_of(data, said), said)
+    return _ingest(interim, data, preparation.sources_of(data, said), said, memory)

@@ -872,6 +872,12 @@ class Storage(Section):
     """Where stages store their products."""
 
     interim: Location = Field("data/interim", description="Folder of the stages' products.")
+    memory: Annotated[int, Field(ge=0)] | None = Field(
+        None,
+        description="Bytes that likes may take while they are read, cut to the core and split; "
+        "more of them are worked on in parts from disk, with the same result. Default: half of the "
+        "machine's memory.",
+    )
     likes_log: str | None = Field(
         None,
         description="File of fresh likes, which `recsys serve` writes, training reads and batches "

@@ -141,16 +141,39 @@ def sorted_codes(column: pa.ChunkedArray, kind: str) -> tuple[Int32Array, IdMap]
     ids : IdMap
         The values; `kind` is what they name.
     """
-    encoded = column.combine_chunks()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.chunk(0)
+    encoded = one_chunk(column)
     codes = encoded.indices.to_numpy(zero_copy_only=False)
-    used = np.flatnonzero(np.bincount(codes, minlength=len(encoded.dictionary)))
-    values = encoded.dictionary.take(pa.array(used))
-    order = pc.sort_indices(values).to_numpy()
-    rank = np.full(len(encoded.dictionary), -1, dtype=np.int32)
-    rank[used[order]] = np.arange(len(used), dtype=np.int32)
-    return rank[codes], IdMap(values.take(pa.array(order)), kind)
+    used = np.bincount(codes, minlength=len(encoded.dictionary)) > 0
+    rank, ids = sorted_ranks(encoded.dictionary, used)
+    return rank[codes], IdMap(ids, kind)
+
+
+def one_chunk(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    """A dictionary-encoded column, whose chunks share their dictionary, as one array."""
+    array = column.combine_chunks()
+    return array.chunk(0) if isinstance(array, pa.ChunkedArray) else array
+
+
+def sorted_ranks(values: pa.Array, used: BoolArray) -> tuple[Int32Array, pa.Array]:
+    """The places of ids in use among these when sorted, and the sorted ids.
+
+    Parameters
+    ----------
+    values : pyarrow string array (n,)
+    used : bool (n,)
+
+    Returns
+    -------
+    rank : int32 (n,)
+        -1 where an id is not in use.
+    ids : pyarrow string array
+    """
+    places = np.flatnonzero(used)
+    chosen = values.take(pa.array(places))
+    order = pc.sort_indices(chosen).to_numpy()
+    rank = np.full(len(values), -1, dtype=np.int32)
+    rank[places[order]] = np.arange(len(places), dtype=np.int32)
+    return rank, chosen.take(pa.array(order))
 
 
 def label(source: Source) -> str:

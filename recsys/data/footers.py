@@ -16,7 +16,7 @@ _WORDS = (
     "insgesamt", "anzahl", "totale", "totaal", "suma", "somme", "итого", "всего", "合计", "总计",
     "合計",
 )  # fmt: skip
-_NAMES = tuple(
+NAMES = tuple(
     dict.fromkeys(
         f"{form}{end}"
         for word in _WORDS
@@ -41,9 +41,9 @@ def total_rows(ids: Mapping[str, pa.ChunkedArray], rows: int) -> BoolArray:
     """
     found = np.zeros(len(ids["user"]), dtype=bool)
     for named, counted in (("user", "item"), ("item", "user")):
-        if not missing_words(ids[named], _NAMES):
+        if not missing_words(ids[named], NAMES):
             continue
-        places = np.flatnonzero(occurring(ids[named], _NAMES))
+        places = np.flatnonzero(occurring(ids[named], NAMES))
         if len(places) != 1:
             continue
         number = ids[counted][int(places[0])].as_py() or ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 
 import numpy as np
@@ -49,9 +50,17 @@ def encode_ids(column: pa.ChunkedArray, name: str, source: str) -> pa.ChunkedArr
     InputError
         If it holds something else, or numbers that are too large to be exact.
     """
+    return whole_numbers(encode_some_ids(column, name, source))
+
+
+def encode_some_ids(column: pa.ChunkedArray, name: str, source: str) -> pa.ChunkedArray:
+    """As `encode_ids`, for a part of a column: what all of its rows decide is left undecided.
+
+    That is whether ".0" belongs to ids of text, see `whole_numbers`.
+    """
     try:
         if column.type == ENCODED:
-            return _whole_numbers(column)
+            return column
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
         if pa.types.is_floating(column.type):
@@ -59,9 +68,11 @@ def encode_ids(column: pa.ChunkedArray, name: str, source: str) -> pa.ChunkedArr
         if pa.types.is_null(column.type):
             return column.cast(pa.string()).dictionary_encode()
         encoded = column.dictionary_encode()
+        if encoded.type == ENCODED:
+            return encoded
         if pa.types.is_decimal(column.type):
             return _mapped(encoded, _texts)
-        return _whole_numbers(_mapped(encoded, lambda values: values.cast(pa.string())))
+        return _mapped(encoded, lambda values: values.cast(pa.string()))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as fault:
         kind = str(column.type)
         raise InputError(
@@ -90,18 +101,43 @@ def refuse_scientific(column: pa.ChunkedArray, name: str, source: str) -> None:
     InputError
         If one of a hundred distinct ids is written so.
     """
-    number, rounded, example = 0, 0, ""
-    for values, _ in _by_dictionary(column):
-        found = values.filter(pc.fill_null(pc.match_substring_regex(values, _SCIENTIFIC), False))
-        number, rounded = number + len(values), rounded + len(found)
-        example = found[0].as_py() if len(found) else example
-    if rounded and rounded >= 0.01 * number:
-        raise InputError(
-            f"the column {name} of {source} holds ids in scientific notation, such as {example!r}, "
-            "in which different ids are the same",
-            "ids with all of their digits",
-            "write the column again from its origin, as text or integers",
-        )
+    found = Scientific()
+    found.look_at(column)
+    found.refuse(name, source)
+
+
+@dataclass
+class Scientific:
+    """How many ids are in scientific notation, counted part by part.
+
+    Parameters
+    ----------
+    number, rounded : int
+        Distinct ids of the parts, and those among them in this notation.
+    example : str
+    """
+
+    number: int = 0
+    rounded: int = 0
+    example: str = ""
+
+    def look_at(self, column: pa.ChunkedArray) -> None:
+        """Count the ids of a part, dictionary-encoded."""
+        for values, _ in _by_dictionary(column):
+            match = pc.match_substring_regex(values, _SCIENTIFIC)
+            found = values.filter(pc.fill_null(match, False))
+            self.number, self.rounded = self.number + len(values), self.rounded + len(found)
+            self.example = found[0].as_py() if len(found) else self.example
+
+    def refuse(self, name: str, source: str) -> None:
+        """Stop if there are too many; see `refuse_scientific`."""
+        if self.rounded and self.rounded >= 0.01 * self.number:
+            raise InputError(
+                f"the column {name} of {source} holds ids in scientific notation, such as "
+                f"{self.example!r}, in which different ids are the same",
+                "ids with all of their digits",
+                "write the column again from its origin, as text or integers",
+            )
 
 
 def occurring(column: pa.ChunkedArray, values: Sequence[str]) -> np.ndarray:
@@ -199,8 +235,14 @@ def _floats(column: pa.ChunkedArray, name: str, source: str) -> pa.ChunkedArray:
     return _mapped(column.dictionary_encode(), _texts)
 
 
-def _whole_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Without ".0" where all ids are whole numbers and some have it, as floats have."""
+def whole_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Without ".0" where all ids are whole numbers and some have it, as floats have.
+
+    Parameters
+    ----------
+    column : pyarrow.ChunkedArray
+        Dictionary-encoded text, all of it.
+    """
     without = pa.array(["", *MISSING_WORDS], pa.string())
     some = False
     for values, _ in _by_dictionary(column):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +26,8 @@ from recsys.data.signals import InteractionRules, Outside, Signals
 from recsys.data.tables import OpenTable, Source, TableRows, open_table, require_columns
 from recsys.data.weights import damped, halved_with_age
 from recsys.data.windows import units_in_a_second
+
+HEADER_AGAIN, TOTAL, MALFORMED = "the header again", "a total", "wrong number of fields"
 
 
 @dataclass(frozen=True)
@@ -119,12 +121,11 @@ def csr_from_pairs(
 
 
 @dataclass(frozen=True)
-class InteractionTable:
+class InteractionsRead:
     """What was read of a table of interactions, each of its rows accounted for.
 
     Parameters
     ----------
-    interactions : Interactions
     names : pyarrow string array (n_items,) or None
         What each item is called most often; of equals, the first in the alphabet.
     rows : int
@@ -139,11 +140,8 @@ class InteractionTable:
         What a person should know.
     read_as : tuple of str
         What was found of how the source is written.
-    outside : Outside
-        Pairs that are no interactions, of which something is known.
     """
 
-    interactions: Interactions
     names: pa.Array | None
     rows: int
     rejected: Mapping[str, int]
@@ -151,12 +149,26 @@ class InteractionTable:
     repeated: int
     notes: tuple[str, ...] = ()
     read_as: tuple[str, ...] = ()
-    outside: Outside = Outside()
 
     def left_out(self) -> dict[str, int]:
         """All rows that are no interaction of their own, by reason."""
         every = {**self.rejected, **self.set_aside, "duplicate": self.repeated}
         return {reason: count for reason, count in every.items() if count}
+
+
+@dataclass(frozen=True)
+class InteractionTable(InteractionsRead):
+    """A table of interactions that is in memory.
+
+    Parameters
+    ----------
+    interactions : Interactions
+    outside : Outside
+        Pairs that are no interactions, of which something is known.
+    """
+
+    interactions: Interactions = field(kw_only=True)
+    outside: Outside = Outside()
 
 
 def read_interactions(
@@ -241,17 +253,27 @@ def read_interaction_table(
         a column looks like ratings and nobody says from which on they are likes, also one that is
         not among `columns` where the table names none, or names it vote, label or the like.
     """
-    wanted = [name for name in columns.given().values() if name]
-    opened = open_table(source, text, wanted)
+    return read_opened(open_interactions(source, columns, text), columns, rules)
+
+
+def open_interactions(source: Source, columns: InteractionColumns, text: TextFormat) -> OpenTable:
+    """Open a table of interactions; see `read_interaction_table`."""
+    return open_table(source, text, [name for name in columns.given().values() if name])
+
+
+def read_opened(
+    opened: OpenTable, columns: InteractionColumns, rules: InteractionRules
+) -> InteractionTable:
+    """Read a table of interactions that is open; see `read_interaction_table`."""
     present = find_interaction_columns(opened, columns, rules)
-    unread = _unread_opinions(opened, columns, present, rules)
+    unread = unread_opinions(opened, columns, present, rules)
     found = opened.read(present | unread, ("user", "item", "name"))
     notes = list(found.said_of_types(rules.values.one_type))
     found = _one_item_a_row(found, present["item"], opened.label, rules.item_separator, notes)
     sieve = Sieve(found.table.num_rows)
     _sift_headers(found.table, sieve, present, opened, notes)
     _sift_totals(found, sieve, opened.label, notes)
-    sieve.rejected["wrong number of fields"] = found.malformed
+    sieve.rejected[MALFORMED] = found.malformed
     values = replace(rules.values, likely_decimal="." if found.delimiter == "," else None)
     set_aside = _sift_ids(found.table, sieve, values, opened.label, notes)
     signals = Signals(found.table, present, opened.label, values)
@@ -259,12 +281,7 @@ def read_interaction_table(
         signals.question(ours, own, sieve)
     set_aside |= signals.sift(sieve, rules, notes)
     if not sieve.keep.any():
-        raise InputError(
-            f"{opened.label} has {found.rows:,} rows and none is usable "
-            f"({reasons(sieve.rejected | set_aside)})",
-            "at least one row with a user and an item",
-            remedies(sieve.rejected) or "check the columns and the delimiter",
-        )
+        raise nothing_usable(opened.label, found.rows, sieve.rejected, set_aside)
     used, likes = signals.used(sieve), sieve.keep
     table = found.table
     if not used.all():
@@ -281,7 +298,6 @@ def read_interaction_table(
     interactions = Interactions(*pairs, users, items)
     interactions, told = _weighed(interactions, rules, opened.label)
     return InteractionTable(
-        interactions,
         _names(table, item, len(items), values),
         found.rows,
         {reason: count for reason, count in sieve.rejected.items() if count},
@@ -290,10 +306,22 @@ def read_interaction_table(
         (*notes, *told),
         found.read_as,
         outside,
+        interactions=interactions,
     )
 
 
-def _unread_opinions(
+def nothing_usable(
+    label: str, rows: int, rejected: Mapping[str, int], set_aside: Mapping[str, int]
+) -> InputError:
+    """The error of a table of which no row is an interaction."""
+    return InputError(
+        f"{label} has {rows:,} rows and none is usable ({reasons({**rejected, **set_aside})})",
+        "at least one row with a user and an item",
+        remedies(rejected) or "check the columns and the delimiter",
+    )
+
+
+def unread_opinions(
     table: OpenTable,
     columns: InteractionColumns,
     present: Mapping[str, str],
@@ -349,7 +377,23 @@ def _sift_headers(
     opened: OpenTable,
     notes: list[str],
 ) -> None:
-    """Leave out headers between the rows, as files have that were joined to one.
+    """Leave out headers between the rows, as files have that were joined to one."""
+    same = header_rows(table, present, opened)
+    if same is not None and (number := int(same.sum())):
+        sieve.require(HEADER_AGAIN, ~same)
+        notes.append(headers_noted(opened.label, number))
+
+
+def header_rows(table: pa.Table, present: Mapping[str, str], opened: OpenTable) -> BoolArray | None:
+    """Which rows are the header again: bool (n_rows,); None if none can be.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        With the columns ``user`` and ``item``, dictionary-encoded.
+    present : mapping of str to str
+        The table's own names, by ours.
+    opened : OpenTable
 
     Raises
     ------
@@ -359,9 +403,9 @@ def _sift_headers(
     names = [name for name in opened.names if name and not name.isdigit()]
     own = {"user": present["user"], "item": present["item"]}
     if not set(own.values()) <= set(names):
-        return
+        return None
     if not all(missing_words(table.column(kind), names) for kind in own):
-        return
+        return None
     named = np.logical_and.reduce([occurring(table.column(kind), names) for kind in own])
     same = np.logical_and.reduce(
         [occurring(table.column(kind), [name]) for kind, name in own.items()]
@@ -375,11 +419,12 @@ def _sift_headers(
             "one header, or the same one again",
             "keep the files apart that were joined, in a folder",
         )
-    if number := int(same.sum()):
-        sieve.require("the header again", ~same)
-        notes.append(
-            f"{opened.label} has its header again below, {number:,} of its rows, which are left out"
-        )
+    return np.asarray(same)
+
+
+def headers_noted(label: str, number: int) -> str:
+    """The note of so many headers between the rows."""
+    return f"{label} has its header again below, {number:,} of its rows, which are left out"
 
 
 def _sift_totals(found: TableRows, sieve: Sieve, label: str, notes: list[str]) -> None:
@@ -387,9 +432,14 @@ def _sift_totals(found: TableRows, sieve: Sieve, label: str, notes: list[str]) -
     totals = total_rows({kind: found.table.column(kind) for kind in ("user", "item")}, found.rows)
     if totals.any():
         row = int(np.flatnonzero(totals)[0])
-        fields = ", ".join(repr(found.table.column(kind)[row].as_py()) for kind in ("user", "item"))
-        sieve.require("a total", ~totals)
-        notes.append(f"{label} has a row with the number of the others ({fields}), left out")
+        sieve.require(TOTAL, ~totals)
+        notes.append(total_noted(label, found.table.slice(row, 1)))
+
+
+def total_noted(label: str, row: pa.Table) -> str:
+    """The note of a row, with its user and item, that is a total."""
+    fields = ", ".join(repr(row.column(kind)[0].as_py()) for kind in ("user", "item"))
+    return f"{label} has a row with the number of the others ({fields}), left out"
 
 
 def _sift_ids(
@@ -407,11 +457,16 @@ def _sift_ids(
         sieve.keep &= ~named
         if number := int(named.sum()):
             set_aside[f"{kind} called {', '.join(words)}"] = number
-            notes.append(
-                f"{kind}s called {', '.join(map(repr, words))} in {label} are taken for missing "
-                f"values, and {number:,} rows left out; set data.missing = [] if they are ids"
-            )
+            notes.append(words_noted(label, kind, words, number))
     return set_aside
+
+
+def words_noted(label: str, kind: str, words: Sequence[str], number: int) -> str:
+    """The note of so many users or items whose id is a word for a missing value."""
+    return (
+        f"{kind}s called {', '.join(map(repr, words))} in {label} are taken for missing "
+        f"values, and {number:,} rows left out; set data.missing = [] if they are ids"
+    )
 
 
 def _names(table: pa.Table, item: Int32Array, n_items: int, values: ValueFormat) -> pa.Array | None:
@@ -434,14 +489,35 @@ def _names(table: pa.Table, item: Int32Array, n_items: int, values: ValueFormat)
     several[item[named[codes[named] != chosen[item[named]]]]] = True
     rows = named[several[item[named]]]
     if len(rows):
-        order = np.append(pc.sort_indices(encoded.dictionary).to_numpy(), len(encoded.dictionary))
-        rank = np.argsort(order)
         pair, count = np.unique(
-            item[rows] * np.int64(len(order)) + rank[codes[rows]], return_counts=True
+            item[rows] * np.int64(len(encoded.dictionary)) + codes[rows], return_counts=True
         )
-        owner, place = np.divmod(pair, len(order))
-        # The last one to be assigned stays: the most frequent, the first in the alphabet.
-        by = np.lexsort((-place, count))
-        chosen[owner[by]] = order[place[by]]
-    texts = pa.concat_arrays([encoded.dictionary.cast(pa.string()), pa.array([""], pa.string())])
+        choose_commonest(chosen, pair, count, encoded.dictionary)
+    return names_of(chosen, encoded.dictionary)
+
+
+def choose_commonest(
+    chosen: Int64Array, pair: Int64Array, count: Int64Array, dictionary: pa.Array
+) -> None:
+    """Give items their most frequent names, of equals the first in the alphabet.
+
+    Parameters
+    ----------
+    chosen : int64 (n_items,)
+        The place of each item's name in `dictionary`; changed here.
+    pair, count : int64 (n,)
+        item * len(dictionary) + name, each once, and how often it is.
+    dictionary : pyarrow string array
+        Distinct names.
+    """
+    rank = np.argsort(pc.sort_indices(dictionary).to_numpy())
+    owner, name = np.divmod(pair, len(dictionary))
+    # The last one to be assigned stays.
+    by = np.lexsort((-rank[name], count))
+    chosen[owner[by]] = name[by]
+
+
+def names_of(chosen: Int64Array, dictionary: pa.Array) -> pa.Array:
+    """Names by their place in a dictionary; '' for the place behind its end."""
+    texts = pa.concat_arrays([dictionary.cast(pa.string()), pa.array([""], pa.string())])
     return texts.take(pa.array(chosen))

@@ -70,7 +70,8 @@ def kcore(interactions: Interactions, user_min: int, item_min: int) -> Core:
             break
         left = now
     if not left[2]:
-        raise _nothing_left(interactions, user_min, item_min)
+        busiest, liked = (int(np.bincount(side).max()) for side in (user, item))
+        raise nothing_left(len(interactions), busiest, liked, user_min, item_min)
     return _restrict(interactions, kept, tuple(ledger))
 
 
@@ -139,11 +140,20 @@ def _restrict(interactions: Interactions, kept: BoolArray, ledger: tuple[Pass, .
     return Core(core, users, items, ledger)
 
 
-def _nothing_left(interactions: Interactions, user_min: int, item_min: int) -> InputError:
-    busiest = int(np.bincount(interactions.user).max())
-    liked = int(np.bincount(interactions.item).max())
+def nothing_left(
+    interactions: int, busiest: int, liked: int, user_min: int, item_min: int
+) -> InputError:
+    """The error of interactions without a core.
+
+    Parameters
+    ----------
+    interactions : int
+    busiest, liked : int
+        Interactions of the busiest user and of the most liked item.
+    user_min, item_min : int
+    """
     return InputError(
-        f"no interaction of {len(interactions):,} is left after dropping users with fewer than "
+        f"no interaction of {interactions:,} is left after dropping users with fewer than "
         f"{user_min} and items with fewer than {item_min} (the busiest user has {busiest:,}, the "
         f"most liked item {liked:,})",
         "a core with users and items in it",

@@ -24,6 +24,11 @@ def of_spreadsheet(days: Float64Array) -> Float64Array:
     return np.round((days - _EPOCH) * _DAY)
 
 
+def unit_of(number: float) -> int:
+    """The unit that a number since 1970 is of, counted from 1 for seconds; 0 if any may be."""
+    return int(np.searchsorted(_FROM, number, side="right"))
+
+
 def of_one_unit(number: Float64Array, named: str) -> Float64Array:
     """The numbers; NaN for the few that are of another unit than the others.
 
@@ -43,7 +48,7 @@ def of_one_unit(number: Float64Array, named: str) -> Float64Array:
     if not len(known):
         return number
     _refuse_fractions(known, named)
-    ends = np.searchsorted(_FROM, (known.min(), known.max()), side="right")
+    ends = unit_of(known.min()), unit_of(known.max())
     if ends[0] == ends[1]:
         return number
     # Small numbers may be of any unit, soon after 1970.

@@ -37,7 +37,12 @@ def save_interactions(folder: Path, interactions: Interactions) -> None:
         weight=interactions.weight,
         timestamp=interactions.timestamp,
     )
-    write_columns(folder / "users.parquet", id=interactions.users.ids)
+    save_users(folder, interactions.users)
+
+
+def save_users(folder: Path, users: IdMap) -> None:
+    """Write the ids of the users of interactions."""
+    write_columns(folder / "users.parquet", id=users.ids)
 
 
 def load_interactions(folder: Path, items: IdMap) -> Interactions:
@@ -62,7 +67,12 @@ def save_everyone(folder: Path, everyone: Everyone) -> None:
     if everyone.hidden_indptr is not None and everyone.hidden_indices is not None:
         np.save(folder / "hidden_indptr.npy", everyone.hidden_indptr)
         np.save(folder / "hidden_indices.npy", everyone.hidden_indices)
-    write_columns(folder / "everyone.parquet", id=everyone.users.ids)
+    save_everyones_ids(folder, everyone.users)
+
+
+def save_everyones_ids(folder: Path, users: IdMap) -> None:
+    """Write the ids of all users, in the order of their likes."""
+    write_columns(folder / "everyone.parquet", id=users.ids)
 
 
 def load_everyone(folder: Path) -> Everyone:
@@ -85,6 +95,11 @@ def save_outside(folder: Path, outside: Outside) -> None:
         pairs: Pairs | None = getattr(outside, name)
         if pairs is not None:
             write_columns(folder / f"{name}.parquet", user=pairs[0], item=pairs[1])
+
+
+def has_outside(folder: Path) -> bool:
+    """Whether there are pairs that are no interactions."""
+    return any((folder / f"{name}.parquet").exists() for name in OUTSIDE)
 
 
 def load_outside(folder: Path) -> Outside:

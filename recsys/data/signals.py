@@ -24,6 +24,7 @@ Pairs: TypeAlias = tuple[Int32Array, Int32Array]
 """Users and items, sorted by user, then item, without duplicates."""
 
 DISLIKE = "dislike"
+UNREADABLE_TIME = "unreadable timestamp"
 CANCELS = "cancels "
 # More distinct values than a scale of ratings has.
 _MOST_RATINGS = 21
@@ -152,7 +153,7 @@ class Signals:
             self._by_weight(sieve, rules.negative_weights)
         if "timestamp" in self.names:
             moments = seconds(self._column("timestamp"), self.values, self._named("timestamp"))
-            sieve.require("unreadable timestamp", np.isfinite(moments))
+            sieve.require(UNREADABLE_TIME, np.isfinite(moments))
             with np.errstate(invalid="ignore"):
                 self.timestamp = moments.astype(np.int64)
         for special in self._special:

@@ -90,7 +90,9 @@ def split_as_given(
             "interactions that are in none of them",
             "name the file of the training interactions, or of all, in data.likes",
         )
-    cold = choose_cold(interactions, with_features, cold_share, np.random.default_rng(seed))
+    cold = choose_cold(
+        len(interactions.items), with_features, cold_share, np.random.default_rng(seed)
+    )
     train, days = left.matrix(), days_of(left)
     if one_holdout:
         empty = sp.csr_matrix(train.shape, dtype=np.float32)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from recsys.base.arrays import BoolArray, Float64Array, Int32Array
+from recsys.base.arrays import BoolArray, Float64Array, Int32Array, Int64Array
 from recsys.base.durations import DAY
 from recsys.base.errors import InputError
 from recsys.data.ages import InteractionTimes
@@ -171,10 +171,12 @@ def split(
     require_timestamp(by_time, interactions.timestamp is not None)
     generator = np.random.default_rng(seed)
     holdouts = 1 if one_holdout else 2
-    chosen = _choose_users(interactions, n, share, holdouts, generator)
-    chance = generator.random(len(interactions)) if not by_time else _chance(interactions, seed)
+    counts = np.bincount(interactions.user, minlength=len(interactions.users))
+    chosen = choose_users(counts, n, share, holdouts, generator)
+    luck = chance_in_time(seed) if by_time else generator
+    chance = luck.random(len(interactions))
     held = [held_out(interactions, users, by_time, chance, n) for users in chosen]
-    tied = _tied(interactions, chosen, held) if by_time else None
+    tied = count_tied(interactions, chosen, held) if by_time else None
     if one_holdout:
         held.append(np.zeros(len(interactions), dtype=bool))
     train = ~np.logical_or.reduce(held)
@@ -183,7 +185,7 @@ def split(
         train=_part(interactions, train),
         validation=_part(interactions, held[0]),
         test=_part(interactions, held[1]),
-        cold_items=choose_cold(interactions, with_features, cold_share, generator),
+        cold_items=choose_cold(len(interactions.items), with_features, cold_share, generator),
         tied=tied,
         train_days=None if days is None else days[train],
         validation_days=None if days is None else days[held[0]],
@@ -227,16 +229,31 @@ def require_timestamp(by_time: bool, known: bool) -> None:
         )
 
 
-def _choose_users(
-    interactions: Interactions, n: int, share: float, holdouts: int, generator: np.random.Generator
+def choose_users(
+    counts: Int64Array, n: int, share: float, holdouts: int, generator: np.random.Generator
 ) -> list[Int32Array]:
-    counts = np.bincount(interactions.user, minlength=len(interactions.users))
+    """Draw the users of whom interactions are held out: int32, ascending, one array a holdout.
+
+    Parameters
+    ----------
+    counts : int64 (n_users,)
+        Interactions of each user.
+    n, share
+        See `split`.
+    holdouts : int
+    generator : numpy.random.Generator
+
+    Raises
+    ------
+    InputError
+        If too few users are eligible.
+    """
     eligible = np.flatnonzero(counts >= 2 * n).astype(np.int32)
-    wanted = int(share * len(interactions.users))
+    wanted = int(share * len(counts))
     size = min(wanted, len(eligible) // holdouts)
     if size < min(FEWEST_USERS, max(wanted, 1)):
         raise InputError(
-            f"{len(eligible):,} of {len(interactions.users):,} users have the {2 * n} "
+            f"{len(eligible):,} of {len(counts):,} users have the {2 * n} "
             f"interactions needed to hold out {n}",
             f"at least {holdouts * FEWEST_USERS} such users",
             "lower split.n, raise threshold.user_min no higher than 2n, or bring more data",
@@ -245,12 +262,12 @@ def _choose_users(
     return [np.sort(drawn[i * size : (i + 1) * size]) for i in range(holdouts)]
 
 
-def _chance(interactions: Interactions, seed: int) -> Float64Array:
-    """Random numbers (n_interactions,) that break ties in time.
+def chance_in_time(seed: int) -> np.random.Generator:
+    """Draws a number for each interaction, which breaks ties in time.
 
     Drawn aside, so that the cold items do not depend on whether there is a time.
     """
-    return np.random.default_rng((seed, 1)).random(len(interactions))
+    return np.random.default_rng((seed, 1))
 
 
 def held_out(
@@ -273,7 +290,7 @@ def held_out(
     return held
 
 
-def _tied(interactions: Interactions, chosen: list[Int32Array], held: list[BoolArray]) -> int:
+def count_tied(interactions: Interactions, chosen: list[Int32Array], held: list[BoolArray]) -> int:
     """Number of users with an interaction in training that is as late as one held out."""
     assert interactions.timestamp is not None
     user, time = interactions.user, interactions.timestamp
@@ -295,14 +312,14 @@ def _part(interactions: Interactions, rows: BoolArray) -> sp.csr_matrix:
 
 
 def choose_cold(
-    interactions: Interactions,
+    n_items: int,
     with_features: BoolArray | None,
     share: float,
     generator: np.random.Generator,
 ) -> Int32Array:
-    """Draw a share of the items that have features, bool (n_items,): int32, ascending."""
+    """Draw a share of the first items that have features, bool (n,): int32, ascending."""
     if with_features is None:
         return np.empty(0, dtype=np.int32)
-    known = np.flatnonzero(with_features[: len(interactions.items)])
+    known = np.flatnonzero(with_features[:n_items])
     size = int(share * len(known))
     return np.sort(generator.choice(known, size=size, replace=False)).astype(np.int32)

@@ -25,17 +25,28 @@ from recsys.data.baskets import is_list, of_lists
 from recsys.data.columnar import Columnar
 from recsys.data.containers import FAULTS, Content, first_line, recognise
 from recsys.data.dialects import TextFormat
-from recsys.data.ids import ENCODED, encode_ids, id_text, refuse_scientific
+from recsys.data.ids import (
+    ENCODED,
+    Scientific,
+    encode_ids,
+    encode_some_ids,
+    id_text,
+    refuse_scientific,
+    whole_numbers,
+)
 from recsys.data.json_lines import read_json
 from recsys.data.lakes import find_lake
 from recsys.data.sql import SqlTable, is_sql
-from recsys.data.text import TextTable
+from recsys.data.text import NotPlainError, RowsCounted, TextTable
 from recsys.data.workbooks import read_database, read_workbook
 
 # A path, a URL, or an object of pandas, Polars, Arrow or SciPy.
 Source: TypeAlias = Any
 # What Arrow and pandas raise for values that cannot be a column, such as complex numbers.
 _CONVERSION_FAULTS = (pa.ArrowException, OverflowError, TypeError, UnicodeError)
+_BATCH = 1 << 20  # rows of Parquet that are read together
+_BUFFER = 1 << 20  # bytes
+_COMPRESSED = 5  # bytes of text in a byte of it compressed, or about so many
 
 
 @dataclass(frozen=True)
@@ -89,6 +100,16 @@ class TableRows:
         return (*self.notes, *self.mixed)
 
 
+@dataclass
+class Told:
+    """What is found out of a table while it is read in parts; the fields of `TableRows`."""
+
+    counted: RowsCounted = field(default_factory=RowsCounted)
+    read_as: tuple[str, ...] = ()
+    delimiter: str | None = None
+    numeric: frozenset[str] = frozenset()
+
+
 class OpenTable(Protocol):
     """A table whose columns are known."""
 
@@ -104,6 +125,27 @@ class OpenTable(Protocol):
         """Read columns under the names that `columns` maps to the table's own.
 
         `ids` are those, by the names given, which identify something.
+        """
+
+
+class InParts(OpenTable, Protocol):
+    """A table that can be read some rows at a time, if nothing in it asks for all of it."""
+
+    def rows_about(self) -> int:
+        """How many rows it has, or about so many."""
+
+    def parts(
+        self, columns: Mapping[str, str], ids: Collection[str], told: Told
+    ) -> Iterator[pa.Table]:
+        """Read columns some rows at a time, those of `ids` dictionary-encoded.
+
+        `told` is complete when the last part was given. What all of a file decides is decided
+        (see `recsys.data.ids.whole_numbers`), unless the table is a single file.
+
+        Raises
+        ------
+        NotPlainError
+            If the table is one that only `read` can read; perhaps after many parts.
         """
 
 
@@ -303,7 +345,8 @@ def _open_file(
                 "a Parquet file, or text with columns",
                 "write it again",
             )
-        return _TextFile(content.label, found)
+        size = filesystem.get_file_info(path).size
+        return _TextFile(content.label, found, content, size)
     if content.kind == "parquet":
         return _ParquetFile(path, content, filesystem)
     if content.kind == "json":
@@ -426,6 +469,24 @@ def _finished(
     )
 
 
+def _encoded(
+    parts: Iterator[pa.Table], columns: Mapping[str, str], ids: Collection[str], label: str
+) -> Iterator[pa.Table]:
+    """Parts of one file with identifiers as text; the checks of `_finished` made at the end."""
+    scientific = {name: Scientific() for name in ("user", "item", "owner") if name in columns}
+    for table in parts:
+        for place, name in enumerate(table.column_names):
+            if name not in ids:
+                continue
+            codes = encode_some_ids(table.column(place), columns[name], label)
+            if name in scientific:
+                scientific[name].look_at(codes)
+            table = table.set_column(place, name, codes)
+        yield table
+    for name, seen in scientific.items():
+        seen.refuse(columns[name], label)
+
+
 def _short(label: str) -> str:
     """The name of a file without its folder, for what is told of it."""
     # The path of a member of an archive follows in brackets.
@@ -437,6 +498,8 @@ def _short(label: str) -> str:
 class _TextFile:
     label: str
     text: TextTable
+    content: Content
+    size: int  # bytes, as it is stored
 
     @property
     def names(self) -> Sequence[str]:
@@ -450,16 +513,44 @@ class _TextFile:
         found = self.text.read([self.names.index(n) for n in own], [n in identify for n in own])
         by_name = dict(zip(own, found.columns, strict=True))
         table = pa.table({ours: by_name[theirs] for ours, theirs in columns.items()})
-        told = self.text.dialect.found
         return _finished(
             table,
             columns,
             ids,
             self.label,
             malformed=found.malformed,
-            read_as=(f"{_short(self.label)} is read as text with {told}",) if told else (),
+            read_as=self._read_as(),
             delimiter=self.text.dialect.delimiter,
         )
+
+    def rows_about(self) -> int:
+        head = self.content.head
+        size = self.size * (_COMPRESSED if self.content.compressed else 1)
+        return size * (head.count(b"\n") or head.count(b"\r") or 1) // max(len(head), 1)
+
+    def parts(
+        self, columns: Mapping[str, str], ids: Collection[str], told: Told
+    ) -> Iterator[pa.Table]:
+        require_columns(self.names, columns, self.label)
+        if not set(columns) <= set(ids):
+            raise NotPlainError  # how numbers and dates are written is found by all of them
+        own = list(dict.fromkeys(columns.values()))
+        places, encoded = [self.names.index(name) for name in own], [True] * len(own)
+        read = (
+            _under_our_names(dict(zip(own, arrays, strict=True)), columns)
+            for arrays in self.text.parts(places, encoded, told.counted)
+        )
+        yield from _encoded(read, columns, ids, self.label)
+        told.read_as, told.delimiter = self._read_as(), self.text.dialect.delimiter
+
+    def _read_as(self) -> tuple[str, ...]:
+        told = self.text.dialect.found
+        return (f"{_short(self.label)} is read as text with {told}",) if told else ()
+
+
+def _under_our_names(found: Mapping[str, pa.Array], columns: Mapping[str, str]) -> pa.Table:
+    """A table under the names that the caller gives columns, of which two may be one."""
+    return pa.table({ours: found[theirs] for ours, theirs in columns.items()})
 
 
 @dataclass(frozen=True)
@@ -495,6 +586,40 @@ class _ParquetFile:
                 table = dataset.to_table(columns=list(columns.values()))
         table = table.rename_columns(list(columns))
         return _finished(table, columns, ids, self.label)
+
+    def rows_about(self) -> int:
+        if self.content.compressed:
+            return 0
+        with _parquet_errors(self.label), self.filesystem.open_input_file(self.label) as file:
+            return int(pq.read_metadata(file).num_rows)
+
+    def parts(
+        self, columns: Mapping[str, str], ids: Collection[str], told: Told
+    ) -> Iterator[pa.Table]:
+        if self.content.compressed:
+            raise NotPlainError
+        with _parquet_errors(self.label):
+            require_columns(self.names, columns, self.label)
+            yield from _encoded(self._batches(columns, told), columns, ids, self.label)
+
+    def _batches(self, columns: Mapping[str, str], told: Told) -> Iterator[pa.Table]:
+        own = list(dict.fromkeys(columns.values()))
+        with (
+            self.filesystem.open_input_file(self.label) as file,
+            # Buffered and not loaded beforehand, as a file may be one group of rows.
+            pq.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER) as parquet,
+        ):
+            kinds = {name: parquet.schema_arrow.field(name).type for name in own}
+            if any(pa.types.is_nested(kind) for kind in kinds.values()):
+                raise NotPlainError
+            told.numeric = frozenset(
+                ours
+                for ours, theirs in columns.items()
+                if pa.types.is_integer(kinds[theirs]) or pa.types.is_floating(kinds[theirs])
+            )
+            for batch in parquet.iter_batches(_BATCH, columns=own):
+                told.counted.rows += batch.num_rows
+                yield _under_our_names({name: batch.column(name) for name in own}, columns)
 
 
 @contextmanager
@@ -620,18 +745,18 @@ class _Partition:
 @dataclass(frozen=True)
 class _Parts:
     label: str
-    parts: Sequence[OpenTable]
+    tables: Sequence[OpenTable]
 
     @property
     def names(self) -> Sequence[str]:
         # A name that is twice in a part stays so.
-        first = list(self.parts[0].names)
-        others = (name for part in self.parts[1:] for name in part.names)
+        first = list(self.tables[0].names)
+        others = (name for part in self.tables[1:] for name in part.names)
         return [*first, *dict.fromkeys(name for name in others if name not in first)]
 
     def read(self, columns: Mapping[str, str], ids: Collection[str]) -> TableRows:
         require_columns(self.names, columns, self.label)
-        found = [self._read_part(part, columns, ids) for part in self.parts]
+        found = [self._read_part(part, columns, ids) for part in self.tables]
         tables = [_small(each.table) for each in found]
         # Titles that are null in a month have no type in it.
         kinds = [
@@ -651,6 +776,29 @@ class _Parts:
             mixed=tuple(self._drift(found, columns)),
         )
 
+    def rows_about(self) -> int:
+        return sum(part.rows_about() for part in map(_whole_file, self.tables) if part)
+
+    def parts(
+        self, columns: Mapping[str, str], ids: Collection[str], told: Told
+    ) -> Iterator[pa.Table]:
+        require_columns(self.names, columns, self.label)
+        numeric: set[frozenset[str]] = set()
+        for place, part in enumerate(map(_whole_file, self.tables)):
+            if part is None or not set(columns.values()) <= set(part.names):
+                raise NotPlainError
+            own = Told(told.counted)
+            for table in part.parts(columns, ids, own):
+                # What a file decides for its ids would be known at its end only.
+                if any(whole_numbers(c) is not c for c in table.columns if c.type == ENCODED):
+                    raise NotPlainError
+                yield table
+            if place == 0:
+                told.read_as, told.delimiter = own.read_as, own.delimiter
+            numeric.add(own.numeric)
+        if len(numeric) > 1:
+            raise NotPlainError
+
     def _drift(self, found: Sequence[TableRows], columns: Mapping[str, str]) -> Iterator[str]:
         """Notes of identifiers that are numbers in some parts and text in others."""
         for ours, own in columns.items():
@@ -659,7 +807,7 @@ class _Parts:
                 at = next(n for n, each in enumerate(found) if ours in each.numeric)
                 yield (
                     f"{own} holds numbers in some files of {self.label}, such as "
-                    f"{self.parts[at].label}, and text in others; where zeros in front were lost, "
+                    f"{self.tables[at].label}, and text in others; where zeros in front were lost, "
                     "one id has become another: write it as text in all of them"
                 )
 
@@ -686,6 +834,12 @@ class _Parts:
                 kind = ENCODED if ours in ids else pa.null()
                 table = table.append_column(ours, pa.nulls(table.num_rows, kind))
         return replace(found, table=table.select(list(columns)))
+
+
+def _whole_file(part: OpenTable) -> InParts | None:
+    """A part of a table that can be read in parts itself, without what its folders are named."""
+    inner = part.table if isinstance(part, _Partition) else part
+    return inner if isinstance(inner, _TextFile | _ParquetFile) else None
 
 
 def _small(table: pa.Table) -> pa.Table:

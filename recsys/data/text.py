@@ -60,6 +60,29 @@ class TextRows:
     malformed: int
 
 
+class NotPlainError(Exception):
+    """A table that has to be read at once: Arrow alone cannot, or all of a column says how to."""
+
+
+@dataclass
+class RowsCounted:
+    """How many rows there are, and how many of them are left out for their number of fields."""
+
+    rows: int = 0
+    malformed: int = 0
+
+
+class _Skipped:
+    """Leaves out rows of a wrong width, and counts them."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def __call__(self, _: object) -> str:
+        self.number += 1
+        return "skip"
+
+
 class TextTable:
     """A delimited text file.
 
@@ -119,47 +142,14 @@ class TextTable:
 
     def _fast(self, places: Sequence[int], encoded: Sequence[bool]) -> TextRows | None:
         """Arrow's reading; None where it is not certain that it is right."""
-        text, dialect = self._text, self.dialect
-        quote = QUOTE if text.quote is None else text.quote
-        escape = ESCAPE if text.escape is None else text.escape
-        stream = _Observed(self._content.open(), dialect, quote, escape)
-        if stream.doubtful(self._content.head):
+        stream = self._observed()
+        if stream is None:
             return None
-        single = _STAND_IN.decode() if len(dialect.delimiter) > 1 else dialect.delimiter
-        if not single.isascii():
-            return None
-        malformed = 0
-
-        def skip(_: object) -> str:
-            nonlocal malformed
-            malformed += 1
-            return "skip"
-
-        names = [str(place) for place in range(len(dialect.names))]
-        types = {
-            str(place): _ENCODED if code else pa.string()
-            for place, code in zip(places, encoded, strict=True)
-        }
+        skipped = _Skipped()
         try:
             with _undecodable_rows_unprinted():
                 table = pacsv.read_csv(
-                    pa.PythonFile(stream, mode="r"),
-                    pacsv.ReadOptions(
-                        column_names=names,
-                        skip_rows=dialect.skipped + int(dialect.header),
-                        block_size=_BLOCK,
-                    ),
-                    pacsv.ParseOptions(
-                        delimiter=single,
-                        quote_char=quote or False,
-                        escape_char=False,
-                        invalid_row_handler=skip,
-                    ),
-                    pacsv.ConvertOptions(
-                        column_types=types,
-                        include_columns=list(types),
-                        strings_can_be_null=False,
-                    ),
+                    pa.PythonFile(stream, mode="r"), *self._options(places, encoded, skipped)
                 )
         except UnicodeDecodeError:
             raise
@@ -169,15 +159,107 @@ class TextTable:
             return None
         finally:
             stream.close()
-        header = dialect.above + int(dialect.header)
-        if not stream.certain or stream.rows - header != table.num_rows + malformed:
+        if not self._trusted(stream, table.num_rows + skipped.number):
             return None
         columns = [table.column(str(place)) for place in places]
-        return TextRows(columns, table.num_rows + malformed, malformed)
+        return TextRows(columns, table.num_rows + skipped.number, skipped.number)
+
+    def parts(
+        self, places: Sequence[int], encoded: Sequence[bool], counted: RowsCounted
+    ) -> Iterator[list[pa.Array]]:
+        """Read some of the columns a block at a time, so that the file may exceed the memory.
+
+        Parameters
+        ----------
+        places, encoded : sequence
+            See `read`.
+        counted : RowsCounted
+            Increased as the blocks are read; complete when the last one is.
+
+        Yields
+        ------
+        list of pyarrow.Array
+            As the columns of `TextRows`, of some rows.
+
+        Raises
+        ------
+        NotPlainError
+            If Arrow cannot be trusted with the file, which shows at its end perhaps; `read` reads
+            such a file.
+        """
+        stream = self._observed()
+        if stream is None:
+            raise NotPlainError
+        skipped, read = _Skipped(), 0
+        try:
+            with _undecodable_rows_unprinted():
+                reader = pacsv.open_csv(
+                    pa.PythonFile(stream, mode="r"), *self._options(places, encoded, skipped)
+                )
+                for batch in reader:
+                    read += batch.num_rows
+                    yield [batch.column(str(place)) for place in places]
+        except (UnicodeDecodeError, pa.ArrowInvalid, *FAULTS) as fault:
+            raise NotPlainError from fault
+        finally:
+            stream.close()
+        if not read or not self._trusted(stream, read + skipped.number):
+            raise NotPlainError
+        counted.malformed += skipped.number
+        counted.rows += read + skipped.number
+
+    def _observed(self) -> _Observed | None:
+        """The file as a stream for Arrow; None if its beginning shows that Arrow is no help."""
+        stream = _Observed(self._content.open(), self.dialect, self._quote(), self._escape())
+        if self._single().isascii() and not stream.doubtful(self._content.head):
+            return stream
+        stream.close()
+        return None
+
+    def _trusted(self, stream: _Observed, rows: int) -> bool:
+        """Whether as many rows were read as were seen, and nothing was seen that misleads Arrow."""
+        return stream.certain and stream.rows - self.dialect.above - self.dialect.header == rows
+
+    def _quote(self) -> str:
+        return QUOTE if self._text.quote is None else self._text.quote
+
+    def _escape(self) -> str:
+        return ESCAPE if self._text.escape is None else self._text.escape
+
+    def _single(self) -> str:
+        """The delimiter, or the character that stands for it."""
+        delimiter = self.dialect.delimiter
+        return _STAND_IN.decode() if len(delimiter) > 1 else delimiter
+
+    def _options(
+        self, places: Sequence[int], encoded: Sequence[bool], skipped: _Skipped
+    ) -> tuple[pacsv.ReadOptions, pacsv.ParseOptions, pacsv.ConvertOptions]:
+        """What Arrow has to know; rows of a wrong width are counted in `skipped`."""
+        dialect = self.dialect
+        types = {
+            str(place): _ENCODED if code else pa.string()
+            for place, code in zip(places, encoded, strict=True)
+        }
+        return (
+            pacsv.ReadOptions(
+                column_names=[str(place) for place in range(len(dialect.names))],
+                skip_rows=dialect.skipped + int(dialect.header),
+                block_size=_BLOCK,
+            ),
+            pacsv.ParseOptions(
+                delimiter=self._single(),
+                quote_char=self._quote() or False,
+                escape_char=False,
+                invalid_row_handler=skipped,
+            ),
+            pacsv.ConvertOptions(
+                column_types=types, include_columns=list(types), strings_can_be_null=False
+            ),
+        )
 
     def _careful(self, places: Sequence[int], encoded: Sequence[bool]) -> TextRows:
         """Python's reading, with the quotes and escapes under which the file is consistent."""
-        quote = QUOTE if self._text.quote is None else self._text.quote
+        quote = self._quote()
         if self._text.escape is not None:
             way = _Way(self._text.escape, self, quote)
             way.read(places, encoded)

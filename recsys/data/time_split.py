@@ -236,7 +236,7 @@ def split_by_time(
     known[interactions.item[train]] = True
     described = None if with_features is None else with_features[: len(known)] & known
     generator = np.random.default_rng(seed)
-    cold = choose_cold(interactions, described, cold_share, generator)
+    cold = choose_cold(len(interactions.items), described, cold_share, generator)
     days = days_of(interactions)
     parts = Split(_part(interactions, train), validation, test, cold, time=time_parts)
     if days is not None:

@@ -36,7 +36,11 @@ def units_in_a_second(
     InputError
         If they are none of these, such as numbers of weeks.
     """
-    middle = float(np.median(timestamp))
+    return units_by_middle(float(np.median(timestamp)), named, otherwise)
+
+
+def units_by_middle(middle: float, named: str, otherwise: str = "leave them out") -> float:
+    """As `units_in_a_second`, by the median of timestamps, or any number on its side of bounds."""
     for least, units in _UNITS:
         if middle >= least:
             return units
@@ -45,6 +49,40 @@ def units_in_a_second(
         "dates, or seconds since 1970",
         f"convert them, or {otherwise}",
     )
+
+
+class Middle:
+    """On which side of the bounds between units the median of timestamps is, which come in parts.
+
+    Nothing but counts is kept, and the two timestamps next to each bound.
+    """
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._from = dict.fromkeys((least for least, _ in _UNITS), 0)
+        self._below, self._above = dict[float, int](), dict[float, int]()
+
+    def look_at(self, timestamp: Int64Array) -> None:
+        """Count some of them: int64 (n,)."""
+        self._number += len(timestamp)
+        for least in self._from:
+            high = timestamp[timestamp >= least]
+            self._from[least] += len(high)
+            if len(high):
+                self._above[least] = min(int(high.min()), self._above.get(least, int(high.min())))
+            if len(high) < len(timestamp):
+                below = int(timestamp[timestamp < least].max())
+                self._below[least] = max(below, self._below.get(least, below))
+
+    def bound(self) -> float:
+        """The largest bound that the median reaches; 0 if it reaches none."""
+        return max((least for least in self._from if self._reaches(least)), default=0.0)
+
+    def _reaches(self, least: float) -> bool:
+        if 2 * self._from[least] != self._number:
+            return 2 * self._from[least] > self._number
+        # The median is in the middle of the two that are next to the bound.
+        return float(np.median([self._below[least], self._above[least]])) >= least
 
 
 def window(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,11 +17,12 @@ from recsys.models.configuration import require_number
 from recsys.models.item_to_item import (
     ItemToItemModel,
     largest_of_dense_rows,
-    largest_of_entries,
     largest_of_product,
     likes_of_items,
     rooted,
+    truncated,
 )
+from recsys.models.sparse_inverse import factor_after
 from recsys.ranking.neighbours import Neighbours
 
 MOST_EXACT = 20_000
@@ -45,9 +45,11 @@ class Ease(ItemToItemModel):
     float32 matrices of items by items at the peak, one Cholesky factorisation in place.
 
     Catalogues of more than `MOST_EXACT` items are solved in parts: exactly among the `POPULAR`
-    items with most likes, and all other weights by regressing each item on the `nearest` others,
-    those with the highest correlation, as fsSLIM does [3]_. What that keeps of the precision, and
-    what it costs: docs/experiments/neighbours.md.
+    items with most likes, and each other item given the `nearest` items with more likes, those
+    with the highest correlation. The inverse of the Gram matrix that follows from these
+    regressions [3]_ has weights for all items near the same ones, in both directions, and changes
+    those among popular items as well. What that keeps of the precision, and what it costs:
+    docs/experiments/neighbours.md.
 
     Parameters
     ----------
@@ -66,8 +68,8 @@ class Ease(ItemToItemModel):
     ----------
     .. [1] H. Steck, Embarrassingly shallow autoencoders for sparse data, WWW 2019.
     .. [2] H. Steck, Autoencoders that don't overfit towards the identity, NeurIPS 2020.
-    .. [3] X. Ning and G. Karypis, SLIM: sparse linear methods for top-N recommender systems,
-       ICDM 2011.
+    .. [3] F. Schäfer, M. Katzfuss and H. Owhadi, Sparse Cholesky factorization by Kullback-Leibler
+       minimization, SIAM Journal on Scientific Computing 43 (2021).
     """
 
     name: ClassVar[str] = "ease"
@@ -98,85 +100,43 @@ class Ease(ItemToItemModel):
         # One thread: sums shared by threads differ in their bits.
         with threadpool_limits(1):
             if likes.shape[1] <= MOST_EXACT:
-                return self._exact(likes)
+                return _largest_of_inverse(self._inverse(likes), self.kept)
             return self._in_parts(likes)
 
-    def _exact(self, likes: sp.csr_matrix) -> Neighbours:
-        n_items = likes.shape[1]
-        kept = min(self.kept, n_items)
-        indices = np.empty((n_items, kept), np.int32)
-        weights = np.empty((n_items, kept), np.float32)
-        for start, block in self._rows(likes):
-            part = slice(start, start + len(block))
-            indices[part], weights[part] = largest_of_dense_rows(block, kept)
-        indptr = np.arange(n_items + 1, dtype=np.int64) * kept
-        return Neighbours(indptr, indices.ravel(), weights.ravel())
-
     def _in_parts(self, likes: sp.csr_matrix) -> Neighbours:
-        """The weights among popular items exactly, all others by regression on the nearest."""
+        """The same from an inverse that is exact among popular items, sparse factors elsewhere."""
         n_items = likes.shape[1]
         counts = likes_of_items(likes.multiply(likes).tocsr())
+        penalties = self._penalties(counts)
         popular = np.sort(np.argsort(-counts, kind="stable")[:POPULAR])
-        is_popular = np.zeros(n_items, bool)
-        is_popular[popular] = True
-        local = self._on_nearest(likes).tocoo()
-        besides = ~(is_popular[local.row] & is_popular[local.col])
-        rows, columns, values = [local.row[besides]], [local.col[besides]], [local.data[besides]]
-        kept = min(self.kept, POPULAR)
-        for start, block in self._rows(likes[:, popular]):
-            found, weights = largest_of_dense_rows(block, kept)
-            rows.append(np.repeat(popular[start : start + len(block)], kept))
-            columns.append(popular[found].ravel())
-            values.append(weights.ravel())
-        return largest_of_entries(
-            np.concatenate(rows),
-            np.concatenate(columns),
-            np.concatenate(values),
-            n_items,
-            self.kept,
-        )
+        solved = np.zeros(n_items, bool)
+        solved[popular] = True
+        try:
+            factor = factor_after(likes, counts, penalties, solved, self.nearest)
+        except ArithmeticError as fault:
+            raise self._singular() from fault
+        inverse = self._inverse(likes[:, popular])
+        added, other_side = factor.scaled(popular), factor.weights[popular].T.tocsr()
+        for start in range(0, len(inverse), _BLOCK):
+            block = inverse[start : start + _BLOCK]
+            block += (added[start : start + _BLOCK] @ other_side).toarray()
+        diagonal = factor.diagonal()
+        diagonal[popular] = np.diag(inverse)
+        scale = (-1 / diagonal).astype(np.float32)
+
+        def besides(rows: IntArray, columns: IntArray, values: Float32Array) -> Float32Array:
+            found: Float32Array = values * scale[columns] * ~(solved[rows] & solved[columns])
+            return found
+
+        among = _largest_of_inverse(inverse, self.kept)
+        del inverse, added, other_side
+        sides = factor.scaled(), factor.weights.T.tocsr()
+        others = largest_of_product(*sides, self.kept, besides)
+        return truncated(_together(among, popular, others), self.kept)
 
     def _penalties(self, counts: Float64Array) -> Float64Array:
         """What is added to the diagonal of the Gram matrix."""
         return self.regularization + self.dropout / (1 - self.dropout) * counts
-
-    def _on_nearest(self, likes: sp.csr_matrix) -> sp.csr_matrix:
-        """Weights by ridge regression of each item on those most correlated with it."""
-        n_items = likes.shape[1]
-        by_item = sp.csr_matrix(likes.T)
-        counts = likes_of_items(likes.multiply(likes).tocsr())
-        penalties = self._penalties(counts)
-        lengths = np.sqrt(counts + penalties).astype(np.float32)
-
-        def correlated(rows: IntArray, columns: IntArray, together: Float32Array) -> Float32Array:
-            return together / (lengths[rows] * lengths[columns])
-
-        nearest = largest_of_product(by_item, likes, self.nearest, correlated)
-        weights = np.zeros(len(nearest.indices), np.float32)
-        for item in range(n_items):
-            entries = slice(nearest.indptr[item], nearest.indptr[item + 1])
-            others = nearest.indices[entries]
-            if not len(others):
-                continue
-            liked = by_item[others]
-            gram = (liked @ liked.T).toarray()
-            gram[np.diag_indices_from(gram)] += penalties[others].astype(np.float32)
-            target = liked @ _dense_row(by_item, item)
-            weights[entries], failed = lapack.sposv(gram, target, overwrite_a=1)[1:]
-            if failed:
-                raise self._singular()
-        # What was found of an item's neighbours is a column: what they say of the item.
-        return sp.csc_matrix((weights, nearest.indices, nearest.indptr), (n_items, n_items)).tocsr()
-
-    def _rows(self, likes: sp.csr_matrix) -> Iterator[tuple[int, Float32Array]]:
-        """All weights, exactly: blocks of rows, and where each begins."""
-        inverse = self._inverse(likes)
-        scale = (-1 / np.diag(inverse)).astype(np.float32)
-        for start in range(0, len(inverse), _BLOCK):
-            block: Float32Array = inverse[start : start + _BLOCK] * scale
-            rows = np.arange(len(block))
-            block[rows, start + rows] = 0
-            yield start, block
 
     def _inverse(self, likes: sp.csr_matrix) -> Float32Array:
         """The inverse of the regularised Gram matrix: float32 (n_items, n_items)."""
@@ -205,8 +165,33 @@ class Ease(ItemToItemModel):
         )
 
 
-def _dense_row(matrix: sp.csr_matrix, row: int) -> Float32Array:
-    found = np.zeros(matrix.shape[1], np.float32)
-    entries = slice(matrix.indptr[row], matrix.indptr[row + 1])
-    found[matrix.indices[entries]] = matrix.data[entries]
-    return found
+def _largest_of_inverse(inverse: Float32Array, kept: int) -> Neighbours:
+    """EASE's weights, the largest of each row, from the inverse of the regularised Gram matrix."""
+    n_items = len(inverse)
+    kept = min(kept, n_items)
+    scale = (-1 / np.diag(inverse)).astype(np.float32)
+    indices = np.empty((n_items, kept), np.int32)
+    weights = np.empty((n_items, kept), np.float32)
+    for start in range(0, n_items, _BLOCK):
+        block: Float32Array = inverse[start : start + _BLOCK] * scale
+        rows = np.arange(len(block))
+        block[rows, start + rows] = 0
+        part = slice(start, start + len(block))
+        indices[part], weights[part] = largest_of_dense_rows(block, kept)
+    indptr = np.arange(n_items + 1, dtype=np.int64) * kept
+    return Neighbours(indptr, indices.ravel(), weights.ravel())
+
+
+def _together(among: Neighbours, items: IntArray, others: Neighbours) -> Neighbours:
+    """The weights among some items and those of all, no pair twice."""
+    n_items = others.n_items
+    counts = np.zeros(n_items, np.int64)
+    counts[items] = np.diff(among.indptr)
+    indptr = np.concatenate([[0], np.cumsum(counts)])
+    columns = items[among.indices]
+    found = sp.csr_matrix((among.weights, columns, indptr), (n_items, n_items)) + sp.csr_matrix(
+        (others.weights, others.indices, others.indptr), (n_items, n_items)
+    )
+    return Neighbours(
+        found.indptr.astype(np.int64), found.indices.astype(np.int32, copy=False), found.data
+    )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +23,8 @@ from recsys.models.model import Model
 from recsys.ranking.neighbours import Neighbours
 from recsys.ranking.rows import Rows
 
-_BLOCK = 2048  # rows of a product at a time
+_BLOCK = 2048  # rows of a product at a time, fewer where they are long
+_ENTRIES = 2**23  # of all of them but the first, at most
 
 Reweighted = Callable[[IntArray, IntArray, Float32Array], Float32Array]
 
@@ -137,8 +139,8 @@ def largest_of_product(
     n_items = first.shape[0]
     counts = np.zeros(n_items, np.int64)
     indices, weights = [np.empty(0, np.int32)], [np.empty(0, np.float32)]
-    for start in range(0, n_items, _BLOCK):
-        block = sp.csr_matrix(first[start : start + _BLOCK] @ second)
+    for start, stop in _blocks(first, second):
+        block = sp.csr_matrix(first[start:stop] @ second)
         block.sort_indices()
         rows = start + np.repeat(np.arange(block.shape[0]), np.diff(block.indptr))
         values = block.data
@@ -154,25 +156,17 @@ def largest_of_product(
     return Neighbours(indptr, np.concatenate(indices), np.concatenate(weights))
 
 
-def largest_of_entries(
-    rows: IntArray, columns: IntArray, weights: Float32Array, n_items: int, kept: int
-) -> Neighbours:
-    """The largest weights of each row of a sparse matrix, given by its entries in any order.
-
-    Parameters
-    ----------
-    rows, columns : int (m,)
-        No pair twice.
-    weights : float32 (m,)
-    n_items : int
-    kept : int
-        At most so many in a row; equal magnitudes go by index.
-    """
-    order = np.lexsort((columns, rows))
-    counts = np.bincount(rows, minlength=n_items)
-    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    indices, values = columns[order].astype(np.int32), weights[order].astype(np.float32)
-    return truncated(Neighbours(indptr, indices, values), kept)
+def _blocks(first: sp.csr_matrix, second: sp.csr_matrix) -> Iterator[tuple[int, int]]:
+    """Ranges of rows whose product is bounded, however long the rows of popular items are."""
+    lengths = np.diff(second.indptr)
+    for start in range(0, first.shape[0], _BLOCK):
+        bounds = first.indptr[start : start + _BLOCK + 1]
+        added = np.cumsum(lengths[first.indices[bounds[0] : bounds[-1]]], dtype=np.int64)
+        before = np.concatenate([[0], added])[bounds - bounds[0]]
+        longest = np.minimum(np.diff(before), second.shape[1])
+        parts = np.cumsum(longest) // _ENTRIES
+        cuts = start + 1 + np.flatnonzero(np.diff(parts))
+        yield from itertools.pairwise([start, *cuts.tolist(), start + len(longest)])
 
 
 def truncated(neighbours: Neighbours, kept: int) -> Neighbours:

@@ -154,8 +154,9 @@ def backtest(settings: config.Config) -> Backtest:
     """
     interim = Path(settings.storage.interim)
     located = locate_data(settings.dataset, settings.data)
-    data = preparation.ingest(interim, located, preparation.sources_of(located))
-    core = preparation.threshold(interim, data, settings.threshold)
+    sources, memory = preparation.sources_of(located), settings.storage.memory
+    data = preparation.ingest(interim, located, sources, memory=memory)
+    core = preparation.threshold(interim, data, settings.threshold, memory)
     features = preparation.encode(interim, data, core, settings.encode)
     folds = replay(
         lambda stage, *args, **kwargs: stage(interim, *args, **kwargs),

@@ -63,8 +63,9 @@ def export_split(config: Config, folder: Path, file_format: FileFormat) -> dict[
 def _prepare(config: Config) -> tuple[Stage[Thresholded], Stage[HeldOut]]:
     interim = Path(config.storage.interim)
     data = locate_data(config.dataset, config.data)
-    ingested = preparation.ingest(interim, data, preparation.sources_of(data))
-    core = preparation.threshold(interim, ingested, config.threshold)
+    sources, memory = preparation.sources_of(data), config.storage.memory
+    ingested = preparation.ingest(interim, data, sources, memory=memory)
+    core = preparation.threshold(interim, ingested, config.threshold, memory)
     return core, hold_out(lambda stage, *args: stage(interim, *args), ingested, core, config)
 
 

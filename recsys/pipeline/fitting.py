@@ -94,7 +94,7 @@ def open_spread(options: config.Fit | None, folder: Path) -> Iterator[Spread | N
         yield Spread(cluster, exchange, folder.parent)
 
 
-@stage(Fitted, version=12, unkeyed=("versions",))
+@stage(Fitted, version=13, unkeyed=("versions",))
 def fit(
     folder: Path,
     core: Stage[Thresholded],

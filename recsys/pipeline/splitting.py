@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 import scipy.sparse as sp
 
 from recsys.base import config
-from recsys.base.arrays import BoolArray
 from recsys.data import persistence
 from recsys.data.formats import text_format
 from recsys.data.idmap import IdMap
@@ -30,7 +28,7 @@ from recsys.data.tables import fingerprint
 from recsys.data.time_split import Cuts, find_cuts, shown
 from recsys.data.time_split import split_by_time as split_interactions
 from recsys.pipeline import preparation
-from recsys.pipeline.preparation import hidden_of_core, load_core
+from recsys.pipeline.preparation import hidden_of_core, items_with_features, load_core
 from recsys.store.stages import Stage, stage
 
 # Makes the product of a stage from its arguments: at once, or as a task.
@@ -60,7 +58,7 @@ def hold_out(
         reading = locate_data(settings.dataset, settings.data)
         sources = sources_of_split(reading, holdout)
         return run(split_by_files, data, core, sources, reading, holdout, seed)
-    return run(preparation.split, data, core, holdout, seed)
+    return run(preparation.split, data, core, holdout, seed, settings.storage.memory)
 
 
 def by_time(core: Stage[Thresholded], holdout: config.Split, timezone: str) -> Cuts:
@@ -98,7 +96,7 @@ def split_by_time(
         item_min=minimums.item_min,
         n=holdout.n,
         fewest=fewest,
-        with_features=items_with_features(data, interactions),
+        with_features=items_with_features(data, interactions.items),
         cold_share=holdout.cold_share,
         seed=seed,
     )
@@ -151,7 +149,7 @@ def split_by_files(
         n=holdout.n,
         share=holdout.share,
         one_holdout=holdout.holdouts == "one",
-        with_features=items_with_features(data, interactions),
+        with_features=items_with_features(data, interactions.items),
         cold_share=holdout.cold_share,
         seed=seed,
     )
@@ -181,14 +179,6 @@ def counts_of(
         "test": int(test.nnz),
         "test_users": int((np.diff(test.indptr) > 0).sum()),
     }
-
-
-def items_with_features(data: Stage[Ingested], interactions: Interactions) -> BoolArray | None:
-    """Which items have features: bool (n_items,); None where there are no features."""
-    features = persistence.load_features(Path(data.path), "item")
-    if features is None:
-        return None
-    return np.asarray(pc.is_in(interactions.items.ids, value_set=features.owners.ids))
 
 
 def _liked_earlier(data: Stage[Ingested], core: Interactions) -> sp.csr_matrix | None:

@@ -1,6 +1,6 @@
-"""The compiled loops of ranking with neighbours (sums.c), where they were compiled.
+"""The compiled loops of ranking (sums.c), where they were compiled.
 
-Whoever calls them does the same by NumPy where they were not, to the last bit.
+Whoever calls them comes to the same, to the last bit, where they were not.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from recsys.base.libraries import address, load_library
 from recsys.ranking.rows import Rows
 
 FOLDER = Path(__file__).parent
-VERSION = 1
+VERSION = 2
 LANES = 16
 """Groups whose maxima are taken are a multiple of this."""
 
 _POINTER, _NUMBER, _INDEX = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32
+_REAL = ctypes.c_float
 _ARGUMENTS = {
     "recsys_sum_rows": (_POINTER, _NUMBER, *(_POINTER,) * 5, _NUMBER),
     "recsys_add_rows": (_POINTER, _NUMBER, *(_POINTER,) * 4),
@@ -29,8 +30,12 @@ _ARGUMENTS = {
     "recsys_count_placed": (_NUMBER, *(_POINTER,) * 3, _NUMBER, _POINTER),
     "recsys_take_placed": (_NUMBER, *(_POINTER,) * 4, _NUMBER, *(_POINTER,) * 2),
     "recsys_find_column": (_NUMBER, *(_POINTER,) * 2, _INDEX, *(_POINTER,) * 2),
+    "recsys_products": (_POINTER, _NUMBER, *(_POINTER,) * 8),
     "recsys_group_maxima": (_POINTER, *(_NUMBER,) * 4, _POINTER, _NUMBER),
-}
+    "recsys_bound_products": (
+        _POINTER, *(_NUMBER,) * 2, *(_POINTER,) * 4, *(_REAL,) * 3, _POINTER, _NUMBER,
+    ),
+}  # fmt: skip
 
 
 @cache
@@ -174,6 +179,27 @@ class CompiledRows:
             self.n_rows, indptr, indices, weights, *given, address(taken), address(taken_weights)
         )
         return bounds, taken, taken_weights
+
+    def products(self, rows: Int64Array, last: Int32Array) -> Float32Array:
+        """The products of some rows with each other: float32 (n, n).
+
+        Parameters
+        ----------
+        rows : int64 (n,)
+            Below `n_rows`, each once; no row has a column twice.
+        last : int32 (`columns`,)
+            Room to work in: -1 everywhere, and so it is left.
+        """
+        rows = _whole(rows)
+        assert len(last) >= self.columns
+        entries = int((self.indptr[rows + 1] - self.indptr[rows]).sum())
+        before, owner = np.empty((2, entries), np.int32)
+        values, found = np.empty(entries, np.float32), np.empty((len(rows),) * 2, np.float32)
+        _loops().recsys_products(
+            address(rows), len(rows), *self._addresses, address(last), address(before),
+            address(owner), address(values), address(found),
+        )  # fmt: skip
+        return found
 
     @property
     def _addresses(self) -> tuple[int | None, int | None, int | None]:

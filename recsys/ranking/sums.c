@@ -1,4 +1,5 @@
-/* Sums of sparse rows, and maxima of groups: the inner loops of ranking with neighbours.
+/* Sums of sparse rows and their products, maxima of groups, and bounds of products: the inner loops
+   of ranking and of neighbours.
 
 Everything is added in the order in which NumPy adds it, one number after the other in single
 precision, so that scores are the same to the last bit with and without this file.
@@ -11,7 +12,7 @@ No part of Python is used here; recsys/ranking/compiled.py calls it, and checks 
 #define LANES 16 /* floats of a cache line */
 
 /* Raised whenever the arguments of a function change. */
-EXPORTED int64_t recsys_sums_version(void) { return 1; }
+EXPORTED int64_t recsys_sums_version(void) { return 2; }
 
 /* Add the rows of some items to one row of scores. */
 static void add_rows(const int64_t *items, int64_t n, const int64_t *indptr,
@@ -111,6 +112,39 @@ EXPORTED int64_t recsys_find_column(int64_t n_items, const int64_t *indptr, cons
     return found;
 }
 
+/* The products of some rows with each other, to out (n, n). `last` has a place for each column and
+   is -1 everywhere, before and after; `before` and `owner` have one for each entry of these rows,
+   and `values` as well. The entries of a column are a list from the last row that has it back to
+   the first, so what is taken are the pairs that are there and no others. */
+EXPORTED void recsys_products(const int64_t *rows, int64_t n, const int64_t *indptr,
+                              const int32_t *indices, const float *weights, int32_t *last,
+                              int32_t *before, int32_t *owner, float *values, float *out) {
+    int32_t place = 0;
+    for (int64_t i = 0; i < n * n; i++)
+        out[i] = 0;
+    for (int64_t i = 0; i < n; i++) {
+        float *line = out + i * n;
+        double square = 0;
+        for (int64_t e = indptr[rows[i]]; e < indptr[rows[i] + 1]; e++, place++) {
+            float weight = weights[e];
+            for (int32_t p = last[indices[e]]; p >= 0; p = before[p])
+                line[owner[p]] += weight * values[p];
+            square += weight * weight;
+            before[place] = last[indices[e]];
+            owner[place] = (int32_t)i;
+            values[place] = weight;
+            last[indices[e]] = place;
+        }
+        line[i] = (float)square;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        for (int64_t e = indptr[rows[i]]; e < indptr[rows[i] + 1]; e++)
+            last[indices[e]] = -1;
+        for (int64_t j = i + 1; j < n; j++)
+            out[i * n + j] = out[j * n + i];
+    }
+}
+
 /* The larger of two numbers each, or a NaN if one of them is, as np.maximum: four at a time, which
    every processor of 64 bits can. */
 typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
@@ -142,4 +176,86 @@ EXPORTED void recsys_group_maxima(const float *scores, int64_t users, int64_t st
                 best = a[j] > best || a[j] != a[j] ? a[j] : best;
             out[u * out_stride + g] = best;
         }
+}
+
+/* Bounds above the products of rows with a vector, from one byte a number.
+
+   Rows stand in groups of ROWS, and in a group pair after pair of columns: packed (n_groups, pairs,
+   ROWS, 2). The vector is in pairs as well, so small that no sum of a row leaves 32 bits. Row i is
+   bounded by sum * step * scales[i] + errors[i] * length + offsets[i] + added. Not wide: with the plain loop,
+   whatever the processor can. */
+#define ROWS 32
+
+typedef struct {
+    const int8_t *packed;
+    int64_t n_groups, pairs;
+    const int16_t *vector;
+    const float *scales, *errors, *offsets;
+    float step, length, added;
+    float *out;
+} bounds_task;
+
+static void finish_group(const bounds_task *t, int64_t group, const int32_t *sums) {
+    for (int64_t r = 0, i = group * ROWS; r < ROWS; r++, i++)
+        t->out[i] = (float)sums[r] * (t->step * t->scales[i]) + t->errors[i] * t->length +
+                    (t->offsets[i] + t->added);
+}
+
+static void bound_plainly(const bounds_task *t) {
+    const int8_t *part = t->packed;
+    for (int64_t group = 0; group < t->n_groups; group++) {
+        int32_t sums[ROWS] = {0};
+        for (int64_t pair = 0; pair < t->pairs; pair++, part += 2 * ROWS) {
+            int32_t first = t->vector[2 * pair], second = t->vector[2 * pair + 1];
+            for (int r = 0; r < ROWS; r++)
+                sums[r] += part[2 * r] * first + part[2 * r + 1] * second;
+        }
+        finish_group(t, group, sums);
+    }
+}
+
+#ifdef __x86_64__
+typedef int8_t bytes __attribute__((vector_size(16), aligned(1), may_alias));
+typedef int16_t words __attribute__((vector_size(32)));
+typedef short shorts __attribute__((vector_size(32))); /* as the compiler's own functions name it */
+typedef int32_t eight __attribute__((vector_size(32)));
+
+/* Products of eight rows' pairs with a pair of the vector, each pair's sum in one instruction. */
+#define PRODUCTS(place, pair)                                                                      \
+    (eight) __builtin_ia32_pmaddwd256(                                                             \
+        (shorts)__builtin_convertvector(*(const bytes *)(place), words), (shorts)(pair))
+
+__attribute__((target("avx2"))) static void bound_widely(const bounds_task *t) {
+    const int8_t *part = t->packed;
+    for (int64_t group = 0; group < t->n_groups; group++) {
+        eight a = {0}, b = {0}, c = {0}, d = {0};
+        for (int64_t pair = 0; pair < t->pairs; pair++, part += 2 * ROWS) {
+            int32_t both;
+            __builtin_memcpy(&both, t->vector + 2 * pair, sizeof both);
+            eight of_vector = both - (eight){0};
+            a += PRODUCTS(part, of_vector);
+            b += PRODUCTS(part + 16, of_vector);
+            c += PRODUCTS(part + 32, of_vector);
+            d += PRODUCTS(part + 48, of_vector);
+        }
+        eight sums[4] = {a, b, c, d};
+        finish_group(t, group, (const int32_t *)sums);
+    }
+}
+#endif
+
+EXPORTED void recsys_bound_products(const int8_t *packed, int64_t n_groups, int64_t pairs,
+                                    const int16_t *vector, const float *scales, const float *errors,
+                                    const float *offsets, float step, float length, float added,
+                                    float *out, int64_t wide) {
+    bounds_task task = {packed,  n_groups, pairs,  vector, scales, errors,
+                        offsets, step,     length, added,  out};
+#ifdef __x86_64__
+    if (wide && __builtin_cpu_supports("avx2")) {
+        bound_widely(&task);
+        return;
+    }
+#endif
+    (void)wide;
+    bound_plainly(&task);
 }

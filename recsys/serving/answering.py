@@ -60,6 +60,7 @@ class RefusedError(Exception):
         return json_response(content, self.status, headers)
 
 
+_JSON = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 _SHORT = 1024
 """Bytes of a body that asks for little."""
 _QUICK = 0.003
@@ -297,8 +298,7 @@ def _answer_record(answer: Answer) -> dict[str, Any]:
 def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """A response of plain values."""
     # Escaped, so that half of a surrogate pair from a request can be repeated in the response.
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    return Response(text, status, headers, media_type="application/json")
+    return Response(_JSON.encode(value), status, headers, media_type="application/json")
 
 
 @cache

@@ -44,7 +44,7 @@ def open_before_forking(name: str) -> None:
 def _ready(bundle: Bundle) -> Bundle:
     """The bundle, with what questions need of it made before the first of them comes."""
     _ = ("" in bundle.users, "" in bundle.items, bundle.untrained, bundle.likes, bundle.not_listed)
-    _ = bundle.name_texts
+    _ = bundle.name_texts, bundle.screening.made()
     return bundle
 
 

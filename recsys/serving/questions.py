@@ -429,6 +429,8 @@ def record_shown(
 
 def _blocks(questions: Sequence[Question]) -> list[dict[int, Recommend]]:
     """Questions for known users and nothing else that differ in the user alone, by position."""
+    if len(questions) < 2:
+        return []
     found: dict[tuple[int, Filters], list[tuple[int, Recommend]]] = {}
     for position, question in enumerate(questions):
         if isinstance(question, Recommend) and question.id is not None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import sys
 import time
-import uuid
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
@@ -80,7 +80,7 @@ def _id_of(scope: Scope) -> str:
     for name, value in scope["headers"]:
         if name == _HEADER and _SANE.fullmatch(value):
             return str(value.decode("ascii"))
-    return uuid.uuid4().hex
+    return os.urandom(16).hex()
 
 
 def _address(path: str, known: frozenset[str]) -> str:

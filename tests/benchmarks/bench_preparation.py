@@ -9,6 +9,7 @@ a process of its own, on the same generated files, and both must arrive at the s
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import multiprocessing
 import resource
@@ -24,7 +25,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
 import scipy.sparse as sp
 from sklearn.feature_extraction import DictVectorizer
 
@@ -43,6 +46,9 @@ class Shape:
     tags: int
     pairs: int
 
+
+_LARGE = (1, 5, 20, 100)  # millions of rows that are prepared from disk
+_IN_MEMORY = 20  # of these, that are prepared in memory as well, to compare
 
 # Drawn so that the 5/5 core has about the founding figures: 15,274 x 25,655 with 547,477 likes.
 FOUNDING = Shape(62_583, 28_806, 700_000, 20_352, 175_000)
@@ -175,6 +181,93 @@ def holdout(matrix: sp.csr_matrix, n: int, share: float) -> tuple[Any, Any, Any]
     return train.tocsr(), test.tocsr(), chosen
 
 
+def write_large(interactions: int, folder: Path) -> dict[str, Any]:
+    """Write likes.parquet, a part at a time: ids of text, 25 rows a user, popular items often."""
+    users, items = interactions // 25, min(interactions // 50, 200_000)
+    generator = np.random.default_rng(0)
+    columns = {}
+    for name, n, power in (("user", users, 0.8), ("item", items, 0.8)):
+        weights = 1 / np.arange(5, n + 5) ** power
+        columns[name] = generator.permutation(n), np.cumsum(weights) / weights.sum()
+    schema = pa.schema([("user_id", pa.string()), ("item_id", pa.string())])
+    with pq.ParquetWriter(folder / "likes.parquet", schema, compression="zstd") as writer:
+        for start in range(0, interactions, 1 << 20):
+            size = min(1 << 20, interactions - start)
+            ids = []
+            for name, (places, cumulated) in columns.items():
+                # Searching is several times faster where neighbours in time are neighbours.
+                found = np.searchsorted(cumulated, np.sort(generator.random(size)))
+                drawn = places[np.minimum(found, len(places) - 1)]
+                text = pa.array(generator.permutation(drawn)).cast(pa.string())
+                ids.append(pc.binary_join_element_wise(name[0], text, ""))
+            writer.write_table(pa.table(ids, schema=schema))
+    return {"bytes": (folder / "likes.parquet").stat().st_size}
+
+
+def prepare_large(folder: Path, memory: int, out: Path) -> dict[str, Any]:
+    """Likes read, cut to the core, split and encoded: sizes, digests, seconds of each stage."""
+    data = Data(likes=str(folder / "likes.parquet"))
+    laps = [(time.perf_counter(), time.process_time())]
+
+    def lap() -> None:
+        laps.append((time.perf_counter(), time.process_time()))
+
+    sources = preparation.sources_of(data)
+    ingested = preparation.ingest(out, data, sources, memory=memory)
+    lap()
+    core = preparation.threshold(out, ingested, Threshold(), memory)
+    lap()
+    split = preparation.split(out, ingested, core, Split(), 0, memory)
+    lap()
+    preparation.encode(out, ingested, core, Encode())
+    lap()
+    spent = [[b - a for a, b in zip(*pair, strict=True)] for pair in itertools.pairwise(laps)]
+    stages = ("ingest", "threshold", "split", "encode")
+    return {
+        "read": ingested.outcome.counts() | {"notes": len(ingested.outcome.notes)},
+        "core": [core.outcome.users, core.outcome.items, core.outcome.interactions],
+        "passes": core.outcome.passes,
+        "digests": [ingested.digest, core.digest, split.digest],
+        "stages": {
+            name: [round(n, 1) for n in each] for name, each in zip(stages, spent, strict=True)
+        },
+        "wall": sum(wall for wall, _ in spent),
+        "cpu": sum(cpu for _, cpu in spent),
+    }
+
+
+def large(millions: float, folder: Path, memory: int) -> dict[str, Any]:
+    """What `prepare_large` found of so many million rows, in a process of its own."""
+    if not (folder / "likes.parquet").exists():
+        alone(write_large, int(millions * 1e6), folder)
+    with tempfile.TemporaryDirectory(dir=folder) as out:
+        found = alone(prepare_large, folder, memory, Path(out))
+    print(
+        f"{millions:g} million rows, "
+        + ("in memory" if memory >= 1 << 40 else f"storage.memory = {memory / 1e9:g} GB")
+        + f": {found['read']['users']:,} users, {found['read']['items']:,} items, "
+        f"{found['read']['interactions']:,} likes, core {found['core']} after "
+        f"{found['passes']} passes\n  peak memory {found['gigabytes']:.2f} GB, "
+        f"{found['wall']:.0f} s, {found['cpu']:.0f} CPU seconds"
+        + (" (bars: 4 GB, 600 s)" if millions == _LARGE[-1] else "")
+        + "; seconds and CPU seconds of each: "
+        + ", ".join(f"{name} {wall} / {cpu}" for name, (wall, cpu) in found["stages"].items()),
+        flush=True,
+    )
+    return found
+
+
+def alone(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+    """What a function returns in a process of its own, and the peak memory of this."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(with_peak, (work, *arguments))
+
+
+def with_peak(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+    found = work(*arguments)
+    return found | {"gigabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6}
+
+
 def measured(
     side: Callable[[Path, Path, Path], dict[str, Any]], likes: Path, features: Path
 ) -> dict[str, Any]:
@@ -194,10 +287,34 @@ def timed(
     return found
 
 
+def compare_large(millions: float, parent: Path | None, memory: int) -> None:
+    """Prepare so many million likes from disk, and in memory where that may be asked of it."""
+    with tempfile.TemporaryDirectory(dir=parent) as folder:
+        # Small ones would not be prepared from disk by themselves.
+        found = large(millions, Path(folder), min(memory, int(millions * 1e6) * 20))
+        if millions <= _IN_MEMORY:
+            whole = large(millions, Path(folder), 1 << 40)
+            if whole["digests"] != found["digests"]:
+                sys.exit("the stages differ")
+            print("  the stages are the same")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Prepare data beside the article's way.")
     parser.add_argument("--rounds", type=int, default=3, help="of ours; the article's runs once")
+    parser.add_argument(
+        "--millions",
+        type=float,
+        nargs="*",
+        help="rows of likes alone, so many millions, from disk and, up to 20, in memory; no others",
+    )
+    parser.add_argument("--folder", type=Path, help="where the likes are; default: temporary")
+    parser.add_argument("--memory", type=float, default=2.0, help="gigabytes: storage.memory")
     options = parser.parse_args(arguments)
+    if options.millions is not None:
+        for millions in options.millions:
+            compare_large(millions, options.folder, int(options.memory * 1e9))
+        return
     with tempfile.TemporaryDirectory() as folder:
         likes, features = generate(FOUNDING, Path(folder))
         theirs = measured(article, likes, features)
@@ -221,6 +338,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             + ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
         )
         print(json.dumps({"ratio": ratio, "gigabytes": found["gigabytes"]}))
+    for millions in _LARGE:
+        compare_large(millions, options.folder, int(options.memory * 1e9))
 
 
 if __name__ == "__main__":

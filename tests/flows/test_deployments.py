@@ -7,13 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ from tests.fixtures.planted import write_planted
 from tests.fixtures.ports import free_port
 from tests.fixtures.prefect_harness import migrated_home
 from tests.fixtures.processes import finished
+from tests.fixtures.taken import Taking, taking_server
 from tests.fixtures.tracking_database import tracking_database
 
 
@@ -124,34 +123,28 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @dataclass(frozen=True)
 class Inbox:
-    """A web server that keeps what is posted to it."""
+    """Where alerts arrive."""
 
-    address: str
-    posted: list[dict[str, Any]]
+    server: Taking
+
+    @property
+    def address(self) -> str:
+        return f"{self.server.address}/token"
 
     def alert(self, kind: str) -> dict[str, Any]:
         """The first alert of a kind, when it has come."""
-        found = until(lambda: [each for each in self.posted if each["alert"] == kind])
-        return dict(found[0])
+
+        def found() -> list[dict[str, Any]]:
+            alerts = [json.loads(each.body) for each in self.server.taken]
+            return [each for each in alerts if each["alert"] == kind]
+
+        return until(found)[0]
 
 
 @pytest.fixture(scope="module")
 def inbox() -> Iterator[Inbox]:
-    posted: list[dict[str, Any]] = []
-
-    class Taking(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            posted.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            """Say nothing of requests."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Taking) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield Inbox(f"http://127.0.0.1:{server.server_port}/token", posted)
-        server.shutdown()
+    with taking_server() as server:
+        yield Inbox(server)
 
 
 SLEEPER = """

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from hypothesis import strategies as st
 
 from recsys.base.arrays import Float32Array
-from recsys.models import ease
+from recsys.models import ease, item_to_item
 from recsys.models.blending import (
     factor_spread,
     fit_neighbours,
@@ -29,6 +29,7 @@ from recsys.models.item_to_item import (
 )
 from recsys.models.itemknn import ItemKnn
 from recsys.models.rp3beta import Rp3Beta
+from recsys.ranking import compiled
 from recsys.ranking.factors import Factors
 from recsys.ranking.neighbours import Neighbours
 
@@ -36,6 +37,12 @@ from recsys.ranking.neighbours import Neighbours
 def random_likes(n_users: int = 90, n_items: int = 31, seed: int = 1) -> sp.csr_matrix:
     generator = np.random.default_rng(seed)
     return sp.csr_matrix((generator.random((n_users, n_items)) < 0.2).astype(np.float32))
+
+
+def without_likes_of(item: int, likes: sp.csr_matrix) -> sp.csr_matrix:
+    found = likes.toarray()
+    found[:, item] = 0
+    return sp.csr_matrix(found)
 
 
 def dense(neighbours: Neighbours) -> Float32Array:
@@ -72,23 +79,61 @@ def test_ease_works_in_blocks_of_any_size(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("popular", [1, 9, 31])
-def test_in_parts_ease_is_the_same_where_every_other_item_is_near(
+def test_in_parts_ease_is_exact_where_all_items_with_more_likes_are_near(
     popular: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An item is regressed on all others, whether it is one of those with most likes or not."""
+    """However many are solved together: the factor is then the whole inverse's."""
     likes = random_likes(n_users=400)
     whole = dense(Ease(3.0, 0.25, kept=31).neighbours(likes))
     monkeypatch.setattr(ease, "MOST_EXACT", 30)
     monkeypatch.setattr(ease, "POPULAR", popular)
+    monkeypatch.setattr(ease, "_BLOCK", 4)
     parts = dense(Ease(3.0, 0.25, kept=31, nearest=30).neighbours(likes))
     np.testing.assert_array_equal(np.diag(parts), 0)
-    chosen = np.argsort(-np.asarray(likes.sum(axis=0)).ravel(), kind="stable")[:popular]
-    outside = np.ones_like(whole, bool)
-    outside[np.ix_(chosen, chosen)] = False
-    np.testing.assert_allclose(parts[outside], whole[outside], rtol=2e-3, atol=2e-4)
-    # Among the popular ones the others are no part of the regression.
-    alone = dense(Ease(3.0, 0.25, kept=31).neighbours(likes[:, np.sort(chosen)]))
-    np.testing.assert_array_equal(parts[np.ix_(np.sort(chosen), np.sort(chosen))], alone)
+    np.testing.assert_allclose(parts, whole, rtol=2e-3, atol=2e-4)
+
+
+def test_in_parts_ease_is_the_inverse_that_its_regressions_make(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By hand: each item after the popular ones given the five nearest of those before it."""
+    likes = without_likes_of(30, random_likes(n_users=400))
+    monkeypatch.setattr(ease, "MOST_EXACT", 30)
+    monkeypatch.setattr(ease, "POPULAR", 9)
+    found = dense(Ease(3.0, 0.25, kept=31, nearest=5).neighbours(likes))
+    x = likes.toarray().astype(np.float64)
+    counts = x.sum(axis=0)
+    normal = x.T @ x + np.diag(3.0 + 0.25 / 0.75 * counts)
+    order = np.argsort(-counts, kind="stable")
+    inverse = np.zeros_like(normal)
+    popular = np.ix_(order[:9], order[:9])
+    inverse[popular] = np.linalg.inv(normal[popular])
+    lengths = np.sqrt(np.diag(normal))
+    for place, item in enumerate(order[9:], 9):
+        before = order[:place]
+        correlations = (x.T @ x)[item, before] / lengths[before]
+        near = before[np.argsort(-correlations, kind="stable")[:5]]
+        near = near[(x.T @ x)[item, near] > 0]
+        column = np.zeros(31)
+        column[item] = 1
+        column[near] = -np.linalg.solve(normal[np.ix_(near, near)], normal[near, item])
+        left = normal[item, item] + normal[item, near] @ column[near]
+        inverse += np.outer(column, column) / left
+    expected = -inverse / np.diag(inverse)
+    np.fill_diagonal(expected, 0)
+    np.testing.assert_allclose(found, expected, rtol=2e-3, atol=2e-4)
+
+
+def test_in_parts_ease_is_the_same_where_nothing_was_compiled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ease, "MOST_EXACT", 30)
+    monkeypatch.setattr(ease, "POPULAR", 9)
+    likes = random_likes(n_users=400)
+    likes.data *= np.random.default_rng(3).choice(np.float32([0.3, 0.7, 1]), likes.nnz)
+    found = dense(Ease(3.0, 0.25, nearest=5).neighbours(likes))
+    monkeypatch.setattr(compiled, "load_sums", lambda: None)
+    np.testing.assert_array_equal(dense(Ease(3.0, 0.25, nearest=5).neighbours(likes)), found)
 
 
 def test_in_parts_ease_keeps_what_is_largest_of_each_row(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,6 +189,25 @@ def test_a_product_keeps_the_largest_of_each_row_equal_ones_by_index() -> None:
     # Row 0 is (5, 2, 2, 0), its own 5 left out; row 1 (5, 3, 9, 3), its own 3 left out.
     expected = [[0, 2, 2, 0], [5, 0, 9, 0], [0, 1, 0, 3], [0, 0, 0, 0]]
     np.testing.assert_array_equal(found, np.float32(expected))
+
+
+@pytest.mark.parametrize("entries", [1, 7, 40, 10**6])
+def test_a_product_is_the_same_in_blocks_of_any_size(
+    entries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    likes = without_likes_of(4, random_likes())
+    by_item = sp.csr_matrix(likes.T)
+    whole = largest_of_product(by_item, likes, 6)
+    monkeypatch.setattr(item_to_item, "_ENTRIES", entries)
+    monkeypatch.setattr(item_to_item, "_BLOCK", 9)
+    found = largest_of_product(by_item, likes, 6)
+    np.testing.assert_array_equal(found.indptr, whole.indptr)
+    np.testing.assert_array_equal(dense(found), dense(whole))
+    parts = list(item_to_item._blocks(by_item, likes))
+    assert [part[0] for part in parts[1:]] == [part[1] for part in parts[:-1]]
+    assert (parts[0][0], parts[-1][1]) == (0, 31)
+    lengths = by_item @ np.diff(likes.indptr)
+    assert all(np.minimum(lengths, 31)[start + 1 : stop].sum() <= entries for start, stop in parts)
 
 
 @hypothesis.given(

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -14,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from recsys.base.config import Tracking
 from recsys.pipeline.night_metrics import VERDICTS, Night, deliver
 from tests.fixtures.ports import free_port
+from tests.fixtures.taken import Taking, taking_server
 
 OWN = ("model", "flow")
 
@@ -28,33 +26,16 @@ def values(text: str) -> dict[tuple[str, str], float]:
 
 
 @pytest.fixture
-def gateway() -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
+def gateway() -> Iterator[Taking]:
     """A server that takes what is pushed, as a Pushgateway does."""
-    taken: list[tuple[str, str, str]] = []
-
-    class Taking(BaseHTTPRequestHandler):
-        def do_PUT(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            taken.append((self.command, self.path, body))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            """Say nothing of requests."""
-
-    with HTTPServer(("127.0.0.1", 0), Taking) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}", taken
-        server.shutdown()
+    with taking_server() as server:
+        yield server
 
 
-def test_a_failed_run_says_so_and_what_it_did(
-    tmp_path: Path, gateway: tuple[str, list[tuple[str, str, str]]]
-) -> None:
-    address, taken = gateway
+def test_a_failed_run_says_so_and_what_it_did(tmp_path: Path, gateway: Taking) -> None:
     night = Night("songs", "train", seconds={"ingest": 1.5})
     folder = tmp_path / "metrics"
-    assert deliver(night, Tracking(metrics=str(folder), pushgateway=address)) == []
+    assert deliver(night, Tracking(metrics=str(folder), pushgateway=gateway.address)) == []
     text = (folder / "songs-train.prom").read_text()
     found = values(text)
     assert found.pop(("recsys_night_end_timestamp_seconds", "")) > 1.7e9
@@ -62,10 +43,9 @@ def test_a_failed_run_says_so_and_what_it_did(
         **{("recsys_night_verdict", verdict): float(verdict == "failed") for verdict in VERDICTS},
         ("recsys_night_stage_seconds", "ingest"): 1.5,
     }
-    [(method, path, body)] = taken
-    assert method == "PUT"
-    assert path == "/metrics/job/recsys/flow/train/model/songs"
-    assert values(body).keys() == values(text).keys()
+    [pushed] = gateway.taken
+    assert (pushed.method, pushed.path) == ("PUT", "/metrics/job/recsys/flow/train/model/songs")
+    assert values(pushed.body).keys() == values(text).keys()
 
 
 def test_what_cannot_be_delivered_is_said_and_fails_nothing(tmp_path: Path) -> None:

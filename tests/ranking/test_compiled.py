@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 from recsys.bundle import Seen
 from recsys.ranking import compiled, neighbours, topk
@@ -70,6 +71,22 @@ def everything(found: Neighbours, likes: Seen) -> list[np.ndarray]:
         added,
         *(part for top in (lists, prefix, others, heard) for part in (top.items, top.scores)),
     ]
+
+
+def test_products_of_rows_are_those_of_a_matrix_in_single_precision() -> None:
+    """Rows of any order, some empty; the room to work in is left as it was, so it serves again."""
+    found = random_neighbours(4)
+    rows = CompiledRows.of(found.indptr, found.indices, found.weights)
+    assert rows is not None
+    room = np.full(ITEMS, -1, np.int32)
+    matrix = sp.csr_matrix((found.weights, found.indices, found.indptr), (ITEMS, ITEMS))
+    for chosen in (np.arange(60)[::-1], np.arange(60, 90), np.arange(0)):
+        expected = (matrix[chosen] @ matrix[chosen].T).toarray()
+        products = rows.products(chosen, room)
+        others = ~np.eye(len(chosen), dtype=bool)
+        np.testing.assert_array_equal(products[others], expected[others])
+        np.testing.assert_allclose(np.diag(products), np.diag(expected), rtol=1e-6)
+        assert (room == -1).all()
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

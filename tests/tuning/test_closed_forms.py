@@ -28,6 +28,7 @@ from recsys.tuning.closed_forms import (
     kept_within,
     model_of,
     tune_closed_forms,
+    tuned_in_order,
 )
 from recsys.tuning.problems import Problem
 from recsys.tuning.recorders import NullRecorder, Recorded
@@ -102,6 +103,29 @@ def test_ease_gets_fewer_trials_on_a_larger_catalogue(
     assert affordable_trials("ease", n_items, asked) == expected
     for model in ("itemknn", "rp3beta"):
         assert affordable_trials(model, n_items, asked) == asked
+
+
+def test_on_a_large_catalogue_a_cheap_floor_comes_before_ease(
+    trials: list[TrialResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is tried of each model, and what comes of it, is the same in either order."""
+    monkeypatch.setattr(closed_forms, "QUICK_EASE", problem().train.shape[1] - 1)
+    found = tune_closed_forms(problem(), TRIALS, SIZE, NullRecorder(), 1)
+    assert [trial.number for trial in found] == list(range(3 * TRIALS))
+    models = [str(trial.configuration["model"]) for trial in found]
+    assert models == ["rp3beta"] * TRIALS + ["itemknn"] * TRIALS + ["ease"] * TRIALS
+    for model in SPACES:
+        before, after = (
+            [(t.configuration, t.values) for t in each if t.configuration["model"] == model]
+            for each in (trials, found)
+        )
+        assert before == after
+
+
+@pytest.mark.parametrize(("n_items", "first"), [(6_000, "ease"), (6_001, "rp3beta")])
+def test_ease_is_the_first_floor_where_it_is_quick(n_items: int, first: str) -> None:
+    assert tuned_in_order(n_items)[0] == first
+    assert sorted(tuned_in_order(n_items)) == sorted(SPACES)
 
 
 def test_weights_are_kept_as_far_as_they_fit() -> None:

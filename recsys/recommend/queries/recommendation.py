@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
@@ -23,6 +24,10 @@ from recsys.recommend.queries.scoring import best, candidates, compressed, inver
 from recsys.recommend.queries.subjects import QueryUser, known_ids
 from recsys.recommend.queries.view import BundleView
 
+_SCREENED = 1 / 8
+"""Of all items, at most so many are scored after screening; more would be no faster."""
+_ROUNDED = 2.0**-19
+"""What adding biases and neighbours' weights may round off, as a share of the largest of them."""
 FEW = 8
 """Up to so many users, one matrix-vector product each is faster than the kernel for blocks."""
 
@@ -58,15 +63,30 @@ def _of_pool(
     if not filters.include_seen:
         pool = pool[~np.isin(pool, user.liked)]
     pool = pool[~np.isin(pool, user.hidden)]
-    scores = products(view.vectors[pool], user.vector)
-    scores = scores + (view.factors.item_biases[pool] + np.float32(user.bias))
-    if (added := view.neighbour_scores(user.liked, user.trained)) is not None:
-        inside = pool < len(added)
-        scores[inside] += added[pool[inside]]
+    scores = _scores_of(view, user, pool, view.neighbour_scores(user.liked, user.trained))
     chosen = best(scores, n)
     reasons = Reasons(view, user).of(pool[chosen])
     found = rows(view, pool[chosen], scores[chosen], reasons)
     return Answer(found, (*user.notes, *allowed.notes))
+
+
+def _scores_of(
+    view: BundleView, user: QueryUser, items: Int64Array, added: Float32Array | None
+) -> Float32Array:
+    """Scores of some items, the same to the last bit as those among all: float32 (n,).
+
+    Parameters
+    ----------
+    added : float32 (n_trained,) or None
+        What neighbours add to the scores of all items.
+    """
+    assert user.vector is not None
+    scores = products(view.vectors[items], user.vector)
+    scores = scores + (view.factors.item_biases[items] + np.float32(user.bias))
+    if added is not None:
+        inside = items < len(added)
+        scores[inside] += added[items[inside]]
+    return scores
 
 
 def recommend_many(
@@ -147,18 +167,59 @@ def best_items(
 ) -> Chosen:
     """The n best items for a user, as the scores have them, or as house rules do."""
     rules = rules_of(view)
+    if rules is None and (found := _screened(view, user, n, filters, allowed)) is not None:
+        return found
     everything = filters if rules is None else replace(filters, include_untrained=True)
     scores = _scores(view, user, everything)
-    if allowed.mask is not None:
-        scores[~allowed.mask[: len(scores)]] = -np.inf
-    if not filters.include_seen:
-        scores[user.liked[user.liked < len(scores)]] = -np.inf
-    scores[user.hidden[user.hidden < len(scores)]] = -np.inf
+    _leave_out(scores, user, filters, allowed)
     if rules is not None:
         trained = len(scores) if filters.include_untrained else view.bundle.trained
         return choose(view, rules, user, n, scores, trained)
     items = best(scores, n)
     return Chosen(items, scores[items])
+
+
+def _leave_out(scores: Float32Array, user: QueryUser, filters: Filters, allowed: Allowed) -> None:
+    """Overwrite the scores of what is not to be in the list."""
+    if allowed.mask is not None:
+        scores[~allowed.mask[: len(scores)]] = -np.inf
+    if not filters.include_seen:
+        scores[user.liked[user.liked < len(scores)]] = -np.inf
+    scores[user.hidden[user.hidden < len(scores)]] = -np.inf
+
+
+def _screened(
+    view: BundleView, user: QueryUser, n: int, filters: Filters, allowed: Allowed
+) -> Chosen | None:
+    """The n best items, of those whose bounds do not rule them out; None where that is no shorter.
+
+    The n items with the largest bounds are scored first. The least of these scores is at most the
+    n-th best of all, so that an item with a lower bound is not among the best.
+    """
+    factors = view.factors if filters.include_untrained else view.trained
+    if user.vector is None or user.cosine or n > _SCREENED * factors.n_items:
+        return None
+    if (screen := view.bundle.screening.often()) is None:
+        return None
+    added = view.neighbour_scores(user.liked, user.trained)
+    sizes = screen.largest + abs(user.bias)
+    if added is not None:
+        sizes += max(float(added.max(initial=0)), -float(added.min(initial=0)))
+    bounds = screen.bounds(user.vector, factors.n_items, user.bias + sizes * _ROUNDED)
+    if bounds is None or not math.isfinite(sizes):
+        return None
+    if added is not None:
+        bounds[: len(added)] += added
+    _leave_out(bounds, user, filters, allowed)
+    items = np.sort(best(bounds, n))
+    scores = _scores_of(view, user, items, added)
+    if len(items) == n:
+        items = np.flatnonzero(bounds >= scores.min())
+        if not n <= len(items) <= _SCREENED * factors.n_items:
+            return None
+        scores = _scores_of(view, user, items, added)
+    chosen = best(scores, n)
+    return Chosen(items[chosen], scores[chosen])
 
 
 def _one(view: BundleView, user: QueryUser, n: int, filters: Filters, allowed: Allowed) -> Answer:

@@ -15,6 +15,7 @@ _PRODUCT = 8192
 """Numbers of a block of rows that is multiplied at once: so few that BLAS stays in one thread."""
 
 _GROUP = 32  # scores whose maximum is compared
+_FEW = 16 * _GROUP  # scores that are compared themselves
 
 
 def products(matrix: Float32Array, vector: Float32Array) -> Float32Array:
@@ -65,6 +66,8 @@ def best(scores: Float32Array, n: int) -> Int64Array:
 
 def _maxima(scores: Float32Array) -> Float32Array:
     """The maxima of groups of neighbouring scores, and what is left behind them."""
+    if len(scores) < _FEW:
+        return scores
     groups = len(scores) // _GROUP
     whole = scores[: groups * _GROUP]
     found = np.empty(groups, np.float32)
