@@ -29,6 +29,7 @@ from recsys.models.spreading import Spread
 from recsys.pipeline.outcomes import Chosen, Evaluated, Fitted
 from recsys.pipeline.preparation import load_core
 from recsys.store.exchange import Exchange
+from recsys.store.scratch import scratch_folder
 from recsys.store.stages import Stage, stage, write_json
 from recsys.tuning.problems import load_sides
 
@@ -76,14 +77,31 @@ def refit(
     )
 
 
+SPREAD = ".spread_fit_"
+"""What names of marks begin with, in the folder of products: one of each fit that is spread."""
+
+
 @contextmanager
 def _spread(options: config.Fit, folder: Path) -> Iterator[Spread | None]:
     """Where the fit is spread, if it is; what it leaves in the folder is removed by itself."""
     if options.cluster is None:
         yield None
         return
-    with open_cluster(options.cluster) as cluster:
-        yield Spread(cluster, Exchange(options.exchange or str(folder.resolve())))
+    exchange = Exchange(options.exchange or str(folder.resolve()))
+
+    def abandoned(name: str) -> None:
+        exchange.below(name.removeprefix(".")).clear()
+
+    # What a fit that was killed has left in the exchange goes with the mark that it left here.
+    with (
+        open_cluster(options.cluster) as cluster,
+        scratch_folder(folder.parent, SPREAD, abandon=abandoned) as mark,
+    ):
+        own = mark.name.removeprefix(".")
+        try:
+            yield Spread(cluster, exchange.below(own))
+        finally:
+            abandoned(own)
 
 
 @stage(Fitted, version=11, unkeyed=("versions",))

@@ -18,7 +18,9 @@ from mlflow.store.artifact.utils.models import get_model_name_and_version
 from recsys.base.errors import NotFoundError, RegistryError
 from recsys.base.redaction import redacted
 from recsys.bundle import MANIFEST, read_bundle_manifest
+from recsys.store.scratch import scratch_folder
 from recsys.tracking.address import absolute_uri
+from recsys.tracking.cache import UNFINISHED
 from recsys.tracking.client import PatientClient
 from recsys.tracking.faults import MISSING, registry_errors
 from recsys.tracking.versions import BUNDLE_PATH, LostBundleError, Version, missing_version
@@ -108,10 +110,10 @@ def fetch_bundle(client: PatientClient, location: str, folder: Path) -> None:
                 f"at most {MOST_BYTES:,}, which is far more than bundles have",
                 "see whether it is the model that was meant",
             )
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unfinished-") as partial_:
-            fetch = partial(repository.download_artifacts, BUNDLE_PATH, partial_)
+        with scratch_folder(folder.parent, UNFINISHED) as partial_:
+            fetch = partial(repository.download_artifacts, BUNDLE_PATH, str(partial_))
             client.patiently(fetch)
-            for path in (Path(partial_) / BUNDLE_PATH).iterdir():
+            for path in (partial_ / BUNDLE_PATH).iterdir():
                 path.rename(folder / path.name)
 
 
