@@ -23,7 +23,15 @@ from recsys.tracking.address import absolute_uri
 from recsys.tracking.cache import UNFINISHED
 from recsys.tracking.client import PatientClient
 from recsys.tracking.faults import MISSING, registry_errors
-from recsys.tracking.versions import BUNDLE_PATH, LostBundleError, Version, missing_version
+from recsys.tracking.versions import (
+    BUNDLE_PATH,
+    CHAMPION,
+    PREVIOUS,
+    LostBundleError,
+    ModelAddress,
+    Version,
+    missing_version,
+)
 
 MOST_BYTES = 2**36  # of a bundle that is fetched: 250 million vectors with 64 factors
 
@@ -57,7 +65,7 @@ def find_version(client: PatientClient, address: str) -> tuple[str, Version]:
     RegistryError
         If the registry does not answer.
     """
-    with _missing(address, client.uri), registry_errors(client.uri):
+    with _missing(client, address), registry_errors(client.uri):
         resolved = client.patiently(partial(get_model_name_and_version, client.once, address))
         if len(resolved) != 2:
             raise NotFoundError(
@@ -143,7 +151,7 @@ def _require_manifest(files: Mapping[str, int], location: str) -> None:
 
 
 @contextmanager
-def _missing(address: str, uri: str) -> Iterator[None]:
+def _missing(client: PatientClient, address: str) -> Iterator[None]:
     """Turn MLflow's answer that there is no such version into NotFoundError."""
     try:
         yield
@@ -151,4 +159,17 @@ def _missing(address: str, uri: str) -> Iterator[None]:
         cause = fault.__cause__
         if not isinstance(cause, MlflowException) or cause.error_code not in MISSING:
             raise
-        raise missing_version(address, uri) from cause
+        previous = _previous(client, address)
+        raise missing_version(address, client.uri, previous=previous) from cause
+
+
+def _previous(client: PatientClient, address: str) -> str | None:
+    """The version before the champion, where that is asked for; None if there is none."""
+    named = ModelAddress.parse(address)
+    if named is None or named.alias != CHAMPION:
+        return None
+    try:
+        with registry_errors(client.uri):
+            return str(client.get_model_version_by_alias(named.model, PREVIOUS).version)
+    except RegistryError:
+        return None
