@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -34,6 +34,7 @@ EVENTS: dict[Kind, tuple[str, ...]] = {
     "drifted": ("recsys.data.drifted",),
 }
 SENDGRID_KEY, SENDER = "SENDGRID_API_KEY", "RECSYS_ALERT_SENDER"
+SMTP = "RECSYS_ALERT_SMTP"  # environment: the server that sends e-mail, with its password
 SLACK = "hooks.slack.com"
 WEBHOOK = "webhook"  # Prefect's name of the type of blocks that take JSON
 # Expressions of Prefect's templates.
@@ -67,8 +68,8 @@ def places(client: SyncPrefectClient, addresses: Sequence[str]) -> list[Place]:
     client : SyncPrefectClient
     addresses : sequence of str
         A web address that takes JSON, or that of a Slack channel; ``mailto:`` and people's
-        addresses with commas between, which SendGrid sends to; or ``block:TYPE/NAME``, a
-        notification or webhook block that there is.
+        addresses with commas between, which the SMTP server of RECSYS_ALERT_SMTP or SendGrid
+        sends to; or ``block:TYPE/NAME``, a notification or webhook block that there is.
 
     Raises
     ------
@@ -95,18 +96,7 @@ def _block(address: str, scheme: str, rest: str) -> Any:
     from pydantic import SecretStr
 
     if scheme == "mailto":
-        key, sender = os.environ.get(SENDGRID_KEY), os.environ.get(SENDER)
-        if not key or not sender:
-            raise ConfigError(
-                f"alerts to {rest} need a service that sends e-mail, and {SENDGRID_KEY} or "
-                f"{SENDER} is not set",
-                "a key of SendGrid, and the address that sends",
-                "set both, or make a notification block in Prefect and name it as block:TYPE/NAME",
-            )
-        people = [one.strip() for one in rest.split(",")]
-        return notifications.SendgridEmail(
-            api_key=SecretStr(key), sender_email=sender, to_emails=people
-        )
+        return _mail([one.strip() for one in rest.split(",")])
     host = urlsplit(address).hostname or ""
     if scheme not in ("http", "https") or not host:
         raise ConfigError(
@@ -118,6 +108,57 @@ def _block(address: str, scheme: str, rest: str) -> Any:
         return notifications.SlackWebhook(url=SecretStr(address))
     headers: Any = {"Content-Type": "application/json"}
     return Webhook(url=SecretStr(address), headers=headers)
+
+
+def _mail(people: Sequence[str]) -> Any:
+    """The block that sends e-mail to some addresses, by SMTP or by SendGrid."""
+    from prefect.blocks import notifications
+    from pydantic import SecretStr
+
+    server, key, sender = (os.environ.get(name) for name in (SMTP, SENDGRID_KEY, SENDER))
+    if not sender or not (server or key):
+        raise ConfigError(
+            f"alerts to {', '.join(people)} need a server that sends e-mail and the address it "
+            f"sends from, and {SENDER} is not set, or neither {SMTP} nor {SENDGRID_KEY}",
+            f"{SMTP}=smtp://user:password@host or a key of SendGrid, and {SENDER}",
+            "set them, or make a notification block in Prefect and name it as block:TYPE/NAME",
+        )
+    if server:
+        # Prefect has no type of blocks for SMTP. This one hands an address that is not Slack's to
+        # Apprise, which sends e-mail, and keeps it as a secret; a type of our own would have to be
+        # installed where Prefect's server is.
+        return notifications.SlackWebhook(url=SecretStr(_apprise_url(server, sender, people)))
+    assert key is not None
+    return notifications.SendgridEmail(
+        api_key=SecretStr(key), sender_email=sender, to_emails=list(people)
+    )
+
+
+def _apprise_url(server: str, sender: str, people: Sequence[str]) -> str:
+    """Apprise's address of an SMTP server, of smtp:// (STARTTLS with a password) or smtps://.
+
+    A password goes over an encrypted connection only.
+    """
+    parts = urlsplit(server)
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if parts.scheme not in ("smtp", "smtps") or not host:
+        raise ConfigError(
+            f"{SMTP} is {redacted(server)}",
+            "smtp://user:password@host:port, or smtps:// for TLS from the beginning",
+            "correct it; special characters in a password are written as %2F",
+        )
+    mode = "ssl" if parts.scheme == "smtps" else "starttls" if parts.password else "insecure"
+    port = port or {"ssl": 465, "starttls": 587, "insecure": 25}[mode]
+    who = ""
+    if parts.username:
+        named = [quote(unquote(one), safe="") for one in (parts.username, parts.password or "")]
+        who = f"{named[0]}:{named[1]}@"
+    options = {"smtp": host, "from": sender, "to": ",".join(people), "mode": mode}
+    scheme = "mailto" if mode == "insecure" else "mailtos"
+    return f"{scheme}://{who}{host}:{port}/?{urlencode({**options, 'format': 'text'})}"
 
 
 def _there(client: SyncPrefectClient, named: str) -> Place:

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from flows.temporary_server import served
 from recsys.base.errors import HELD_EXIT
 from recsys.cli.commands import run
+from recsys.store.scratch import own_temporary_folder
 
 
 def run_as_program(flow: Callable[[], Any]) -> NoReturn:
@@ -16,7 +17,7 @@ def run_as_program(flow: Callable[[], Any]) -> NoReturn:
     held: list[Any] = []
 
     def program() -> None:
-        with served():
+        with own_temporary_folder(), served():
             held.extend(getattr(flow(), "held", ()))
 
     code = run(program)

@@ -47,11 +47,16 @@ def backtest(
     from flows.temporary_server import served
     from recsys.base.events import listening
     from recsys.cli.progress import Progress
+    from recsys.store.scratch import own_temporary_folder
 
     console = Console()
     # Importing the flow takes as long as the start of a server.
     starting = served(meanwhile=partial(import_module, "flows.backtest"))
-    with nullcontext() if as_json else listening(Progress(console)), starting:
+    with (
+        nullcontext() if as_json else listening(Progress(console)),
+        own_temporary_folder(),
+        starting,
+    ):
         from flows.backtest import backtest as flow
 
         made = flow(chosen)

@@ -44,10 +44,15 @@ def batch(
     from flows.temporary_server import served
     from recsys.base.events import listening
     from recsys.cli.progress import Progress
+    from recsys.store.scratch import own_temporary_folder
 
     # Importing the flow takes as long as the start of a server.
     starting = served(meanwhile=partial(import_module, "flows.recommend"))
-    with nullcontext() if as_json else listening(Progress(Console())), starting:
+    with (
+        nullcontext() if as_json else listening(Progress(Console())),
+        own_temporary_folder(),
+        starting,
+    ):
         from flows.recommend import recommend
 
         made = recommend(chosen)

@@ -110,11 +110,12 @@ def _train(config: Config, *, quiet: bool, as_json: bool, as_lines: bool) -> Non
     if not (quiet or as_lines):
         console.print(f"[bold]train[/bold] {config.title}, seed {config.seed}", highlight=False)
     from flows.temporary_server import served
+    from recsys.store.scratch import own_temporary_folder
 
     listener = json_lines(Console()) if as_lines else Progress(console)
     # Importing the flow takes as long as the start of a server.
     starting = served(meanwhile=partial(import_module, "flows.train"))
-    with nullcontext() if quiet else listening(listener), starting:
+    with nullcontext() if quiet else listening(listener), own_temporary_folder(), starting:
         from flows.train import train as flow
 
         outcome = flow(config)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
@@ -19,6 +18,7 @@ from recsys.data.download import (
     download_file,
 )
 from recsys.data.movielens import convert_movielens_100k
+from recsys.store.scratch import scratch_folder
 
 DEFAULT_ROOT = Path("data")
 """The project's data folder, relative to the current one."""
@@ -291,10 +291,10 @@ def _convert(
     """Convert in a temporary folder, then move the tables; likes, moved last, complete the set."""
     folder = (root / dataset.likes).parent
     try:
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=".part") as aside:
-            convert(downloaded, Path(aside))
+        with scratch_folder(folder, ".converted-") as aside:
+            convert(downloaded, aside)
             for table in reversed(dataset.tables):
-                (Path(aside) / table.name).replace(root / table)
+                (aside / table.name).replace(root / table)
     except OSError as error:
         raise DownloadError(
             f"{folder} cannot be written ({error.strerror or error})",

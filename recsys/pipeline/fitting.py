@@ -29,6 +29,7 @@ from recsys.models.spreading import Spread
 from recsys.pipeline.outcomes import Chosen, Evaluated, Fitted
 from recsys.pipeline.preparation import load_core
 from recsys.store.exchange import Exchange
+from recsys.store.scratch import scratch_folder
 from recsys.store.stages import Stage, stage, write_json
 from recsys.tuning.problems import load_sides
 
@@ -76,6 +77,10 @@ def refit(
     )
 
 
+SPREAD = ".spread_fit_"
+"""What names of marks begin with, in the folder of products: one of each fit that is spread."""
+
+
 @contextmanager
 def open_spread(options: config.Fit | None, folder: Path) -> Iterator[Spread | None]:
     """Where fits are spread, if they are; what they have in the folder is removed by itself.
@@ -88,10 +93,22 @@ def open_spread(options: config.Fit | None, folder: Path) -> Iterator[Spread | N
     if options is None or options.cluster is None:
         yield None
         return
-    with open_cluster(options.cluster) as cluster:
-        # Vectors go beside the folder: over NFS, files without a name have one while they are open.
-        exchange = Exchange(options.exchange or str(folder.resolve()))
-        yield Spread(cluster, exchange, folder.parent)
+    exchange = Exchange(options.exchange or str(folder.resolve()))
+
+    def abandoned(name: str) -> None:
+        exchange.below(name.removeprefix(".")).clear()
+
+    # What a fit that was killed has left in the exchange goes with the mark that it left here.
+    with (
+        open_cluster(options.cluster) as cluster,
+        scratch_folder(folder.parent, SPREAD, abandon=abandoned) as mark,
+    ):
+        own = mark.name.removeprefix(".")
+        try:
+            # Vectors go beside the folder: over NFS, files without a name have one while open.
+            yield Spread(cluster, exchange.below(own), folder.parent)
+        finally:
+            abandoned(own)
 
 
 @stage(Fitted, version=13, unkeyed=("versions",))

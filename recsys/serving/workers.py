@@ -29,6 +29,7 @@ from recsys.base.redaction import redact_logs
 from recsys.serving.limits import Limits
 from recsys.serving.listening import address_of, listen
 from recsys.serving.observing import Observing
+from recsys.store.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from recsys.serving.champion import Champion
@@ -116,9 +117,9 @@ def _signals() -> Iterator[int]:
 @contextmanager
 def _counted_together() -> Iterator[None]:
     """A folder in which each worker counts, named to all of them before they are started."""
-    with tempfile.TemporaryDirectory(prefix="recsys-metrics-") as folder:
+    with scratch_folder(Path(tempfile.gettempdir()), "recsys-metrics-") as folder:
         before = os.environ.get(_COUNTS)
-        os.environ[_COUNTS] = folder
+        os.environ[_COUNTS] = str(folder)
         try:
             yield
         finally:

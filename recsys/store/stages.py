@@ -16,8 +16,6 @@ import inspect
 import json
 import os
 import shutil
-import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -29,10 +27,11 @@ from recsys.base.disk import storage_errors
 from recsys.base.errors import InputError, StorageError
 from recsys.store.checksums import file_checksums, find_damage, seal
 from recsys.store.locks import locked
+from recsys.store.scratch import scratch_folder
 
 P = ParamSpec("P")
 MANIFEST = "manifest.json"
-SCRATCH_SECONDS = 24 * 3600  # age at which a scratch folder is removed: its process has ended
+SCRATCH = ".*-*"  # names of scratch folders and of the locks of products
 
 
 @dataclass(frozen=True)
@@ -156,7 +155,7 @@ class StageFunction(Generic[P, O_co]):
         target = interim / f"{self.name}-{key}"
         with (
             storage_errors(f"the stage {self.name}", interim),
-            _Scratch(interim, self.name) as folder,
+            _scratch(interim, self.name) as folder,
         ):
             made = self._write(folder, *args, **kwargs)
             timed = made if isinstance(made, Timed) else Timed(made, {})
@@ -271,20 +270,12 @@ def _key_part(value: Any) -> Any:
     return value
 
 
-class _Scratch:
+@contextlib.contextmanager
+def _scratch(interim: Path, name: str) -> Iterator[Path]:
     """A folder beside the final one, removed at the end in any case."""
-
-    def __init__(self, interim: Path, name: str) -> None:
-        self._interim, self._name = interim, name
-
-    def __enter__(self) -> Path:
-        make_folder(self._interim)
-        _remove_old_scratch(self._interim)
-        self._path = Path(tempfile.mkdtemp(prefix=f".{self._name}-", dir=self._interim))
-        return self._path
-
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._path, ignore_errors=True)
+    make_folder(interim)
+    with scratch_folder(interim, f".{name}-", pattern=SCRATCH) as folder:
+        yield folder
 
 
 def make_folder(interim: Path) -> None:
@@ -326,13 +317,6 @@ def product_lock(product: Path, on_wait: Callable[[], None] | None = None) -> It
         with storage_errors(f"the lock of {product.name}", product.parent):
             stack.enter_context(locked(product.with_name(f".{product.name}.lock"), on_wait))
         yield
-
-
-def _remove_old_scratch(interim: Path) -> None:
-    """Remove the scratch folders of killed processes."""
-    for left in interim.glob(".*-*"):
-        if left.is_dir() and time.time() - left.stat().st_mtime > SCRATCH_SECONDS:
-            shutil.rmtree(left, ignore_errors=True)
 
 
 def _write_manifest(folder: Path, name: str, version: int, key: str, made: Timed[Outcome]) -> None:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
-import tempfile
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,10 +14,10 @@ from recsys.base.disk import storage_errors
 from recsys.base.environment import model_cache
 from recsys.base.errors import InputError
 from recsys.store.locks import locked
+from recsys.store.scratch import scratch_folder
 
 CACHE_BYTES = 10 * 2**30
-_UNFINISHED = ".unfinished-"
-_ABANDONED = 86_400.0  # seconds after which an unfinished entry is a killed process's
+UNFINISHED = ".unfinished-"  # what names of entries begin with while they are filled
 
 
 @dataclass(frozen=True)
@@ -129,13 +126,10 @@ class BundleCache:
     def _fill(
         self, entry: Path, fetch: Callable[[Path], object], check: Callable[[Path], object]
     ) -> None:
-        unfinished = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self.root))
-        try:
+        with scratch_folder(self.root, UNFINISHED) as unfinished:
             fetch(unfinished)
             check(unfinished)
             unfinished.rename(entry)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
 
     def _trim(self, newest: Path) -> None:
         """Remove the entries used longest ago, as long as all have too many bytes."""
@@ -143,10 +137,7 @@ class BundleCache:
         for path in self.root.iterdir():
             with suppress(OSError):  # removed by another process in the meantime
                 at = path.stat().st_mtime
-                if path.name.startswith(_UNFINISHED):
-                    if time.time() - at > _ABANDONED:  # by a process that was killed
-                        shutil.rmtree(path, ignore_errors=True)
-                elif path.is_dir() and path != newest:
+                if path.is_dir() and path != newest and not path.name.startswith(UNFINISHED):
                     used.append((at, path))
         sizes = {path: _size(path) for _, path in used}
         total = _size(newest) + sum(sizes.values())
@@ -160,10 +151,11 @@ class BundleCache:
         """Remove an entry in one step for other processes; files that are open can be read on."""
         if not entry.exists():
             return
-        aside = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self.root))
-        with suppress(FileNotFoundError):  # removed by another process in the meantime
+        with (
+            scratch_folder(self.root, UNFINISHED) as aside,
+            suppress(FileNotFoundError),  # removed by another process in the meantime
+        ):
             entry.rename(aside / "entry")
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 DEFAULT_CACHE = BundleCache()

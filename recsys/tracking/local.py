@@ -13,7 +13,13 @@ from contextlib import closing
 from pathlib import Path
 
 from recsys.tracking.address import database_path, require_registry
-from recsys.tracking.versions import ModelAddress, Version, missing_version
+from recsys.tracking.versions import (
+    CHAMPION,
+    PREVIOUS,
+    ModelAddress,
+    Version,
+    missing_version,
+)
 
 _DELETED = "Deleted_Internal"  # the stage of versions that were deleted; their rows stay
 _WORKSPACE = "default"
@@ -69,7 +75,11 @@ def require_version(uri: str, address: ModelAddress) -> Version | None:
     except UnreadableError:
         return None
     if found is None:
-        raise missing_version(str(address), uri, read_model_names(uri))
+        before = None
+        if address.alias == CHAMPION:
+            before = read_version(uri, ModelAddress(address.model, alias=PREVIOUS))
+        previous = None if before is None else before.number
+        raise missing_version(str(address), uri, read_model_names(uri), previous)
     return found
 
 

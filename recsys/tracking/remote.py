@@ -18,10 +18,20 @@ from mlflow.store.artifact.utils.models import get_model_name_and_version
 from recsys.base.errors import NotFoundError, RegistryError
 from recsys.base.redaction import redacted
 from recsys.bundle import MANIFEST, read_bundle_manifest
+from recsys.store.scratch import scratch_folder
 from recsys.tracking.address import absolute_uri
+from recsys.tracking.cache import UNFINISHED
 from recsys.tracking.client import PatientClient
 from recsys.tracking.faults import MISSING, registry_errors
-from recsys.tracking.versions import BUNDLE_PATH, LostBundleError, Version, missing_version
+from recsys.tracking.versions import (
+    BUNDLE_PATH,
+    CHAMPION,
+    PREVIOUS,
+    LostBundleError,
+    ModelAddress,
+    Version,
+    missing_version,
+)
 
 MOST_BYTES = 2**36  # of a bundle that is fetched: 250 million vectors with 64 factors
 
@@ -55,7 +65,7 @@ def find_version(client: PatientClient, address: str) -> tuple[str, Version]:
     RegistryError
         If the registry does not answer.
     """
-    with _missing(address, client.uri), registry_errors(client.uri):
+    with _missing(client, address), registry_errors(client.uri):
         resolved = client.patiently(partial(get_model_name_and_version, client.once, address))
         if len(resolved) != 2:
             raise NotFoundError(
@@ -108,10 +118,10 @@ def fetch_bundle(client: PatientClient, location: str, folder: Path) -> None:
                 f"at most {MOST_BYTES:,}, which is far more than bundles have",
                 "see whether it is the model that was meant",
             )
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unfinished-") as partial_:
-            fetch = partial(repository.download_artifacts, BUNDLE_PATH, partial_)
+        with scratch_folder(folder.parent, UNFINISHED) as partial_:
+            fetch = partial(repository.download_artifacts, BUNDLE_PATH, str(partial_))
             client.patiently(fetch)
-            for path in (Path(partial_) / BUNDLE_PATH).iterdir():
+            for path in (partial_ / BUNDLE_PATH).iterdir():
                 path.rename(folder / path.name)
 
 
@@ -141,7 +151,7 @@ def _require_manifest(files: Mapping[str, int], location: str) -> None:
 
 
 @contextmanager
-def _missing(address: str, uri: str) -> Iterator[None]:
+def _missing(client: PatientClient, address: str) -> Iterator[None]:
     """Turn MLflow's answer that there is no such version into NotFoundError."""
     try:
         yield
@@ -149,4 +159,17 @@ def _missing(address: str, uri: str) -> Iterator[None]:
         cause = fault.__cause__
         if not isinstance(cause, MlflowException) or cause.error_code not in MISSING:
             raise
-        raise missing_version(address, uri) from cause
+        previous = _previous(client, address)
+        raise missing_version(address, client.uri, previous=previous) from cause
+
+
+def _previous(client: PatientClient, address: str) -> str | None:
+    """The version before the champion, where that is asked for; None if there is none."""
+    named = ModelAddress.parse(address)
+    if named is None or named.alias != CHAMPION:
+        return None
+    try:
+        with registry_errors(client.uri):
+            return str(client.get_model_version_by_alias(named.model, PREVIOUS).version)
+    except RegistryError:
+        return None

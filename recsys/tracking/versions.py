@@ -97,7 +97,9 @@ def held_for_data(version: Version) -> bool:
     )
 
 
-def missing_version(address: str, uri: str, models: Sequence[str] = ()) -> NotFoundError:
+def missing_version(
+    address: str, uri: str, models: Sequence[str] = (), previous: str | None = None
+) -> NotFoundError:
     """The error for a version that a registry does not have.
 
     Parameters
@@ -105,7 +107,15 @@ def missing_version(address: str, uri: str, models: Sequence[str] = ()) -> NotFo
     address, uri : str
     models : sequence of str
         The names of the models that the registry has, where they are known.
+    previous : str or None
+        Of a model whose champion is gone, the number of the version before it, if that is there.
     """
+    if previous is not None:
+        return NotFoundError(
+            f"no model {address} in {redacted(uri)}: its version or alias was deleted",
+            f"a champion; version {previous}, the one before it, is there",
+            "make that champion again (recsys rollback), or another one (recsys promote)",
+        )
     named = ", ".join(models[:SHOWN]) + (", …" if len(models) > SHOWN else "")
     return NotFoundError(
         f"no model {address} in {redacted(uri)}",

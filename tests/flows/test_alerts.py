@@ -2,15 +2,62 @@
 
 from __future__ import annotations
 
+import socketserver
+import threading
+from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
+from apprise import Apprise
+from prefect.blocks.core import Block
+from prefect.client.orchestration import get_client
 
-from flows.alerts import EVENTS, Place, _block, automations, places
+from flows.alerts import EVENTS, Place, _apprise_url, _block, automations, places
 from recsys.base.errors import ConfigError
 
 NO_CLIENT: Any = None
+
+
+class Mailbox(socketserver.ThreadingTCPServer):
+    """An SMTP server (RFC 5321) that keeps what it is sent: commands, and lines of letters."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Session)
+        self.commands: list[str] = []
+        self.letters: list[list[str]] = []
+
+
+class Session(socketserver.StreamRequestHandler):
+    """One connection."""
+
+    server: Mailbox
+
+    def handle(self) -> None:
+        self.wfile.write(b"220 here\r\n")
+        while (said := self.rfile.readline().decode().strip()).upper() != "QUIT" and said:
+            self.server.commands.append(said)
+            if said.upper() != "DATA":
+                self.wfile.write(b"250 well\r\n")
+                continue
+            self.wfile.write(b"354 go on\r\n")
+            lines: list[str] = []
+            while (line := self.rfile.readline().decode().rstrip("\r\n")) != ".":
+                lines.append(line)
+            self.server.letters.append(lines)
+            self.wfile.write(b"250 taken\r\n")
+        self.wfile.write(b"221 bye\r\n")
+
+
+@pytest.fixture
+def mailbox() -> Iterator[Mailbox]:
+    with Mailbox() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
 
 
 @pytest.mark.parametrize(
@@ -41,13 +88,14 @@ def test_an_address_becomes_a_block_that_hides_it(
         ("ftp://user:secret@host/x", r"cannot be sent to ftp://\*\*\*@host/x.*block:TYPE/NAME"),
         ("alerts", "cannot be sent to alerts"),
         ("https:///path", "cannot be sent to"),
-        ("mailto:a@example.org", "SENDGRID_API_KEY or RECSYS_ALERT_SENDER is not set"),
+        ("mailto:a@example.org", "or neither RECSYS_ALERT_SMTP nor SENDGRID_API_KEY"),
     ],
 )
 def test_what_is_no_place_is_one_line(
     address: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("SENDGRID_API_KEY", raising=False)
+    for name in ("SENDGRID_API_KEY", "RECSYS_ALERT_SMTP"):
+        monkeypatch.delenv(name, raising=False)
     with pytest.raises(ConfigError, match=said) as refused:
         places(NO_CLIENT, [address])
     assert "secret" not in str(refused.value)
@@ -59,3 +107,46 @@ def test_each_kind_has_an_automation_of_its_own_for_a_place() -> None:
     texts = [each.actions[0].body for each in told]  # type: ignore[union-attr]
     assert texts[0].splitlines()[0] == "{{ flow_run.name }}"
     assert "event.payload.drifts" in texts[-1]
+
+
+def test_an_alert_by_smtp_arrives_from_the_block_that_the_server_keeps(
+    mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECSYS_ALERT_SMTP", f"smtp://127.0.0.1:{mailbox.server_address[1]}")
+    monkeypatch.setenv("RECSYS_ALERT_SENDER", "nights@example.org")
+    with get_client(sync_client=True) as client:
+        [place] = places(client, ["mailto:a@example.org, b@example.org"])
+    kept: Any = Block.load(f"slack-webhook/{place.name}", _sync=True)
+    kept.notify("held: too little data", subject="recsys: held", _sync=True)
+    assert not place.webhook
+    told = [said for said in mailbox.commands if said.lower().startswith("rcpt")]
+    assert [said.split(":")[1] for said in told] == ["<a@example.org>", "<b@example.org>"]
+    assert any("<nights@example.org>" in said for said in mailbox.commands)
+    letter = mailbox.letters[0]
+    assert "Subject: recsys: held" in letter
+    assert "held: too little data" in letter
+
+
+@pytest.mark.parametrize(
+    ("server", "url"),
+    [
+        ("smtp://host", "mailto://host:25/?smtp=host&mode=insecure"),
+        ("smtp://me%40x.org:p%2Fw@host", "mailtos://me%40x.org:p%2Fw@host:587/?mode=starttls"),
+        ("smtps://me:a b@host:2465", "mailtos://me:a%20b@host:2465/?mode=ssl"),
+    ],
+)
+def test_a_password_is_sent_over_tls_alone(server: str, url: str) -> None:
+    made = _apprise_url(server, "n@x.org", ["a@x.org"])
+    assert made.startswith(url.partition("?")[0])
+    assert url.partition("?")[2].split("&")[-1] in made
+    sender = Apprise.instantiate(made)
+    assert sender.smtp_host == "host"
+    assert sender.port == urlsplit(url).port
+    assert sender.targets == [(False, "a@x.org")]
+
+
+@pytest.mark.parametrize("server", ["host", "smtp://u:secret@", "smtp://u:secret@host:port"])
+def test_what_is_no_smtp_server_is_one_line(server: str) -> None:
+    with pytest.raises(ConfigError, match="RECSYS_ALERT_SMTP is") as refused:
+        _apprise_url(server, "n@x.org", ["a@x.org"])
+    assert "secret" not in str(refused.value)

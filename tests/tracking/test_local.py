@@ -15,8 +15,10 @@ from recsys.base.errors import NotFoundError
 from recsys.recommend.recommender import Recommender
 from recsys.serving import pyfunc
 from recsys.tracking.bundles import locate_bundle
-from recsys.tracking.local import UnreadableError, read_version
+from recsys.tracking.client import PatientClient
+from recsys.tracking.local import UnreadableError, read_version, require_version
 from recsys.tracking.registry import Registry
+from recsys.tracking.remote import find_version
 from recsys.tracking.runs import StudyDescription, Tracker
 from recsys.tracking.versions import ModelAddress
 from tests.fixtures.bundles import write_bundle
@@ -71,6 +73,24 @@ def test_a_deleted_version_is_not_there(uri: str) -> None:
     MlflowClient(uri, uri).delete_model_version("fruit", "1")
     assert read_version(uri, parsed("models:/fruit/1")) is None
     assert read_version(uri, parsed("models:/fruit@champion")) is None
+
+
+def test_a_champion_that_is_gone_is_said_with_the_version_before_it(uri: str) -> None:
+    champion = parsed("models:/fruit@champion")
+    client = MlflowClient(uri, uri)
+    client.delete_registered_model_alias("fruit", "champion")
+    with pytest.raises(NotFoundError, match="a version of fruit"):
+        require_version(uri, champion)
+    client.set_registered_model_alias("fruit", "previous", "1")
+    asked = (
+        lambda: require_version(uri, champion),
+        lambda: find_version(PatientClient(uri, 5), str(champion)),
+    )
+    for ask in asked:
+        with pytest.raises(NotFoundError, match=r"deleted; expected .*version 1,.*recsys rollback"):
+            ask()
+    with pytest.raises(NotFoundError, match="a version of fruit"):
+        require_version(uri, parsed("models:/fruit@challenger"))
 
 
 @pytest.mark.parametrize(
