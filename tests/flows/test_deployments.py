@@ -395,8 +395,8 @@ def test_the_rest_call_of_the_documentation(site: Site) -> None:
     text = (ROOT / "docs/operating/schedules.md").read_text(encoding="utf-8")
     start = text.index("curl -s $PREFECT_API_URL/deployments/name/")
     script = text[start : text.index("```", start)]
-    # As often as it is asked again above.
-    script = script.replace("curl -s", "curl -s --retry 10 --retry-delay 1")
+    # As often as it is asked again above; without --fail it would print refusals as well.
+    script = script.replace("curl -s", "curl -s --fail --retry 10 --retry-delay 1")
     done = subprocess.run(
         ["bash", "-ec", script], env=site.environment(), capture_output=True, text=True, check=True
     )
