@@ -64,8 +64,7 @@ train: $(READY)  ## retrain on the bundled sample, from likes to a registered ch
 	$(BIN)/recsys train --config data/sample/quick.toml
 
 test: $(READY_DEV)  ## run the tests
-	# One more than two cores: some tests wait for servers.
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 docs: $(READY_DEV)  ## build the documentation into build/docs, without a network
 	# Not --quiet: it drops warnings before --strict counts them.

@@ -55,7 +55,7 @@ class Site:
     def asked(self, method: str, path: str, **options: Any) -> httpx.Response:
         # 503 is what Prefect answers while its database is locked; its own client asks again, too.
         for _ in range(10):
-            answer = httpx.request(method, f"{self.api}{path}", timeout=60, **options)
+            answer = httpx.request(method, f"{self.api}{path}", timeout=180, **options)
             if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
                 break
             time.sleep(1)
