@@ -15,7 +15,8 @@ from recsys.base.redaction import redacted
 
 LOCAL = "http://127.0.0.1:4200/api"
 VARIABLE = "PREFECT_API_URL"
-SECONDS = 5.0  # for an answer
+# A server with much to do is slow to answer; one that is not there does not take a connection.
+TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 # It answers "not found" here, as it has no such page below the address of a workspace.
 _CLOUD = ".prefect.cloud"
 
@@ -70,7 +71,7 @@ def reached(address: str | None = None) -> Iterator[str]:
 def _fault(address: str) -> str | None:
     """What is wrong with a server; None if it answers."""
     try:
-        status = httpx.get(f"{address.rstrip('/')}/health", timeout=SECONDS).status_code
+        status = httpx.get(f"{address.rstrip('/')}/health", timeout=TIMEOUT).status_code
     except (httpx.HTTPError, httpx.InvalidURL) as fault:
         return str(fault) or type(fault).__name__
     cloud = (urlsplit(address).hostname or "").endswith(_CLOUD)
