@@ -6,10 +6,10 @@ import io
 import os
 import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import fsspec
 import numpy as np
@@ -54,17 +54,7 @@ class Exchange:
         str
             The path or URL of the file.
         """
-        if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            part = self.folder / f".{uuid.uuid4().hex}.npz"
-            np.savez(part, **arrays)
-            part.replace(self.folder / name)
-        else:
-            content = io.BytesIO()
-            np.savez(content, **arrays)
-            system, path = self._located(name)
-            # Object stores write atomically.
-            system.pipe_file(path, content.getvalue())
+        self._write(name, lambda file: np.savez(file, **arrays))
         return f"{self.address.rstrip('/')}/{name}"
 
     def load(self, name: str) -> dict[str, AnyArray] | None:
@@ -82,16 +72,7 @@ class Exchange:
 
     def save_array(self, name: str, array: AnyArray) -> None:
         """Write one array, for `load_array`; it is not there before it is whole."""
-        if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            part = self.folder / f".{uuid.uuid4().hex}.npy"
-            np.save(part, array)
-            part.replace(self.folder / name)
-        else:
-            content = io.BytesIO()
-            np.save(content, array)
-            system, path = self._located(name)
-            system.pipe_file(path, content.getvalue())
+        self._write(name, lambda file: np.save(file, array))
 
     def load_array(self, name: str) -> AnyArray | None:
         """The array saved under a name; None if there is none.
@@ -140,6 +121,21 @@ class Exchange:
             for file in sorted(files, key=lambda p: p.name == MANIFEST):
                 system.put_file(str(file), f"{path}/{file.relative_to(stage.path).as_posix()}")
         return replace(stage, path=place.address)
+
+    def _write(self, name: str, write: Callable[[BinaryIO], None]) -> None:
+        """Write a file that is not there before it is whole."""
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            part = self.folder / f".{uuid.uuid4().hex}{Path(name).suffix}"
+            with part.open("wb") as file:
+                write(file)
+            part.replace(self.folder / name)
+        else:
+            content = io.BytesIO()
+            write(content)
+            system, path = self._located(name)
+            # Object stores write atomically.
+            system.pipe_file(path, content.getvalue())
 
     def _located(self, name: str) -> tuple[Any, str]:
         system, path = fsspec.url_to_fs(self.address)

@@ -179,6 +179,11 @@ def best_items(
     return Chosen(items, scores[items])
 
 
+def _offered(view: BundleView, filters: Filters) -> Factors:
+    """The factors of the items that may be in a list: the whole catalogue, or those trained."""
+    return view.factors if filters.include_untrained else view.trained
+
+
 def _leave_out(scores: Float32Array, user: QueryUser, filters: Filters, allowed: Allowed) -> None:
     """Overwrite the scores of what is not to be in the list."""
     if allowed.mask is not None:
@@ -196,7 +201,7 @@ def _screened(
     The n items with the largest bounds are scored first. The least of these scores is at most the
     n-th best of all, so that an item with a lower bound is not among the best.
     """
-    factors = view.factors if filters.include_untrained else view.trained
+    factors = _offered(view, filters)
     if user.vector is None or user.cosine or n > _SCREENED * factors.n_items:
         return None
     if (screen := view.bundle.screening.often()) is None:
@@ -234,7 +239,7 @@ def _one(view: BundleView, user: QueryUser, n: int, filters: Filters, allowed: A
 
 def _scores(view: BundleView, user: QueryUser, filters: Filters) -> Float32Array:
     """Scores of the whole catalogue, or of trained items: float32, an array of our own."""
-    factors = view.factors if filters.include_untrained else view.trained
+    factors = _offered(view, filters)
     if user.vector is None:
         return view.likes[: factors.n_items].astype(np.float32)
     scores = products(factors.item_factors, user.vector)
@@ -275,7 +280,7 @@ def scores_of_liked(view: BundleView, user: QueryUser) -> tuple[IntArray, Float3
 def _block(
     view: BundleView, users: Sequence[QueryUser], n: int, filters: Filters, allowed: Allowed
 ) -> list[Answer]:
-    items = view.factors if filters.include_untrained else view.trained
+    items = _offered(view, filters)
     vectors = np.stack([user.vector for user in users if user.vector is not None])
     biases = np.array([user.bias for user in users], np.float32)
     factors = Factors(vectors, items.item_factors, biases, items.item_biases)
