@@ -14,6 +14,7 @@ import tests.fixtures.memory_folder  # before folders are made
 import tests.fixtures.sleeping_threads  # noqa: F401  before NumPy
 from recsys.base.config import Data
 from tests.fixtures.bundles import write_bundle
+from tests.fixtures.garbage import collect_rarely
 from tests.fixtures.shared import shared_folder
 from tests.fixtures.stages import SAMPLE, Prepared, prepare
 from tests.fixtures.terminal import Terminal
@@ -21,6 +22,7 @@ from tests.fixtures.tracking_server import TrackingServer, tracking_server
 
 # What tests start reads and keeps bytecode: importing everything anew takes ten seconds a process.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+collect_rarely()
 
 # How long an example takes says more of the machine than of the code. A change is judged by the
 # same examples every time; `pytest --hypothesis-profile=explore` draws others.

@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from flows.deploy import automations
-from tests.fixtures.paths import ROOT
+from tests.fixtures.paths import RARE_COLLECTIONS, ROOT
 from tests.fixtures.planted import write_planted
 from tests.fixtures.ports import free_port
 from tests.fixtures.prefect_harness import migrated_home
@@ -39,12 +39,15 @@ class Site:
     arguments: list[str]
 
     def environment(self) -> dict[str, str]:
-        # Only what is started in the project's folder sees its packages: runs have to go there.
-        kept = {n: v for n, v in os.environ.items() if not n.startswith(("PREFECT_", "PYTHONPATH"))}
-        home = self.folder.parent / "home"
-        # A worker looks for runs every second, which saves these tests a minute.
-        own = {"PREFECT_API_URL": self.api, "PREFECT_WORKER_QUERY_SECONDS": "1"}
-        return {**kept, "PREFECT_HOME": str(home), **own}
+        kept = {n: v for n, v in os.environ.items() if not n.startswith("PREFECT_")}
+        return kept | {
+            "PREFECT_HOME": str(self.folder.parent / "home"),
+            "PREFECT_API_URL": self.api,
+            # A worker looks for runs every second, which saves these tests a minute.
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
+            # Only what is started in the project's folder sees its packages: runs have to go there.
+            "PYTHONPATH": RARE_COLLECTIONS,
+        }
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return finished(self.folder, arguments, self.environment())
@@ -64,6 +67,12 @@ class Site:
     def services(self) -> dict[str, Any]:
         text = (self.folder / "data/output/up/services.json").read_text(encoding="utf-8")
         return {entry["name"]: entry for entry in json.loads(text)}
+
+    def automations(self) -> dict[str, Any]:
+        """What the server has, by name, field by field but for when."""
+        own = {"created", "updated"}
+        found = self.post("/automations/filter")
+        return {a["name"]: {n: v for n, v in a.items() if n not in own} for a in found}
 
     def trigger(self, name: str, *arguments: str, **parameters: Any) -> Any:
         """What `recsys trigger` printed, with the data and the model of these tests."""
@@ -211,26 +220,14 @@ def test_all_is_up_and_a_second_up_leaves_it(site: Site) -> None:
     assert httpx.get(f"{site.mlflow}/health", timeout=60).text == "OK"
     for line in psutil.Process(before["prefect"]["pid"]).cmdline():
         assert "0.0.0.0" not in line  # noqa: S104
+    deployed, rules = seen(site), safeguards(site)
     again = site.run(*site.arguments)
     assert again.returncode == 0, again.stderr
     assert "worker is running already" in again.stdout
     assert site.services() == before
-
-
-def test_deploying_again_changes_nothing(site: Site, inbox: Inbox) -> None:
-    def automated() -> dict[str, Any]:
-        own = {"created", "updated"}
-        found = site.post("/automations/filter")
-        return {a["name"]: {n: v for n, v in a.items() if n not in own} for a in found}
-
-    def seen() -> tuple[Any, ...]:
-        names = sorted(automated())
-        queues = site.post("/work_pools/recsys/queues/filter")
-        limits = {queue["name"]: queue["concurrency_limit"] for queue in queues}
-        return names, limits, len(site.post("/deployments/filter"))
-
-    before = seen()
-    assert before == (
+    # It deploys again, too.
+    assert (seen(site), safeguards(site)) == (deployed, rules)
+    assert deployed == (
         [
             "lists after a promotion",
             "recsys: late runs are cancelled",
@@ -240,31 +237,44 @@ def test_deploying_again_changes_nothing(site: Site, inbox: Inbox) -> None:
         {"default": None, "sample": 1},
         4,
     )
-    # Field by field, the numbers of triggers among them: by these the server counts the time. What
-    # Prefect's own command makes of prefect.yaml gets new ones.
-    rules = {name: rule for name, rule in automated().items() if name.startswith("recsys")}
     assert [rule["actions"][0]["type"] for _, rule in sorted(rules.items())] == [
         "cancel-flow-run", "change-flow-run-state", "change-flow-run-state",
     ]  # fmt: skip
-    done = site.run("deploy")
-    assert done.returncode == 0, done.stderr
-    assert seen() == before
-    assert {n: rule for n, rule in automated().items() if n.startswith("recsys")} == rules
+
+
+def seen(site: Site) -> tuple[Any, ...]:
+    """Names of automations, places of queues and how many deployments there are."""
+    queues = site.post("/work_pools/recsys/queues/filter")
+    limits = {queue["name"]: queue["concurrency_limit"] for queue in queues}
+    return sorted(site.automations()), limits, len(site.post("/deployments/filter"))
+
+
+def safeguards(site: Site) -> dict[str, Any]:
+    """Our own automations, with the numbers of triggers, by which the server counts the time.
+
+    What Prefect's own command makes of prefect.yaml gets new ones.
+    """
+    found = site.automations()
+    return {name: rule for name, rule in found.items() if name.startswith("recsys")}
+
+
+def test_deploying_again_restores_what_was_changed(site: Site, inbox: Inbox) -> None:
+    rules = safeguards(site)
     # One that has been changed is as it was, but for whether it is on.
     for rule in rules.values():
         changed = {n: rule[n] for n in ("name", "description", "tags", "trigger")}
         changed["trigger"].pop("id")
         nothing = {"enabled": False, "actions": [{"type": "do-nothing"}]}
         site.asked("PUT", f"/automations/{rule['id']}", json={**changed, **nothing})
-    # And now with alerts, which a later one without says nothing of.
+    # And now with alerts.
     alerting = site.run("deploy", "--alert", inbox.address)
     assert "alerts go to 1 place" in alerting.stdout, alerting.stderr
-    told = {n: rule for n, rule in automated().items() if n.startswith("recsys: alert")}
+    told = {n: rule for n, rule in site.automations().items() if n.startswith("recsys: alert")}
     assert len(told) == 6
     assert "/token" not in json.dumps(told)
     assert site.run("deploy", "--alert", inbox.address).returncode == 0
-    assert {n: rule for n, rule in automated().items() if n in told} == told
-    restored = automated()
+    assert {n: rule for n, rule in site.automations().items() if n in told} == told
+    restored = site.automations()
     for name, rule in rules.items():
         assert restored[name]["actions"] == rule["actions"]
         assert restored[name]["enabled"] is False

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, temporary_settings
 
-from tests.fixtures.paths import ROOT
+from tests.fixtures.paths import PYTHONPATH
 from tests.fixtures.ports import free_port
 from tests.fixtures.prefect_harness import migrated_home
 from tests.fixtures.worker import descendants, is_running
@@ -37,7 +37,7 @@ with served():
 
 def variables(home: Path) -> dict[str, str]:
     kept = {n: value for n, value in os.environ.items() if not n.startswith("PREFECT_")}
-    return kept | {"PREFECT_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    return kept | {"PREFECT_HOME": str(home), "PYTHONPATH": PYTHONPATH}
 
 
 def start(home: Path, output: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:

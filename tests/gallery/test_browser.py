@@ -38,6 +38,7 @@ from recsys.ranking.factors import Factors
 from recsys.serving import pyfunc
 from recsys.tracking.registry import Registry
 from recsys.tracking.runs import StudyDescription, Tracker
+from tests.fixtures.paths import PYTHONPATH
 from tests.fixtures.tracking_database import tracking_database
 
 # The first has nothing but what pages need, and takes a third of the time.
@@ -174,8 +175,7 @@ def address(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Ite
         "0",
     ]
     command += ["--set", f"gallery.folder={folder}/kept"]
-    root = str(Path(__file__).parent.parent.parent)
-    environment = os.environ | {"MLFLOW_TRACKING_URI": registry.uri, "PYTHONPATH": root}
+    environment = os.environ | {"MLFLOW_TRACKING_URI": registry.uri, "PYTHONPATH": PYTHONPATH}
     with (folder / "errors").open("w") as errors:
         process = subprocess.Popen(
             command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True

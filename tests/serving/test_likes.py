@@ -23,7 +23,7 @@ from recsys.recommend.recommender import Recommender
 from recsys.serving.champion import Champion
 from recsys.serving.http import make_app
 from tests.fixtures.bundles import write_bundle
-from tests.fixtures.paths import ROOT
+from tests.fixtures.paths import PYTHONPATH, ROOT
 
 
 class Fixed(Champion):
@@ -204,7 +204,8 @@ def test_a_server_killed_among_a_thousand_posts_loses_none_that_it_acknowledged(
     servers = [
         subprocess.Popen(
             [sys.executable, "-c", SERVER, str(bundle), str(path)],
-            stdout=subprocess.PIPE, text=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE, text=True, cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": PYTHONPATH},
         )
         for _ in range(2)
     ]  # fmt: skip
