@@ -378,7 +378,7 @@ def bootstrap_interval(
 
 _KEPT_DRAWS = 2**22
 """Up to so many draws are kept for the next interval of as many values, such as that of another
-metric or model: 32 MB."""
+metric or model: 32 MB, for each of the last numbers of values."""
 
 
 def _draws(n: int, seed: int, samples: int) -> Iterator[Int64Array]:
@@ -389,7 +389,7 @@ def _draws(n: int, seed: int, samples: int) -> Iterator[Int64Array]:
         yield rng.integers(n, size=(min(step, samples - done), n))
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=3)  # an evaluation measures test users, those of cold items and new ones
 def _times_drawn(n: int, seed: int, samples: int) -> Float64Array:
     """How often each of n values is in each resample: float64 (samples, n)."""
     counts = np.empty((samples, n))
