@@ -7,6 +7,7 @@ A third of these users choose the weights of likes, the others measure what was 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -199,10 +200,12 @@ def choose(
         Whose scores spread as much as those of the factors, as those of the walks do.
     walks : sequence of Neighbours
     """
-    others = _best_of_trained(held, users, knn)
     if not walks:
-        return others
-    walking = _best_walk(held, users, walks)
+        return _best_of_trained(held, users, knn)
+    with ThreadPoolExecutor(1) as beside:
+        of_walks = beside.submit(_best_walk, held, users, walks)
+        others = _best_of_trained(held, users, knn)
+        walking = of_walks.result()
     ahead = held.hits(users, others) - held.hits(users, walking)
     error = ahead.std() / np.sqrt(len(ahead))
     return others if ahead.mean() > error else walking

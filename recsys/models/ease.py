@@ -7,12 +7,12 @@ from typing import ClassVar
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.linalg import lapack
 from threadpoolctl import threadpool_limits
 
 from recsys.base.arrays import Float32Array, Float64Array, IntArray
 from recsys.base.errors import InputError
 from recsys.data.ages import ALL
+from recsys.models.cholesky import invert_lower
 from recsys.models.configuration import require_number
 from recsys.models.item_to_item import (
     ItemToItemModel,
@@ -143,18 +143,15 @@ class Ease(ItemToItemModel):
         gram = np.asfortranarray((likes.T @ likes).toarray(), np.float32)
         counts = np.diag(gram).astype(np.float64)
         gram[np.diag_indices_from(gram)] += self._penalties(counts).astype(np.float32)
-        factor, failed = lapack.spotrf(gram, lower=1, overwrite_a=1)
-        if not failed:
-            factor, failed = lapack.spotri(factor, lower=1, overwrite_c=1)
-        if failed:
+        if not invert_lower(gram):
             raise self._singular()
         # LAPACK fills one triangle; the other is its mirror, a block of rows at a time.
-        for start in range(0, len(factor), _BLOCK):
-            stop = min(start + _BLOCK, len(factor))
-            factor[start:stop, stop:] = factor[stop:, start:stop].T
-            corner = factor[start:stop, start:stop]
-            corner += np.tril(corner, -1).T - np.triu(corner, 1)
-        found: Float32Array = factor
+        for start in range(0, len(gram), _BLOCK):
+            stop = min(start + _BLOCK, len(gram))
+            gram[start:stop, stop:] = gram[stop:, start:stop].T
+            corner = gram[start:stop, start:stop]
+            corner[:] = np.tril(corner) + np.tril(corner, -1).T
+        found: Float32Array = gram
         return found
 
     def _singular(self) -> InputError:

@@ -20,6 +20,7 @@ from recsys.base.arrays import (
 )
 from recsys.data.ages import Aging, InteractionTimes
 from recsys.models.model import Model
+from recsys.ranking.compiled import take_largest
 from recsys.ranking.neighbours import Neighbours
 from recsys.ranking.rows import Rows
 
@@ -174,9 +175,12 @@ def truncated(neighbours: Neighbours, kept: int) -> Neighbours:
     counts = np.diff(neighbours.indptr)
     if counts.max(initial=0) <= kept:
         return neighbours
-    chosen = _largest(counts, neighbours.weights, kept)
     indptr = np.concatenate([[0], np.cumsum(np.minimum(counts, kept))]).astype(np.int64)
-    return Neighbours(indptr, neighbours.indices[chosen], neighbours.weights[chosen])
+    found = take_largest(neighbours.indptr, neighbours.indices, neighbours.weights, kept)
+    if found is None:
+        chosen = _largest(counts, neighbours.weights, kept)
+        found = neighbours.indices[chosen], neighbours.weights[chosen]
+    return Neighbours(indptr, *found)
 
 
 def _largest(counts: Int64Array, values: Float32Array, kept: int) -> BoolArray:
@@ -205,7 +209,7 @@ def _largest(counts: Int64Array, values: Float32Array, kept: int) -> BoolArray:
 
 
 def largest_of_dense_rows(block: Float32Array, kept: int) -> tuple[Int32Array, Float32Array]:
-    """Columns, ascending, and weights of largest magnitude in each row of a dense block.
+    """Columns, ascending, and weights of largest magnitude in each row; of equal ones the first.
 
     Parameters
     ----------
@@ -218,7 +222,13 @@ def largest_of_dense_rows(block: Float32Array, kept: int) -> tuple[Int32Array, F
     columns : int32 (b, min(kept, n_items))
     weights : float32, same shape
     """
-    kept = min(kept, block.shape[1])
-    chosen = np.argpartition(-np.abs(block), kept - 1, axis=1)[:, :kept]
-    chosen.sort(axis=1)
-    return chosen.astype(np.int32), np.take_along_axis(block, chosen, 1)
+    n_rows, n_items = block.shape
+    kept = min(kept, n_items)
+    values = np.ascontiguousarray(block).ravel()
+    found = take_largest(np.arange(n_rows + 1) * n_items, None, values, kept)
+    if found is None:
+        chosen = _largest(np.full(n_rows, n_items), values, kept)
+        columns = np.flatnonzero(chosen) % max(1, n_items)
+        found = columns.astype(np.int32), values[chosen]
+    columns, weights = found
+    return columns.reshape(n_rows, kept), weights.reshape(n_rows, kept)

@@ -43,13 +43,13 @@ from recsys.ranking.metrics import Evaluation
 from recsys.ranking.neighbours import Blended, Neighbours
 from recsys.ranking.scorer import Scorer
 from recsys.store.stages import Stage, Timed, stage, write_json
-from recsys.tuning.baselines import SPACES, tune_baseline
+from recsys.tuning.baselines import SPACES, recommended, tune_baseline
 from recsys.tuning.problems import load_sides
 
 NEWCOMERS = "newcomers.json"
 
 
-@stage(Evaluated, version=14, unkeyed=("workers", "machines"))
+@stage(Evaluated, version=15, unkeyed=("workers", "machines"))
 def evaluate(
     folder: Path,
     holdouts: Stage[HeldOut],
@@ -88,22 +88,24 @@ def _evaluate(
     fold = final_fold(parts)
     field = _take_part(parts, fold, chosen.outcome, features, options, seed, workers, spread)
     without = not_ranked(fold.known, fold.heldout, fold.hidden)
-    measured = _measure_all(field.scorers, without, fold.heldout, options, seed)
+    with ThreadPoolExecutor(workers) as pool:
+        strategies = pool.submit(_measure_strategies, field, fold, options, seed)
+        measured = _measure_all(field.scorers, without, fold.heldout, options, seed, pool)
+        write_json(folder / "strategies.json", strategies.result())
     evaluations = {name: entry.evaluation for name, entry in measured.items()}
     board = _leaderboard(measured, field, options, seed)
     write_json(folder / "leaderboard.json", board)
     _save_per_user(folder, measured, fold)
     save_evaluation(folder, evaluations[field.winner], fold)
     seconds = _write_figures_of_lists(folder, field, evaluations, fold, without, features, workers)
-    _write_strategies(folder, field, fold, options, seed)
     if parts.time is not None:
         _write_newcomers(folder, field, parts.time, fold, features, options, seed)
     outcome = Evaluated(
         "validation" if parts.test.nnz == 0 else "test",
         {entry["model"]: entry["metrics"][HEADLINE]["mean"] for entry in board},
     )
-    strategies = {name: round(fit.seconds, 1) for name, fit in field.fits.fitted.items()}
-    return Timed(outcome, strategies | model_seconds(field.seconds) | seconds)
+    fits = {name: round(fit.seconds, 1) for name, fit in field.fits.fitted.items()}
+    return Timed(outcome, fits | model_seconds(field.seconds) | seconds)
 
 
 def newcomers_of(measured: Stage[Evaluated]) -> dict[str, Any]:
@@ -231,22 +233,25 @@ def _fit_all(
     sides = load_sides(features, known.shape, fold.places)
     models = with_popularity(closed)
     with ThreadPoolExecutor(workers) as pool, threadpool_limits(1):
+        search, trials = search_fold(parts), options.baseline_trials
+        tuned = SPACES if trials else {}
+        # What takes longest begins first, so that no thread is left with it at the end.
+        found = [pool.submit(_tuned, name, search, known, trials, seed) for name in tuned]
         fits = StrategyFits(tried, known, sides, seed, pool.submit, times, spread)
         without = (
             None
             if withheld is None
             else StrategyFits(tried, withheld.train, sides, seed, pool.submit, times, spread)
         )
-        tuned = SPACES if options.baseline_trials else {}
-        search, trials = search_fold(parts), options.baseline_trials
-        found = [pool.submit(_tuned, name, search, known, trials, seed) for name in tuned]
         found += [pool.submit(_fitted, model, known, seed, times) for model in models]
         baselines = [future.result() for future in found]
         return baselines, _Fits(fits.results(), None if without is None else without.results())
 
 
 def _tuned(name: str, search: Fold, known: sp.csr_matrix, trials: int, seed: int) -> _Baseline:
-    """A baseline tuned on the validation holdout."""
+    """A baseline tuned on the validation holdout, where there is more than one trial."""
+    if trials == 1:
+        return _fitted(recommended(name), known, seed)
     start = cpu_seconds()
     model = tune_baseline(name, search.known, search.heldout, trials=trials, seed=seed)[0]
     searched = cpu_seconds() - start
@@ -275,14 +280,15 @@ def _measure_all(
     heldout: sp.csr_matrix,
     options: config.Evaluate,
     seed: int,
+    pool: ThreadPoolExecutor,
 ) -> dict[str, Measured]:
-    """Every model on the same holdout."""
+    """Every model on the same holdout, side by side."""
     ks = sorted({5, *options.ks})
-    samples = options.bootstrap_samples
-    return {
-        name: measure(scorer, heldout, known, ks=ks, samples=samples, seed=seed)
-        for name, scorer in scorers.items()
-    }
+
+    def measure_one(scorer: Scorer) -> Measured:
+        return measure(scorer, heldout, known, ks=ks, samples=options.bootstrap_samples, seed=seed)
+
+    return dict(zip(scorers, pool.map(measure_one, scorers.values()), strict=True))
 
 
 def _leaderboard(
@@ -335,17 +341,17 @@ def _write_figures_of_lists(
     }
 
 
-def _write_strategies(
-    folder: Path, field: _Field, fold: Fold, options: config.Evaluate, seed: int
-) -> None:
-    """Write what features are good for, where something was withheld to find out."""
+def _measure_strategies(
+    field: _Field, fold: Fold, options: config.Evaluate, seed: int
+) -> dict[str, Any]:
+    """What features are good for, where something was withheld to find out."""
     compared: dict[str, Any] = {"winner": field.strategy}
     if field.withheld is not None and field.fits.withheld is not None:
         compared |= compare(
             field.fits.fitted, field.fits.withheld, field.tried, field.withheld, fold.heldout,
             fold.known, seed=seed, samples=options.bootstrap_samples,
         )  # fmt: skip
-    write_json(folder / "strategies.json", compared)
+    return compared
 
 
 def _write_newcomers(

@@ -17,7 +17,7 @@ from recsys.base.libraries import address, load_library
 from recsys.ranking.rows import Rows
 
 FOLDER = Path(__file__).parent
-VERSION = 2
+VERSION = 3
 LANES = 16
 """Groups whose maxima are taken are a multiple of this."""
 
@@ -30,6 +30,7 @@ _ARGUMENTS = {
     "recsys_count_placed": (_NUMBER, *(_POINTER,) * 3, _NUMBER, _POINTER),
     "recsys_take_placed": (_NUMBER, *(_POINTER,) * 4, _NUMBER, *(_POINTER,) * 2),
     "recsys_find_column": (_NUMBER, *(_POINTER,) * 2, _INDEX, *(_POINTER,) * 2),
+    "recsys_take_largest": (_NUMBER, *(_POINTER,) * 3, _NUMBER, *(_POINTER,) * 2),
     "recsys_products": (_POINTER, _NUMBER, *(_POINTER,) * 8),
     "recsys_group_maxima": (_POINTER, *(_NUMBER,) * 4, _POINTER, _NUMBER),
     "recsys_bound_products": (
@@ -204,6 +205,47 @@ class CompiledRows:
     @property
     def _addresses(self) -> tuple[int | None, int | None, int | None]:
         return address(self.indptr), address(self.indices), address(self.weights)
+
+
+def take_largest(
+    bounds: IntArray, indices: Int32Array | None, values: Float32Array, kept: int
+) -> tuple[Int32Array, Float32Array] | None:
+    """The entries of largest magnitude of each row, in their order; of equal ones the first.
+
+    Parameters
+    ----------
+    bounds : int (n_rows + 1,)
+        Row i is at ``bounds[i]:bounds[i + 1]``, ascending.
+    indices : int32 (m,) or None
+        Of the entries; None for their places in the row.
+    values : float32 (m,)
+    kept : int
+        Of each row, at most; at least 1.
+
+    Returns
+    -------
+    (indices, values) or None
+        Those of one row after the other; None where nothing was compiled or the arrays are laid
+        out otherwise.
+    """
+    library = load_sums()
+    arrays = [values] if indices is None else [values, indices]
+    usual = values.dtype == np.float32 and (indices is None or indices.dtype == np.int32)
+    if library is None or not usual or not all(each.flags.c_contiguous for each in arrays):
+        return None
+    bounds = _whole(bounds)
+    assert kept >= 1
+    assert bounds[0] >= 0
+    assert all(bounds[-1] <= len(each) for each in arrays)
+    counts = np.diff(bounds)
+    assert (counts >= 0).all()
+    total = int(np.minimum(counts, kept).sum())
+    taken, taken_values = np.empty(total, np.int32), np.empty(total, np.float32)
+    library.recsys_take_largest(
+        len(counts), address(bounds), address(indices), address(values), kept, address(taken),
+        address(taken_values),
+    )  # fmt: skip
+    return taken, taken_values
 
 
 def group_maxima(scores: Float32Array, group: int, out: Float32Array) -> bool:

@@ -16,8 +16,9 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from recsys.base.arrays import (
     Int64Array,
     IntArray,
 )
+from recsys.ranking.blas import one_blas_thread
 from recsys.ranking.rows import Rows, flatten
 from recsys.ranking.scorer import Scorer
 from recsys.ranking.topk import (
@@ -364,16 +366,37 @@ def bootstrap_interval(
     if len(values) == 0 or not 0 < level < 1:
         raise ValueError("an interval needs at least one value and a level between 0 and 1")
     values = np.asarray(values, np.float64)
-    rng = np.random.default_rng(seed)
-    step = max(1, 2**21 // len(values))  # 16 MB of indices at a time
-    means = np.concatenate(
-        [
-            values[rng.integers(len(values), size=(min(step, samples - done), len(values)))].mean(1)
-            for done in range(0, samples, step)
-        ]
-    )
+    n = len(values)
+    if n * samples <= _KEPT_DRAWS:
+        with one_blas_thread():  # sums shared by threads differ in their bits
+            means = _times_drawn(n, seed, samples) @ values / n
+    else:
+        means = np.concatenate([values[drawn].mean(1) for drawn in _draws(n, seed, samples)])
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(values.mean()), float(low), float(high))
+
+
+_KEPT_DRAWS = 2**22
+"""Up to so many draws are kept for the next interval of as many values, such as that of another
+metric or model: 32 MB, for each of the last numbers of values."""
+
+
+def _draws(n: int, seed: int, samples: int) -> Iterator[Int64Array]:
+    """Which of n values each resample has: int64 (samples, n), part by part."""
+    rng = np.random.default_rng(seed)
+    step = max(1, 2**21 // n)  # 16 MB at a time
+    for done in range(0, samples, step):
+        yield rng.integers(n, size=(min(step, samples - done), n))
+
+
+@lru_cache(maxsize=3)  # an evaluation measures test users, those of cold items and new ones
+def _times_drawn(n: int, seed: int, samples: int) -> Float64Array:
+    """How often each of n values is in each resample: float64 (samples, n)."""
+    counts = np.empty((samples, n))
+    rows = (row for part in _draws(n, seed, samples) for row in part)
+    for place, row in enumerate(rows):
+        counts[place] = np.bincount(row, minlength=n)
+    return counts
 
 
 def paired_bootstrap(

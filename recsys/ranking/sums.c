@@ -1,5 +1,5 @@
-/* Sums of sparse rows and their products, maxima of groups, and bounds of products: the inner loops
-   of ranking and of neighbours.
+/* Sums of sparse rows and their products, their largest entries, maxima of groups, and bounds of
+   products: the inner loops of ranking and of neighbours.
 
 Everything is added in the order in which NumPy adds it, one number after the other in single
 precision, so that scores are the same to the last bit with and without this file.
@@ -7,12 +7,13 @@ precision, so that scores are the same to the last bit with and without this fil
 No part of Python is used here; recsys/ranking/compiled.py calls it, and checks what is passed. */
 
 #include <stdint.h>
+#include <string.h>
 
 #define EXPORTED __attribute__((visibility("default")))
 #define LANES 16 /* floats of a cache line */
 
 /* Raised whenever the arguments of a function change. */
-EXPORTED int64_t recsys_sums_version(void) { return 2; }
+EXPORTED int64_t recsys_sums_version(void) { return 3; }
 
 /* Add the rows of some items to one row of scores. */
 static void add_rows(const int64_t *items, int64_t n, const int64_t *indptr,
@@ -142,6 +143,59 @@ EXPORTED void recsys_products(const int64_t *rows, int64_t n, const int64_t *ind
             last[indices[e]] = -1;
         for (int64_t j = i + 1; j < n; j++)
             out[i * n + j] = out[j * n + i];
+    }
+}
+
+/* The bits of a number without its sign, which order as its magnitude. */
+static inline uint32_t magnitude(float value) {
+    uint32_t found;
+    memcpy(&found, &value, sizeof found);
+    return found & 0x7fffffff;
+}
+
+/* The kept-th largest magnitude of a row of more than so many, found from its highest bits to its
+   lowest; `at_it` is how many numbers of exactly this magnitude are among the largest. */
+#define DIGITS 2048
+static uint32_t least_kept(const float *values, int64_t n, int64_t kept, int64_t *at_it) {
+    static const int shifts[3] = {20, 10, 0}, widths[3] = {11, 10, 10};
+    uint32_t prefix = 0;
+    int64_t left = kept;
+    for (int step = 0; step < 3; step++) {
+        int32_t counts[DIGITS] = {0}, top = (1 << widths[step]) - 1;
+        int above = shifts[step] + widths[step];
+        for (int64_t i = 0; i < n; i++) {
+            uint32_t bits = magnitude(values[i]);
+            if (step == 0 || bits >> above == prefix >> above)
+                counts[bits >> shifts[step] & (uint32_t)top]++;
+        }
+        int32_t digit = top;
+        for (; counts[digit] < left; digit--)
+            left -= counts[digit];
+        prefix |= (uint32_t)digit << shifts[step];
+    }
+    *at_it = left;
+    return prefix;
+}
+
+/* The entries of largest magnitude of each row, at most `kept`, in the order in which they stand;
+   of equal ones those that come first. Row r is at bounds[r] up to bounds[r + 1]; without indices,
+   an entry's is its place in the row. What is taken is written one row after the other. */
+EXPORTED void recsys_take_largest(int64_t rows, const int64_t *bounds, const int32_t *indices,
+                                  const float *values, int64_t kept, int32_t *taken,
+                                  float *taken_values) {
+    int64_t found = 0;
+    for (int64_t row = 0; row < rows; row++) {
+        int64_t start = bounds[row], n = bounds[row + 1] - start, equals = n;
+        uint32_t least = n > kept ? least_kept(values + start, n, kept, &equals) : 0;
+        int64_t stop = found + (n < kept ? n : kept);
+        for (int64_t i = 0; i < n && found < stop; i++) {
+            uint32_t bits = magnitude(values[start + i]);
+            int64_t equal = bits == least && equals > 0;
+            taken[found] = indices ? indices[start + i] : (int32_t)i;
+            taken_values[found] = values[start + i];
+            found += bits > least || equal;
+            equals -= equal;
+        }
     }
 }
 

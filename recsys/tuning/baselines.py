@@ -44,6 +44,20 @@ FIRST: dict[str, tuple[Configuration, ...]] = {
 _AT_RANDOM = 5  # points before the surrogate is asked, those of FIRST among them
 
 
+def recommended(name: str) -> FactorModel:
+    """A baseline as its authors recommend it, which is what a search tries first.
+
+    Parameters
+    ----------
+    name : str
+        As in `SPACES`.
+    """
+    space = SPACES[name]
+    found = model_class(name).from_dict(space.configuration(space.point(FIRST[name][0])))
+    assert isinstance(found, FactorModel)
+    return found
+
+
 def tune_baseline(
     name: str,
     train: sp.csr_matrix,

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, TypeAlias
 
 from recsys.base.dimensions import Range, Space
 from recsys.base.errors import InputError
 from recsys.models.ease import MOST_EXACT
-from recsys.models.item_to_item import ItemToItemModel
+from recsys.models.item_to_item import ItemToItemModel, NeighbourScorer
 from recsys.models.model import model_from_dict
 from recsys.models.popularity import Popularity
+from recsys.ranking.neighbours import Neighbours
 from recsys.tuning.aging import age_grid, with_aging, without_aging
 from recsys.tuning.problems import Problem
 from recsys.tuning.recorders import Recorder, emit_trial
 from recsys.tuning.space import Configuration, SearchSpace
-from recsys.tuning.trials import Rung, TrialResult, is_closed_form
+from recsys.tuning.trials import Rung, TrialResult, is_closed_form, order_of_merit
 
 SPACES: dict[str, dict[str, Range]] = {
     "ease": {
@@ -34,6 +37,9 @@ SPACES: dict[str, dict[str, Range]] = {
     },
 }
 """What is searched of each model. What is kept of a row of EASE is a matter of memory alone."""
+
+BLENDABLE = ("ease", "rp3beta")
+"""Those that the winner may be blended with."""
 
 NEAREST = 100
 """On catalogues that EASE solves in parts, how many others an item is regressed on, at most."""
@@ -105,6 +111,7 @@ def tune_closed_forms(
     recorder: Recorder,
     seed: int,
     ages: Space | None = None,
+    threads: int = 1,
 ) -> list[TrialResult]:
     """Tune every item-to-item model on the validation holdout.
 
@@ -122,86 +129,150 @@ def tune_closed_forms(
     seed : int
     ages : Space or None
         How the age of interactions may count, see `recsys.data.ages.searched_ages`.
+    threads : int
+        Fit configurations that do not depend on each other, where EASE is quick and takes little
+        memory. What is found is the same on any number.
 
     Returns
     -------
     list of TrialResult
-        Numbered from 0; each has one rung, or none if it could not be solved.
+        Numbered from 0; each has one rung, or none if it could not be solved. The best one of
+        those to blend with has its weights.
     """
+    n_items = problem.train.shape[1]
+    searches, number = [], 0
+    for model in tuned_in_order(n_items):
+        count = affordable_trials(model, n_items, trials)
+        searches.append(_Search(problem, model, number, count, size, seed, ages or {}))
+        number += count
     found: list[TrialResult] = []
-    for model in tuned_in_order(problem.train.shape[1]):
-        for_model = affordable_trials(model, problem.train.shape[1], trials)
-        found += _tune(problem, model, for_model, size, recorder, seed, found, ages or {})
-    for configuration in age_grid(ages or {})[:trials]:
-        popular = {"model": Popularity.name, **configuration}
-        found.append(_measured(problem, len(found), popular, recorder))
-        emit_trial(found[-1], max(trial.precision for trial in found))
+    with ThreadPoolExecutor(threads) as pool:
+        fits = _Fits(problem, recorder, pool)
+        if n_items <= QUICK_EASE:
+            for search in searches:
+                for place, configuration in enumerate(search.first):
+                    fits.begin(search.number + place, configuration)
+        for search in searches:
+            for trial in search.trials(fits):
+                _add(found, trial)
+        for configuration in age_grid(ages or {})[:trials]:
+            popular = {"model": Popularity.name, **configuration}
+            _add(found, fits.measured(len(found), popular))
     return found
 
 
-def _tune(
-    problem: Problem,
-    model: str,
-    trials: int,
-    size: int,
-    recorder: Recorder,
-    seed: int,
-    before: Sequence[TrialResult],
-    ages: Space,
-) -> list[TrialResult]:
-    from skopt import Optimizer  # takes long to import
-
-    space = SearchSpace.of({**SPACES[model], **ages})
-    first = [{**without_aging(space), **known} for known in FIRST[model]]
-    first += [{**first[0], **aging} for aging in with_aging(space)]
-    most = kept_within(size, problem.train.shape[1])
-    # Sampling the acquisition is as good for so few trials, and fitting these models takes less
-    # time than the searches for its optimum that are the default.
-    optimizer = Optimizer(
-        space.dimensions(),
-        base_estimator="GP",
-        random_state=seed,
-        n_initial_points=len(first),
-        acq_func="EI",
-        acq_optimizer="sampling",
-    )
-    found: list[TrialResult] = []
-    for place in range(trials):
-        point = space.point(first[place]) if place < len(first) else optimizer.ask()
-        configuration = {"model": model, "kept": most, **space.configuration(point)}
-        configuration["kept"] = min(most, configuration["kept"])
-        if model == "ease" and problem.train.shape[1] > MOST_EXACT:
-            configuration["nearest"] = min(most, NEAREST)
-        trial = _measured(problem, len(before) + place, configuration, recorder)
-        optimizer.tell(point, -trial.precision, fit=place + 1 < trials)
-        found.append(trial)
-        best = max(entry.precision for entry in (*before, *found))
-        emit_trial(trial, best)
-    return found
+def _add(found: list[TrialResult], trial: TrialResult) -> None:
+    """Add a trial and show it; of all that may be blended with, the best keeps its weights."""
+    found.append(trial)
+    with_weights = [trial for trial in found if trial.neighbours is not None]
+    best = max(with_weights, key=order_of_merit, default=None)
+    for place, each in enumerate(found):
+        if each.neighbours is not None and each is not best:
+            found[place] = replace(each, neighbours=None)
+    emit_trial(trial, max(each.precision for each in found))
 
 
-def _measured(
-    problem: Problem, number: int, configuration: dict[str, Any], recorder: Recorder
-) -> TrialResult:
-    """The trial of one model, taken over if it was measured before."""
-    recorded = recorder.recall(number, configuration)
-    if recorded.curve:
-        return _complete(number, configuration, recorded.curve)
-    recorder.started(TrialResult(number, configuration))
+class _Search:
+    """The trials of one model: some that are known before any is measured, then a surrogate's."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        model: str,
+        number: int,
+        count: int,
+        size: int,
+        seed: int,
+        ages: Space,
+    ) -> None:
+        self.number, self._count, self._seed = number, count, seed
+        n_items = problem.train.shape[1]
+        self._model, self._most = model, kept_within(size, n_items)
+        self._in_parts = model == "ease" and n_items > MOST_EXACT
+        self._space = SearchSpace.of({**SPACES[model], **ages})
+        known = [{**without_aging(self._space), **each} for each in FIRST[model]]
+        known += [{**known[0], **aging} for aging in with_aging(self._space)]
+        self._points = [self._space.point(each) for each in known]
+        self.first = [self._configuration(point) for point in self._points[:count]]
+
+    def trials(self, fits: _Fits) -> Iterator[TrialResult]:
+        """One after the other, numbered from `number`."""
+        from skopt import Optimizer  # takes long to import
+
+        # Sampling the acquisition is as good for so few trials, and fitting these models takes less
+        # time than the searches for its optimum that are the default.
+        optimizer = Optimizer(
+            self._space.dimensions(),
+            base_estimator="GP",
+            random_state=self._seed,
+            n_initial_points=len(self._points),
+            acq_func="EI",
+            acq_optimizer="sampling",
+        )
+        for place in range(self._count):
+            known = place < len(self.first)
+            point = self._points[place] if known else optimizer.ask()
+            trial = fits.measured(self.number + place, self._configuration(point))
+            optimizer.tell(point, -trial.precision, fit=place + 1 < self._count)
+            yield trial
+
+    def _configuration(self, point: list[Any]) -> Configuration:
+        found = {"model": self._model, "kept": self._most, **self._space.configuration(point)}
+        found["kept"] = min(self._most, found["kept"])
+        if self._in_parts:
+            found["nearest"] = min(self._most, NEAREST)
+        return found
+
+
+# The precision, the CPU seconds, and the weights of what the winner may be blended with; or why
+# there are none.
+_Fit: TypeAlias = tuple[float, float, Neighbours | None] | InputError
+
+
+class _Fits:
+    """Fits of configurations, in a pool; what was measured before is taken over."""
+
+    def __init__(self, problem: Problem, recorder: Recorder, pool: ThreadPoolExecutor) -> None:
+        self._problem, self._recorder, self._pool = problem, recorder, pool
+        self._begun: dict[int, Future[_Fit]] = {}
+
+    def begin(self, number: int, configuration: Configuration) -> None:
+        """Fit a configuration whose result is not asked for yet."""
+        if not self._recorder.recall(number, configuration).curve:
+            self._begun[number] = self._pool.submit(_fit, self._problem, configuration)
+
+    def measured(self, number: int, configuration: Configuration) -> TrialResult:
+        """The trial of a configuration, with its weights where it may be blended with."""
+        recorded = self._recorder.recall(number, configuration)
+        if recorded.curve:
+            return _complete(number, configuration, recorded.curve)
+        self._recorder.started(TrialResult(number, configuration))
+        begun = self._begun.pop(number, None)
+        begun = begun or self._pool.submit(_fit, self._problem, configuration)
+        found = begun.result()
+        if isinstance(found, InputError):
+            # Weakly regularised, a large Gram matrix is singular in float32: one trial less.
+            failed = TrialResult(number, configuration, (), "diverged", found.found)
+            self._recorder.measured(failed, ())
+            return failed
+        precision, seconds, neighbours = found
+        trial = _complete(number, configuration, (Rung(1, precision, seconds),))
+        self._recorder.measured(trial, trial.curve)
+        return replace(trial, neighbours=neighbours)
+
+
+def _fit(problem: Problem, configuration: Configuration) -> _Fit:
     start = time.thread_time()
     try:
         model = model_from_dict(configuration)
         scorer = model.fit(problem.train, seed=problem.seed, times=problem.times)
     except InputError as fault:
-        # Weakly regularised, a large Gram matrix is singular in float32: one trial less.
-        failed = TrialResult(number, configuration, (), "diverged", fault.found)
-        recorder.measured(failed, ())
-        return failed
+        return fault
     precision = problem.precision(scorer)
-    rung = Rung(1, precision, time.thread_time() - start)
-    trial = _complete(number, configuration, (rung,))
-    recorder.measured(trial, (rung,))
-    return trial
+    neighbours = None
+    if isinstance(scorer, NeighbourScorer) and configuration["model"] in BLENDABLE:
+        neighbours = scorer.neighbours
+    return precision, time.thread_time() - start, neighbours
 
 
 def _complete(number: int, configuration: dict[str, Any], curve: tuple[Rung, ...]) -> TrialResult:

@@ -6,8 +6,10 @@ docs/experiments/blending.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -26,6 +28,9 @@ from recsys.tuning.closed_forms import model_of
 from recsys.tuning.problems import Problem
 from recsys.tuning.space import Configuration
 from recsys.tuning.trials import TrialResult
+
+_Tried = TypeVar("_Tried")
+_Value = TypeVar("_Value")
 
 # How strongly features may be blended into trained items. More has hurt warm users.
 CONTENT_BLENDINGS = (0.0, 1.0, 2.0)
@@ -49,7 +54,11 @@ def can_map(problem: Problem, cold_items: Sequence[int] | IntArray) -> bool:
 
 
 def with_mapped_features(
-    problem: Problem, plain: TrialResult, number: int, cold_items: Sequence[int] | IntArray
+    problem: Problem,
+    plain: TrialResult,
+    number: int,
+    cold_items: Sequence[int] | IntArray,
+    threads: int = 1,
 ) -> TrialResult:
     """A trial without features, with vectors for them by regression and its users blended.
 
@@ -62,6 +71,8 @@ def with_mapped_features(
         Of the trial returned.
     cold_items : int array
         Their features are not used.
+    threads : int
+        Measure so many blendings at a time.
     """
     assert problem.sides is not None
     assert problem.sides.item is not None
@@ -75,11 +86,11 @@ def with_mapped_features(
     blended = [
         map_features(own, problem.train, parameters, problem.sides).factors for parameters in tried
     ]
-    values = [problem.precision(factors) for factors in blended]
+    values = _side_by_side(problem.precision, blended, threads)
     value, parameters, items = max(
         zip(values, tried, blended, strict=True), key=lambda found: found[0]
     )
-    value, parameters = _choose_user_blending(problem, own, items, parameters, value)
+    value, parameters = _choose_user_blending(problem, own, items, parameters, value, threads)
     configuration = {
         **plain.configuration,
         "strategy": "mapped",
@@ -91,7 +102,9 @@ def with_mapped_features(
     return _finished(plain, number, configuration, value, ", features mapped")
 
 
-def with_blended_users(problem: Problem, plain: TrialResult, number: int) -> TrialResult:
+def with_blended_users(
+    problem: Problem, plain: TrialResult, number: int, threads: int = 1
+) -> TrialResult:
     """A trial without features, its users blended with their fold-in as far as it pays.
 
     Parameters
@@ -101,10 +114,13 @@ def with_blended_users(problem: Problem, plain: TrialResult, number: int) -> Tri
         Trained again if its factors were not kept.
     number : int
         Of the trial returned.
+    threads : int
+        Measure so many blendings at a time.
     """
     own = factors_of(problem, plain)
-    parameters = HybridParameters()
-    value, parameters = _choose_user_blending(problem, own, own, parameters, plain.precision)
+    value, parameters = _choose_user_blending(
+        problem, own, own, HybridParameters(), plain.precision, threads
+    )
     configuration = {**plain.configuration, "user_blending": parameters.user_blending}
     how = ", users blended with their fold-in"
     return _finished(plain, number, configuration, value, how)
@@ -120,7 +136,11 @@ KEPT_LOSS = 0.0025
 
 
 def with_neighbours(
-    problem: Problem, finished: TrialResult, neighbours: TrialResult, number: int
+    problem: Problem,
+    finished: TrialResult,
+    neighbours: TrialResult,
+    number: int,
+    threads: int = 1,
 ) -> TrialResult:
     """A finished trial whose scores are blended with those of an item-to-item model.
 
@@ -134,20 +154,26 @@ def with_neighbours(
     finished : TrialResult
         Trained again if its factors were not kept.
     neighbours : TrialResult
-        Of an item-to-item model.
+        Of an item-to-item model; fitted again if its weights were not kept.
     number : int
         Of the trial returned.
+    threads : int
+        Measure so many weights at a time.
     """
     factors = _finished_factors(problem, finished)
     likes = binary(problem.train)
     model = model_of(neighbours)
-    whole = model.neighbours(model.aging.applied(likes, problem.times))
+    whole = neighbours.neighbours
+    if whole is None:
+        whole = model.neighbours(model.aging.applied(likes, problem.times))
     kept, fitted = _least_kept(problem, factors, whole, likes)
-    values = []
-    for weight in NEIGHBOUR_WEIGHTS:
+
+    def measured(weight: float) -> Float64Array:
         # Powers of two: the bits are those of a fit with this weight.
         added = replace(fitted, weights=fitted.weights * np.float32(weight))
-        values.append(problem.precisions(Blended(factors, added, likes)))
+        return problem.precisions(Blended(factors, added, likes))
+
+    values = _side_by_side(measured, NEIGHBOUR_WEIGHTS, threads)
     usual = NEIGHBOUR_WEIGHTS.index(USUAL_WEIGHT)
     place = nearest_of_good(values, usual, at_least=finished.precision)
     weight, value = NEIGHBOUR_WEIGHTS[place], float(values[place].mean())
@@ -249,17 +275,32 @@ def factors_of(problem: Problem, trial: TrialResult) -> Factors:
 
 
 def _choose_user_blending(
-    problem: Problem, own: Factors, blended: Factors, parameters: HybridParameters, value: float
+    problem: Problem,
+    own: Factors,
+    blended: Factors,
+    parameters: HybridParameters,
+    value: float,
+    threads: int,
 ) -> tuple[float, HybridParameters]:
     """The best precision and the parameters that give it, by the share of users folded in.
 
     `own` are the trained factors; `blended` are those of the parameters without user blending,
     and `value` their precision.
     """
-    found = [(value, parameters)]
-    for share in USER_BLENDINGS[1:]:
+
+    def measured(share: float) -> tuple[float, HybridParameters]:
         # Item vectors do not depend on users, so they stay as they are.
         users = blend_users(own, problem.train, share).user_factors
         precision = problem.precision(replace(blended, user_factors=users))
-        found.append((precision, replace(parameters, user_blending=share)))
+        return precision, replace(parameters, user_blending=share)
+
+    found = [(value, parameters), *_side_by_side(measured, USER_BLENDINGS[1:], threads)]
     return max(found, key=lambda pair: pair[0])
+
+
+def _side_by_side(
+    measure: Callable[[_Tried], _Value], tried: Sequence[_Tried], threads: int
+) -> list[_Value]:
+    """What is measured of each, in their order."""
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(measure, tried))

@@ -19,7 +19,7 @@ from recsys.base.dimensions import Range, Space
 from recsys.data.ages import searched_ages, without_times
 from recsys.models.configuration import parse_configuration
 from recsys.tuning.aging import with_aging, without_aging
-from recsys.tuning.closed_forms import best_closed_forms, tune_closed_forms
+from recsys.tuning.closed_forms import BLENDABLE, best_closed_forms, tune_closed_forms
 from recsys.tuning.contenders import LIGHTFM, Further, Races
 from recsys.tuning.finishing import (
     can_map,
@@ -39,8 +39,6 @@ from recsys.tuning.trials import Study, TrialResult, is_closed_form
 from recsys.tuning.understanding import understand
 from recsys.tuning.workers import Workers
 
-BLENDABLE = ("ease", "rp3beta")
-"""The item-to-item models that the winner may be blended with."""
 # Searched where weights differ: from all alike to as they are.
 WEIGHT_SPACE: Space = {"weight_power": Range(low=0.0, high=1.0)}
 
@@ -101,7 +99,13 @@ def study_strategies(
     run = partial(_run, problem, search, seed, threads, workers)
     with threadpool_limits(1, user_api="blas"):
         trials = tune_closed_forms(
-            problem, search.item_to_item_trials, search.item_to_item_bytes, recorder, seed, ages
+            problem,
+            search.item_to_item_trials,
+            search.item_to_item_bytes,
+            recorder,
+            seed,
+            ages,
+            threads,
         )
     offset = len(trials)
     best_before = max((trial.precision for trial in trials), default=0.0)
@@ -122,9 +126,9 @@ def study_strategies(
         mappable = can_map(problem, cold_items)
         with threadpool_limits(1, user_api="blas"):  # the same choice on any machine
             if mappable:
-                finished = with_mapped_features(problem, plain, len(trials), cold_items)
+                finished = with_mapped_features(problem, plain, len(trials), cold_items, threads)
             else:
-                finished = with_blended_users(problem, plain, len(trials))
+                finished = with_blended_users(problem, plain, len(trials), threads)
         if mappable or finished.precision > plain.precision:
             trials.append(finished)
             _record(finished, recorder, max(trial.precision for trial in trials))
@@ -132,7 +136,7 @@ def study_strategies(
             finished = plain
         with threadpool_limits(1, user_api="blas"):
             own = replace(finished, factors=plain.factors)
-            trials += _blended(problem, own, trials, races, recorder)
+            trials += _blended(problem, own, trials, races, recorder, threads)
         if mappable and search.joint_trials:
             trials += _joint(run, search, plain, trials, recorder)
     expected = Forecasts(study.trials, Policy(search.max_epochs)).observations(space)
@@ -156,6 +160,7 @@ def _blended(
     trials: Sequence[TrialResult],
     races: Races,
     recorder: Recorder,
+    threads: int,
 ) -> list[TrialResult]:
     """The finished trial blended with the best item-to-item model; none where there is none."""
     candidates = [trial for name, trial in best_closed_forms(trials).items() if name in BLENDABLE]
@@ -164,7 +169,7 @@ def _blended(
     neighbours = max(candidates, key=lambda trial: trial.precision)
     if len(contenders := races.contenders(candidates)) > 1:
         neighbours = contenders[races.race(contenders).winner]
-    blended = with_neighbours(problem, finished, neighbours, len(trials))
+    blended = with_neighbours(problem, finished, neighbours, len(trials), threads)
     _record(blended, recorder, max(trial.precision for trial in (*trials, blended)))
     return [blended]
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from recsys.ranking.factors import Factors
+from recsys.ranking.neighbours import Neighbours
 from recsys.tuning.understanding import Understanding
 
 Status = Literal["paused", "complete", "stopped", "diverged"]
@@ -39,6 +40,9 @@ class TrialResult:
     factors : Factors or None
         The model at the best rung; None if that rung was recalled and not trained, if another trial
         was better, or if a worker in another process keeps it.
+    neighbours : Neighbours or None
+        Of an item-to-item model, the weights it was measured with; of the best trial alone, for
+        they are large.
     kept : str or None
         Where the other process keeps it.
     finishes : int or None
@@ -55,6 +59,7 @@ class TrialResult:
     status: Status = "paused"
     reason: str = ""
     factors: Factors | None = field(default=None, compare=False, repr=False)
+    neighbours: Neighbours | None = field(default=None, compare=False, repr=False)
     kept: str | None = field(default=None, compare=False, repr=False)
     finishes: int | None = None
     beaten: bool = False

@@ -21,10 +21,11 @@ from recsys.base.config import Search
 from recsys.data.folds import further_search_folds
 from recsys.data.kcore import kcore
 from recsys.data.splits import held_out, split
+from recsys.tuning.closed_forms import BLENDABLE
 from recsys.tuning.contenders import LIGHTFM, Races
 from recsys.tuning.problems import Problem
 from recsys.tuning.racing import race
-from recsys.tuning.study import BLENDABLE, study_strategies
+from recsys.tuning.study import study_strategies
 from recsys.tuning.trials import TrialResult
 from tests.benchmarks.bench_neighbours import interactions_of
 

@@ -226,6 +226,27 @@ def test_what_is_kept_of_a_row_is_what_sorting_it_finds(rows: list[list[int]], k
         assert found.weights[part].tolist() == [values[place] for place in sorted(largest[:kept])]
 
 
+@pytest.mark.parametrize("kept", [1, 4, 30, 31, 40])
+def test_the_largest_of_dense_rows_are_the_same_where_nothing_was_compiled(
+    kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers of all sizes, many of them equal, with both signs of zero."""
+    generator = np.random.default_rng(kept)
+    block = generator.choice([-2.5, -1, -1e-30, -0.0, 0.0, 1e-40, 1, 2.5, 3e30], (50, 31))
+    block[:20] += generator.normal(size=(20, 31))
+    block = block.astype(np.float32)
+    columns, weights = item_to_item.largest_of_dense_rows(block, kept)
+    assert columns.shape == weights.shape == (50, min(kept, 31))
+    for row, found in enumerate(columns.tolist()):
+        order = sorted(range(31), key=lambda place: (-abs(block[row, place]), place))
+        assert found == sorted(order[:kept])
+    np.testing.assert_array_equal(weights, np.take_along_axis(block, columns, 1))
+    monkeypatch.setattr(compiled, "load_sums", lambda: None)
+    again = item_to_item.largest_of_dense_rows(block, kept)
+    np.testing.assert_array_equal(again[0], columns)
+    np.testing.assert_array_equal(again[1], weights)
+
+
 def test_a_configuration_names_its_neighbours() -> None:
     model = Ease(7.0, 0.1, kept=5)
     flat = {"no_components": 3, **parameters_of(model, 2.0)}

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.metrics import average_precision_score, ndcg_score, roc_auc_score
 
+from recsys.ranking import metrics
 from recsys.ranking.factors import Factors
 from recsys.ranking.metrics import (
     Evaluation,
@@ -352,6 +353,17 @@ class TestBootstrap:
         values = np.random.default_rng(0).random(90)
         assert bootstrap_interval(values, 3) == bootstrap_interval(values, 3)
         assert bootstrap_interval(values, 3) != bootstrap_interval(values, 4)
+
+    @pytest.mark.parametrize("kept", [0, 10**9])
+    def test_means_are_those_of_values_drawn_again(self, kept, monkeypatch):
+        """How often each is drawn may be counted, once for all that are as many."""
+        monkeypatch.setattr(metrics, "_KEPT_DRAWS", kept)
+        rng = np.random.default_rng(5)
+        for values in (rng.random(70), rng.random(70), rng.random(71)):
+            drawn = np.random.default_rng(3).integers(len(values), size=(40, len(values)))
+            low, high = np.quantile(values[drawn].mean(axis=1), [0.025, 0.975])
+            found = bootstrap_interval(values, 3, samples=40)
+            assert (found.low, found.high) == pytest.approx((low, high), rel=1e-12)
 
     def test_pairing_cancels_what_users_share(self):
         rng = np.random.default_rng(2)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from threadpoolctl import threadpool_limits
 
 from recsys.base.dimensions import Range
 from recsys.base.errors import InputError
@@ -20,6 +21,7 @@ from recsys.models.popularity import Popularity
 from recsys.ranking.scorer import Scorer
 from recsys.tuning import closed_forms
 from recsys.tuning.closed_forms import (
+    BLENDABLE,
     EASE_TRIALS,
     FIRST,
     SPACES,
@@ -33,7 +35,7 @@ from recsys.tuning.closed_forms import (
 from recsys.tuning.problems import Problem
 from recsys.tuning.recorders import NullRecorder, Recorded
 from recsys.tuning.space import Configuration
-from recsys.tuning.trials import Rung, Study, TrialResult, is_closed_form
+from recsys.tuning.trials import Rung, Study, TrialResult, is_closed_form, order_of_merit
 from tests.fixtures.searches import problem
 
 TRIALS = 4
@@ -244,6 +246,24 @@ def test_ease_beats_popularity_on_groups_of_users(trials: list[TrialResult]) -> 
     for trial in best.values():
         assert trial.precision > 2 * popular
     assert all(best[str(t.configuration["model"])].precision >= t.precision for t in trials)
+
+
+def test_on_several_threads_the_trials_are_the_same(trials: list[TrialResult]) -> None:
+    memory = Memory()
+    with threadpool_limits(1):
+        found = tune_closed_forms(problem(), TRIALS, SIZE, memory, 1, threads=3)
+    assert outcomes(found) == outcomes(trials)
+    assert memory.started_numbers == memory.measured_numbers == list(range(3 * TRIALS))
+
+
+def test_the_best_trial_to_blend_with_keeps_its_weights(trials: list[TrialResult]) -> None:
+    blendable = [trial for trial in trials if trial.configuration["model"] in BLENDABLE]
+    best = max(blendable, key=order_of_merit)
+    assert [trial for trial in trials if trial.neighbours is not None] == [best]
+    again = model_of(best).fit(problem().train).neighbours
+    assert best.neighbours is not None
+    np.testing.assert_array_equal(best.neighbours.indices, again.indices)
+    np.testing.assert_array_equal(best.neighbours.weights, again.weights)
 
 
 def test_no_trials_are_none(trials: list[TrialResult]) -> None:

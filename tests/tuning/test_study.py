@@ -9,23 +9,26 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from threadpoolctl import threadpool_limits
 
 from recsys.base.config import Search
 from recsys.base.events import Event, TrialDone, listening
 from recsys.models.blending import item_to_item_model, without_neighbours
 from recsys.models.configuration import parse_configuration
 from recsys.models.hybrid import FeaturesBySide, fit_hybrid
+from recsys.tuning.closed_forms import BLENDABLE
 from recsys.tuning.finishing import (
     NEIGHBOUR_WEIGHTS,
     USER_BLENDINGS,
     USUAL_WEIGHT,
     nearest_of_good,
+    with_neighbours,
     without_items,
 )
 from recsys.tuning.portfolio import PORTFOLIO
 from recsys.tuning.problems import Problem
 from recsys.tuning.recorders import NullRecorder
-from recsys.tuning.study import BLENDABLE, best_by_strategy, best_of, study_strategies
+from recsys.tuning.study import best_by_strategy, best_of, study_strategies
 from recsys.tuning.trials import Rung, Study, TrialResult
 from tests.fixtures.matrices import group_tags, grouped
 
@@ -252,9 +255,9 @@ def test_a_study_begins_with_item_to_item_trials_and_ends_with_a_blended_one(
     models = [trial.configuration.get("model") for trial in study.trials]
     assert models[:6] == ["ease", "ease", "itemknn", "itemknn", "rp3beta", "rp3beta"]
     assert set(models[6:]) == {None}
-    with_neighbours = [t for t in study.trials if "neighbours" in t.configuration]
-    assert with_neighbours == [study.trials[-1]]
-    assert with_neighbours[0].status == "complete"
+    blended = [t for t in study.trials if "neighbours" in t.configuration]
+    assert blended == [study.trials[-1]]
+    assert blended[0].status == "complete"
 
 
 def test_the_blended_trial_is_the_finished_one_and_the_best_item_to_item_model(
@@ -278,6 +281,25 @@ def test_the_blended_trial_is_the_finished_one_and_the_best_item_to_item_model(
     assert parameters.neighbours_weight in NEIGHBOUR_WEIGHTS
     assert blended.reason == f"trial {finished.number} blended with trial {best.number}"
     assert blended.epochs == [finished.best.epoch if finished.best else None]
+
+
+def test_a_blend_is_the_same_on_several_threads_and_with_or_without_kept_weights(
+    blending: tuple[Problem, Study, CallRecorder],
+) -> None:
+    asked, study, _ = blending
+    finished = best_of(study.trials[:-1])
+    kept = [trial for trial in study.trials if trial.neighbours is not None]
+    assert finished is not None
+    assert len(kept) == 1
+    fitted_again = replace(kept[0], neighbours=None)
+    with threadpool_limits(1):
+        found = [
+            with_neighbours(asked, finished, neighbours, 9, threads)
+            for neighbours, threads in ((kept[0], 1), (kept[0], 3), (fitted_again, 1))
+        ]
+    assert found[0] == found[1] == found[2]
+    assert found[0].configuration == study.trials[-1].configuration
+    assert found[0].precision == study.trials[-1].precision
 
 
 def test_the_best_so_far_never_falls_from_one_part_of_a_study_to_the_next(
