@@ -1,7 +1,7 @@
 """Cholesky: the inverse of a positive definite matrix by LAPACK, in place, while other threads run.
 
-SciPy's own wrappers of LAPACK hold Python's lock for as long as a factorisation takes. What it
-offers to Cython is called here by ctypes, which lets go of the lock; the numbers are the same.
+SciPy's own wrappers of LAPACK hold the GIL for as long as a factorisation takes. What it offers to
+Cython is called here by ctypes, which releases the GIL; the numbers are the same.
 """
 
 from __future__ import annotations
