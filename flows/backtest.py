@@ -59,4 +59,4 @@ def backtest(config: Config = Config()) -> BacktestResult:
 
 
 if __name__ == "__main__":
-    run_as_program(backtest)
+    run_as_program(backtest, tracked=False)
