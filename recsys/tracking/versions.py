@@ -28,7 +28,7 @@ _ADDRESS = re.compile(r"models:/(?P<model>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<numb
 
 
 class LostBundleError(NotFoundError):
-    """A version is registered, and its files are not where the registry says."""
+    """A version is registered, and its files are not there as they were registered."""
 
 
 @dataclass(frozen=True)
@@ -124,17 +124,20 @@ def missing_version(
     )
 
 
-def lost_bundle(address: str, uri: str, expected: str) -> LostBundleError:
-    """The error for a version whose files are gone.
+def lost_bundle(address: str, uri: str, expected: str, damage: str = "") -> LostBundleError:
+    """The error for a version whose files are gone, or damaged.
 
     Parameters
     ----------
     address, uri : str
     expected : str
         Where the registry says that the files are.
+    damage : str
+        What is wrong with them; empty if they are gone.
     """
+    state = f"damaged ({damage})" if damage else "gone"
     return LostBundleError(
-        f"{address} is registered in {redacted(uri)}, and its files are gone",
+        f"{address} is registered in {redacted(uri)}, and its files are {state}",
         redacted(expected),
         "put the files back, or make another version champion (recsys rollback, recsys promote)",
     )
