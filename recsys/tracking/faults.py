@@ -121,7 +121,7 @@ def _translated(uri: str, what: str, who: str) -> Iterator[None]:
         yield
     except Exception as fault:
         # A database that cannot be made raises what SQLAlchemy raises.
-        if refused := as_storage_error(fault, what, uri):
+        if refused := as_storage_error(fault, what, uri, copied=True):
             raise refused from fault
         if not isinstance(fault, MlflowException | OSError):
             raise
