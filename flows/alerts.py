@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote, unquote, urlencode, urlsplit
@@ -112,6 +112,7 @@ def _block(address: str, scheme: str, rest: str) -> Any:
 
 def _mail(people: Sequence[str]) -> Any:
     """The block that sends e-mail to some addresses, by SMTP or by SendGrid."""
+    from apprise.utils.parse import is_email
     from prefect.blocks import notifications
     from pydantic import SecretStr
 
@@ -123,6 +124,16 @@ def _mail(people: Sequence[str]) -> Any:
             f"{SMTP}=smtp://user:password@host or a key of SendGrid, and {SENDER}",
             "set them, or make a notification block in Prefect and name it as block:TYPE/NAME",
         )
+    # What is none, Apprise leaves out without a word, and nobody would ever be told.
+    is_address: Callable[[str], object] = is_email
+    mailto = f"mailto:{','.join(people)}"
+    for where, address in (*((mailto, one) for one in people), (SENDER, sender)):
+        if not is_address(address):
+            raise ConfigError(
+                f"{address!r} in {where} is no e-mail address",
+                "one such as night@example.org, with commas between several",
+                "correct it",
+            )
     if server:
         # Prefect has no type of blocks for SMTP. This one hands an address that is not Slack's to
         # Apprise, which sends e-mail, and keeps it as a secret; a type of our own would have to be
@@ -149,6 +160,12 @@ def _apprise_url(server: str, sender: str, people: Sequence[str]) -> str:
             f"{SMTP} is {redacted(server)}",
             "smtp://user:password@host:port, or smtps:// for TLS from the beginning",
             "correct it; special characters in a password are written as %2F",
+        )
+    if not unquote(f"{parts.username}{parts.password}").isascii():
+        raise ConfigError(
+            f"{SMTP} is {redacted(server)}, with letters beyond ASCII in its user or password",
+            "a user and a password in ASCII, as Python's SMTP client cannot send others",
+            "set another password for this user",
         )
     mode = "ssl" if parts.scheme == "smtps" else "starttls" if parts.password else "insecure"
     port = port or {"ssl": 465, "starttls": 587, "insecure": 25}[mode]

@@ -13,6 +13,7 @@ from flows.crashed_runs import HOOKS
 from flows.final_states import named_states
 from flows.retraining import details_of, tracked_by
 from flows.run_names import run_name
+from flows.run_process import own_files
 from recsys.base.config import Config
 from recsys.base.redaction import redact_logs
 from recsys.data.sources import locate_data
@@ -42,6 +43,7 @@ class BacktestResult(BaseModel):
     timeout_seconds=24 * 3600,
     **HOOKS,
 )
+@own_files
 @named_states
 def backtest(config: Config = Config()) -> BacktestResult:
     """Search, fit and measure at each cut; nothing is registered or promoted."""
@@ -59,4 +61,4 @@ def backtest(config: Config = Config()) -> BacktestResult:
 
 
 if __name__ == "__main__":
-    run_as_program(backtest)
+    run_as_program(backtest, tracked=False)

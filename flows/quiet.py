@@ -22,8 +22,8 @@ def silence() -> None:
     # MLflow raises its errors; it would log them as well, with a traceback for a full disk.
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")
     os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "error")
-    # Prefect's event worker logs under its own name, outside of Prefect's settings; urllib3 logs
-    # every attempt to reach a server that is down.
-    for name in ("mlflow", "EventsWorker", "urllib3"):
+    # Prefect's event worker logs under its own name, outside of Prefect's settings; urllib3 and
+    # psycopg log every attempt to reach a server that is down.
+    for name in ("mlflow", "EventsWorker", "urllib3", "psycopg"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore")

@@ -12,6 +12,7 @@ from flows.crashed_runs import HOOKS
 from flows.final_states import named_states
 from flows.retraining import tracked_by
 from flows.run_names import run_name
+from flows.run_process import own_files
 from recsys.base.config import Config
 from recsys.base.redaction import redact_logs
 from recsys.pipeline.batch import point
@@ -45,6 +46,7 @@ class Written(BaseModel):
     timeout_seconds=3 * 3600,
     **HOOKS,
 )
+@own_files
 @named_states
 def recommend(config: Config = Config()) -> Written:
     """Write what the champion would show everybody, and what it finds like everything."""

@@ -10,6 +10,7 @@ from flows.final_states import named_states
 from flows.results import TrainingResult
 from flows.retraining import retrain
 from flows.run_names import run_name
+from flows.run_process import own_files
 from recsys.base.config import Config
 from recsys.base.redaction import redact_logs
 from recsys.data.outcomes import Encoded, HeldOut, Thresholded
@@ -29,6 +30,7 @@ redact_logs()
     timeout_seconds=3 * 3600,
     **HOOKS,
 )
+@own_files
 @named_states
 def refresh(config: Config = Config()) -> TrainingResult:
     """Refit what the champion is on today's data; measured, judged, promoted as by `train`."""

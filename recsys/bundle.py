@@ -54,6 +54,10 @@ NEIGHBOURS = ("indptr", "indices", "weights")
 WEIGHTS = ("neighbours", "untrained_neighbours")
 
 
+class DamagedBundleError(InputError):
+    """A bundle is not as it was written."""
+
+
 @dataclass(frozen=True)
 class Seen:
     """Known interactions of all users, as the arrays of a CSR matrix.
@@ -371,8 +375,8 @@ def load_bundle(folder: Path) -> Bundle:
     """
     manifest = _read_manifest(folder)
     try:
-        if damaged := _unlisted(folder, manifest) or _damaged(folder, manifest):
-            raise InputError(
+        if damaged := find_bundle_damage(folder):
+            raise DamagedBundleError(
                 f"{folder} is damaged ({damaged})",
                 "the files as they were written",
                 "copy or register the bundle again",
@@ -401,12 +405,24 @@ def read_bundle_manifest(folder: Path) -> dict[str, Any]:
     """
     manifest = _read_manifest(folder)
     if not _sealed_as_written(manifest):
-        raise InputError(
+        raise DamagedBundleError(
             f"{folder} is damaged ({MANIFEST} does not match its seal)",
             "the manifest as it was written",
             "copy or register the bundle again",
         )
     return _with_current_names(manifest)
+
+
+def find_bundle_damage(folder: Path) -> str | None:
+    """Compare all files of a bundle with its manifest; None if they are as they were written.
+
+    Raises
+    ------
+    InputError, NotFoundError
+        As `read_bundle_manifest`.
+    """
+    manifest = _read_manifest(folder)
+    return _unlisted(folder, manifest) or _damaged(folder, manifest)
 
 
 def _damaged(folder: Path, manifest: Mapping[str, Any]) -> str | None:
@@ -514,7 +530,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         version = int(manifest["schema_version"])
         files: object = manifest["files"]
     except (OSError, ValueError, KeyError, TypeError) as fault:
-        raise InputError(
+        raise DamagedBundleError(
             f"{folder} has no readable {MANIFEST}", "a bundle", "check the path"
         ) from fault
     if version > SCHEMA_VERSION:
@@ -524,7 +540,9 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             "use a newer version of this package",
         )
     if not isinstance(files, dict) or {f"{part}.npy" for part in FACTORS} - set(files):
-        raise InputError(f"{path} does not list a bundle's files", "a bundle", "register it again")
+        raise DamagedBundleError(
+            f"{path} does not list a bundle's files", "a bundle", "register it again"
+        )
     return manifest
 
 

@@ -44,19 +44,14 @@ def backtest(
     silence()
     from rich.console import Console
 
-    from flows.temporary_server import served
+    from flows.as_program import as_program
     from recsys.base.events import listening
     from recsys.cli.progress import Progress
-    from recsys.store.scratch import own_temporary_folder
 
     console = Console()
     # Importing the flow takes as long as the start of a server.
-    starting = served(meanwhile=partial(import_module, "flows.backtest"))
-    with (
-        nullcontext() if as_json else listening(Progress(console)),
-        own_temporary_folder(),
-        starting,
-    ):
+    program = as_program(None, meanwhile=partial(import_module, "flows.backtest"))
+    with nullcontext() if as_json else listening(Progress(console)), program:
         from flows.backtest import backtest as flow
 
         made = flow(chosen)

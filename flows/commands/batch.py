@@ -41,18 +41,13 @@ def batch(
     silence()
     from rich.console import Console
 
-    from flows.temporary_server import served
+    from flows.as_program import as_program
     from recsys.base.events import listening
     from recsys.cli.progress import Progress
-    from recsys.store.scratch import own_temporary_folder
 
     # Importing the flow takes as long as the start of a server.
-    starting = served(meanwhile=partial(import_module, "flows.recommend"))
-    with (
-        nullcontext() if as_json else listening(Progress(Console())),
-        own_temporary_folder(),
-        starting,
-    ):
+    program = as_program(chosen.tracking, meanwhile=partial(import_module, "flows.recommend"))
+    with nullcontext() if as_json else listening(Progress(Console())), program:
         from flows.recommend import recommend
 
         made = recommend(chosen)

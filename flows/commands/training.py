@@ -110,13 +110,12 @@ def _train(config: Config, *, quiet: bool, as_json: bool, as_lines: bool) -> Non
     silence()
     if not (quiet or as_lines):
         console.print(f"[bold]train[/bold] {config.title}, seed {config.seed}", highlight=False)
-    from flows.temporary_server import served
-    from recsys.store.scratch import own_temporary_folder
+    from flows.as_program import as_program
 
     listener = json_lines(Console()) if as_lines else Progress(console)
     # Importing the flow takes as long as the start of a server.
-    starting = served(meanwhile=partial(import_module, "flows.train"))
-    with nullcontext() if quiet else listening(listener), own_temporary_folder(), starting:
+    program = as_program(config.tracking, meanwhile=partial(import_module, "flows.train"))
+    with nullcontext() if quiet else listening(listener), program:
         from flows.train import train as flow
 
         # What was imported stays: a collector that goes through it takes seconds of a run.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -105,8 +106,20 @@ def as_written(space: Any) -> Any:
 
 def _dimension_as_written(name: Any, given: Any) -> Any:
     if isinstance(given, list):
+        if len(given) < 2:
+            raise ValueError(f"{name} as one value, or as {{ values = [ … ] }} with several")
         raise ValueError(f"{name} as {{ values = {given} }}, not a list alone")
-    if not isinstance(given, dict) or "values" in given:
+    if isinstance(given, float) and not math.isfinite(given):
+        raise ValueError(f"{name} a finite number, not {given}")
+    if not isinstance(given, dict):
+        return given
+    kind = Choice if "values" in given else Range
+    # Pydantic would say of it that it is no boolean, the last thing that a dimension may be.
+    unknown = [] if not {*given} & {"values", *_ENDS} else sorted({*given} - {*kind.model_fields})
+    if unknown:
+        known = ", ".join(kind.model_fields)
+        raise ValueError(f"{name} without {', '.join(unknown)}, as it may have {known}")
+    if kind is Choice:
         return given
     if any(isinstance(given.get(end), str) for end in _ENDS) and len({*given} & {*_ENDS}) < 2:
         return given  # a duration, of which a range says more

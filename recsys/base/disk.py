@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import errno
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from recsys.base.errors import StorageError
 
+_SQLITE = "sqlite:///"
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 # Messages of NumPy and SQLite, which do not pass on the system's error number.
@@ -43,7 +47,9 @@ def storage_errors(what: str, folder: Path) -> Iterator[None]:
         raise
 
 
-def as_storage_error(fault: BaseException, what: str, folder: Path | str) -> StorageError | None:
+def as_storage_error(
+    fault: BaseException, what: str, folder: Path | str, *, copied: bool = False
+) -> StorageError | None:
     """The storage error behind an exception; None if it has another cause.
 
     Parameters
@@ -54,6 +60,9 @@ def as_storage_error(fault: BaseException, what: str, folder: Path | str) -> Sto
         What was written, as in "the stage tune".
     folder : Path or str
         Where it was written; a folder or an address.
+    copied : bool
+        Whether what is written is made in the system's temporary folder first, as MLflow does it:
+        the error names that folder if its disk is the full one.
     """
     number = getattr(fault, "errno", None)
     text = str(fault)
@@ -68,11 +77,39 @@ def as_storage_error(fault: BaseException, what: str, folder: Path | str) -> Sto
     known = (*FULL_MESSAGES, *FORBIDDEN_MESSAGES)
     message = next((message for message in known if message in text), text[:200])
     reason = getattr(fault, "strerror", None) or message
+    copied = copied and (number == errno.ENOSPC or os.strerror(errno.ENOSPC) in text)
+    temporary = _full_temporary_folder(fault, folder) if copied else None
     return StorageError(
-        f"{what} cannot be written to {folder} ({reason})",
+        f"{what} cannot be written to {folder} ({reason})"
+        if temporary is None
+        else f"temporary files, for {what}, cannot be written to {temporary} ({reason})",
         "free space and permission to write there",
         f"{action} and run again: what was finished is kept",
     )
+
+
+def _full_temporary_folder(fault: BaseException, folder: Path | str) -> Path | None:
+    """The system's temporary folder, if its disk is the full one; None if it is another.
+
+    An error that names no file says of no disk that it is full, so it is the one with less room.
+    """
+    temporary = _existing(Path(tempfile.gettempdir()))
+    address = str(folder).removeprefix(_SQLITE)
+    there = None if "://" in address else _existing(Path(address))
+    if there is not None and there.stat().st_dev == temporary.stat().st_dev:
+        return None
+    name = getattr(fault, "filename", None)
+    if name is not None:
+        on = _existing(Path(os.fsdecode(name)))
+        return temporary if on.stat().st_dev == temporary.stat().st_dev else None
+    room = shutil.disk_usage(temporary).free
+    return temporary if there is None or room < shutil.disk_usage(there).free else None
+
+
+def _existing(path: Path) -> Path:
+    """A path, or the folder above it that there is: what was unfinished may be removed already."""
+    path = path.absolute()
+    return next(one for one in (path, *path.parents) if one.exists())
 
 
 def _inside(fault: BaseException, folder: Path | str) -> bool:

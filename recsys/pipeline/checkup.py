@@ -153,10 +153,11 @@ def _registry(config: Config) -> Finding:
     path = database_path(uri)
     if path is not None and not path.exists():
         return Finding("registry", None, f"{uri} is not there yet", "the first training makes it")
-    from recsys.tracking.client import PatientClient, require_server
+    from recsys.tracking.client import PatientClient
     from recsys.tracking.faults import tracking_errors
+    from recsys.tracking.reachable import require_reachable
 
-    require_server(uri)
+    require_reachable(uri)
     with tracking_errors(uri):
         client = PatientClient(uri)
         client.search_experiments(max_results=1)

@@ -60,9 +60,7 @@ def decide(
     if ROLLED_BACK in version.tags:
         reasons.append(f"rolled back by hand: {version.tags.get(f'{ROLLED_BACK}_why', '')}")
     if reigning != judged.champion:
-        reasons.append(
-            f"judged against version {judged.champion}, but version {reigning} is champion now"
-        )
+        reasons.append(_judged_against_another(judged.champion, reigning))
     reasons += online
     if not reasons:
         return Decision(Ending.PROMOTED)
@@ -70,6 +68,11 @@ def decide(
     # Of other data under the same name nothing is missing.
     shrunken = Condition.DATA in failed and Condition.SAME not in failed
     return Decision(Ending.SHRUNKEN if shrunken else Ending.HELD, tuple(reasons))
+
+
+def _judged_against_another(then: str | None, now: str | None) -> str:
+    judged = "judged without a champion" if then is None else f"judged against version {then}"
+    return f"{judged}, but {'none' if now is None else f'version {now}'} is champion now"
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from recsys.recommend.recommender import Recommender
 from recsys.serving.champion import Champion
 from recsys.serving.questions import Attribution, Question, Rank, Recommend, answer_all
 from recsys.serving.recommended import Recommended
+from recsys.serving.seldom import SeldomWarnings
 
 _log = logging.getLogger(__name__)
 _AGAIN = 30.0  # seconds after which a challenger that is not there is looked for again
@@ -70,6 +71,7 @@ class ComparedAnswers:
 
     def __post_init__(self) -> None:
         self.challenger = self.champion.beside(self.options.challenger)
+        self._unrecorded, self._unrecorded_shadows = SeldomWarnings(_log), SeldomWarnings(_log)
         self._shadows = ThreadPoolExecutor(1, "shadows")
         self._room = threading.Semaphore(_SHADOWS)
 
@@ -140,7 +142,7 @@ class ComparedAnswers:
             self.log.give(found)
         except StorageError as fault:
             self.noted("unrecorded")
-            _log.warning("answers are not recorded: %s", fault)
+            self._unrecorded.say("answers are not recorded", fault)
             return False
         for answer in found:
             self.noted(answer.arm if answer.comparison is not None else "none")
@@ -167,7 +169,7 @@ class ComparedAnswers:
             try:
                 self.log.shadow(recommendation, rival.comparison.challenger, seconds, items, fault)
             except StorageError as said:
-                _log.warning("a shadow is not recorded: %s", said)
+                self._unrecorded_shadows.say("shadows are not recorded", said)
 
         self._shadows.submit(work)
 

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any
 from recsys.base.environment import tracking_uri
 from recsys.base.errors import InputError
 from recsys.base.redaction import redacted
-from recsys.bundle import MANIFEST, bundle_digest, read_bundle_manifest
+from recsys.bundle import (
+    MANIFEST,
+    DamagedBundleError,
+    bundle_digest,
+    find_bundle_damage,
+    read_bundle_manifest,
+)
 from recsys.store.checksums import find_damage
 from recsys.tracking.address import database_path, local_folder, require_registry
 from recsys.tracking.cache import DEFAULT_CACHE, BundleCache, CacheKey
@@ -57,7 +63,7 @@ def locate_bundle(
     NotFoundError
         If there is no such model, alias or version.
     LostBundleError
-        If the version is registered and its files are gone.
+        If the version is registered and its files are gone, or damaged.
     RegistryError
         If the registry is not there, or the bundle is larger than anything that is one.
     InputError
@@ -95,8 +101,9 @@ class RegisteredBundle:
     cache: BundleCache
 
     def folder(self) -> Path:
-        """Its folder, whole, on this machine."""
+        """Its folder on this machine, with all files in their size."""
         if (local := self._in_place) is not None:
+            self._manifest_in_place(local)
             return local
         from recsys.tracking.remote import fetch_bundle
 
@@ -108,16 +115,35 @@ class RegisteredBundle:
     def manifest(self) -> Mapping[str, Any]:
         """What it says of itself."""
         if (local := self._in_place) is not None:
-            manifest = read_bundle_manifest(local)
-            for name in manifest["files"]:
-                if not (local / name).is_file():
-                    raise lost_bundle(self.address, self.uri, str(local / name))
-            return manifest
+            return self._manifest_in_place(local)
         if BUNDLE in self._found[1].tags:
             kept = self.cache.find(self._key, read_bundle_manifest)
             if kept is not None:
                 return read_bundle_manifest(kept)
         return self._fetched_manifest
+
+    def require_whole(self) -> None:
+        """Check the content of its files, where they are on this machine; else that it is there.
+
+        Raises
+        ------
+        LostBundleError
+            If they are not as they were registered.
+        """
+        self.manifest()
+        local = self._in_place
+        if local is not None and (damage := find_bundle_damage(local)):
+            raise lost_bundle(self.address, self.uri, str(local), damage)
+
+    def _manifest_in_place(self, folder: Path) -> Mapping[str, Any]:
+        try:
+            manifest = read_bundle_manifest(folder)
+        except DamagedBundleError as fault:
+            raise lost_bundle(self.address, self.uri, str(folder), fault.found) from fault
+        # The content is checked by those who load it; that takes long.
+        if damage := find_damage(folder, manifest["files"], contents=False):
+            raise lost_bundle(self.address, self.uri, str(folder), damage)
+        return manifest
 
     @cached_property
     def _found(self) -> tuple[str, Version]:

@@ -13,11 +13,10 @@ from mlflow.tracking import MlflowClient
 
 from recsys.base.disk import storage_errors
 from recsys.base.errors import OutageError
-from recsys.base.proxies import require_usable_proxies, spare_loopback
-from recsys.base.redaction import redacted
+from recsys.base.proxies import spare_loopback
 from recsys.base.retries import retry
 from recsys.store.locks import locked
-from recsys.tracking.address import absolute_uri, database_path, is_server
+from recsys.tracking.address import absolute_uri, database_path
 from recsys.tracking.databases import check_database
 from recsys.tracking.faults import is_outage, registry_errors
 
@@ -61,33 +60,6 @@ def prepare_database(uri: str) -> None:
                 client.search_experiments(max_results=1)
                 client.search_registered_models(max_results=1)
             unfinished.rename(path)
-
-
-def require_server(uri: str) -> None:
-    """Ask a tracking server once whether it is there; MLflow itself would try for minutes.
-
-    Raises
-    ------
-    OutageError
-        If nothing answers.
-    """
-    if not is_server(uri):
-        return
-    import httpx  # the registered model imports this module, and is installed without it
-
-    spare_loopback()
-    require_usable_proxies()
-    try:
-        answer = httpx.get(f"{uri.rstrip('/')}/health", timeout=5, follow_redirects=True)
-        fault = None if answer.status_code < 500 else f"it answers {answer.status_code}"
-    except httpx.HTTPError as failure:
-        fault = str(failure) or type(failure).__name__
-    if fault:
-        raise OutageError(
-            redacted(f"no tracking server answers at {uri} ({fault})"),
-            "an MLflow tracking address",
-            "start it, or set tracking.uri",
-        )
 
 
 class PatientClient:

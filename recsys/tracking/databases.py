@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from recsys.base.errors import ConfigError, OutageError, RegistryError
 from recsys.base.redaction import redacted
 from recsys.tracking.address import absolute_uri, database_path, is_database
+from recsys.tracking.schemas import REVISION_QUERY, check_schema
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
 
 SECONDS = 5  # for an answer to a connection
 _SQLITE = b"SQLite format 3\0"  # the first bytes of every such file
@@ -28,7 +35,7 @@ def check_database(uri: str) -> None:
     OutageError
         If nothing answers.
     RegistryError
-        If what is there is no database, or lets nobody in.
+        If what is there is no database, one of another release of MLflow, or lets nobody in.
     ConfigError
         If the address cannot be read, or its driver is not installed.
     """
@@ -45,6 +52,7 @@ def _check_file(path: Path, uri: str) -> None:
     if path.is_file():
         with path.open("rb") as file:
             if file.read(len(_SQLITE)) == _SQLITE:
+                _check_revision(path, uri)
                 return
     kind = "a folder" if path.is_dir() else "a file that is no SQLite database"
     raise RegistryError(
@@ -52,6 +60,16 @@ def _check_file(path: Path, uri: str) -> None:
         "MLflow's database, or no file of that name",
         "move it away, put back the database, or set tracking.uri",
     )
+
+
+def _check_revision(path: Path, uri: str) -> None:
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
+            found = database.execute(REVISION_QUERY).fetchall()
+    except sqlite3.Error:
+        return  # it has no tables yet, or is being written to; MLflow says what else it may be
+    for (revision,) in found:
+        check_schema(uri, str(revision))
 
 
 def _check_connection(uri: str) -> None:
@@ -65,8 +83,8 @@ def _check_connection(uri: str) -> None:
         engine = sqlalchemy.create_engine(
             absolute_uri(uri), poolclass=NullPool, connect_args=options
         )
-        with engine.connect():
-            return
+        with engine.connect() as connection:
+            revisions = _revisions(connection)
     except (ModuleNotFoundError, NoSuchModuleError) as fault:
         extra = _EXTRAS.get(dialect)
         raise ConfigError(
@@ -82,6 +100,18 @@ def _check_connection(uri: str) -> None:
         ) from fault
     except SQLAlchemyError as fault:
         raise _unreachable(uri, fault) from fault
+    for revision in revisions:
+        check_schema(uri, revision)
+
+
+def _revisions(connection: Connection) -> list[str]:
+    """The revisions of the schema in a database; none before MLflow has used it."""
+    from sqlalchemy.exc import ProgrammingError
+
+    try:
+        return [str(revision) for (revision,) in connection.exec_driver_sql(REVISION_QUERY)]
+    except ProgrammingError:  # there is no such table
+        return []
 
 
 def _unreachable(uri: str, fault: Exception) -> RegistryError:

@@ -6,9 +6,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-import mlflow
 import requests
 from mlflow.exceptions import MlflowException, RestException
 
@@ -16,6 +14,7 @@ from recsys.base.disk import as_storage_error
 from recsys.base.errors import OutageError, RegistryError
 from recsys.base.redaction import redacted
 from recsys.tracking.address import database_path
+from recsys.tracking.schemas import another_schema
 
 MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """What MLflow answers where there is no such model, version or alias."""
@@ -122,7 +121,7 @@ def _translated(uri: str, what: str, who: str) -> Iterator[None]:
         yield
     except Exception as fault:
         # A database that cannot be made raises what SQLAlchemy raises.
-        if refused := as_storage_error(fault, what, uri):
+        if refused := as_storage_error(fault, what, uri, copied=True):
             raise refused from fault
         if not isinstance(fault, MlflowException | OSError):
             raise
@@ -132,32 +131,9 @@ def _translated(uri: str, what: str, who: str) -> Iterator[None]:
             action = "start it, or set tracking.uri"
             raise OutageError(found, "an MLflow tracking address", action) from fault
         if other := _OTHER_SCHEMA.search(str(fault)):
-            raise _of_another_mlflow(uri, *other.groups()) from fault
+            raise another_schema(uri, *other.groups()) from fault
         found = redacted(f"the {who} at {uri} failed ({reason})")
         raise RegistryError(found, "an MLflow tracking address", _advice(reason)) from fault
-
-
-def _of_another_mlflow(uri: str, there: str, here: str) -> RegistryError:
-    """The error for a database whose schema is of another release of MLflow.
-
-    Parameters
-    ----------
-    uri : str
-    there, here : str
-        Revisions of the schema: the database's, and the one of the MLflow that is installed.
-    """
-    import mlflow.store.db_migrations as migrations
-
-    folder = Path(migrations.__path__[0]) / "versions"
-    known = any(path.name.startswith(there) for path in folder.glob("*.py"))
-    age = "an older" if known else "a newer"
-    migrate = f"back it up, then migrate it (mlflow db upgrade '{uri}')"
-    install = f"install the MLflow that wrote it, newer than {mlflow.__version__}"
-    return RegistryError(
-        redacted(f"the database at {uri} is of {age} MLflow, with schema {there}"),
-        f"schema {here}, that of MLflow {mlflow.__version__}",
-        migrate if known else f"{install} (pip install --upgrade mlflow)",
-    )
 
 
 def _advice(reason: str) -> str:

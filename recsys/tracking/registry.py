@@ -26,7 +26,7 @@ from recsys.base.errors import NotFoundError
 from recsys.base.redaction import redacted
 from recsys.store.locks import locked
 from recsys.tracking.address import database_path, require_registry
-from recsys.tracking.bundles import locate_bundle, locate_manifest
+from recsys.tracking.bundles import RegisteredBundle
 from recsys.tracking.cache import DEFAULT_CACHE, BundleCache
 from recsys.tracking.client import PatientClient
 from recsys.tracking.faults import MISSING, tracking_errors
@@ -157,7 +157,7 @@ class Registry:
     def find(self, digest: str) -> Version | None:
         """The newest version of a bundle, by the bundle's digest; None if it is not registered.
 
-        A version whose files are gone does not count: the bundle is to be registered again.
+        A version whose files are gone or damaged does not count: its bundle is registered again.
         """
         found = self._newest(BUNDLE, digest)
         return found if found is not None and self.has_files(found.number) else None
@@ -165,8 +165,8 @@ class Registry:
     def standing(self) -> Version | None:
         """The version that others have to measure up to; None if there is none.
 
-        That is the champion. Where its version was deleted, or its files are gone, it is the one
-        before it, `previous`, if that can still be read.
+        That is the champion. Where its version was deleted, or its files are gone or damaged, it is
+        the one before it, `previous`, if that can still be read.
         """
         for alias in (CHAMPION, PREVIOUS):
             found = self.at(alias)
@@ -182,14 +182,15 @@ class Registry:
         lost = (
             f"{self.model} has no champion any more, its version or alias was deleted"
             if champion is None
-            else f"the files of version {champion.number}, the champion of {self.model}, are gone"
+            else f"the files of version {champion.number}, the champion of {self.model}, "
+            "are gone or damaged"
         )
         if standing is None:
             return f"{lost}, and there is none before it to compare with"
         return f"{lost}; version {standing.number}, the one before it, stands in for it"
 
     def has_files(self, number: str) -> bool:
-        """Whether the bundle of a version is where the registry says that it is.
+        """Whether the bundle of a version is where the registry says, as it was registered.
 
         Raises
         ------
@@ -197,7 +198,7 @@ class Registry:
             If the registry does not answer, which says nothing of the files.
         """
         try:
-            self.manifest(number)
+            self._registered(number).require_whole()
         except LostBundleError:
             return False
         return True
@@ -316,8 +317,7 @@ class Registry:
 
     def bundle(self, number: str) -> Path:
         """The bundle's folder of a version; fetched into the cache if the registry is elsewhere."""
-        address = str(ModelAddress(self.model, number=number))
-        return locate_bundle(address, self.uri, self.patience, self.cache)
+        return self._registered(number).folder()
 
     def champion_manifest(self) -> Mapping[str, Any] | None:
         """What the bundle of `standing` says of itself; None where there is none."""
@@ -326,8 +326,11 @@ class Registry:
 
     def manifest(self, number: str) -> Mapping[str, Any]:
         """What a version's bundle says of itself, without the rest of the bundle."""
+        return self._registered(number).manifest()
+
+    def _registered(self, number: str) -> RegisteredBundle:
         address = str(ModelAddress(self.model, number=number))
-        return locate_manifest(address, self.uri, self.patience, self.cache)
+        return RegisteredBundle(address, self.uri, self.patience, self.cache)
 
     def promote(self, number: str, *, by: str, why: str) -> Version | None:
         """Make a version champion, and the champion before it `previous`.
@@ -406,7 +409,7 @@ class Registry:
         """Refuse a version to go back to that was left before, or cannot be read."""
         if ROLLED_BACK in previous.tags:
             raise _no_way_back(f"version {previous.number} of {self.model} was rolled back itself")
-        self.manifest(previous.number)
+        self._registered(previous.number).require_whole()
 
     def _restore(self, previous: Version, by: str, why: str) -> Version:
         """Make `previous` champion where there is none any more."""

@@ -20,17 +20,16 @@ from mlflow.entities import (
 from mlflow.exceptions import MlflowException
 
 from recsys.base.config import Tracking
-from recsys.base.errors import RegistryError
 from recsys.base.events import Note, emit
 from recsys.base.redaction import redacted
-from recsys.base.retries import retry
 from recsys.evaluation.metric_names import CURVE, CURVE_SECONDS, HEADLINE
 from recsys.models.configuration import with_current_names
 from recsys.tracking.address import local_folder
-from recsys.tracking.client import PatientClient, prepare_database, require_server
+from recsys.tracking.client import PatientClient, prepare_database
 from recsys.tracking.faults import tracking_errors
 from recsys.tracking.moved import follow_move
 from recsys.tracking.provenance import TrackedDataset
+from recsys.tracking.reachable import require_reachable
 from recsys.tuning.recorders import Recorded
 from recsys.tuning.space import Configuration
 from recsys.tuning.trials import Rung
@@ -114,12 +113,7 @@ class Tracker:
         StorageError
             If the database cannot be written.
         """
-        retry(
-            lambda: require_server(uri),
-            lambda fault: isinstance(fault, RegistryError),
-            patience,
-            f"the tracking server at {uri}",
-        )
+        require_reachable(uri, patience)
         with tracking_errors(uri):
             prepare_database(uri)
             follow_move(uri)

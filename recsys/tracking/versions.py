@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -28,7 +29,7 @@ _ADDRESS = re.compile(r"models:/(?P<model>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<numb
 
 
 class LostBundleError(NotFoundError):
-    """A version is registered, and its files are not where the registry says."""
+    """A version is registered, and its files are not there as they were registered."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def missing_version(
         return NotFoundError(
             f"no model {address} in {redacted(uri)}: its version or alias was deleted",
             f"a champion; version {previous}, the one before it, is there",
-            "make that champion again (recsys rollback), or another one (recsys promote)",
+            "make that champion again ({}), or another one ({})".format(*_commands(address)),
         )
     named = ", ".join(models[:SHOWN]) + (", …" if len(models) > SHOWN else "")
     return NotFoundError(
@@ -124,17 +125,27 @@ def missing_version(
     )
 
 
-def lost_bundle(address: str, uri: str, expected: str) -> LostBundleError:
-    """The error for a version whose files are gone.
+def lost_bundle(address: str, uri: str, expected: str, damage: str = "") -> LostBundleError:
+    """The error for a version whose files are gone, or damaged.
 
     Parameters
     ----------
     address, uri : str
     expected : str
         Where the registry says that the files are.
+    damage : str
+        What is wrong with them; empty if they are gone.
     """
+    state = f"damaged ({damage})" if damage else "gone"
     return LostBundleError(
-        f"{address} is registered in {redacted(uri)}, and its files are gone",
+        f"{address} is registered in {redacted(uri)}, and its files are {state}",
         redacted(expected),
-        "put the files back, or make another version champion (recsys rollback, recsys promote)",
+        "put the files back, or make another version champion ({}, {})".format(*_commands(address)),
     )
+
+
+def _commands(address: str) -> tuple[str, str]:
+    """The commands that make another version of a model champion, to be completed."""
+    named = ModelAddress.parse(address)
+    model = "" if named is None else f" --model {shlex.quote(named.model)}"
+    return f"recsys rollback{model} --why …", f"recsys promote VERSION{model} --why …"

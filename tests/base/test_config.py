@@ -265,6 +265,19 @@ def test_a_byte_order_mark_is_no_part_of_a_configuration(tmp_path: Path) -> None
             "no_components with both ends, { low = 8, high = … }, or { values = [ … ] }",
         ),
         ("no_components = [16, 32]", "no_components as { values = [16, 32] }, not a list alone"),
+        (
+            "no_components = [16]",
+            "no_components as one value, or as { values = [ … ] } with several",
+        ),
+        (
+            "learning_rate = { low = 0.01, high = 0.1, log = true }",
+            "learning_rate without log, as it may have low, high, scale, likely, when, unit",
+        ),
+        (
+            "no_components = { values = [8, 16], step = 8 }",
+            "no_components without step, as it may have values, when",
+        ),
+        ("learning_rate = nan", "learning_rate a finite number, not nan"),
         ("no_components = { low = 32, high = 8 }", "low (32) must be below high (8)"),
         ("loss = { values = ['warp', 3] }", "values of one kind, all words or all numbers"),
     ],

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import socketserver
-import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -16,48 +15,15 @@ from prefect.client.orchestration import get_client
 
 from flows.alerts import EVENTS, Place, _apprise_url, _block, automations, places
 from recsys.base.errors import ConfigError
+from tests.fixtures.mail_server import Mailbox, Mode, mail_server, make_certificate
 
 NO_CLIENT: Any = None
 
 
-class Mailbox(socketserver.ThreadingTCPServer):
-    """An SMTP server (RFC 5321) that keeps what it is sent: commands, and lines of letters."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Session)
-        self.commands: list[str] = []
-        self.letters: list[list[str]] = []
-
-
-class Session(socketserver.StreamRequestHandler):
-    """One connection."""
-
-    server: Mailbox
-
-    def handle(self) -> None:
-        self.wfile.write(b"220 here\r\n")
-        while (said := self.rfile.readline().decode().strip()).upper() != "QUIT" and said:
-            self.server.commands.append(said)
-            if said.upper() != "DATA":
-                self.wfile.write(b"250 well\r\n")
-                continue
-            self.wfile.write(b"354 go on\r\n")
-            lines: list[str] = []
-            while (line := self.rfile.readline().decode().rstrip("\r\n")) != ".":
-                lines.append(line)
-            self.server.letters.append(lines)
-            self.wfile.write(b"250 taken\r\n")
-        self.wfile.write(b"221 bye\r\n")
-
-
 @pytest.fixture
 def mailbox() -> Iterator[Mailbox]:
-    with Mailbox() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with mail_server(Mailbox()) as server:
         yield server
-        server.shutdown()
 
 
 @pytest.mark.parametrize(
@@ -112,7 +78,7 @@ def test_each_kind_has_an_automation_of_its_own_for_a_place() -> None:
 def test_an_alert_by_smtp_arrives_from_the_block_that_the_server_keeps(
     mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("RECSYS_ALERT_SMTP", f"smtp://127.0.0.1:{mailbox.server_address[1]}")
+    monkeypatch.setenv("RECSYS_ALERT_SMTP", f"smtp://127.0.0.1:{mailbox.port}")
     monkeypatch.setenv("RECSYS_ALERT_SENDER", "nights@example.org")
     with get_client(sync_client=True) as client:
         [place] = places(client, ["mailto:a@example.org, b@example.org"])
@@ -125,6 +91,34 @@ def test_an_alert_by_smtp_arrives_from_the_block_that_the_server_keeps(
     letter = mailbox.letters[0]
     assert "Subject: recsys: held" in letter
     assert "held: too little data" in letter
+
+
+@pytest.mark.parametrize(("mode", "scheme"), [("starttls", "smtp"), ("tls", "smtps")])
+def test_a_password_and_a_letter_arrive_over_tls(
+    mode: Mode, scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = make_certificate(tmp_path / "mail.pem")
+    user, password = "me@example.org", "p/w #?%:@&+ x"
+    server = Mailbox(mode, certificate, user, password)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    written = "me%40example.org:p%2Fw%20%23%3F%25%3A%40%26%2B%20x"
+    with mail_server(server):
+        sender = Apprise()
+        url = f"{scheme}://{written}@localhost:{server.port}"
+        assert sender.add(_apprise_url(url, "nights@example.org", ["a@example.org"]))
+        assert sender.notify("held: too little data", title="recsys: held")
+        assert "held: too little data" in server.letters[0]
+        # What comes before the encryption says nothing.
+        assert [said.split()[0].upper() for said in server.unencrypted] in (
+            [],
+            ["EHLO", "STARTTLS"],
+        )
+        # One whose certificate nobody knows is sent neither password nor letter.
+        monkeypatch.delenv("SSL_CERT_FILE")
+        before = len(server.commands)
+        assert not sender.notify("held: again", title="recsys: held")
+        assert not any(said.startswith("AUTH") for said in server.commands[before:])
+        assert len(server.letters) == 1
 
 
 @pytest.mark.parametrize(
@@ -145,7 +139,34 @@ def test_a_password_is_sent_over_tls_alone(server: str, url: str) -> None:
     assert sender.targets == [(False, "a@x.org")]
 
 
-@pytest.mark.parametrize("server", ["host", "smtp://u:secret@", "smtp://u:secret@host:port"])
+@pytest.mark.parametrize(
+    ("people", "sender", "said"),
+    [
+        ("mailto:ann", "nights@example.org", "'ann' in mailto:ann is no e-mail address"),
+        ("mailto:", "nights@example.org", "'' in mailto: is no e-mail address"),
+        ("mailto:a@example.org, ben", "nights@example.org", "'ben' in mailto:a@example.org,ben"),
+        ("mailto:a@example.org", "nights", "'nights' in RECSYS_ALERT_SENDER is no e-mail address"),
+    ],
+)
+def test_an_address_that_no_letter_would_reach_is_one_line(
+    people: str, sender: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECSYS_ALERT_SMTP", "smtp://host")
+    monkeypatch.setenv("RECSYS_ALERT_SENDER", sender)
+    with pytest.raises(ConfigError, match=said):
+        places(NO_CLIENT, [people])
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        "host",
+        "smtp://u:secret@",
+        "smtp://u:secret@host:port",
+        "smtp://u:secret-ä@host",
+        "smtps://u:secret-%C3%A4@host",
+    ],
+)
 def test_what_is_no_smtp_server_is_one_line(server: str) -> None:
     with pytest.raises(ConfigError, match="RECSYS_ALERT_SMTP is") as refused:
         _apprise_url(server, "n@x.org", ["a@x.org"])

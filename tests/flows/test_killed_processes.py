@@ -6,12 +6,14 @@ import os
 import random
 import signal
 import sqlite3
+import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from recsys.store.scratch import own_temporary_folder
 from tests.fixtures.killing import (
     KillPoint,
     RunChecker,
@@ -20,7 +22,7 @@ from tests.fixtures.killing import (
 )
 from tests.fixtures.prefect_harness import migrated_home
 from tests.fixtures.processes import FinishedRun, Run, planted_folder
-from tests.fixtures.worker import descendants
+from tests.fixtures.worker import descendants, is_running, kill, schedule_run, start_worker
 
 pytestmark = pytest.mark.usefixtures("reporting_processes")
 
@@ -42,6 +44,39 @@ def test_a_killed_worker_leaves_a_run_that_is_finished_once(
     known: FinishedRun, tmp_path: Path
 ) -> None:
     assert kill_worker(planted_folder(tmp_path), random.Random(2), RunChecker(known))
+
+
+def test_what_a_killed_run_of_a_worker_left_in_the_temporary_folder_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, temporary = planted_folder(tmp_path / "project"), tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    worker = start_worker()
+    schedule_run(folder)
+    while not list((folder / "data/interim").glob("trials-*")):
+        assert worker.poll() is None
+        time.sleep(0.05)
+    below = descendants(worker.pid)
+    for pid in (worker.pid, *below):
+        kill(pid)
+    worker.wait()
+    while any(map(is_running, below)):
+        time.sleep(0.05)
+
+    def left() -> list[str]:
+        """What the run has left; the rest is the worker's."""
+        workers = ("prefect-workspace-", "runner_storage")
+        return [path.name for path in temporary.iterdir() if not path.name.startswith(workers)]
+
+    assert left()
+    assert all(name.startswith(f"recsys-{os.getuid()}-") for name in left()), left()
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    end = time.monotonic() + 60
+    while left():  # a lock is free when the last thread of a killed process has ended
+        assert time.monotonic() < end, left()
+        with own_temporary_folder():
+            pass
 
 
 def test_killed_trial_workers_are_replaced_and_too_many_end_the_run_clearly(

@@ -60,6 +60,22 @@ def test_a_disk_that_is_full_fails_clearly_and_the_run_after_repair_ends_well(
         assert min(sizes.values()) > 8
 
 
+def test_a_temporary_folder_that_is_full_is_the_one_that_is_named(
+    known: FinishedRun, tmp_path: Path
+) -> None:
+    folder, checker = planted_folder(tmp_path / "project"), RunChecker(known)
+    with small_disk(tmp_path / "temporary", 64) as temporary:
+        small = os.environ | {"TMPDIR": str(temporary)}
+        ended = Run(folder, variables=small).start().finish()
+        checker.check(ended)
+        assert ended.code == 8, ended.errors
+        assert ended.errors.startswith("error: temporary files, for the ")
+        assert f"cannot be written to {temporary}" in ended.errors
+        assert ended.errors.count("\n") == 1, ended.errors
+        grow(temporary, 2**14)
+        checker.check_last(Run(folder, variables=small).start().finish())
+
+
 def test_places_that_may_not_be_written_to_are_named_and_the_champion_stays(
     known: FinishedRun, tmp_path: Path
 ) -> None:

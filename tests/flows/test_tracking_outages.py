@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from tests.fixtures.killing import (
     RunChecker,
     tracking_arguments,
 )
-from tests.fixtures.processes import FinishedRun, Run, planted_folder
+from tests.fixtures.ports import free_port
+from tests.fixtures.processes import FinishedRun, Run, finished, planted_folder
 from tests.fixtures.tracking_server import Proxy, TrackingServer
 
 pytestmark = pytest.mark.usefixtures("reporting_processes")
@@ -67,6 +69,25 @@ def test_a_server_that_is_gone_ends_the_run_and_the_next_delivers(
     checker.check_results(again)
     assert told_of(proxy.uri, "gone") == trials_of(known)
     assert not journal.exists()
+
+
+@pytest.mark.parametrize("command", [["train", "--likes", "in/likes.psv"], ["batch"]])
+def test_a_database_that_is_away_is_found_before_any_server_is_needed(
+    command: list[str], tmp_path: Path
+) -> None:
+    away = f"127.0.0.1:{free_port()}"
+    (tmp_path / "away.toml").write_text(
+        f'[tracking]\nuri = "postgresql://ann:p/w@{away}/mlflow"\npatience = 0.3\n'
+    )
+    planted_folder(tmp_path)
+    # Prefect's server is away as well: had it been asked first, the error would be about it.
+    variables = os.environ | {"PREFECT_API_URL": f"http://127.0.0.1:{free_port()}/api"}
+    ended = finished(tmp_path, [*command, "--config=away.toml"], variables)
+    assert ended.returncode == 5, ended.stderr
+    assert ended.stderr.startswith(f"error: no database answers at postgresql://***@{away}/mlflow")
+    assert ended.stderr.count("\n") == 1
+    assert "asking again for 0.3 seconds" in ended.stdout
+    assert not (tmp_path / "data").exists()
 
 
 def wait_for(run: Run, count: int, event: str) -> None:

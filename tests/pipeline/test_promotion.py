@@ -56,6 +56,10 @@ def test_a_champion_that_changed_meanwhile_is_a_reason() -> None:
     found = decide(held(champion="1"), Version("3"), Version("2"))
     assert found.ending is Ending.HELD
     assert found.reasons == ("judged against version 1, but version 2 is champion now",)
+    found = decide(held(champion=None), Version("3"), Version("2"))
+    assert found.reasons == ("judged without a champion, but version 2 is champion now",)
+    found = decide(held(champion="1"), Version("3"), None)
+    assert found.reasons == ("judged against version 1, but none is champion now",)
 
 
 def test_what_was_rolled_back_is_held() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import subprocess
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -99,6 +101,23 @@ def test_a_database_of_another_mlflow_says_which_and_what_to_do(tmp_path: Path) 
     with pytest.raises(RegistryError, match="is of a newer MLflow"):
         Registry(newer, "fruit").at("champion")
     shutil.rmtree(tmp_path / "newer")
+
+
+def test_a_schema_is_known_without_mlflow(tmp_path: Path) -> None:
+    older = _with_schema(tmp_path, "acf3f17fdcc7")
+    ask = (
+        "import sys\n"
+        "from recsys.tracking import databases, schemas\n"
+        "schemas.another_schema = lambda *said: ValueError('/'.join(said))\n"
+        f"try: databases.check_database({older!r})\n"
+        "except ValueError as refused: print(refused, 'mlflow' in sys.modules)"
+    )
+    said = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    *_, there, here = said.stdout.split()[0].split("/")
+    assert (there, said.stdout.split()[1]) == ("acf3f17fdcc7", "False")
+    database = tracking_database(tmp_path / "current").removeprefix("sqlite:///")
+    with closing(sqlite3.connect(database)) as current:
+        assert current.execute("SELECT version_num FROM alembic_version").fetchall() == [(here,)]
 
 
 def test_a_client_is_made_where_a_server_is_away() -> None:

@@ -159,8 +159,23 @@ def test_a_champion_whose_files_are_gone_is_no_rival(registry: Registry, tmp_pat
     assert standing is not None
     assert (standing.number, registry.not_standing()) == ("4", "")
     bundle = copy / "artifacts/bundle"
-    (bundle / "item_factors.npy").unlink()
-    with pytest.raises(LostBundleError, match=r"its files are gone; expected .*item_factors.npy"):
+    factors = (bundle / "item_factors.npy").read_bytes()
+    for damaged, said in (
+        (factors[:-1] + bytes([factors[-1] ^ 1]), "item_factors.npy does not match its checksum"),
+        (factors[:100], f"item_factors.npy has 100 bytes instead of {len(factors)}"),
+        (None, "item_factors.npy is missing"),
+    ):
+        (bundle / "item_factors.npy").unlink()
+        if damaged is not None:
+            (bundle / "item_factors.npy").write_bytes(damaged)
+        standing = registry.standing()
+        assert standing is not None
+        assert standing.number == "1", said
+        if damaged is None or len(damaged) < len(factors):
+            with pytest.raises(LostBundleError, match=f"files are damaged .{said}.; expected"):
+                registry.bundle("4")
+    (bundle / "manifest.json").write_text("{")
+    with pytest.raises(LostBundleError, match=r"are damaged .*no readable manifest.json"):
         registry.manifest("4")
     shutil.rmtree(copy)
     with pytest.raises(LostBundleError, match=rf"expected {bundle}; put the files back"):
@@ -169,7 +184,7 @@ def test_a_champion_whose_files_are_gone_is_no_rival(registry: Registry, tmp_pat
     assert rival is not None
     assert rival.number == "1"
     assert registry.not_standing() == (
-        f"the files of version 4, the champion of {registry.model}, are gone; "
+        f"the files of version 4, the champion of {registry.model}, are gone or damaged; "
         "version 1, the one before it, stands in for it"
     )
     # The same night again registers its bundle anew.
