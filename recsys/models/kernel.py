@@ -1,4 +1,4 @@
-"""The training kernel: epochs of LightFM's arrays, by the compiled loops of kernel.c."""
+"""The training kernel: epochs of LightFM's arrays, by the compiled loops of kernel_loops.h."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WIDEST = 512
 
 
 class Side(ctypes.Structure):
-    """`side` of kernel.c."""
+    """`side` of kernel.h."""
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("vectors", "squares", "updates")),
@@ -38,7 +38,7 @@ class Side(ctypes.Structure):
 
 
 class Task(ctypes.Structure):
-    """`task` of kernel.c."""
+    """`task` of kernel.h."""
 
     _fields_ = (
         *((name, Side) for name in ("users", "items")),

@@ -128,8 +128,11 @@ def test_no_bit_depends_on_how_wide_the_vectors_are(case: str) -> None:
         np.testing.assert_array_equal(one, other, err_msg=name)
 
 
-def test_the_narrowest_vectors_learn_the_same_but_for_rounding() -> None:
-    assert_same(*both(CASES["everything"], 128, loss="warp", no_components=37))
+@pytest.mark.parametrize("components", [5, 37, 64])
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("width", [128, 256])
+def test_narrower_vectors_learn_what_lightfm_learns(width: int, case: str, components: int) -> None:
+    assert_same(*both(CASES[case], width, loss="warp", no_components=components))
 
 
 @pytest.mark.parametrize("components", [5, 16])
