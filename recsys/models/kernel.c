@@ -17,7 +17,9 @@ lazy regularisation, up to the rounding of single precision. What differs is how
 An epoch may be cut into blocks, which threads train side by side: users and items in as many groups,
 a block for each pair of groups. Blocks that share no group touch no vector of one another, and those
 that share one follow each other in a fixed order, so the result depends on the groups and not on the
-threads. Negatives are drawn from the block's items.
+threads. Negatives are drawn from the block's items. With features of items, which share vectors, an
+epoch of WARP may be cut into slices of its order instead: drawn items are scored by vectors that are
+summed once a slice.
 
 No part of Python is used here; recsys/models/kernel.py calls it.
 
@@ -199,7 +201,8 @@ static trainer *trainer_for(int width, int *used) {
 static float *losses_and_rooms(const task *t, int threads, float **rooms) {
     size_t room = 3 * (size_t)t->padded, sampled = (size_t)t->max_sampled + 1;
     float *losses = malloc(sampled * sizeof *losses);
-    if (!losses || posix_memalign((void **)rooms, LANES * sizeof **rooms, (size_t)threads * room * sizeof **rooms)) {
+    size_t bytes = (size_t)threads * room * sizeof **rooms;
+    if (!losses || posix_memalign((void **)rooms, LANES * sizeof **rooms, bytes)) {
         free(losses);
         return 0;
     }
@@ -219,10 +222,16 @@ __attribute__((visibility("default"))) int recsys_train_epoch(const task *t, int
     int used;
     trainer *train = trainer_for(width, &used);
     double user_scale = 1, item_scale = 1;
+    float *table = 0;
+    size_t numbers = t->slices > 1 ? (size_t)t->items.rows * (size_t)(t->padded + 1) : 0;
+    if (numbers && posix_memalign((void **)&table, LANES * sizeof *table, numbers * sizeof *table))
+        used = 0;
     block whole = {.order = t->order, .interactions = t->interactions, .item_count = t->items.rows,
-                   .user_scale = &user_scale, .item_scale = &item_scale, .seed = *t->seeds, .last = 1};
-    if (t->groups == 1) train(t, &whole, rooms, losses);
-    else if (!train_groups(t, train, rooms, losses, threads)) used = 0;
+                   .user_scale = &user_scale, .item_scale = &item_scale, .table = table,
+                   .seed = *t->seeds, .last = 1};
+    if (t->groups > 1 && !train_groups(t, train, rooms, losses, threads)) used = 0;
+    if (t->groups == 1 && used) train(t, &whole, rooms, losses);
+    free(table);
     free(rooms);
     free(losses);
     return used;

@@ -40,6 +40,7 @@ typedef struct {
     double rate, rho, epsilon;
     int32_t loss, adadelta;
     int64_t groups;             /* of users and of items: one for an epoch that is not cut */
+    int64_t slices;             /* of an epoch that is not cut, see `tabulate` */
     const uint32_t *seeds;      /* (groups, groups): of each block */
     double *seconds;            /* CPU seconds of all threads but the caller's are added */
 } task;
@@ -51,6 +52,7 @@ typedef struct {
     const int32_t *users, *items; /* or none for all */
     int64_t user_count, item_count;
     double *user_scale, *item_scale; /* of the lazy regularisation, handed on */
+    float *table;                    /* room for the vectors of all items, then their biases; or none */
     uint32_t seed;
     int last;                        /* of these users and items in this epoch */
 } block;

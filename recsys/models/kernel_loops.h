@@ -33,6 +33,7 @@ typedef struct {
     lanes used[PARTS];       /* 1 in the lanes of its last block that are no padding, else 0 */
     double user_scale, item_scale;
     lanes *user, *positive, *negative; /* room for sums of features */
+    float *table, *table_biases;       /* of all items, (rows, padded) and (rows,); or none */
 } state;
 
 /* ---- blocks of floats ---------------------------------------------------------------- */
@@ -140,9 +141,14 @@ INLINE int32_t next_item(const state *x, ring *r, int featured, uint32_t *number
         memmove(r->items, r->items + RING, 2 * AHEAD * sizeof *r->items);
         draw_ahead(t, x->block, r, 2 * AHEAD);
     }
-    int64_t ahead = featured ? AHEAD_FEATURED : AHEAD;
-    fetch_row(&t->items, r->items[r->at + ahead], t->padded, featured, 0);
-    if (featured) fetch_names(&t->items, r->items[r->at + 2 * ahead]);
+    if (featured && x->table) {
+        fetch(x->table + r->items[r->at + AHEAD] * t->padded, t->padded / LANES);
+        __builtin_prefetch(x->table_biases + r->items[r->at + AHEAD], 0, 3);
+    } else {
+        int64_t ahead = featured ? AHEAD_FEATURED : AHEAD;
+        fetch_row(&t->items, r->items[r->at + ahead], t->padded, featured, 0);
+        if (featured) fetch_names(&t->items, r->items[r->at + 2 * ahead]);
+    }
     *number = r->numbers[r->at];
     return r->items[r->at++];
 }
@@ -202,6 +208,27 @@ INLINE float score(const state *x, const viewer *v, int64_t item, int featured) 
         bias += s->weights[f] * s->biases[feature];
     }
     return v->bias + v->item_scale * bias + v->scale * sum(total);
+}
+
+/* Sums the features of all items, before their scale. Drawn items are scored by these sums until they
+   are made again, at the next slice of the epoch: one vector is read, and not one for each feature. A
+   score only decides whether a drawn item is learned from; what is learned is computed from vectors as
+   they are. The positive item is scored as it is, too: with sums from before it was learned from, it
+   would never be far enough ahead. */
+INLINE void tabulate(state *x) {
+    const side *s = &x->task->items;
+    int64_t padded = x->task->padded;
+    for (int64_t i = 0; i < s->rows; i++) {
+        if (i + AHEAD_FEATURED < s->rows) fetch_row(s, i + AHEAD_FEATURED, padded, 1, 0);
+        represent(s, i, x, 1, (lanes *)(x->table + i * padded), x->table_biases + i);
+    }
+}
+
+/* Of an item that is drawn, which may have features summed in a table. */
+INLINE float score_drawn(const state *x, const viewer *v, int64_t item, int featured) {
+    if (!featured || !x->table) return score(x, v, item, featured);
+    const float *vector = x->table + item * x->task->padded;
+    return score_vector(x, v, (const lanes *)vector, x->table_biases[item]);
 }
 
 INLINE int likes(const task *t, int64_t user, int32_t item) {
@@ -317,12 +344,14 @@ INLINE void divide(const side *s, const int32_t *features, int64_t count, double
     }
 }
 
-INLINE void regularize(state *x, double limit) {
-    if (x->item_scale <= limit && x->user_scale <= limit) return;
+/* Divides by the scales once they are large; returns whether it did. */
+INLINE int regularize(state *x, double limit) {
+    if (x->item_scale <= limit && x->user_scale <= limit) return 0;
     const block *b = x->block;
     divide(&x->task->items, b->items, b->item_count, x->item_scale, x->task->padded);
     divide(&x->task->users, b->users, b->user_count, x->user_scale, x->task->padded);
     x->item_scale = x->user_scale = 1;
+    return 1;
 }
 
 /* A group takes part in one of so many interactions of an epoch, and its scale grows by as much. */
@@ -404,7 +433,7 @@ INLINE double sample_violation(const state *x, ring *r, const float *losses, int
     uint32_t unused;
     for (int64_t sampled = 1; sampled <= t->max_sampled; sampled++) {
         *negative = next_item(x, r, featured, &unused);
-        if (!(score(x, v, *negative, featured) > positive_score - 1)) continue;
+        if (!(score_drawn(x, v, *negative, featured) > positive_score - 1)) continue;
         fetch_row(&t->items, *negative, t->padded, featured, 1);
         if (!likes(t, user, *negative)) return losses[sampled];
     }
@@ -492,7 +521,9 @@ INLINE void train_logistic(state *x, int64_t user, int32_t item, double weight, 
 INLINE void run(const task *t, const block *b, lanes *room, const float *losses, int loss,
                 int user_featured, int item_featured, int adadelta) {
     int64_t vectors = t->padded / WIDTH, n = b->interactions;
-    state x = {t, b, vectors, {{0}}, *b->user_scale, *b->item_scale, room, room + vectors, room + 2 * vectors};
+    state x = {t, b, vectors, {{0}}, *b->user_scale, *b->item_scale, room, room + vectors,
+               room + 2 * vectors, b->table, b->table ? b->table + t->items.rows * t->padded : 0};
+    int64_t slice = 0;
     for (int64_t i = t->padded - LANES; i < t->components; i++)
         x.used[i % LANES / WIDTH][i % WIDTH] = 1;
     ring r = {.seed = b->seed};
@@ -506,6 +537,10 @@ INLINE void run(const task *t, const block *b, lanes *room, const float *losses,
             items[i] = t->item[row];
         }
         for (int64_t i = 0; i < size; i++) {
+            if (item_featured && x.table && start + i >= n * slice / t->slices) {
+                tabulate(&x);
+                while (start + i >= n * slice / t->slices) slice++;
+            }
             if (user_featured) fetch_names(&t->users, users[i + 2 * NEXT]);
             if (item_featured) fetch_names(&t->items, items[i + 2 * NEXT]);
             fetch_row(&t->users, users[i + NEXT], t->padded, user_featured, 1);
@@ -517,7 +552,7 @@ INLINE void run(const task *t, const block *b, lanes *room, const float *losses,
             else
                 train_pair(&x, &r, losses, users[i], items[i], weight, loss, user_featured,
                            item_featured, adadelta);
-            regularize(&x, MAX_SCALE);
+            if (regularize(&x, MAX_SCALE) && item_featured && x.table) tabulate(&x);
         }
     }
     if (b->last) regularize(&x, 1);
