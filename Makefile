@@ -50,7 +50,7 @@ $(VENV)/.locked: requirements.lock
 	-$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib
 	touch $@
 
-$(READY): $(VENV)/.locked pyproject.toml recsys/models/kernel.c recsys/ranking/sums.c
+$(READY): $(VENV)/.locked pyproject.toml $(wildcard recsys/models/kernel*.[ch]) recsys/ranking/sums.c
 	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --no-compile --no-deps --editable .
 	$(BIN)/python -m compileall -q -j 0 recsys tasks flows
 	touch $@

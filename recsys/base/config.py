@@ -460,7 +460,9 @@ class Search(Section):
         16,
         description="Groups of users, and of items, into which the training kernel cuts each "
         "epoch; as many threads at most can train one model. Models depend on it, and not on the "
-        "threads. 1: epochs are not cut, as LightFM's are.",
+        "threads. 1: epochs are not cut, as LightFM's are. Where features of items are trained "
+        "jointly, an epoch is cut into as many slices: at the beginning of each, items get the "
+        "vectors by which they are scored when they are drawn.",
     )
     joint_trials: Annotated[int, Field(ge=0)] = Field(
         0, description="Further trials with features trained jointly; each takes far longer."

@@ -1,4 +1,4 @@
-"""The training kernel: epochs of LightFM's arrays, by the compiled loops of kernel.c."""
+"""The training kernel: epochs of LightFM's arrays, by the compiled loops of kernel_loops.h."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WIDEST = 512
 
 
 class Side(ctypes.Structure):
-    """`side` of kernel.c."""
+    """`side` of kernel.h."""
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("vectors", "squares", "updates")),
@@ -38,7 +38,7 @@ class Side(ctypes.Structure):
 
 
 class Task(ctypes.Structure):
-    """`task` of kernel.c."""
+    """`task` of kernel.h."""
 
     _fields_ = (
         *((name, Side) for name in ("users", "items")),
@@ -49,6 +49,7 @@ class Task(ctypes.Structure):
         *((name, ctypes.c_double) for name in ("rate", "rho", "epsilon")),
         *((name, ctypes.c_int32) for name in ("loss", "adadelta")),
         ("groups", ctypes.c_int64),
+        ("slices", ctypes.c_int64),
         ("seeds", ctypes.c_void_p),
         ("seconds", ctypes.c_void_p),
     )
@@ -292,6 +293,12 @@ class Kernel:
         Of users and of items, drawn anew for each epoch, which is trained in groups x groups
         blocks. Negatives are drawn from the items of the block. The result depends on it; with one
         it is LightFM's. More than one without features, and not with the loss warp-kos.
+    slices : int
+        Of the order of an epoch. At the beginning of each, the features of all items are summed,
+        and items that are drawn as negatives are scored by these sums, which decides which of them
+        are learned from; what is learned is computed from the vectors as they are. With one,
+        nothing is summed ahead, as in LightFM. More than one with features of items and the loss
+        warp alone.
     width : int
         The longest vectors used, in bits; the result does not depend on it, as long as the
         processor multiplies and adds in one step (FMA).
@@ -305,6 +312,7 @@ class Kernel:
         item_features: sp.csr_matrix | None = None,
         groups: int = 1,
         width: int = WIDEST,
+        slices: int = 1,
     ) -> None:
         library = load_kernel()
         if library is None:
@@ -312,6 +320,9 @@ class Kernel:
         whole = user_features is None and item_features is None and model.loss != "warp-kos"
         if groups > 1 and not whole:
             raise ValueError("features and the loss warp-kos are trained in one block")
+        if slices > 1 and (item_features is None or model.loss != "warp"):
+            raise ValueError("only epochs with features of items and the loss warp have slices")
+        self._slices = slices
         self._function, self._width = library.recsys_train_epoch, width
         self.groups = groups
         self._model, self.interactions = model, interactions
@@ -366,6 +377,7 @@ class Kernel:
             starts=address(given.starts),
             liked=address(given.liked),
             groups=groups,
+            slices=self._slices,
             **settings_of(model),
             seeds=address(seeds),
             seconds=address(seconds),

@@ -78,8 +78,9 @@ class Training:
     threads; LightFM, where it trains, on one thread.
 
     Threads share an epoch that is cut into `blocks`. Models of features have one, since items have
-    features in common; so has the loss warp-kos, which chooses among all items of a user. Few
-    users or items are cut into fewer groups, of a thousand: small blocks learn more slowly.
+    features in common; so has the loss warp-kos, which chooses among all items of a user. With
+    features of items and the loss warp, `blocks` is the number of slices of an epoch, see `Kernel`.
+    Few users or items are cut into fewer groups, of a thousand: small blocks learn more slowly.
 
     Parameters
     ----------
@@ -170,11 +171,13 @@ class Training:
             return None
         interactions = Interactions(self._fitted, self._weighted)
         users, items = self._features["user_features"], self._features["item_features"]
-        groups = hyperparameters.blocks
+        least = min(self._fitted.shape) // LEAST_IN_GROUP
+        groups, slices = max(1, min(hyperparameters.blocks, least)), 1
         if users is not None or items is not None or hyperparameters.loss == "warp-kos":
             groups = 1
-        least = min(self._fitted.shape) // LEAST_IN_GROUP
-        return Kernel(self._model, interactions, users, items, groups=max(1, min(groups, least)))
+        if items is not None and hyperparameters.loss == "warp":
+            slices = hyperparameters.blocks
+        return Kernel(self._model, interactions, users, items, groups=groups, slices=slices)
 
     def _train_by_lightfm(self, epochs: int) -> None:
         interactions = self._fitted.tocoo()

@@ -176,6 +176,7 @@ def train_block(
         starts=address(starts),
         liked=address(of_users),
         groups=rules.groups,
+        slices=1,
         seeds=address(seeds),
         seconds=address(seconds),
         **rules.settings,

@@ -2,7 +2,8 @@
 
 `speed`: epochs of WARP in the founding shape, alternating between whole ones, blocks on one thread
 and blocks on two. `quality DATA`: validation precision_at_5 of configurations after some epochs,
-in whole epochs and in blocks, by the seed of split and training. `studies DATA`: searches of the
+in whole epochs and in blocks, by the seed of split and training; with `--joint`, features of items
+are trained as well, with 64 factors, and blocks are slices. `studies DATA`: searches of the
 pipeline's space, each trained in its own way, the winners refit on train and validation and
 measured once on the test holdout; differences to the first way are paired by user. `grid DATA`: the
 same with a grid of configurations in the place of searches, of which each number of blocks takes
@@ -19,9 +20,13 @@ from dataclasses import replace
 from statistics import median
 
 import numpy as np
+import scipy.sparse as sp
 
 from recsys.base.arrays import Float64Array
 from recsys.base.dimensions import DEFAULT_SPACE
+from recsys.data.features import encode, read_features, with_identity
+from recsys.data.interactions import read_interactions
+from recsys.data.kcore import kcore
 from recsys.data.splits import Split
 from recsys.models import lightfm
 from recsys.models.configuration import LightFMParameters
@@ -35,7 +40,7 @@ from recsys.tuning.problems import Problem
 from recsys.tuning.search import run_study
 from recsys.tuning.space import SearchSpace
 from tests.benchmarks.bench_kernel import founding_likes
-from tests.benchmarks.bench_search import load
+from tests.benchmarks.bench_search import load, source
 
 BLOCKS = 16
 CASES = {"whole": (1, 1), "blocks": (BLOCKS, 1), "two threads": (BLOCKS, 2)}
@@ -72,9 +77,22 @@ def measure_speed(factors: int, sampled: int, epochs: int) -> None:
     print(f"{factors:7} {sampled:11}  {shown}  {gain:8.2f}", flush=True)
 
 
-def measure_quality(dataset: str, seeds: Sequence[int], sampled: int) -> None:
+def item_features(dataset: str) -> sp.csr_matrix:
+    """An identity and the features of the items that `load` gives, on five items or more."""
+    path = source(dataset)
+    core = kcore(read_interactions(path)[0], 5, 5).interactions
+    table, _ = read_features(path.with_name(path.name.replace("likes", "feats")))
+    return with_identity(encode(table, core.items, min_support=5).matrix.tocsr())
+
+
+def measure_quality(
+    dataset: str, seeds: Sequence[int], sampled: int, joint: bool, rungs: Sequence[int]
+) -> None:
     """Print precision of the portfolio's configuration by blocks and epochs, a line a seed."""
     known = {**PORTFOLIO[dataset], "max_sampled": sampled, "initialisation": "spectral"}
+    features = item_features(dataset) if joint else None
+    if joint:
+        known["no_components"] = 64
     for seed in seeds:
         parts = load(dataset, seed)
         spectrum = Spectrum(parts.train, seed)
@@ -85,9 +103,16 @@ def measure_quality(dataset: str, seeds: Sequence[int], sampled: int) -> None:
                 ),
                 blocks=blocks,
             )
-            model = Training(parts.train, parameters, seed, spectrum=spectrum, threads=1)
+            model = Training(
+                parts.train,
+                parameters,
+                seed,
+                spectrum=spectrum,
+                threads=1,
+                item_features=features,
+            )
             values = []
-            for epochs in EPOCHS:
+            for epochs in rungs:
                 model.advance(epochs - model.epoch)
                 found = precision_at_k(model.view(), parts.validation, known=parts.train, k=5)
                 values.append(f"{found.mean():.4f}")
@@ -204,6 +229,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=["whole", "blocks"])
     parser.add_argument("--blocks", type=int, nargs="+", default=[1, BLOCKS])
     parser.add_argument("--trials", type=int, default=16)
+    parser.add_argument("--joint", action="store_true", help="of quality: with features")
+    parser.add_argument("--rungs", type=int, nargs="+", default=EPOCHS, help="of quality")
     options = parser.parse_args(arguments)
     lightfm.LEAST_IN_GROUP = 1  # as many blocks as are asked for
     if options.what == "grid":
@@ -215,8 +242,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         measure_studies(options.dataset, options.seeds, options.ways, options.trials)
         return
     if options.what == "quality":
-        print(f"data seed max_sampled blocks  precision after {EPOCHS} epochs")
-        measure_quality(options.dataset, options.seeds, options.sampled)
+        print(f"data seed max_sampled blocks  precision after {options.rungs} epochs")
+        measure_quality(
+            options.dataset, options.seeds, options.sampled, options.joint, options.rungs
+        )
         return
     print("factors max_sampled  " + "  ".join(f"{name:>11} CPU" for name in CASES) + "   speed-up")
     for factors in (64, 100, 192):

@@ -2,7 +2,7 @@
 
 Generated likes in the founding shape (15,274 users, 25,655 items, 547,477 likes), features of 6.3
 tags an item, and the bundled sample. Epochs of LightFM, of the kernel, and of the kernel in blocks
-(on one thread, too; not of features, which are not cut) alternate in one process, since processors
+(on one thread, too; with features they are slices) alternate in one process, since processors
 are never quite idle; ratios are medians over epochs, without the first, which draws the vectors.
 Each memory is that of a process of its own, beyond what it had with the likes in it.
 """
@@ -77,8 +77,7 @@ def compare(case: Case, factors: int, sampled: int, epochs: int) -> None:
     models: dict[str, Training] = {
         name: training(case, factors, sampled, name) for name in TRAINERS
     }
-    if case != "joint":
-        models["blocks"] = training(case, factors, sampled, "recsys", BLOCKS)
+    models["blocks"] = training(case, factors, sampled, "recsys", BLOCKS)
     spent: dict[str, list[float]] = {name: [] for name in models}
     for _ in range(epochs + 1):
         for name, model in models.items():
@@ -111,7 +110,7 @@ def measure_peak(case: Case, factors: int, sampled: int, trainer: Trainer) -> fl
     and Linux forgets an older peak."""
     warm = LightFMParameters(no_components=2, trainer=trainer)
     Training(sp.csr_matrix(np.eye(3, dtype=np.float32)), warm, 0).advance(1)
-    model = training(case, factors, sampled, trainer)
+    model = training(case, factors, sampled, trainer, BLOCKS if case == "joint" else 1)
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     before = in_status("VmRSS")

@@ -119,11 +119,15 @@ def data_sets() -> list[str]:
     return ["citeulike-a", "sample"] if "RECSYS_BENCH_DATA" in os.environ else ["sample"]
 
 
-def load(dataset: str, seed: int) -> Split:
-    path = SAMPLE
+def source(dataset: str) -> Path:
+    """The file of likes; that of features is beside it."""
     if dataset == "citeulike-a":
-        path = Path(os.environ["RECSYS_BENCH_DATA"]) / dataset / "likes.psv"
-    interactions, _, _ = read_interactions(path)
+        return Path(os.environ["RECSYS_BENCH_DATA"]) / dataset / "likes.psv"
+    return SAMPLE
+
+
+def load(dataset: str, seed: int) -> Split:
+    interactions, _, _ = read_interactions(source(dataset))
     return split(kcore(interactions, 5, 5).interactions, seed=seed)
 
 

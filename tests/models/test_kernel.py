@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -128,8 +128,11 @@ def test_no_bit_depends_on_how_wide_the_vectors_are(case: str) -> None:
         np.testing.assert_array_equal(one, other, err_msg=name)
 
 
-def test_the_narrowest_vectors_learn_the_same_but_for_rounding() -> None:
-    assert_same(*both(CASES["everything"], 128, loss="warp", no_components=37))
+@pytest.mark.parametrize("components", [5, 37, 64])
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("width", [128, 256])
+def test_narrower_vectors_learn_what_lightfm_learns(width: int, case: str, components: int) -> None:
+    assert_same(*both(CASES[case], width, loss="warp", no_components=components))
 
 
 @pytest.mark.parametrize("components", [5, 16])
@@ -273,8 +276,127 @@ def test_a_paused_fit_in_blocks_goes_on_to_the_last_bit() -> None:
     assert not np.array_equal(one.state()["item_embeddings"], whole.state()["item_embeddings"])
 
 
+def in_slices(
+    slices: int, epochs: int = 1, user_features: Any = None, **parameters: Any
+) -> LightFM:
+    """A model with features of items, of which an epoch is trained in slices."""
+    likes = some_likes()
+    model = LightFM(loss="warp", random_state=3, **parameters)
+    users = N_USERS if user_features is None else user_features.shape[1]
+    draw_start(model, users, ITEM_FEATURES.shape[1])
+    given = Interactions(likes, False)
+    trained = Kernel(model, given, user_features, ITEM_FEATURES, slices=slices)
+    for _ in range(epochs):
+        trained.run_epoch()
+    return model
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3])  # with 0.3, scales are divided out within the epoch
+@pytest.mark.parametrize("user_features", [None, USER_FEATURES])
+def test_slices_of_one_interaction_are_lightfm(user_features: Any, alpha: float) -> None:
+    settings = {"user_alpha": alpha, "item_alpha": 2 * alpha, "max_sampled": 7}
+    case = {"alpha": alpha, "item_features": ITEM_FEATURES, "user_features": user_features}
+    theirs, _ = both(case, loss="warp", no_components=5, epochs=1)
+    ours = in_slices(some_likes().nnz, 1, user_features, no_components=5, k=2, n=4, **settings)
+    assert_same(theirs, ours)
+
+
+def lightfm_draws(seed: int) -> Iterator[int]:
+    """LightFM's random numbers."""
+    while True:
+        seed = x = (seed * 1103515245 + 12345) % 2**32
+        x ^= x >> 11
+        x ^= (x << 7) & 0x9D2C5680
+        x ^= (x << 15) & 0xEFC60000
+        yield (x ^ x >> 18) >> 1
+
+
+RATE = (
+    0.5  # so large that within an epoch some of the items that are drawn are learned from no more
+)
+
+
+def slowly_in_slices(slices: int) -> LightFM:
+    """What `in_slices` learns in an epoch without regularisation, in double precision."""
+    model = LightFM(loss="warp", random_state=3, no_components=5, max_sampled=7, learning_rate=RATE)
+    draw_start(model, N_USERS, ITEM_FEATURES.shape[1])
+    for name in LEARNED:
+        setattr(model, name, getattr(model, name).astype(np.float64))
+    pairs, liked = some_likes().tocoo(), some_likes().toarray() > 0
+    order = np.arange(pairs.nnz, dtype=np.int32)
+    model.random_state.shuffle(order)
+    numbers = lightfm_draws(int(model.random_state.randint(0, 2**31 - 1, size=1)[0]))
+    features = ITEM_FEATURES.toarray().astype(np.float64)
+    starts = [pairs.nnz * one // slices for one in range(slices)]
+
+    def step(name: str, row: int, gradient: Any) -> None:
+        one = name.replace("biases", "bias").replace("embeddings", "embedding")
+        squares = getattr(model, f"{one}_gradients")
+        getattr(model, name)[row] -= model.learning_rate / np.sqrt(squares[row]) * gradient
+        squares[row] += gradient**2
+
+    for at, place in enumerate(order):
+        user, item = int(pairs.row[place]), int(pairs.col[place])
+        vectors, biases = features @ model.item_embeddings, features @ model.item_biases
+        if at in starts:
+            table, table_biases = vectors, biases
+        own = model.user_embeddings[user].copy()
+        found = own @ vectors[item] + biases[item]
+        for sampled in range(1, model.max_sampled + 1):
+            negative = next(numbers) % N_ITEMS
+            if own @ table[negative] + table_biases[negative] <= found - 1:
+                continue
+            if liked[user, negative]:
+                continue
+            loss = min(np.log(max(1, (N_ITEMS - 1) // sampled)), 10)
+            for row, sign in ((item, -1), (negative, 1)):
+                for feature in np.flatnonzero(features[row]):
+                    factor = sign * loss * features[row, feature]
+                    step("item_biases", feature, factor)
+                    step("item_embeddings", feature, factor * own)
+            step("user_biases", user, loss)
+            step("user_embeddings", user, loss * (vectors[negative] - vectors[item]))
+            break
+    return model
+
+
+@pytest.mark.parametrize("slices", [2, 7])
+def test_drawn_items_are_scored_by_the_features_of_the_beginning_of_a_slice(slices: int) -> None:
+    expected, found, whole = (
+        slowly_in_slices(slices),
+        in_slices(slices, no_components=5, max_sampled=7, learning_rate=RATE),
+        in_slices(1, no_components=5, max_sampled=7, learning_rate=RATE),
+    )
+    for name in LEARNED:
+        one, other = getattr(found, name), getattr(expected, name)
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5, err_msg=name)
+    assert not np.allclose(found.item_biases, whole.item_biases, rtol=1e-4, atol=1e-5)
+
+
+def test_slices_are_for_features_of_items_and_warp() -> None:
+    for loss, features in (("warp", None), ("bpr", ITEM_FEATURES)):
+        model = LightFM(loss=loss)
+        given = Interactions(some_likes(), False)
+        with pytest.raises(ValueError, match="slices"):
+            Kernel(model, given, None, features, slices=2)
+
+
+def test_blocks_are_slices_of_a_fit_with_features_of_items() -> None:
+    def trained(blocks: int, threads: int) -> Mapping[str, Any]:
+        parameters = LightFMParameters(5, max_sampled=7, blocks=blocks)
+        model = Training(some_likes(), parameters, 0, item_features=ITEM_FEATURES, threads=threads)
+        model.advance(2)
+        return model.state()
+
+    cut, whole = trained(4, 1), trained(1, 1)
+    assert not np.array_equal(cut["item_biases"], whole["item_biases"])
+    for threads in (2, 3, 8):
+        for name, expected in cut.items():
+            np.testing.assert_array_equal(trained(4, threads)[name], expected, err_msg=name)
+
+
 @pytest.mark.parametrize(
-    ("loss", "features"), [("warp", ITEM_FEATURES), ("warp-kos", None), ("warp", None)]
+    ("loss", "features"), [("bpr", ITEM_FEATURES), ("warp-kos", None), ("warp", None)]
 )
 def test_what_cannot_be_cut_is_trained_in_one_block(loss: Any, features: Any) -> None:
     # Features are shared by items, warp-kos chooses among all items of a user, and 60 users make
@@ -291,8 +413,11 @@ def test_what_cannot_be_cut_is_trained_in_one_block(loss: Any, features: Any) ->
 
 @pytest.mark.parametrize("components", [5, 16])
 @pytest.mark.parametrize("schedule", ["adagrad", "adadelta"])
-def test_a_paused_fit_goes_on_to_the_last_bit(schedule: Any, components: int) -> None:
-    parameters = LightFMParameters(components, learning_schedule=schedule, item_alpha=1e-4)
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_a_paused_fit_goes_on_to_the_last_bit(blocks: int, schedule: Any, components: int) -> None:
+    parameters = LightFMParameters(
+        components, learning_schedule=schedule, item_alpha=1e-4, blocks=blocks
+    )
 
     def untrained() -> Training:
         return Training(some_likes(), parameters, 0, item_features=ITEM_FEATURES)

@@ -1,0 +1,75 @@
+/* What the training kernel is asked for: the arrays of a model, and a part of an epoch. */
+
+#ifndef RECSYS_KERNEL_H
+#define RECSYS_KERNEL_H
+
+#include <stdint.h>
+
+#define LANES 16 /* floats of a block: a cache line */
+
+enum loss { WARP, BPR, LOGISTIC, WARP_KOS };
+
+/* Users or items: what is learned of each feature, and which features each of them has. */
+typedef struct {
+    float *vectors;       /* (count, padded) */
+    float *squares;       /* (count, padded): of gradients, summed or averaged */
+    float *updates;       /* (count, padded): squares of updates, averaged; adadelta alone */
+    float *biases;        /* (count,), and its squares and updates */
+    float *bias_squares;
+    float *bias_updates;
+    int64_t count;        /* features */
+    int64_t rows;         /* users or items */
+    const int32_t *grouped;  /* (rows,): users or items, group after group */
+    const int64_t *bounds;   /* (groups + 1,): where each group begins there */
+    const int64_t *starts;   /* (rows + 1,): of the features of each; none for an identity */
+    const int32_t *features; /* and their weights */
+    const float *weights;
+    double alpha;         /* regularisation */
+} side;
+
+typedef struct {
+    side users, items;
+    int64_t interactions;
+    const int32_t *user, *item; /* (interactions,) */
+    const float *weight;        /* (interactions,), or none where each counts one */
+    int32_t *order;             /* (interactions,): in which they are trained; found for blocks */
+    const int64_t *starts;      /* (users + 1,): of each user's items, ascending */
+    const int32_t *liked;
+    int64_t components, padded;
+    int64_t max_sampled, k, n;
+    double rate, rho, epsilon;
+    int32_t loss, adadelta;
+    int64_t groups;             /* of users and of items: one for an epoch that is not cut */
+    int64_t slices;             /* of an epoch that is not cut, see `tabulate` */
+    const uint32_t *seeds;      /* (groups, groups): of each block */
+    double *seconds;            /* CPU seconds of all threads but the caller's are added */
+} task;
+
+/* A part of an epoch: the interactions of some users with some items, in their order. */
+typedef struct {
+    int32_t *order;
+    int64_t interactions;
+    const int32_t *users, *items; /* or none for all */
+    int64_t user_count, item_count;
+    double *user_scale, *item_scale; /* of the lazy regularisation, handed on */
+    float *table;                    /* room for the vectors of all items, then their biases; or none */
+    uint32_t seed;
+    int last;                        /* of these users and items in this epoch */
+} block;
+
+/* A random number, as LightFM draws it. */
+static inline uint32_t draw(uint32_t *seed) {
+    uint32_t x = *seed = *seed * 1103515245u + 12345u;
+    x ^= x >> 11;
+    x ^= (x << 7) & 0x9D2C5680u;
+    x ^= (x << 15) & 0xEFC60000u;
+    x ^= x >> 18;
+    return x >> 1;
+}
+
+/* Trains a part of an epoch; `room` is for three rows, `losses` are by how many items were drawn. The
+   number is that of the bits of a vector. */
+typedef void trainer(const task *t, const block *b, float *room, const float *losses);
+trainer recsys_train_128, recsys_train_256, recsys_train_512;
+
+#endif
