@@ -17,6 +17,7 @@ from recsys.data.outcomes import Encoded, HeldOut, Thresholded
 from recsys.pipeline.outcomes import Tuned
 from recsys.pipeline.tracked import RunDetails, Tracked
 from recsys.store.stages import Stage
+from recsys.tuning.configured import require_sound_spaces
 from tasks.tune import tune
 
 redact_logs()
@@ -34,6 +35,7 @@ redact_logs()
 @named_states
 def train(config: Config = Config()) -> TrainingResult:
     """Retrain on today's data, measure, register, and promote what is good enough."""
+    require_sound_spaces(config)  # a server has read it as a form
     return retrain("train", config, _search)
 
 

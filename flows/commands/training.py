@@ -99,7 +99,9 @@ def _one_or_several(tables: list[str] | None) -> str | list[str] | None:
 
 def _train(config: Config, *, quiet: bool, as_json: bool, as_lines: bool) -> None:
     from recsys.data.sources import check_input
+    from recsys.tuning.configured import require_sound_spaces
 
+    require_sound_spaces(config)
     check_input(
         config.dataset,
         config.data,
@@ -113,8 +115,8 @@ def _train(config: Config, *, quiet: bool, as_json: bool, as_lines: bool) -> Non
     from flows.as_program import as_program
 
     listener = json_lines(Console()) if as_lines else Progress(console)
-    # Importing the flow takes as long as the start of a server.
-    program = as_program(config.tracking, meanwhile=partial(import_module, "flows.train"))
+    # Both take as long as the start of a server.
+    program = as_program(config.tracking, meanwhile=partial(_get_ready, config.tracking.uri))
     with nullcontext() if quiet else listening(listener), program:
         from flows.train import train as flow
 
@@ -131,6 +133,19 @@ def _train(config: Config, *, quiet: bool, as_json: bool, as_lines: bool) -> Non
         reasons = "; ".join(outcome.held)
         print(f"held: version {outcome.version} is not champion; {reasons}", file=sys.stderr)
         raise typer.Exit(HELD_EXIT)
+
+
+def _get_ready(uri: str) -> None:
+    """Import the flow, and make MLflow's database where there is none yet."""
+    # What is imported stays, and looking through it for garbage takes a sixth of the time.
+    gc.disable()
+    try:
+        import_module("flows.train")
+    finally:
+        gc.enable()
+    from recsys.tracking.client import prepare_database
+
+    prepare_database(uri)
 
 
 def _report(console: Console, outcome: TrainingResult) -> None:

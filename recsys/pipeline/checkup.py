@@ -61,7 +61,7 @@ def examined(name: str, check: Callable[[], Finding]) -> Finding:
 
 
 def check_up(config: Config) -> Iterator[Finding]:
-    """Look at versions, data, disks, the registry, the champion and the clock, one by one.
+    """Look at versions, search space, data, disks, registry, champion and clock, one by one.
 
     Nothing is made or changed, but for a file that is written to a folder and removed.
 
@@ -70,6 +70,7 @@ def check_up(config: Config) -> Iterator[Finding]:
     config : Config
     """
     yield examined("versions", _versions)
+    yield examined("search", lambda: _search(config))
     yield examined("data", lambda: _data(config))
     yield examined("disk", lambda: _disk(config))
     registry = examined("registry", lambda: _registry(config))
@@ -112,6 +113,13 @@ def _version(name: str) -> str:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return "missing"
+
+
+def _search(config: Config) -> Finding:
+    from recsys.tuning.configured import require_sound_spaces
+
+    require_sound_spaces(config)
+    return Finding("search", True, "what is tried can be trained with")
 
 
 def _data(config: Config) -> Finding:

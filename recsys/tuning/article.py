@@ -15,13 +15,12 @@ from typing import Any
 
 from recsys.base.config import Article
 from recsys.base.events import SearchStarted, emit
+from recsys.tuning.configured import article_space
 from recsys.tuning.problems import Problem
 from recsys.tuning.recorders import Recorder, emit_trial
 from recsys.tuning.segments import Segment, Trainer
 from recsys.tuning.space import Configuration, SearchSpace
 from recsys.tuning.trials import Study, TrialResult
-
-LIGHTFM: Configuration = {"trainer": "lightfm"}
 
 
 def article_study(
@@ -47,11 +46,11 @@ def article_study(
     total = options.calls + (options.feature_calls if with_features else 0)
     emit(SearchStarted(total))
     trials: list[TrialResult] = []
-    plain = SearchSpace.from_config({**LIGHTFM, **options.space, "strategy": "none"})
+    plain = article_space(options, features=False)
     _search(problem, plain, options.max_epochs, options.calls, seed, recorder, trials, None)
     if with_features:
         best = max(trials, key=lambda trial: trial.precision)
-        space = SearchSpace.from_config({**LIGHTFM, **options.feature_space, "strategy": "joint"})
+        space = article_space(options, features=True)
         first = [*space.point(_as_feature_start(best.configuration)), _epochs(best)]
         calls = options.feature_calls
         _search(problem, space, options.max_epochs, calls, seed, recorder, trials, first)

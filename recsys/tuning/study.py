@@ -15,11 +15,11 @@ from threadpoolctl import threadpool_limits
 
 from recsys.base.arrays import IntArray
 from recsys.base.config import Search
-from recsys.base.dimensions import Range, Space
 from recsys.data.ages import searched_ages, without_times
 from recsys.models.configuration import parse_configuration
 from recsys.tuning.aging import with_aging, without_aging
 from recsys.tuning.closed_forms import BLENDABLE, best_closed_forms, tune_closed_forms
+from recsys.tuning.configured import joint_space, plain_space
 from recsys.tuning.contenders import LIGHTFM, Further, Races
 from recsys.tuning.finishing import (
     can_map,
@@ -38,9 +38,6 @@ from recsys.tuning.space import Configuration, SearchSpace
 from recsys.tuning.trials import Study, TrialResult, is_closed_form
 from recsys.tuning.understanding import understand
 from recsys.tuning.workers import Workers
-
-# Searched where weights differ: from all alike to as they are.
-WEIGHT_SPACE: Space = {"weight_power": Range(low=0.0, high=1.0)}
 
 # Searches a space within a budget, beginning with some configurations.
 RunSearch = Callable[[SearchSpace, Budget, Sequence[Configuration], PartRecorder], Study]
@@ -87,13 +84,10 @@ def study_strategies(
     recorder = recorder or NullRecorder()
     recorder.begin()
     weighted = _weights_differ(problem)
-    weights = WEIGHT_SPACE if weighted else {}
     ages = searched_ages(search.space)
     if ages and problem.times is None:
         raise without_times()
-    space = SearchSpace.from_config(
-        {"strategy": "none", **_trainer(search), **weights, **search.space}
-    )
+    space = plain_space(search, weighted)
     known = (*started_from, *PORTFOLIO.values())
     first = _known(space, _varied(space, known, weighted))
     run = partial(_run, problem, search, seed, threads, workers)
@@ -174,13 +168,6 @@ def _blended(
     return [blended]
 
 
-def _trainer(search: Search) -> Configuration:
-    """What trains and in how many blocks, where it is not what configurations have by default."""
-    if search.trainer == "lightfm":
-        return {"trainer": search.trainer}
-    return {} if search.blocks == 1 else {"blocks": search.blocks}
-
-
 def _weights_differ(problem: Problem) -> bool:
     weights = problem.train.data
     return len(weights) > 0 and bool((weights != weights[0]).any())
@@ -245,8 +232,7 @@ def _joint(
     recorder: Recorder,
 ) -> list[TrialResult]:
     """Trials with features trained jointly, the first at the optimum of those without."""
-    joint = {**_trainer(search), **search.space, **search.joint_space, "strategy": "joint"}
-    space = SearchSpace.from_config(joint)
+    space = joint_space(search)
     start = {name: v for name, v in plain.configuration.items() if name != "strategy"}
     first = [space.configuration(space.point(start))]
     seconds = search.seconds

@@ -50,6 +50,15 @@ WRONG: dict[str, tuple[list[str], int, str]] = {
     "setting without value": (["train", "--set", "search"], 2, "expected name=value"),
     "setting of a wrong type": (["train", "--set", "search.trials=many"], 2, "search.trials"),
     "setting out of range": (["train", "--set", "split.share=2"], 2, "split.share"),
+    "misspelt hyper-parameter": (
+        ["train", "--likes", LIKES, "--set", "search.space.learning_rat=0.1"], 2, "learning_rate"
+    ),
+    "number as text": (
+        ["train", "--likes", LIKES, "--set", "search.space.no_components='many'"], 2, "many"
+    ),
+    "condition on no dimension": (
+        ["train", "--likes", LIKES, "--config", "condition.toml"], 2, "rename it in `when`"
+    ),
     "setting into a value": (["train", "--set", "seed.x=2"], 2, "seed"),
     "wrong TOML": (["train", "--config", "broken.toml"], 2, "broken.toml is not TOML"),
     "binary TOML": (["train", "--config", "binary.toml"], 2, "binary.toml is not TOML"),
@@ -131,6 +140,8 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
     (folder / "not.parquet").write_text("no")
     (folder / "broken.toml").write_text("[data\n")
     (folder / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    dimension = 'low = 8\nhigh = 64\nwhen = { none = ["x"] }'
+    (folder / "condition.toml").write_text(f"[search.space.no_components]\n{dimension}\n")
     (folder / "unknown.toml").write_text("[serach]\ntrials = 3\n")
     arguments: dict[str, Any] = {name: given for name, (given, _, _) in WRONG.items()}
     done = subprocess.run(

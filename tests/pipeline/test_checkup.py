@@ -48,7 +48,7 @@ def found(folder: Path, **settings: object) -> dict[str, Finding]:
 def test_what_is_well_is_said_and_nothing_is_left(made: Path) -> None:
     before = sorted(made.rglob("*"))
     well = found(made)
-    assert list(well) == ["versions", "data", "disk", "registry", "champion", "clock"]
+    assert list(well) == ["versions", "search", "data", "disk", "registry", "champion", "clock"]
     assert [one.name for one in well.values() if one.ok is not True] == []
     assert "models: fruit" in well["registry"].said
     assert well["champion"].said == "version 1 of fruit, 0 hours old, 2 users, 4 items, answers"
@@ -77,11 +77,12 @@ def test_what_is_wrong_has_an_exit_code_and_a_way_out(
         opened.execute("UPDATE model_versions SET storage_location = '/nowhere/fruit/models/m'")
     monkeypatch.setattr(checkup, "ROOM", 2**60)
     monkeypatch.setattr(checkup.importlib.metadata, "requires", lambda _: ["numpy<1", "nope>=2"])
-    wrong = found(folder, data__likes="none.psv")
+    wrong = found(folder, data__likes="none.psv", search__space__learning_rat=0.1)
     assert {name: one.exit_code for name, one in wrong.items() if one.ok is False} == {
-        "versions": 2, "data": 3, "disk": 8, "champion": 4, "clock": 1,
+        "versions": 2, "search": 2, "data": 3, "disk": 8, "champion": 4, "clock": 1,
     }  # fmt: skip
     assert "nope is missing" in wrong["versions"].said
+    assert "learning_rat" in wrong["search"].said
     assert "its files are gone; expected /nowhere/fruit/models/m" in wrong["champion"].said
     assert "a version was made at 20" in wrong["clock"].said
     assert all(one.action for one in wrong.values() if one.ok is False)
