@@ -26,7 +26,7 @@ from recsys.evaluation.metric_names import CURVE, CURVE_SECONDS, HEADLINE
 from recsys.models.configuration import with_current_names
 from recsys.tracking.address import local_folder
 from recsys.tracking.client import PatientClient, prepare_database
-from recsys.tracking.faults import tracking_errors
+from recsys.tracking.faults import is_outage, tracking_errors
 from recsys.tracking.moved import follow_move
 from recsys.tracking.provenance import TrackedDataset
 from recsys.tracking.reachable import require_reachable
@@ -142,11 +142,22 @@ class Tracker:
             tags = {KIND: description.kind, STUDY: description.key, **description.tags}
             run_id = self.open_run(tags, description.name, (KIND, STUDY))
             if description.data is not None:
-                self.client.log_inputs(run_id, [description.data.as_input()])
+                self._log_data(run_id, description.data)
             # Last: with its parameters a run is whole.
             self.log(run_id, params=description.params)
             return run_id
         return str(run.info.run_id)
+
+    def _log_data(self, run_id: str, data: TrackedDataset) -> None:
+        given = [data.as_input()]
+        try:
+            self.client.log_inputs(run_id, given)
+        except MlflowException as fault:
+            if is_outage(fault, self.uri):
+                raise  # the patience is over
+            # MLflow looks for the data set, and adds it where it is not there. Of two runs that do
+            # so at the same moment one is refused, and finds it when it looks again.
+            self.client.log_inputs(run_id, given)
 
     def open_run(self, tags: Mapping[str, str], name: str, found_by: Sequence[str]) -> str:
         """The id of the run with some tags, which is created with all of them if it is not there.

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -52,6 +55,24 @@ def study(recorder: StudyRecorder, trials: int = 9) -> Study:
     return run_study(
         problem(), space, Budget(trials), policy=POLICY, seed=4, batch=3, recorder=recorder
     )
+
+
+def test_runs_that_name_the_same_data_at_the_same_moment_all_do(tmp_path: Path) -> None:
+    address, threads = tracking_database(tmp_path / "mlruns"), 4
+    trackers = [Tracker.connect(address, "planted") for _ in range(threads)]
+    together = Barrier(threads)
+
+    def open_study(tracker: Tracker, key: str, data: TrackedDataset) -> str:
+        together.wait()
+        return tracker.open_study(StudyDescription(key, key, {"search.trials": 9}, data=data))
+
+    with ThreadPoolExecutor(threads) as pool:
+        for turn in range(10):
+            data = TrackedDataset("planted", f"digest {turn}", "in/likes.psv", {"users": 240})
+            keys = [f"{turn} {number}" for number in range(threads)]
+            for run_id in pool.map(open_study, trackers, keys, repeat(data)):
+                (found,) = trackers[0].client.get_run(run_id).inputs.dataset_inputs
+                assert found.dataset.digest == f"digest {turn}"
 
 
 def test_a_study_is_a_parent_run_with_children_curves_and_figures(tmp_path: Path) -> None:
