@@ -3,9 +3,6 @@
 #ifdef __x86_64__
 #define WIDTH 8
 #define TARGET __attribute__((target("avx2,fma")))
+#define TRAIN recsys_train_256
 #include "kernel_loops.h"
-
-TARGET void recsys_train_256(const task *t, const block *b, float *room, const float *losses) {
-    choose(t, b, (lanes *)room, losses);
-}
 #endif

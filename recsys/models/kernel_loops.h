@@ -1,4 +1,5 @@
-/* The loops of the training kernel, for vectors of WIDTH floats and the instructions of TARGET.
+/* The loops of the training kernel, for vectors of WIDTH floats and the instructions of TARGET, called
+as TRAIN.
 
 kernel_512.c, kernel_256.c and kernel_128.c are these loops, for a register of one size each: a
 compiler makes poor code of vectors that are longer than its registers. Sums are made in the same order
@@ -569,4 +570,8 @@ INLINE void choose(const task *t, const block *b, lanes *room, const float *loss
         run(t, b, room, losses, WARP, users, items, 0);
     else
         run(t, b, room, losses, t->loss, users, items, t->adadelta);
+}
+
+TARGET void TRAIN(const task *t, const block *b, float *room, const float *losses) {
+    choose(t, b, (lanes *)room, losses);
 }
