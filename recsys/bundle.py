@@ -375,7 +375,7 @@ def load_bundle(folder: Path) -> Bundle:
     """
     manifest = _read_manifest(folder)
     try:
-        if damaged := find_bundle_damage(folder):
+        if damaged := _difference(folder, manifest):
             raise DamagedBundleError(
                 f"{folder} is damaged ({damaged})",
                 "the files as they were written",
@@ -421,7 +421,11 @@ def find_bundle_damage(folder: Path) -> str | None:
     InputError, NotFoundError
         As `read_bundle_manifest`.
     """
-    manifest = _read_manifest(folder)
+    return _difference(folder, _read_manifest(folder))
+
+
+def _difference(folder: Path, manifest: Mapping[str, Any]) -> str | None:
+    """Which file is not listed, or differs from what was written; None if there is none."""
     return _unlisted(folder, manifest) or _damaged(folder, manifest)
 
 

@@ -115,7 +115,7 @@ def _train(config: Config, *, quiet: bool, as_json: bool, as_lines: bool) -> Non
     from flows.as_program import as_program
 
     listener = json_lines(Console()) if as_lines else Progress(console)
-    # Both take as long as the start of a server.
+    # Importing the flow and making a database take as long as the start of a server.
     program = as_program(config.tracking, meanwhile=partial(_get_ready, config.tracking.uri))
     with nullcontext() if quiet else listening(listener), program:
         from flows.train import train as flow

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +85,18 @@ def locate_manifest(
     return RegisteredBundle(address, uri or tracking_uri(), patience, cache).manifest()
 
 
+def _files(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
+    """The files of a folder, with what changes when one is written: size, time and number."""
+    found = [(path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file()]
+    return tuple((str(path), at.st_size, at.st_mtime_ns, at.st_ino) for path, at in found)
+
+
+# A night asks five times whether the champion stands; its files are read again if they changed.
+@lru_cache(maxsize=8)
+def _damage(folder: Path, _: tuple[tuple[str, int, int, int], ...]) -> str | None:
+    return find_bundle_damage(folder)
+
+
 @dataclass(frozen=True)
 class RegisteredBundle:
     """The bundle of one registered version.
@@ -132,7 +144,7 @@ class RegisteredBundle:
         """
         self.manifest()
         local = self._in_place
-        if local is not None and (damage := find_bundle_damage(local)):
+        if local is not None and (damage := _damage(local, _files(local))):
             raise lost_bundle(self.address, self.uri, str(local), damage)
 
     def _manifest_in_place(self, folder: Path) -> Mapping[str, Any]:
