@@ -6,8 +6,8 @@ in whole epochs and in blocks, by the seed of split and training; with `--joint`
 are trained as well, with 64 factors, and blocks are slices. `studies DATA`: searches of the
 pipeline's space, each trained in its own way, the winners refit on train and validation and
 measured once on the test holdout; differences to the first way are paired by user. `grid DATA`: the
-same with a grid of configurations in the place of searches, of which each number of blocks takes
-its best by validation, so that no difference is a search's luck.
+same with a grid of configurations in the place of searches, of which each way takes its best by
+validation, so that no difference is a search's luck.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import median
 
@@ -121,7 +121,7 @@ def measure_quality(
 
 # What trains a study: names of configurations and their values.
 WAYS: dict[str, dict[str, str | int]] = {
-    "whole": {},
+    "whole": {"blocks": 1},
     "blocks": {"blocks": BLOCKS},
     "lightfm": {"trainer": "lightfm"},
 }
@@ -148,16 +148,19 @@ def measure_studies(dataset: str, seeds: Sequence[int], ways: Sequence[str], tri
                 f"{values[way][-1].mean():8.4f}",
                 flush=True,
             )
-    base = np.concatenate(values[ways[0]])
-    for way in ways[1:]:
-        change = np.concatenate(values[way]) - base
+    _print_differences(values)
+
+
+def _print_differences(values: Mapping[str, Sequence[Float64Array]]) -> None:
+    """Print how each way differs from the first: paired by user, and by seed."""
+    (first, ours), *others = values.items()
+    base = np.concatenate(ours)
+    for way, theirs in others:
+        change = np.concatenate(theirs) - base
         reach = 1.96 * change.std(ddof=1) / np.sqrt(len(change)) / base.mean()
-        by_seed = [
-            other.mean() / one.mean() - 1
-            for one, other in zip(values[ways[0]], values[way], strict=True)
-        ]
+        by_seed = [other.mean() / one.mean() - 1 for one, other in zip(ours, theirs, strict=True)]
         print(
-            f"{way} - {ways[0]}: {change.mean() / base.mean():+.2%} +- {reach:.2%} of users' mean, "
+            f"{way} - {first}: {change.mean() / base.mean():+.2%} +- {reach:.2%} of users' mean, "
             f"by seed {' '.join(f'{one:+.1%}' for one in by_seed)}"
         )
 
@@ -166,37 +169,35 @@ def measure_studies(dataset: str, seeds: Sequence[int], ways: Sequence[str], tri
 GRID = (((128, 0.045), (104, 0.07)), (2e-4, 3.5e-4, 5e-4))
 
 
-def measure_grid(dataset: str, seeds: Sequence[int], numbers: Sequence[int]) -> None:
-    """Print the best of a grid by the number of blocks, on validation and test."""
-    tests: dict[int, list[Float64Array]] = {blocks: [] for blocks in numbers}
+def measure_grid(dataset: str, seeds: Sequence[int], ways: Sequence[str], size: int | None) -> None:
+    """Print the best of a grid's first configurations by way, on validation and test."""
+    tests: dict[str, list[Float64Array]] = {way: [] for way in ways}
     for seed in seeds:
         parts = load(dataset, seed)
         spectrum, known = Spectrum(parts.train, seed), parts.refit_train()
-        for blocks in numbers:
-            found = [_best(parts, spectrum, one, seed) for one in _grid(blocks)]
+        for way in ways:
+            start = spent()
+            found = [_best(parts, spectrum, one, seed) for one in _grid(way)[:size]]
             value, parameters, epochs = max(found, key=lambda one: one[0])
             model = Training(known, parameters, seed, threads=1)
             model.advance(epochs)
-            tests[blocks].append(precision_at_k(model.factors(), parts.test, known=known, k=5))
+            tests[way].append(precision_at_k(model.factors(), parts.test, known=known, k=5))
             print(
-                f"{dataset} {seed:4} {blocks:6} {value:10.4f} {tests[blocks][-1].mean():8.4f}  "
+                f"{dataset} {seed:4} {way:8} {spent() - start:8.0f} {value:10.4f} "
+                f"{tests[way][-1].mean():8.4f}  "
                 f"{parameters.no_components} {parameters.item_alpha:g} {epochs} epochs",
                 flush=True,
             )
-    first = np.concatenate(tests[numbers[0]])
-    for blocks in numbers[1:]:
-        change = (np.concatenate(tests[blocks]) - first) / first.mean()
-        reach = 1.96 * change.std(ddof=1) / np.sqrt(len(change))
-        print(f"{blocks} blocks - {numbers[0]}: {change.mean():+.2%} +- {reach:.2%} of users")
+    _print_differences(tests)
 
 
-def _grid(blocks: int) -> list[LightFMParameters]:
+def _grid(way: str) -> list[LightFMParameters]:
     shapes, alphas = GRID
     return [
         LightFMParameters.from_dict(
             {
                 "no_components": components, "learning_rate": rate, "alpha": alpha,
-                "initialisation": "spectral", "blocks": blocks,
+                "initialisation": "spectral", **WAYS[way],
             }
         )
         for components, rate in shapes
@@ -227,15 +228,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--sampled", type=int, default=10)
     parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=["whole", "blocks"])
-    parser.add_argument("--blocks", type=int, nargs="+", default=[1, BLOCKS])
+    parser.add_argument("--configurations", type=int, help="of grid: the first so many")
     parser.add_argument("--trials", type=int, default=16)
     parser.add_argument("--joint", action="store_true", help="of quality: with features")
     parser.add_argument("--rungs", type=int, nargs="+", default=EPOCHS, help="of quality")
     options = parser.parse_args(arguments)
     lightfm.LEAST_IN_GROUP = 1  # as many blocks as are asked for
     if options.what == "grid":
-        print("data seed blocks validation     test  configuration")
-        measure_grid(options.dataset, options.seeds, options.blocks)
+        print("data seed trained  CPU seconds validation test  configuration")
+        measure_grid(options.dataset, options.seeds, options.ways, options.configurations)
         return
     if options.what == "studies":
         print("data seed trained  CPU seconds validation test")
