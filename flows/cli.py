@@ -31,6 +31,11 @@ OF_FLOWS: Mapping[str, Command] = {
         "Start a Prefect server, MLflow and a worker on this machine, and deploy.",
     ),
     "down": Command("flows.commands.deployments", "down", "End what `recsys up` has started."),
+    "worker": Command(
+        "flows.commands.deployments",
+        "worker",
+        "Take the runs of deployments, a process for each, until it is told to end.",
+    ),
     "deploy": Command(
         "flows.commands.deployments",
         "deploy",

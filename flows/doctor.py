@@ -76,7 +76,7 @@ def _worker(address: str) -> Finding:
             names += living
             lost += [] if living else [pool]
     if lost:
-        action = f"start one (prefect worker start --pool {lost[0]})"
+        action = f"start one (recsys worker --pool {lost[0]})"
         return Finding("worker", False, f"none for the pool {', '.join(lost)}", action, 5)
     return Finding("worker", True, ", ".join(names))
 

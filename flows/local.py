@@ -108,16 +108,7 @@ def up(
         start("prefect", _prefect(prefect_port), prefect, f"{prefect}/api/health")
         start("mlflow", _mlflow(folder, mlflow_port), mlflow, f"{mlflow}/health")
         report(f"deployed {', '.join(deploy(folder, f'{prefect}/api'))}")
-        worker = [
-            "prefect",
-            "worker",
-            "start",
-            "--pool",
-            "recsys",
-            "--name",
-            f"local-{prefect_port}",
-        ]
-        start("worker", worker)
+        start("worker", ["flows.cli", "worker", "--name", f"local-{prefect_port}"])
     except BaseException:
         _end(folder, begun)
         raise

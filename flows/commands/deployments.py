@@ -1,4 +1,4 @@
-"""Commands for servers and deployments: up, down, deploy and trigger."""
+"""Commands for servers and deployments: up, down, worker, deploy and trigger."""
 
 from __future__ import annotations
 
@@ -34,6 +34,18 @@ def down() -> None:
     from flows import local
 
     local.down(Path.cwd(), report=print)
+
+
+def worker(
+    pool: Annotated[str, typer.Option(help="of prefect.yaml's deployments")] = "recsys",
+    name: Annotated[str | None, typer.Option(help="of the worker, in Prefect")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="of runs at a time")] = None,
+) -> None:
+    """Take the runs of deployments, a process for each, until it is told to end."""
+    # Not silenced: the runs would inherit that they log nothing.
+    from flows import worker as prefect_worker
+
+    prefect_worker.work(pool, name, limit)
 
 
 def deploy(

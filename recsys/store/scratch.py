@@ -83,22 +83,30 @@ def _remove_abandoned(parent: Path, pattern: str, abandon: Callable[[str], objec
 
 
 @contextmanager
-def own_temporary_folder() -> Iterator[None]:
+def own_temporary_folder(*, inherited: bool = True) -> Iterator[None]:
     """Have all temporary files of this process, and of those that it starts, in one scratch folder.
 
     MLflow and Prefect make folders of their own, which stay if their process is killed. It is for
     programs: whoever calls a function has files of their own in the folder that was set before.
+
+    Parameters
+    ----------
+    inherited : bool
+        False: processes that are started inside have the folder that was set before. They may
+        outlast this one, whose folder is removed then.
     """
     outer, named = tempfile.gettempdir(), os.environ.get("TMPDIR")
     with scratch_folder(Path(outer), f"recsys-{os.getuid()}-") as folder:
-        os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+        tempfile.tempdir = str(folder)
+        if inherited:
+            os.environ["TMPDIR"] = str(folder)
         try:
             yield
         finally:
             tempfile.tempdir = outer
-            if named is None:
+            if inherited and named is None:
                 del os.environ["TMPDIR"]
-            else:
+            elif inherited and named is not None:
                 os.environ["TMPDIR"] = named
 
 

@@ -470,11 +470,13 @@ def test_who_waits_says_which_run_holds_the_place(neglected: dict[str, str]) -> 
     assert f"(waits for {neglected['name of stuck']}, Submitting since 20" in neglected["said"]
 
 
-def test_without_a_server_one_line_says_so(site: Site) -> None:
+@pytest.mark.parametrize("command", [["trigger", "smoke"], ["worker"]], ids=lambda one: one[0])
+def test_without_a_server_one_line_says_so(site: Site, command: list[str]) -> None:
     gone = {**site.environment(), "PREFECT_API_URL": f"http://127.0.0.1:{free_port()}/api"}
-    done = finished(site.folder, ["trigger", "smoke"], gone)
+    done = finished(site.folder, command, gone)
     assert done.returncode == 5
-    assert "no Prefect server answers at http://127.0.0.1:" in done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: no Prefect server answers at http://127.0.0.1:")
 
 
 def test_a_taken_port_is_named_and_nothing_starts(site: Site, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_a_killed_worker_leaves_a_run_that_is_finished_once(
     assert kill_worker(planted_folder(tmp_path), random.Random(2), RunChecker(known))
 
 
-def test_what_a_killed_run_of_a_worker_left_in_the_temporary_folder_goes(
+def test_what_a_killed_worker_and_its_run_left_in_the_temporary_folder_goes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, temporary = planted_folder(tmp_path / "project"), tmp_path / "temporary"
@@ -65,11 +65,11 @@ def test_what_a_killed_run_of_a_worker_left_in_the_temporary_folder_goes(
         time.sleep(0.05)
 
     def left() -> list[str]:
-        """What the run has left; the rest is the worker's."""
-        workers = ("prefect-workspace-", "runner_storage")
-        return [path.name for path in temporary.iterdir() if not path.name.startswith(workers)]
+        return [path.name for path in temporary.iterdir()]
 
-    assert left()
+    # A folder of each and a lock; Prefect's own, for the run, is in the worker's.
+    assert len(left()) == 4
+    assert list(temporary.glob("*/prefect-workspace-attempt-*"))
     assert all(name.startswith(f"recsys-{os.getuid()}-") for name in left()), left()
     monkeypatch.setattr(tempfile, "tempdir", None)
     end = time.monotonic() + 60

@@ -103,3 +103,15 @@ def test_a_program_has_its_temporary_files_in_one_folder(
         assert inside.parent.parent == tmp_path
     assert not names(tmp_path)
     assert tempfile.gettempdir() == os.environ["TMPDIR"] == str(tmp_path)
+
+
+def test_what_a_program_starts_may_outlast_its_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    with own_temporary_folder(inherited=False):
+        assert Path(tempfile.mkdtemp()).parent.parent == tmp_path
+        assert os.environ["TMPDIR"] == str(tmp_path)
+    assert not names(tmp_path)
+    assert tempfile.gettempdir() == os.environ["TMPDIR"] == str(tmp_path)
