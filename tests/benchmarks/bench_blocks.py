@@ -166,10 +166,12 @@ def _print_differences(values: Mapping[str, Sequence[Float64Array]]) -> None:
 
 
 # (components, learning rate), regularisation of both sides.
-GRID = (((128, 0.045), (104, 0.07)), (2e-4, 3.5e-4, 5e-4))
+GRID = (((128, 0.045), (104, 0.07)), (1e-4, 2e-4, 3.5e-4))
 
 
-def measure_grid(dataset: str, seeds: Sequence[int], ways: Sequence[str], size: int | None) -> None:
+def measure_grid(
+    dataset: str, seeds: Sequence[int], ways: Sequence[str], size: int | None, rungs: Sequence[int]
+) -> None:
     """Print the best of a grid's first configurations by way, on validation and test."""
     tests: dict[str, list[Float64Array]] = {way: [] for way in ways}
     for seed in seeds:
@@ -177,7 +179,7 @@ def measure_grid(dataset: str, seeds: Sequence[int], ways: Sequence[str], size: 
         spectrum, known = Spectrum(parts.train, seed), parts.refit_train()
         for way in ways:
             start = spent()
-            found = [_best(parts, spectrum, one, seed) for one in _grid(way)[:size]]
+            found = [_best(parts, spectrum, one, seed, rungs) for one in _grid(way)[:size]]
             value, parameters, epochs = max(found, key=lambda one: one[0])
             model = Training(known, parameters, seed, threads=1)
             model.advance(epochs)
@@ -206,12 +208,12 @@ def _grid(way: str) -> list[LightFMParameters]:
 
 
 def _best(
-    parts: Split, spectrum: Spectrum, parameters: LightFMParameters, seed: int
+    parts: Split, spectrum: Spectrum, parameters: LightFMParameters, seed: int, rungs: Sequence[int]
 ) -> tuple[float, LightFMParameters, int]:
     """The best validation precision of a configuration over epochs, and after how many."""
     model = Training(parts.train, parameters, seed, spectrum=spectrum, threads=1)
     found = []
-    for epochs in EPOCHS:
+    for epochs in rungs:
         model.advance(epochs - model.epoch)
         value = precision_at_k(model.view(), parts.validation, known=parts.train, k=5).mean()
         found.append((float(value), parameters, epochs))
@@ -231,12 +233,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--configurations", type=int, help="of grid: the first so many")
     parser.add_argument("--trials", type=int, default=16)
     parser.add_argument("--joint", action="store_true", help="of quality: with features")
-    parser.add_argument("--rungs", type=int, nargs="+", default=EPOCHS, help="of quality")
+    parser.add_argument(
+        "--rungs", type=int, nargs="+", default=EPOCHS, help="epochs, of quality and grid"
+    )
     options = parser.parse_args(arguments)
     lightfm.LEAST_IN_GROUP = 1  # as many blocks as are asked for
     if options.what == "grid":
         print("data seed trained  CPU seconds validation test  configuration")
-        measure_grid(options.dataset, options.seeds, options.ways, options.configurations)
+        measure_grid(
+            options.dataset, options.seeds, options.ways, options.configurations, options.rungs
+        )
         return
     if options.what == "studies":
         print("data seed trained  CPU seconds validation test")
