@@ -62,7 +62,9 @@ def scratch_folder(
         lock.release()
 
 
-def _remove_abandoned(parent: Path, pattern: str, abandon: Callable[[str], object]) -> None:
+def _remove_abandoned(
+    parent: Path, pattern: str, abandon: Callable[[str], object] = lambda name: None
+) -> None:
     """Remove the scratch folders of processes that are gone, and locks that nobody holds."""
     for path in parent.glob(f"{pattern}{_LOCK}"):
         folder = path.with_name(path.name.removesuffix(_LOCK))
@@ -96,7 +98,8 @@ def own_temporary_folder(*, inherited: bool = True) -> Iterator[None]:
         outlast this one, whose folder is removed then.
     """
     outer, named = tempfile.gettempdir(), os.environ.get("TMPDIR")
-    with scratch_folder(Path(outer), f"recsys-{os.getuid()}-") as folder:
+    prefix = f"recsys-{os.getuid()}-"
+    with scratch_folder(Path(outer), prefix) as folder:
         tempfile.tempdir = str(folder)
         if inherited:
             os.environ["TMPDIR"] = str(folder)
@@ -108,6 +111,9 @@ def own_temporary_folder(*, inherited: bool = True) -> Iterator[None]:
                 del os.environ["TMPDIR"]
             elif inherited and named is not None:
                 os.environ["TMPDIR"] = named
+    # Once more, for one that was killed just before this began: the system keeps its lock until
+    # the last of its threads has ended, which may wait for a disk.
+    _remove_abandoned(Path(outer), f"{prefix}*")
 
 
 def _is_own(path: Path) -> bool:

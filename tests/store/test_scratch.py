@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from recsys.store.locks import try_lock
 from recsys.store.scratch import own_temporary_folder, scratch_folder
 from tests.fixtures.paths import ROOT
 
 HOLDING = """
 import sys, time
 from pathlib import Path
+from recsys.store.locks import try_lock
 from recsys.store.scratch import scratch_folder
 with scratch_folder(Path(sys.argv[1]), "work-") as folder:
     (folder / "part").write_text("half")
@@ -103,6 +105,20 @@ def test_a_program_has_its_temporary_files_in_one_folder(
         assert inside.parent.parent == tmp_path
     assert not names(tmp_path)
     assert tempfile.gettempdir() == os.environ["TMPDIR"] == str(tmp_path)
+
+
+def test_of_a_program_whose_end_takes_its_time_nothing_stays_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    lock = try_lock(tmp_path / f"recsys-{os.getuid()}-1.lock")
+    assert lock is not None
+    (tmp_path / f"recsys-{os.getuid()}-1").mkdir()
+    with own_temporary_folder():
+        assert len(names(tmp_path)) == 4
+        lock.release(remove=False)
+    assert not names(tmp_path)
 
 
 def test_what_a_program_starts_may_outlast_its_temporary_files(
