@@ -124,6 +124,9 @@ def _read(folder: Path) -> list[dict[str, Any]]:
             parts = ", ".join(".".join(part) for part in missing)
             raise _unusable(path, f"has a deployment {name} without {parts}")
         require_no_passwords(f"{path}, {entry['name']}", entry.get("parameters"), "parameters")
+        flow = str(entry["entrypoint"]).rpartition(":")[0]
+        if flow.endswith(".py") and not (folder / flow).is_file():
+            raise _unusable(path, f"has a deployment {entry['name']} of {flow}, which is not there")
     return found
 
 
@@ -159,10 +162,18 @@ def _run(folder: Path, address: str) -> None:
     )
     if done.returncode:
         raise ConfigError(
-            f"prefect deploy refused {folder / FILE}:\n{done.stdout}{done.stderr}",
+            f"prefect deploy refused {folder / FILE} ({_last_words(done.stdout + done.stderr)})",
             "deployments that Prefect accepts",
-            "fix the file",
+            "fix the file; prefect --no-prompt deploy --all, there, says more",
         )
+
+
+def _last_words(said: str) -> str:
+    """The last line with words in it of what Prefect printed, without the frames it draws."""
+    lines = [line.strip("\u2502 ") for line in said.splitlines()]
+    return next(
+        (line for line in reversed(lines) if any(map(str.isalpha, line))), "no reason given"
+    )
 
 
 def automations(

@@ -40,6 +40,10 @@ WRONG = {
         "deployments: [{name: a, entrypoint: '', work_pool: {name: p}}]", "a without entrypoint",
     ),
     "no work pool": ("deployments: [{name: a, entrypoint: x}]", "a without work_pool.name"),
+    "no such flow": (
+        "deployments: [{name: a, entrypoint: 'x/y.py:f', work_pool: {name: p}}]",
+        "a deployment a of x/y.py, which is not there",
+    ),
     "a pool without name": (
         "deployments: [{name: a, entrypoint: x, work_pool: p}]", "a without work_pool.name",
     ),
@@ -51,6 +55,7 @@ def test_a_file_that_is_wrong_is_refused_in_one_line(options: list[str], tmp_pat
     texts = {case: text for case, (text, _) in WRONG.items()} | {"whole": WHOLE}
     for case, text in texts.items():
         (tmp_path / case).mkdir()
+        (tmp_path / case / "f.py").touch()
         if text is not None:
             (tmp_path / case / "prefect.yaml").write_text(text)
     folders = [str(tmp_path / case) for case in texts]
