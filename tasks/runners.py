@@ -19,6 +19,8 @@ from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTa
 from recsys.base.config import Search
 from recsys.base.errors import ConfigError, WorkerError
 from recsys.base.events import Note, emit
+from recsys.models import clusters
+from recsys.models.clusters import WorkerWatch, dask_workers, ray_cores
 from recsys.tuning.workers import FutureResult
 from tasks.caching import worth_retrying
 
@@ -65,6 +67,7 @@ class RunnerPool:
         self._runner: TaskRunner[Any] | None = None
         self._server: dict[Any, Any] = {}
         self._lost = 0
+        self._watch: WorkerWatch | None = None
 
     def submit(self, call: Callable[[A], R], argument: A, /) -> FutureResult[R]:
         """Start `call(argument)` in a worker."""
@@ -80,6 +83,27 @@ class RunnerPool:
                 return cast("FutureResult[R]", future), lost
             except BrokenExecutor as fault:
                 self.replace(lost, fault)
+
+    def wait(self, future: FutureResult[R]) -> R:
+        """Wait for a result.
+
+        Raises
+        ------
+        WorkerError
+            If the cluster that makes it has had no worker for too long.
+        """
+        if self._watch is not None:
+            self._watch.wait(lambda: self._arrived(future))
+        return future.result()
+
+    def _arrived(self, future: Any) -> bool:
+        """Whether a call in a cluster has ended, after a few seconds at most."""
+        if self._search.runner == "dask":
+            future.wait(clusters.LOOK)
+            return bool(future.wrapped_future.done())
+        import ray
+
+        return bool(ray.wait([future.wrapped_future], timeout=clusters.LOOK)[0])
 
     def replace(self, lost: int, fault: BrokenExecutor) -> None:
         """Replace a lost pool, unless another segment has done so already.
@@ -131,6 +155,7 @@ class RunnerPool:
                 self._server = {PREFECT_API_URL: _server()}
             with self._reporting():
                 self._runner = self._stack.enter_context(task_runner(self._search))
+            self._watch = _watch(self._search, self._runner)
         return self._runner
 
 
@@ -145,7 +170,7 @@ class _Submitted(Generic[A, R]):
         """Wait for the result; raises what the call raised."""
         while True:
             try:
-                return self._future.result()
+                return self._pool.wait(self._future)
             except BrokenExecutor as fault:
                 self._pool.replace(self._lost, fault)
                 self._future, self._lost = self._pool.start(self._call, self._argument)
@@ -199,6 +224,14 @@ def _ray(search: Search) -> TaskRunner[Any]:
     settings = {"num_cpus": search.workers, "include_dashboard": False, "log_to_driver": False}
     settings["logging_level"] = logging.ERROR
     return RayTaskRunner(init_kwargs=settings)
+
+
+def _watch(search: Search, runner: Any) -> WorkerWatch | None:
+    """Who looks after the workers of a cluster; None for those of this machine's own pools."""
+    address = search.cluster or f"this machine, by {search.runner}"
+    if search.runner == "dask":
+        return WorkerWatch(address, lambda: len(dask_workers(runner.client)))
+    return WorkerWatch(address, ray_cores) if search.runner == "ray" else None
 
 
 def _server() -> str:

@@ -3,14 +3,77 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from operator import itemgetter
 from typing import Any
 
 from recsys.base.cores import at_most
-from recsys.base.errors import ConfigError
+from recsys.base.errors import ConfigError, WorkerError
+from recsys.base.events import Note, emit
 from recsys.models.spreading import Cluster
+
+LOOK = 5.0
+"""Seconds between two looks at whether a cluster has workers, while a result is waited for."""
+PATIENCE = 300.0
+"""Seconds without any worker after which a cluster is given up."""
+
+
+class WorkerWatch:
+    """Gives up a cluster that has had no worker for too long.
+
+    One that replaces its workers has none for a moment. Where they have all gone for good, Dask and
+    Ray wait for others, and would do so for ever.
+
+    Parameters
+    ----------
+    address : str
+        For messages.
+    count : callable
+        How many workers the cluster has now.
+    patience : float
+        Seconds.
+    """
+
+    def __init__(
+        self, address: str, count: Callable[[], int], patience: float | None = None
+    ) -> None:
+        self._address, self._count = address, count
+        self._patience = PATIENCE if patience is None else patience
+
+    def wait(self, arrived: Callable[[], bool]) -> None:
+        """Wait for a result.
+
+        Parameters
+        ----------
+        arrived : callable
+            Whether it is there; takes a few seconds, `LOOK`, to say that it is not.
+
+        Raises
+        ------
+        WorkerError
+            If there has been no worker for as long as the patience.
+        """
+        since: float | None = None
+        while not arrived():
+            now = time.monotonic()
+            if self._count():
+                since = None
+            elif since is None:
+                since = now
+                self._say()
+            elif now - since >= self._patience:
+                raise WorkerError(
+                    f"the cluster at {self._address} had no worker for {self._patience:.0f} "
+                    "seconds",
+                    "workers that live until a run ends",
+                    "start workers, then start the run again: what was finished is kept",
+                )
+
+    def _say(self) -> None:
+        where, most = self._address, f"at most {self._patience:.0f} seconds"
+        emit(Note(f"the cluster at {where} has no worker: one is waited for, {most}"))
 
 
 @contextmanager
@@ -54,7 +117,7 @@ def _dask(address: str, seconds: float) -> DaskCluster:
     import distributed
 
     connect: Any = distributed.Client
-    return DaskCluster(connect(address, set_as_default=False, timeout=seconds))
+    return DaskCluster(connect(address, set_as_default=False, timeout=seconds), address)
 
 
 def _ray(address: str) -> RayCluster:
@@ -64,7 +127,7 @@ def _ray(address: str) -> RayCluster:
     ours = not ray.is_initialized()
     if ours:
         ray.init(address=address, log_to_driver=False)
-    return RayCluster(ours)
+    return RayCluster(ours, address)
 
 
 def worker_of(place: float, workers: int) -> int:
@@ -79,15 +142,17 @@ class DaskCluster:
     ----------
     client : distributed.Client
         Closed with the cluster.
+    address : str
+        For messages.
     """
 
-    def __init__(self, client: Any) -> None:
-        from distributed import KilledWorker
-        from distributed.client import FutureCancelledError
+    def __init__(self, client: Any, address: str) -> None:
+        from distributed import CancelledError, KilledWorker
 
-        self.lost = (KilledWorker, FutureCancelledError)
+        self.lost = (KilledWorker, CancelledError)
         self._client = client
-        self._workers = sorted(client.scheduler_info(n_workers=-1)["workers"])
+        self._workers = sorted(dask_workers(client))
+        self._watch = WorkerWatch(address, lambda: len(dask_workers(client)))
 
     def call(
         self, function: Callable[..., Any], *arguments: Any, results: int = 1, place: float = 0
@@ -106,12 +171,41 @@ class DaskCluster:
 
     def get(self, references: Sequence[Any]) -> list[Any]:
         """Wait for results."""
+        import distributed
+
+        wait: Any = distributed.wait
+
+        def arrived() -> bool:
+            with suppress(TimeoutError), self._client.as_current():
+                wait(list(references), timeout=LOOK)
+                return True
+            return False
+
+        self._watch.wait(arrived)
         found: list[Any] = self._client.gather(list(references))
         return found
 
     def close(self) -> None:
         """Leave the cluster, which goes on."""
         self._client.close()
+
+
+def dask_workers(client: Any) -> list[str]:
+    """The addresses of the workers that a Dask cluster has now.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    """
+    return list(client.scheduler_info(n_workers=-1)["workers"])
+
+
+def ray_cores() -> int:
+    """How many cores a Ray cluster has now, of all its workers."""
+    import ray
+
+    resources: Any = ray.cluster_resources
+    return int(resources().get("CPU", 0))
 
 
 class RayCluster:
@@ -121,12 +215,15 @@ class RayCluster:
     ----------
     ours : bool
         Whether to disconnect in the end.
+    address : str
+        For messages.
     """
 
-    def __init__(self, ours: bool) -> None:
+    def __init__(self, ours: bool, address: str) -> None:
         import ray
 
         self._ray, self._ours = ray, ours
+        self._watch = WorkerWatch(address, ray_cores)
         self.lost = (ray.exceptions.WorkerCrashedError, ray.exceptions.ObjectLostError)
 
     def call(
@@ -138,7 +235,9 @@ class RayCluster:
 
     def get(self, references: Sequence[Any]) -> list[Any]:
         """Wait for results."""
-        found: list[Any] = self._ray.get(list(references))
+        every = list(references)
+        self._watch.wait(lambda: not self._ray.wait(every, num_returns=len(every), timeout=LOOK)[1])
+        found: list[Any] = self._ray.get(every)
         return found
 
     def close(self) -> None:

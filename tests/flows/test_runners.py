@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -15,7 +16,8 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.context import FlowRunContext
 
 from recsys.base.config import Data, Search
-from recsys.base.errors import ConfigError
+from recsys.base.errors import ConfigError, WorkerError
+from recsys.models import clusters
 from recsys.pipeline import tuning
 from recsys.store.stages import Stage
 from tasks.runners import runner_pool, task_runner
@@ -102,6 +104,30 @@ def test_an_integration_that_is_missing_is_said(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(__import__("sys").modules, "prefect_dask.task_runners", None)
     with pytest.raises(ConfigError, match=r"liked-this\[dask\]"):
         task_runner(Search(runner="dask"))
+
+
+@pytest.mark.parametrize(
+    "runner",
+    [
+        "dask",
+        pytest.param(
+            "ray",
+            marks=pytest.mark.skipif(
+                "RECSYS_TEST_RAY" not in os.environ,
+                reason="Ray takes long to start; set RECSYS_TEST_RAY=1",
+            ),
+        ),
+    ],
+)
+def test_a_cluster_whose_workers_have_gone_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, runner: str
+) -> None:
+    require(runner)
+    monkeypatch.setattr(clusters, "LOOK", 0.1)
+    monkeypatch.setattr(clusters, "PATIENCE", 1.0)
+    search = SEARCH.model_copy(update={"runner": runner, "workers": 0})
+    with runner_pool(search) as pool, pytest.raises(WorkerError, match="had no worker for 1 sec"):
+        pool.submit(abs, -1).result()
 
 
 def test_a_cluster_that_is_there_is_used(prepared: Prepared, expected: str, tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ import pytest
 import scipy.sparse as sp
 
 from recsys.base.errors import ConfigError, StorageError, WorkerError
-from recsys.models import lightfm
+from recsys.base.events import listening
+from recsys.models import clusters, lightfm
 from recsys.models.clusters import open_cluster
 from recsys.models.configuration import LightFMParameters
 from recsys.models.lightfm import Training
@@ -155,9 +156,11 @@ def test_a_fit_on_a_cluster_is_that_of_one_machine_even_if_a_process_is_killed(
         killer = threading.Thread(target=kill_after_an_epoch if process else lambda: None)
         killer.start()
         epochs = 4 if process else 1
-        spread.advance(epochs)
-        ended.set()
-        killer.join()
+        try:
+            spread.advance(epochs)
+        finally:
+            ended.set()
+            killer.join()
         if process:
             with pytest.raises(ProcessLookupError):  # it was killed, and is gone
                 os.kill(process, 0)
@@ -170,6 +173,32 @@ def test_an_address_at_which_nothing_answers_is_said() -> None:
     nowhere = "tcp://127.0.0.1:9"
     with pytest.raises(ConfigError, match="nothing answers"), open_cluster(nowhere, seconds=1):
         pass
+
+
+def test_a_cluster_without_workers_is_waited_for_and_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(clusters, "LOOK", 0.1)
+    monkeypatch.setattr(clusters, "PATIENCE", 2.0)
+    notes: list[str] = []
+    with (
+        distributed.LocalCluster(
+            n_workers=0, threads_per_worker=1, processes=False, dashboard_address=None
+        ) as started,
+        open_cluster(started.scheduler_address) as cluster,
+        listening(lambda event: notes.append(getattr(event, "text", ""))),
+    ):
+        said = f"the cluster at {started.scheduler_address} had no worker for 2 seconds"
+        with pytest.raises(WorkerError, match=said):
+            cluster.get([cluster.call(sum, [1, 2])])
+        assert len(notes) == 1
+        assert "has no worker: one is waited for, at most 2 seconds" in notes[0]
+        late = cluster.call(sum, [3, 4])
+        worker = threading.Timer(0.5, started.scale, [1])
+        worker.start()
+        assert cluster.get([late]) == [7]
+        worker.join()
 
 
 def test_workers_of_a_machine_share_the_likes_in_a_folder(tmp_path: Path) -> None:
