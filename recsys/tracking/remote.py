@@ -15,6 +15,7 @@ from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.store.artifact.utils.models import get_model_name_and_version
 
+from recsys.base.disk import as_storage_error
 from recsys.base.errors import NotFoundError, RegistryError
 from recsys.base.redaction import redacted
 from recsys.bundle import MANIFEST, read_bundle_manifest
@@ -120,7 +121,13 @@ def fetch_bundle(client: PatientClient, location: str, folder: Path) -> None:
             )
         with scratch_folder(folder.parent, UNFINISHED) as partial_:
             fetch = partial(repository.download_artifacts, BUNDLE_PATH, str(partial_))
-            client.patiently(fetch)
+            try:
+                client.patiently(fetch)
+            except (MlflowException, OSError) as fault:
+                # MLflow's error names no file, and the cache may have a disk of its own.
+                if full := as_storage_error(fault, "a copy of the model", folder.parent):
+                    raise full from fault
+                raise
             for path in (partial_ / BUNDLE_PATH).iterdir():
                 path.rename(folder / path.name)
 

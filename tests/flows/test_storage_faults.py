@@ -5,9 +5,6 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,25 +14,9 @@ from recsys.store.stages import Outcome, intact, load_stage
 from tests.fixtures.killing import RunChecker, undisturbed_run
 from tests.fixtures.processes import FinishedRun, Run, planted_folder, registry_client
 from tests.fixtures.shared import made_once
+from tests.fixtures.small_disks import grow, small_disk
 
 pytestmark = pytest.mark.usefixtures("reporting_processes")
-
-
-@contextmanager
-def small_disk(folder: Path, kilobytes: int) -> Iterator[Path]:
-    """A file system of so many kilobytes, which is full when they are used."""
-    folder.mkdir(parents=True, exist_ok=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "small", str(folder)]
-    if os.geteuid() or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("a small file system can be mounted by root only")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def grow(folder: Path, kilobytes: int) -> None:
-    subprocess.run(["mount", "-o", f"remount,size={kilobytes}k", str(folder)], check=True)
 
 
 def test_a_disk_that_is_full_fails_clearly_and_the_run_after_repair_ends_well(

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from recsys.base.config import Tracking
-from recsys.base.errors import InputError, NotFoundError, RegistryError
+from recsys.base.errors import InputError, NotFoundError, RegistryError, StorageError
 from recsys.bundle import load_bundle
 from recsys.recommend.recommender import Recommender
 from recsys.serving import pyfunc
@@ -26,6 +26,7 @@ from recsys.tracking.registry import Registry, open_registry
 from recsys.tracking.runs import StudyDescription, Tracker
 from recsys.tracking.versions import LostBundleError
 from tests.fixtures.bundles import write_bundle
+from tests.fixtures.small_disks import grow, small_disk
 from tests.fixtures.tracking_server import Proxy, TrackingServer
 
 CHAMPION = "models:/fruit@champion"
@@ -159,6 +160,23 @@ def test_a_bundle_that_is_not_the_registered_one_is_refused(
     shutil.copytree(other, folder)
     with pytest.raises(InputError, match="not the one that was registered"):
         locate_bundle(CHAMPION, registry.uri)
+
+
+def test_a_disk_of_the_cache_that_is_full_is_the_one_that_is_named(
+    registry: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with small_disk(tmp_path / "small", 8) as small:
+        monkeypatch.setenv("RECSYS_MODEL_CACHE", str(small))
+        with pytest.raises(StorageError) as found:
+            locate_bundle(CHAMPION, registry.uri)
+        said = f"a copy of the model cannot be written to {small} (No space left on device)"
+        assert str(found.value).startswith(said)
+        assert not list(small.iterdir())
+        assert not registry.left()
+        grow(small, 1024)
+        folder = locate_bundle(CHAMPION, registry.uri)
+        assert folder.parent == small
+        assert Recommender.load(folder).recommend("ann", 1)[0].id == "b"
 
 
 def test_processes_fetch_one_copy_side_by_side(registry: Remote) -> None:
