@@ -100,7 +100,8 @@ def register(
         number = known.number if known else ""
         if not known:
             run_id = tracker.open_study(description)
-            tags = version_tags(manifest, digest)
+            # With what the gate found, as MLflow sets each later tag in a request of its own.
+            tags = version_tags(manifest, digest) | verdict_tags(_found(verdict))
             number = pyfunc.register(
                 tracking.uri, run_id, tracked.model, bundle, tags, tracking.patience
             )
@@ -198,6 +199,10 @@ def _log_drift(
     registry.tag(version.number, {DRIFT_PROFILE: drifted.outcome.profile})
 
 
+def _found(verdict: Stage[Judged]) -> Verdict:
+    return Verdict.from_dict(verdict.read_json("verdict.json"))
+
+
 def _log_verdict(
     registry: Registry, tracker: Tracker, version: Version, verdict: Stage[Judged]
 ) -> None:
@@ -206,12 +211,13 @@ def _log_verdict(
     for name in VERDICT_FILES:
         if verdict.file(name).exists():
             tracker.client.log_artifact(run_id, str(verdict.file(name)), "gate")
-    tags = verdict_tags(Verdict.from_dict(verdict.read_json("verdict.json")))
+    tags = verdict_tags(_found(verdict))
     gains = verdict.read_json("segments.json") if verdict.file("segments.json").exists() else []
     figures = [(name, value, 0) for name, value in gain_metrics(gains).items()]
     tracker.log(run_id, figures, tags=tags, model_id=version.model_id)
     # A run that is not terminated yet would look as if it went on.
     tracker.client.set_terminated(run_id, "FINISHED")
-    registry.tag(number, tags | rival_tags(number, verdict.outcome))
+    wanted = tags | rival_tags(number, verdict.outcome)
+    registry.tag(number, {n: value for n, value in wanted.items() if version.tags.get(n) != value})
     # Last: it says that all of this was done.
     registry.tag(number, {JUDGED: verdict.digest})
