@@ -11,7 +11,7 @@ import requests
 from mlflow.exceptions import MlflowException, RestException
 
 from recsys.base.disk import as_storage_error
-from recsys.base.errors import OutageError, RecsysError, RegistryError
+from recsys.base.errors import OutageError, RegistryError
 from recsys.base.redaction import redacted
 from recsys.tracking.address import database_path
 from recsys.tracking.schemas import another_schema
@@ -119,8 +119,6 @@ def registry_errors(uri: str) -> Iterator[None]:
 def _translated(uri: str, what: str, who: str) -> Iterator[None]:
     try:
         yield
-    except RecsysError:
-        raise  # in one line already
     except Exception as fault:
         # A database that cannot be made raises what SQLAlchemy raises.
         if refused := as_storage_error(fault, what, uri, copied=True):

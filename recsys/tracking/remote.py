@@ -16,7 +16,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.store.artifact.utils.models import get_model_name_and_version
 
 from recsys.base.disk import as_storage_error
-from recsys.base.errors import NotFoundError, RegistryError
+from recsys.base.errors import NotFoundError, RegistryError, StorageError
 from recsys.base.redaction import redacted
 from recsys.bundle import MANIFEST, read_bundle_manifest
 from recsys.store.scratch import scratch_folder
@@ -108,6 +108,7 @@ def fetch_bundle(client: PatientClient, location: str, folder: Path) -> None:
     RegistryError
         If the registry does not answer, or the bundle is larger than anything that is one.
     """
+    full: StorageError | None = None
     with registry_errors(client.uri):
         repository = _repository(client, location)
         sizes = client.patiently(partial(_listed, repository, BUNDLE_PATH))
@@ -125,11 +126,14 @@ def fetch_bundle(client: PatientClient, location: str, folder: Path) -> None:
                 client.patiently(fetch)
             except (MlflowException, OSError) as fault:
                 # MLflow's error names no file, and the cache may have a disk of its own.
-                if full := as_storage_error(fault, "a copy of the model", folder.parent):
-                    raise full from fault
-                raise
-            for path in (partial_ / BUNDLE_PATH).iterdir():
-                path.rename(folder / path.name)
+                full = as_storage_error(fault, "a copy of the model", folder.parent)
+                if full is None:
+                    raise
+            else:
+                for path in (partial_ / BUNDLE_PATH).iterdir():
+                    path.rename(folder / path.name)
+    if full is not None:
+        raise full
 
 
 def _repository(client: PatientClient, location: str) -> ArtifactRepository:

@@ -80,7 +80,8 @@ def test_a_refresh_fits_the_champion_s_configuration_to_new_data(
 
 
 def test_without_a_champion_there_is_nothing_to_refresh(tmp_path: Path) -> None:
-    state = refresh(small_config(tmp_path), return_state=True)
+    nowhere = {"tracking.uri": f"sqlite:///{tmp_path}/none/mlflow.db"}
+    state = refresh(small_config(tmp_path, **nowhere), return_state=True)
     assert (state.name, state.type.value) == ("StageFailed", "FAILED")
     assert str(state.message).startswith("after encode: no model registry at sqlite:///")
     with pytest.raises(RegistryError, match="train first"):
