@@ -32,15 +32,10 @@ class WorkerWatch:
         For messages.
     count : callable
         How many workers the cluster has now.
-    patience : float
-        Seconds.
     """
 
-    def __init__(
-        self, address: str, count: Callable[[], int], patience: float | None = None
-    ) -> None:
+    def __init__(self, address: str, count: Callable[[], int]) -> None:
         self._address, self._count = address, count
-        self._patience = PATIENCE if patience is None else patience
 
     def wait(self, arrived: Callable[[], bool]) -> None:
         """Wait for a result.
@@ -53,7 +48,7 @@ class WorkerWatch:
         Raises
         ------
         WorkerError
-            If there has been no worker for as long as the patience.
+            If there has been no worker for as long as `PATIENCE`.
         """
         since: float | None = None
         while not arrived():
@@ -63,16 +58,15 @@ class WorkerWatch:
             elif since is None:
                 since = now
                 self._say()
-            elif now - since >= self._patience:
+            elif now - since >= PATIENCE:
                 raise WorkerError(
-                    f"the cluster at {self._address} had no worker for {self._patience:.0f} "
-                    "seconds",
+                    f"the cluster at {self._address} had no worker for {PATIENCE:.0f} seconds",
                     "workers that live until a run ends",
                     "start workers, then start the run again: what was finished is kept",
                 )
 
     def _say(self) -> None:
-        where, most = self._address, f"at most {self._patience:.0f} seconds"
+        where, most = self._address, f"at most {PATIENCE:.0f} seconds"
         emit(Note(f"the cluster at {where} has no worker: one is waited for, {most}"))
 
 

@@ -107,9 +107,9 @@ def own_temporary_folder(*, inherited: bool = True) -> Iterator[None]:
             yield
         finally:
             tempfile.tempdir = outer
-            if inherited and named is None:
-                del os.environ["TMPDIR"]
-            elif inherited and named is not None:
+            if named is None:
+                os.environ.pop("TMPDIR", None)
+            else:
                 os.environ["TMPDIR"] = named
     # Once more, for one that was killed just before this began: the system keeps its lock until
     # the last of its threads has ended, which may wait for a disk.

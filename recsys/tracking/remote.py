@@ -132,6 +132,7 @@ def fetch_bundle(client: PatientClient, location: str, folder: Path) -> None:
             else:
                 for path in (partial_ / BUNDLE_PATH).iterdir():
                     path.rename(folder / path.name)
+    # Out here, as `registry_errors` would say of it that another folder is full.
     if full is not None:
         raise full
 

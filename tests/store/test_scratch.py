@@ -19,7 +19,6 @@ from tests.fixtures.paths import ROOT
 HOLDING = """
 import sys, time
 from pathlib import Path
-from recsys.store.locks import try_lock
 from recsys.store.scratch import scratch_folder
 with scratch_folder(Path(sys.argv[1]), "work-") as folder:
     (folder / "part").write_text("half")
