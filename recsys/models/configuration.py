@@ -67,8 +67,8 @@ class LightFMParameters:
     those older than the `window` are left out, see `recsys.data.ages.Aging`. `trainer` is "recsys",
     the training kernel, or "lightfm"; they learn the same, the kernel several times faster. With
     `blocks`, the kernel cuts each epoch into so many groups of users and of items, for threads to
-    work side by side, or into so many slices where features of items are trained; what is learned
-    depends on it. See `recsys.models.lightfm.Training`.
+    work side by side, or items alone into four groups where their features are trained; what is
+    learned depends on it. See `recsys.models.lightfm.Training`.
     """
 
     no_components: int = 10

@@ -17,9 +17,14 @@ lazy regularisation, up to the rounding of single precision. What differs is how
 An epoch may be cut into blocks, which threads train side by side: users and items in as many groups,
 a block for each pair of groups. Blocks that share no group touch no vector of one another, and those
 that share one follow each other in a fixed order, so the result depends on the groups and not on the
-threads. Negatives are drawn from the block's items. With features of items, which share vectors, an
-epoch of WARP may be cut into slices of its order instead: drawn items are scored by vectors that are
-summed once a slice.
+threads. Negatives are drawn from the block's items.
+
+Features are shared by items, whose vectors are sums of many: reading and updating all of them for
+each interaction takes most of an epoch. So with features of items, WARP and BPR by adagrad may be
+trained one group of items after the other. At the beginning of a group the features of each of its
+items are summed to a record. The group is trained as if its items had a feature of their own, that
+record, and then hands what it has learned on to the features: the sum of an item's gradients, at the
+rates that each feature would have had on the way, see `gather` and `hand_on`.
 
 No part of Python is used here; recsys/models/kernel.py calls it.
 
@@ -38,25 +43,28 @@ factorization with distributed stochastic gradient descent, KDD 2011. */
 
 /* ---- an epoch in blocks -------------------------------------------------------------- */
 
-/* Interactions block after block, (groups, groups), and where each block begins there. */
-static int64_t *sort_by_block(const task *t) {
-    int64_t groups = t->groups, blocks = groups * groups;
+/* Which of so many groups each of n users or items is in. */
+static int32_t *groups_of(const side *s, int64_t groups) {
+    int32_t *found = malloc(((size_t)s->rows + 1) * sizeof *found);
+    for (int64_t g = 0; found && g < groups; g++)
+        for (int64_t i = s->bounds[g]; i < s->bounds[g + 1]; i++) found[s->grouped[i]] = (int32_t)g;
+    return found;
+}
+
+/* Interactions block after block, (user_groups, item_groups), and where each block begins there. */
+static int64_t *sort_by_block(const task *t, int64_t user_groups, int64_t item_groups) {
+    int64_t blocks = user_groups * item_groups;
     int64_t *starts = calloc((size_t)blocks + 2, sizeof *starts);
-    int32_t *of_user = malloc((size_t)t->users.rows * sizeof *of_user);
-    int32_t *of_item = malloc((size_t)t->items.rows * sizeof *of_item);
+    int32_t *of_user = user_groups > 1 ? groups_of(&t->users, user_groups)
+                                       : calloc((size_t)t->users.rows + 1, sizeof *of_user);
+    int32_t *of_item = groups_of(&t->items, item_groups);
     if (starts && of_user && of_item) {
-        for (int64_t g = 0; g < groups; g++) {
-            for (int64_t i = t->users.bounds[g]; i < t->users.bounds[g + 1]; i++)
-                of_user[t->users.grouped[i]] = (int32_t)(g * groups);
-            for (int64_t i = t->items.bounds[g]; i < t->items.bounds[g + 1]; i++)
-                of_item[t->items.grouped[i]] = (int32_t)g;
-        }
         int64_t *counts = starts + 2, *next = starts + 1;
         for (int64_t i = 0; i < t->interactions; i++)
-            counts[of_user[t->user[i]] + of_item[t->item[i]]]++;
+            counts[of_user[t->user[i]] * item_groups + of_item[t->item[i]]]++;
         for (int64_t b = 1; b < blocks; b++) next[b] += next[b - 1];
         for (int64_t i = 0; i < t->interactions; i++)
-            t->order[next[of_user[t->user[i]] + of_item[t->item[i]]]++] = (int32_t)i;
+            t->order[next[of_user[t->user[i]] * item_groups + of_item[t->item[i]]]++] = (int32_t)i;
     } else {
         free(starts);
         starts = 0;
@@ -159,7 +167,7 @@ static int train_groups(const task *t, trainer *train, float *rooms, const float
     int64_t *counts = calloc(2 * (size_t)t->groups, sizeof *counts);
     double *scales = malloc(2 * (size_t)t->groups * sizeof *scales);
     pthread_t *others = malloc((size_t)threads * sizeof *others);
-    int64_t *starts = sort_by_block(t);
+    int64_t *starts = sort_by_block(t, t->groups, t->groups);
     int trained = counts && scales && others && starts;
     if (trained) {
         for (int64_t g = 0; g < 2 * t->groups; g++) scales[g] = 1;
@@ -175,6 +183,46 @@ static int train_groups(const task *t, trainer *train, float *rooms, const float
     free(counts);
     free(scales);
     free(others);
+    free(starts);
+    return trained;
+}
+
+/* ---- an epoch by groups of items ----------------------------------------------------- */
+
+/* Trains with one group of items after the other. The scales are those of the whole epoch, as features
+   are of all groups. */
+static int train_item_groups(const task *t, trainer *train, float *room, const float *losses) {
+    int64_t groups = t->item_groups, most = 1;
+    const int64_t *bounds = t->items.bounds;
+    for (int64_t g = 0; g < groups; g++)
+        if (bounds[g + 1] - bounds[g] > most) most = bounds[g + 1] - bounds[g];
+    double user_scale = 1, item_scale = 1;
+    float *records = 0;
+    size_t bytes = (size_t)most * (size_t)record_floats(t->padded) * sizeof *records;
+    int32_t *slots = malloc((size_t)t->items.rows * sizeof *slots);
+    int32_t *touched = malloc((size_t)most * sizeof *touched);
+    int64_t *starts = sort_by_block(t, 1, groups);
+    int trained = slots && touched && starts
+                  && !posix_memalign((void **)&records, LANES * sizeof *records, bytes);
+    for (int64_t g = 0; trained && g < groups; g++) {
+        block b = {
+            .order = t->order + starts[g],
+            .interactions = starts[g + 1] - starts[g],
+            .items = t->items.grouped + bounds[g],
+            .item_count = bounds[g + 1] - bounds[g],
+            .user_scale = &user_scale,
+            .item_scale = &item_scale,
+            .records = records,
+            .slots = slots,
+            .touched = touched,
+            .seed = t->seeds[g],
+            .last = g == groups - 1,
+        };
+        shuffle_and_train(t, &b, train, room, losses);
+    }
+    free(records);
+    free(slots);
+    free(touched);
     free(starts);
     return trained;
 }
@@ -222,19 +270,15 @@ __attribute__((visibility("default"))) int recsys_train_epoch(const task *t, int
     int used;
     trainer *train = trainer_for(width, &used);
     double user_scale = 1, item_scale = 1;
-    float *table = 0;
-    size_t numbers = t->slices > 1 ? (size_t)t->items.rows * (size_t)(t->padded + 1) : 0;
-    if (numbers && posix_memalign((void **)&table, LANES * sizeof *table, numbers * sizeof *table))
-        used = 0;
     block whole = {.order = t->order, .interactions = t->interactions, .item_count = t->items.rows,
-                   .user_scale = &user_scale, .item_scale = &item_scale, .table = table,
-                   .seed = *t->seeds, .last = 1};
-    if (t->groups > 1 && !train_groups(t, train, rooms, losses, threads)) used = 0;
-    if (t->groups == 1 && used) train(t, &whole, rooms, losses);
-    free(table);
+                   .user_scale = &user_scale, .item_scale = &item_scale, .seed = *t->seeds, .last = 1};
+    int trained = 1;
+    if (t->item_groups) trained = train_item_groups(t, train, rooms, losses);
+    else if (t->groups > 1) trained = train_groups(t, train, rooms, losses, threads);
+    else train(t, &whole, rooms, losses);
     free(rooms);
     free(losses);
-    return used;
+    return trained ? used : 0;
 }
 
 /* Train one block of an epoch, of which nothing but the block is here: users and items are counted

@@ -20,7 +20,7 @@ typedef struct {
     int64_t count;        /* features */
     int64_t rows;         /* users or items */
     const int32_t *grouped;  /* (rows,): users or items, group after group */
-    const int64_t *bounds;   /* (groups + 1,): where each group begins there */
+    const int64_t *bounds;   /* where each group begins there, and where the last one ends */
     const int64_t *starts;   /* (rows + 1,): of the features of each; none for an identity */
     const int32_t *features; /* and their weights */
     const float *weights;
@@ -40,8 +40,8 @@ typedef struct {
     double rate, rho, epsilon;
     int32_t loss, adadelta;
     int64_t groups;             /* of users and of items: one for an epoch that is not cut */
-    int64_t slices;             /* of an epoch that is not cut, see `tabulate` */
-    const uint32_t *seeds;      /* (groups, groups): of each block */
+    int64_t item_groups;        /* that are trained one after the other with records, or 0 */
+    const uint32_t *seeds;      /* (groups, groups) or (item_groups,): of each block */
     double *seconds;            /* CPU seconds of all threads but the caller's are added */
 } task;
 
@@ -52,7 +52,9 @@ typedef struct {
     const int32_t *users, *items; /* or none for all */
     int64_t user_count, item_count;
     double *user_scale, *item_scale; /* of the lazy regularisation, handed on */
-    float *table;                    /* room for the vectors of all items, then their biases; or none */
+    float *records;                  /* room for one of each of its items, see `record`; or none */
+    int32_t *slots;                  /* (rows,): where those of its items are */
+    int32_t *touched;                /* room for those of its items that are learned from */
     uint32_t seed;
     int last;                        /* of these users and items in this epoch */
 } block;
@@ -66,6 +68,9 @@ static inline uint32_t draw(uint32_t *seed) {
     x ^= x >> 18;
     return x >> 1;
 }
+
+/* Of an item's record: what it begins with, and four rows. */
+static inline int64_t record_floats(int64_t padded) { return LANES + 4 * padded; }
 
 /* Trains a part of an epoch; `room` is for three rows, `losses` are by how many items were drawn. The
    number is that of the bits of a vector. */

@@ -49,7 +49,7 @@ class Task(ctypes.Structure):
         *((name, ctypes.c_double) for name in ("rate", "rho", "epsilon")),
         *((name, ctypes.c_int32) for name in ("loss", "adadelta")),
         ("groups", ctypes.c_int64),
-        ("slices", ctypes.c_int64),
+        ("item_groups", ctypes.c_int64),
         ("seeds", ctypes.c_void_p),
         ("seconds", ctypes.c_void_p),
     )
@@ -269,13 +269,17 @@ def draw_plan(given: Interactions, groups: int, generator: np.random.RandomState
     """Draw the groups of an epoch and the seeds of its blocks."""
     users = draw_groups(given.of_users, groups, generator)
     items = draw_groups(given.of_items, groups, generator)
-    return Plan(users, items, draw_seeds(groups, generator))
+    return Plan(users, items, draw_seeds(groups**2, generator).reshape(groups, groups))
 
 
-def draw_seeds(groups: int, generator: np.random.RandomState) -> AnyArray:
-    """A seed for each block, as LightFM draws that of an epoch: uint32 (groups, groups)."""
-    drawn = generator.randint(0, np.iinfo(np.int32).max, size=groups**2)
-    return drawn.astype(np.uint32).reshape(groups, groups)
+def draw_seeds(blocks: int, generator: np.random.RandomState) -> AnyArray:
+    """A seed for each block, as LightFM draws that of an epoch: uint32 (blocks,)."""
+    return generator.randint(0, np.iinfo(np.int32).max, size=blocks).astype(np.uint32)
+
+
+def has_item_groups(model: Any) -> bool:
+    """Whether a LightFM model with features of items may be trained by groups of items."""
+    return model.loss in ("warp", "bpr") and model.learning_schedule == "adagrad"
 
 
 class Kernel:
@@ -293,12 +297,12 @@ class Kernel:
         Of users and of items, drawn anew for each epoch, which is trained in groups x groups
         blocks. Negatives are drawn from the items of the block. The result depends on it; with one
         it is LightFM's. More than one without features, and not with the loss warp-kos.
-    slices : int
-        Of the order of an epoch. At the beginning of each, the features of all items are summed,
-        and items that are drawn as negatives are scored by these sums, which decides which of them
-        are learned from; what is learned is computed from the vectors as they are. With one,
-        nothing is summed ahead, as in LightFM. More than one with features of items and the loss
-        warp alone.
+    item_groups : int
+        Of items, drawn anew for each epoch and trained one after the other; 0 for epochs as
+        LightFM's. While a group is trained, the features of each of its items are one, their sum;
+        what it has learned is handed on to them at the end, at the rates that each would have had.
+        Negatives are drawn from the group. With features of items, the losses warp and bpr, and
+        adagrad alone.
     width : int
         The longest vectors used, in bits; the result does not depend on it, as long as the
         processor multiplies and adds in one step (FMA).
@@ -312,7 +316,7 @@ class Kernel:
         item_features: sp.csr_matrix | None = None,
         groups: int = 1,
         width: int = WIDEST,
-        slices: int = 1,
+        item_groups: int = 0,
     ) -> None:
         library = load_kernel()
         if library is None:
@@ -320,9 +324,11 @@ class Kernel:
         whole = user_features is None and item_features is None and model.loss != "warp-kos"
         if groups > 1 and not whole:
             raise ValueError("features and the loss warp-kos are trained in one block")
-        if slices > 1 and (item_features is None or model.loss != "warp"):
-            raise ValueError("only epochs with features of items and the loss warp have slices")
-        self._slices = slices
+        if item_groups and (item_features is None or not has_item_groups(model)):
+            raise ValueError(
+                "groups of items are for features of items, the losses warp and bpr, and adagrad"
+            )
+        self.item_groups = item_groups
         self._function, self._width = library.recsys_train_epoch, width
         self.groups = groups
         self._model, self.interactions = model, interactions
@@ -355,10 +361,13 @@ class Kernel:
         generator = model.random_state
         order = np.empty(given.matrix.nnz, np.int32)
         users: tuple[AnyArray | None, AnyArray | None] = None, None
-        items, seeds = users, np.zeros((1, 1), np.uint32)
+        items, seeds = users, np.zeros(1, np.uint32)
         if groups > 1:
             plan = draw_plan(given, groups, generator)
             users, items, seeds = plan.users, plan.items, plan.seeds
+        elif self.item_groups:
+            items = draw_groups(given.of_items, self.item_groups, generator)
+            seeds = draw_seeds(self.item_groups, generator)
         else:
             order[:] = np.arange(len(order))
             generator.shuffle(order)
@@ -377,7 +386,7 @@ class Kernel:
             starts=address(given.starts),
             liked=address(given.liked),
             groups=groups,
-            slices=self._slices,
+            item_groups=self.item_groups,
             **settings_of(model),
             seeds=address(seeds),
             seconds=address(seconds),

@@ -19,6 +19,7 @@ in all of them, lane by lane of a block of LANES floats. */
 #define BLOCK 1024     /* interactions gathered at a time */
 #define NEXT 2         /* interactions by which a user and an item are fetched before */
 #define MAX_LOSS 10.0
+#define TINY 1e-20f    /* keeps padding, whose squares are 0, from a division by 0 */
 #define MAX_SCALE 1e6  /* of the lazy regularisation, before vectors are divided by it */
 
 typedef float lanes __attribute__((vector_size(4 * WIDTH), may_alias));
@@ -34,8 +35,21 @@ typedef struct {
     lanes used[PARTS];       /* 1 in the lanes of its last block that are no padding, else 0 */
     double user_scale, item_scale;
     lanes *user, *positive, *negative; /* room for sums of features */
-    float *table, *table_biases;       /* of all items, (rows, padded) and (rows,); or none */
+    int64_t touched;         /* items of the block that have been learned from */
 } state;
+
+/* Of an item with features, while the items of its group are trained: the weighted sums of its
+   features, which are trained as if they were one feature of its own. Behind it are the vector, its
+   accumulated squares, its summed gradients, and the squares at the beginning, a row each. */
+typedef struct {
+    float bias, squares, gradient, first_squares; /* the same of the bias */
+    float size;     /* the sum of the squares of its features' weights */
+    float fraction; /* of a squared gradient that a feature accumulates, on average */
+    float features; /* how many */
+    float rates;    /* the sum of their local learning rates, in the record's own */
+    float times;    /* it has been learned from */
+    float unused[LANES - 9];
+} record;
 
 /* ---- blocks of floats ---------------------------------------------------------------- */
 
@@ -99,6 +113,17 @@ INLINE void draw_ahead(const task *t, const block *b, ring *r, int64_t from) {
     r->at = 0;
 }
 
+/* ---- records ------------------------------------------------------------------------- */
+
+INLINE int recorded(const state *x, int item_featured) { return item_featured && x->block->records; }
+
+INLINE record *record_of(const state *x, int64_t item) {
+    return (record *)(x->block->records + x->block->slots[item] * record_floats(x->task->padded));
+}
+
+/* The vector of a record; the other rows are behind it, `state.vectors` each. */
+INLINE lanes *vector_of(record *of) { return (lanes *)(of + 1); }
+
 /* ---- what is about to be used -------------------------------------------------------- */
 
 INLINE void fetch(const float *row, int64_t blocks) {
@@ -122,6 +147,13 @@ INLINE void fetch_row(const side *s, int64_t row, int64_t padded, int featured, 
         fetch_feature(s, s->features[f], padded, updated);
 }
 
+/* What is updated of an item of the block. */
+INLINE void fetch_item(const state *x, int64_t item, int featured) {
+    int64_t padded = x->task->padded;
+    if (recorded(x, featured)) fetch((const float *)record_of(x, item), 1 + 3 * padded / LANES);
+    else fetch_row(&x->task->items, item, padded, featured, 1);
+}
+
 /* Where the features of a row are, some time before the row itself is fetched. */
 INLINE void fetch_names(const side *s, int64_t row) {
     __builtin_prefetch(s->features + s->starts[row], 0, 3);
@@ -142,9 +174,8 @@ INLINE int32_t next_item(const state *x, ring *r, int featured, uint32_t *number
         memmove(r->items, r->items + RING, 2 * AHEAD * sizeof *r->items);
         draw_ahead(t, x->block, r, 2 * AHEAD);
     }
-    if (featured && x->table) {
-        fetch(x->table + r->items[r->at + AHEAD] * t->padded, t->padded / LANES);
-        __builtin_prefetch(x->table_biases + r->items[r->at + AHEAD], 0, 3);
+    if (recorded(x, featured)) {
+        fetch((const float *)record_of(x, r->items[r->at + AHEAD]), 1 + t->padded / LANES);
     } else {
         int64_t ahead = featured ? AHEAD_FEATURED : AHEAD;
         fetch_row(&t->items, r->items[r->at + ahead], t->padded, featured, 0);
@@ -211,25 +242,11 @@ INLINE float score(const state *x, const viewer *v, int64_t item, int featured) 
     return v->bias + v->item_scale * bias + v->scale * sum(total);
 }
 
-/* Sums the features of all items, before their scale. Drawn items are scored by these sums until they
-   are made again, at the next slice of the epoch: one vector is read, and not one for each feature. A
-   score only decides whether a drawn item is learned from; what is learned is computed from vectors as
-   they are. The positive item is scored as it is, too: with sums from before it was learned from, it
-   would never be far enough ahead. */
-INLINE void tabulate(state *x) {
-    const side *s = &x->task->items;
-    int64_t padded = x->task->padded;
-    for (int64_t i = 0; i < s->rows; i++) {
-        if (i + AHEAD_FEATURED < s->rows) fetch_row(s, i + AHEAD_FEATURED, padded, 1, 0);
-        represent(s, i, x, 1, (lanes *)(x->table + i * padded), x->table_biases + i);
-    }
-}
-
-/* Of an item that is drawn, which may have features summed in a table. */
-INLINE float score_drawn(const state *x, const viewer *v, int64_t item, int featured) {
-    if (!featured || !x->table) return score(x, v, item, featured);
-    const float *vector = x->table + item * x->task->padded;
-    return score_vector(x, v, (const lanes *)vector, x->table_biases[item]);
+/* Of an item of the block. */
+INLINE float score_item(const state *x, const viewer *v, int64_t item, int featured) {
+    if (!recorded(x, featured)) return score(x, v, item, featured);
+    record *of = record_of(x, item);
+    return score_vector(x, v, vector_of(of), of->bias);
 }
 
 INLINE int likes(const task *t, int64_t user, int32_t item) {
@@ -345,14 +362,17 @@ INLINE void divide(const side *s, const int32_t *features, int64_t count, double
     }
 }
 
-/* Divides by the scales once they are large; returns whether it did. */
-INLINE int regularize(state *x, double limit) {
-    if (x->item_scale <= limit && x->user_scale <= limit) return 0;
+INLINE int is_large(const state *x, double limit) {
+    return x->item_scale > limit || x->user_scale > limit;
+}
+
+/* Divides vectors by the scales. */
+INLINE void regularize(state *x) {
     const block *b = x->block;
-    divide(&x->task->items, b->items, b->item_count, x->item_scale, x->task->padded);
+    const int32_t *of_items = b->records ? 0 : b->items; /* features are shared by groups */
+    divide(&x->task->items, of_items, b->item_count, x->item_scale, x->task->padded);
     divide(&x->task->users, b->users, b->user_count, x->user_scale, x->task->padded);
     x->item_scale = x->user_scale = 1;
-    return 1;
 }
 
 /* A group takes part in one of so many interactions of an epoch, and its scale grows by as much. */
@@ -360,6 +380,145 @@ INLINE void grow(state *x, double rates, int64_t rows) {
     double mean = (double)x->task->groups * rates / (double)((x->task->components + 1) * rows);
     x->item_scale *= 1.0 + x->task->items.alpha * mean;
     x->user_scale *= 1.0 + x->task->users.alpha * mean;
+}
+
+/* Of a row, without its padding. */
+INLINE float sum_row(const state *x, const lanes *row) {
+    lanes total[PARTS];
+    EACH_PART(p) {
+        total[p] = row[x->vectors - PARTS + p] * x->used[p];
+        for (int64_t k = p; k < x->vectors - PARTS; k += PARTS) total[p] += row[k];
+    }
+    return sum(total);
+}
+
+/* Makes the records of the block's items. As one feature, an item learns at the mean rate of its
+   features, weighted by how much of a step each of them is. */
+INLINE void gather(state *x) {
+    const task *t = x->task;
+    const block *b = x->block;
+    const side *s = &t->items;
+    int64_t n = x->vectors;
+    x->touched = 0;
+    for (int64_t i = 0; i < b->item_count; i++) b->slots[b->items[i]] = (int32_t)i;
+    for (int64_t i = 0; i < b->item_count; i++) {
+        int64_t item = b->items[i];
+        if (i + AHEAD_FEATURED < b->item_count)
+            fetch_row(s, b->items[i + AHEAD_FEATURED], t->padded, 1, 1);
+        record *of = record_of(x, item);
+        lanes *vector = vector_of(of), *squares = vector + n, *gradient = vector + 2 * n;
+        lanes *first = vector + 3 * n;
+        float size = 0, fourth = 0, bias_rate = 0, rates = 0;
+        memset(squares, 0, 2 * (size_t)n * sizeof *squares);
+        represent(s, item, x, 1, vector, &of->bias);
+        for (int64_t f = s->starts[item]; f < s->starts[item + 1]; f++) {
+            float power = s->weights[f] * s->weights[f];
+            const lanes *found = (const lanes *)(s->squares + s->features[f] * t->padded);
+            for (int64_t k = 0; k < n; k++) {
+                lanes rate = inverse_root(found[k]);
+                squares[k] += power * rate;
+                gradient[k] += rate;
+            }
+            float rate = 1 / sqrtf(s->bias_squares[s->features[f]]);
+            bias_rate += power * rate;
+            rates += rate;
+            size += power;
+            fourth += power * power;
+        }
+        float mean = bias_rate + sum_row(x, squares);
+        of->rates = mean > 0 ? size * (rates + sum_row(x, gradient)) / mean : 0;
+        memset(gradient, 0, (size_t)n * sizeof *gradient);
+        for (int64_t k = 0; k < n; k++) {
+            lanes root = size / (squares[k] + TINY);
+            first[k] = squares[k] = root * root;
+        }
+        float root = size / (bias_rate + TINY);
+        of->first_squares = of->squares = root * root;
+        of->gradient = of->times = 0;
+        of->size = size;
+        of->fraction = size > 0 ? fourth / size : 1;
+        of->features = (float)(s->starts[item + 1] - s->starts[item]);
+    }
+}
+
+/* Steps in the direction of an item's gradients, which were made one by one: the first at the rate
+   that a feature had before them, the others at the mean of adagrad's rates until after the last but
+   one, the integral of 1 / sqrt(squares) over even steps. */
+INLINE lanes mean_rate(lanes before, lanes added, float rest) {
+    lanes root = inverse_root(before), end = before + rest * added;
+    return (1 - rest) * root + (2 * rest) / (before * root + end * inverse_root(end) + TINY);
+}
+
+/* Lets the features of the items that were learned from learn what these have learned, one item after
+   the other. Each accumulates the squares of its share of the gradients. */
+INLINE void hand_on(state *x) {
+    const task *t = x->task;
+    const block *b = x->block;
+    const side *s = &t->items;
+    int64_t n = x->vectors;
+    for (int64_t i = 0; i < x->touched; i++) {
+        if (i + AHEAD_FEATURED < x->touched)
+            fetch_row(s, b->touched[i + AHEAD_FEATURED], t->padded, 1, 1);
+        int64_t item = b->touched[i];
+        record *of = record_of(x, item);
+        lanes *squares = vector_of(of) + n, *gradient = squares + n, *first = gradient + n;
+        float rest = 1 - 1 / of->times, growth = (float)s->alpha * of->times;
+        for (int64_t k = 0; k < n; k++) squares[k] = (squares[k] - first[k]) / of->fraction;
+        float of_bias = (of->squares - of->first_squares) / of->fraction;
+        for (int64_t f = s->starts[item]; f < s->starts[item + 1]; f++) {
+            int64_t feature = s->features[f];
+            float weight = s->weights[f], power = weight * weight;
+            lanes *value = (lanes *)(s->vectors + feature * t->padded);
+            lanes *summed = (lanes *)(s->squares + feature * t->padded);
+            for (int64_t k = 0; k < n; k++) {
+                lanes rate = (float)t->rate * mean_rate(summed[k], power * squares[k], rest);
+                lanes moved = value[k] - weight * rate * gradient[k], grown = growth * rate;
+                value[k] = moved + (moved * grown) * (1 + 0.5f * rest * grown);
+                summed[k] += power * squares[k];
+            }
+            float before = s->bias_squares[feature], added = power * of_bias;
+            float rate = (1 - rest) / sqrtf(before);
+            rate += 2 * rest / (sqrtf(before) + sqrtf(before + rest * added));
+            rate *= (float)t->rate;
+            float moved = s->biases[feature] - weight * rate * of->gradient, grown = growth * rate;
+            s->biases[feature] = moved + (moved * grown) * (1 + 0.5f * rest * grown);
+            s->bias_squares[feature] += added;
+        }
+    }
+    x->touched = 0;
+}
+
+/* Updates the record of an item with the gradient factor * towards. Returns the sum of the local
+   learning rates of its features. */
+INLINE double update_record(state *x, int64_t item, const lanes *towards, float factor,
+                            float bias_gradient) {
+    record *of = record_of(x, item);
+    int64_t n = x->vectors;
+    lanes *vector = vector_of(of), *squares = vector + n, *gradient = squares + n;
+    float eta = (float)x->task->rate, alpha = (float)x->task->items.alpha;
+    float size = of->size, fraction = of->fraction;
+    if (!of->times) x->block->touched[x->touched++] = (int32_t)item;
+    of->times += 1;
+    float of_bias = eta / sqrtf(of->squares);
+    of->squares += fraction * bias_gradient * bias_gradient;
+    of->gradient += bias_gradient;
+    float bias = of->bias - size * of_bias * bias_gradient;
+    of->bias = bias + bias * (alpha * of_bias);
+    lanes rates[PARTS];
+    EACH_PART(p) {
+        lanes before = {0}, end = {0};
+        for (int64_t k = p; k < n; k += PARTS) {
+            lanes step = factor * towards[k];
+            before += end;
+            end = eta * inverse_root(squares[k]);
+            squares[k] += fraction * step * step;
+            gradient[k] += step;
+            lanes moved = vector[k] - size * end * step;
+            vector[k] = moved + moved * (alpha * end);
+        }
+        rates[p] = before + end * x->used[p];
+    }
+    return of->rates * (of_bias + sum(rates));
 }
 
 /* Moves a user towards one item and away from another, and these likewise, in one pass: the
@@ -414,11 +573,20 @@ INLINE void update_pair(state *x, int64_t user, const lanes *own, const lanes *n
         grow(x, rates, 3);
         return;
     }
-    if (!near) near = copied(x, positive, item_featured, x->positive);
-    const lanes *far = copied(x, negative, item_featured, x->negative);
-    rates = update_row(x, &t->items, positive, own, 0, -by_user, -bias, item_featured, adadelta);
-    rates += update_row(x, &t->items, negative, own, 0, by_user, bias, item_featured, adadelta);
-    rates += update_row(x, &t->users, user, far, near, by_items, bias, user_featured, adadelta);
+    if (recorded(x, item_featured)) {
+        const lanes *far = vector_of(record_of(x, negative));
+        near = vector_of(record_of(x, positive));
+        memcpy(x->negative, own, (size_t)x->vectors * sizeof *own); /* before it is updated */
+        rates = update_row(x, &t->users, user, far, near, by_items, bias, user_featured, adadelta);
+        rates += update_record(x, positive, x->negative, -by_user, -bias);
+        rates += update_record(x, negative, x->negative, by_user, bias);
+    } else {
+        const lanes *far = copied(x, negative, item_featured, x->negative);
+        if (!near) near = copied(x, positive, item_featured, x->positive);
+        rates = update_row(x, &t->items, positive, own, 0, -by_user, -bias, item_featured, adadelta);
+        rates += update_row(x, &t->items, negative, own, 0, by_user, bias, item_featured, adadelta);
+        rates += update_row(x, &t->users, user, far, near, by_items, bias, user_featured, adadelta);
+    }
     grow(x, rates,
          features_of(&t->users, user, user_featured) + features_of(&t->items, positive, item_featured)
              + features_of(&t->items, negative, item_featured));
@@ -434,8 +602,8 @@ INLINE double sample_violation(const state *x, ring *r, const float *losses, int
     uint32_t unused;
     for (int64_t sampled = 1; sampled <= t->max_sampled; sampled++) {
         *negative = next_item(x, r, featured, &unused);
-        if (!(score_drawn(x, v, *negative, featured) > positive_score - 1)) continue;
-        fetch_row(&t->items, *negative, t->padded, featured, 1);
+        if (!(score_item(x, v, *negative, featured) > positive_score - 1)) continue;
+        fetch_item(x, *negative, featured);
         if (!likes(t, user, *negative)) return losses[sampled];
     }
     return -1;
@@ -479,7 +647,9 @@ INLINE void train_pair(state *x, ring *r, const float *losses, int64_t user, int
     viewer v = view_of(x, user, user_featured);
     const lanes *near = 0;
     float found, bias;
-    if (loss != WARP_KOS) {
+    if (recorded(x, item_featured)) {
+        found = score_item(x, &v, item, item_featured);
+    } else if (loss != WARP_KOS) {
         near = represent(&t->items, item, x, item_featured, x->positive, &bias);
         found = score_vector(x, &v, near, bias);
         if (!item_featured) near = 0; /* it is the item's own and will change */
@@ -490,8 +660,8 @@ INLINE void train_pair(state *x, ring *r, const float *losses, int64_t user, int
             negative = next_item(x, r, item_featured, &unused);
             if (!likes(t, user, negative)) break;
         }
-        fetch_row(&t->items, negative, t->padded, item_featured, 1);
-        float ahead = found - score(x, &v, negative, item_featured);
+        fetch_item(x, negative, item_featured);
+        float ahead = found - score_item(x, &v, negative, item_featured);
         weight *= 1.0 - sigmoid(ahead);
     } else {
         if (loss == WARP_KOS) positive = choose_positive(x, r, user, &v, item_featured, &found);
@@ -523,11 +693,11 @@ INLINE void run(const task *t, const block *b, lanes *room, const float *losses,
                 int user_featured, int item_featured, int adadelta) {
     int64_t vectors = t->padded / WIDTH, n = b->interactions;
     state x = {t, b, vectors, {{0}}, *b->user_scale, *b->item_scale, room, room + vectors,
-               room + 2 * vectors, b->table, b->table ? b->table + t->items.rows * t->padded : 0};
-    int64_t slice = 0;
+               room + 2 * vectors, 0};
     for (int64_t i = t->padded - LANES; i < t->components; i++)
         x.used[i % LANES / WIDTH][i % WIDTH] = 1;
     ring r = {.seed = b->seed};
+    if (recorded(&x, item_featured)) gather(&x);
     if (loss != LOGISTIC && n) draw_ahead(t, b, &r, 0);
     int32_t users[BLOCK + 2 * NEXT], items[BLOCK + 2 * NEXT];
     for (int64_t start = 0; start < n; start += BLOCK) {
@@ -538,14 +708,10 @@ INLINE void run(const task *t, const block *b, lanes *room, const float *losses,
             items[i] = t->item[row];
         }
         for (int64_t i = 0; i < size; i++) {
-            if (item_featured && x.table && start + i >= n * slice / t->slices) {
-                tabulate(&x);
-                while (start + i >= n * slice / t->slices) slice++;
-            }
             if (user_featured) fetch_names(&t->users, users[i + 2 * NEXT]);
-            if (item_featured) fetch_names(&t->items, items[i + 2 * NEXT]);
+            if (item_featured && !b->records) fetch_names(&t->items, items[i + 2 * NEXT]);
             fetch_row(&t->users, users[i + NEXT], t->padded, user_featured, 1);
-            fetch_row(&t->items, items[i + NEXT], t->padded, item_featured, 1);
+            fetch_item(&x, items[i + NEXT], item_featured);
             fetch_liked(t, users[i + NEXT]);
             double weight = t->weight ? t->weight[b->order[start + i]] : 1;
             if (loss == LOGISTIC)
@@ -553,10 +719,14 @@ INLINE void run(const task *t, const block *b, lanes *room, const float *losses,
             else
                 train_pair(&x, &r, losses, users[i], items[i], weight, loss, user_featured,
                            item_featured, adadelta);
-            if (regularize(&x, MAX_SCALE) && item_featured && x.table) tabulate(&x);
+            if (!is_large(&x, MAX_SCALE)) continue;
+            if (recorded(&x, item_featured)) hand_on(&x);
+            regularize(&x);
+            if (recorded(&x, item_featured)) gather(&x);
         }
     }
-    if (b->last) regularize(&x, 1);
+    if (recorded(&x, item_featured)) hand_on(&x);
+    if (b->last && is_large(&x, 1)) regularize(&x);
     *b->user_scale = x.user_scale;
     *b->item_scale = x.item_scale;
 }

@@ -19,7 +19,14 @@ from recsys.base.cores import add_seconds, shared
 from recsys.base.events import Note, emit
 from recsys.data.ages import InteractionTimes
 from recsys.models.configuration import LightFMParameters
-from recsys.models.kernel import Interactions, Kernel, draw_start, load_kernel, padded
+from recsys.models.kernel import (
+    Interactions,
+    Kernel,
+    draw_start,
+    has_item_groups,
+    load_kernel,
+    padded,
+)
 from recsys.models.outside_window import place_outside
 from recsys.models.spectral import Spectrum
 from recsys.models.spreading import Spread
@@ -31,6 +38,9 @@ from recsys.store.mapped import mapped_zeros
 LARGEST_FACTOR = 1e4
 LEAST_IN_GROUP = 1_000
 """Users or items of a group, on average; see docs/experiments/training-blocks.md."""
+ITEM_GROUPS = 4
+"""Of items with features, and so many items at least; see docs/experiments/training-kernel.md."""
+LEAST_WITH_FEATURES = 1_000
 
 
 class DivergedError(Exception):
@@ -79,8 +89,9 @@ class Training:
 
     Threads share an epoch that is cut into `blocks`. Models of features have one, since items have
     features in common; so has the loss warp-kos, which chooses among all items of a user. With
-    features of items and the loss warp, `blocks` is the number of slices of an epoch, see `Kernel`.
-    Few users or items are cut into fewer groups, of a thousand: small blocks learn more slowly.
+    features of a thousand items or more, the losses warp and bpr, and adagrad, more than one block
+    means that four groups of items are trained one after the other, see `Kernel`. Few users or
+    items are cut into fewer groups, of a thousand: small blocks learn more slowly.
 
     Parameters
     ----------
@@ -172,12 +183,13 @@ class Training:
         interactions = Interactions(self._fitted, self._weighted)
         users, items = self._features["user_features"], self._features["item_features"]
         least = min(self._fitted.shape) // LEAST_IN_GROUP
-        groups, slices = max(1, min(hyperparameters.blocks, least)), 1
+        groups, item_groups = max(1, min(hyperparameters.blocks, least)), 0
         if users is not None or items is not None or hyperparameters.loss == "warp-kos":
             groups = 1
-        if items is not None and hyperparameters.loss == "warp":
-            slices = hyperparameters.blocks
-        return Kernel(self._model, interactions, users, items, groups=groups, slices=slices)
+        many = self._fitted.shape[1] >= LEAST_WITH_FEATURES and hyperparameters.blocks > 1
+        if items is not None and many and has_item_groups(self._model):
+            item_groups = ITEM_GROUPS
+        return Kernel(self._model, interactions, users, items, groups, item_groups=item_groups)
 
     def _train_by_lightfm(self, epochs: int) -> None:
         interactions = self._fitted.tocoo()

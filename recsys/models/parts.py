@@ -176,7 +176,7 @@ def train_block(
         starts=address(starts),
         liked=address(of_users),
         groups=rules.groups,
-        slices=1,
+        item_groups=0,
         seeds=address(seeds),
         seconds=address(seconds),
         **rules.settings,

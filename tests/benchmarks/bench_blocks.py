@@ -3,10 +3,10 @@
 `speed`: epochs of WARP in the founding shape, alternating between whole ones, blocks on one thread
 and blocks on two. `quality DATA`: validation precision_at_5 of configurations after some epochs,
 in whole epochs and in blocks, by the seed of split and training; with `--joint`, features of items
-are trained as well, with 64 factors, and blocks are slices. `studies DATA`: searches of the
-pipeline's space, each trained in its own way, the winners refit on train and validation and
-measured once on the test holdout; differences to the first way are paired by user. `grid DATA`: the
-same with a grid of configurations in the place of searches, of which each way takes its best by
+are trained as well, with 64 factors, and blocks are groups of items. `studies DATA`: searches of
+the pipeline's space, each trained in its own way, the winners refit on train and validation and
+measured once on the test holdout; differences to the first way are paired by user. `grid DATA`:
+the same with a grid of configurations in the place of searches, of which each way takes its best by
 validation, so that no difference is a search's luck.
 """
 

@@ -2,9 +2,9 @@
 
 Generated likes in the founding shape (15,274 users, 25,655 items, 547,477 likes), features of 6.3
 tags an item, and the bundled sample. Epochs of LightFM, of the kernel, and of the kernel in blocks
-(on one thread, too; with features they are slices) alternate in one process, since processors
-are never quite idle; ratios are medians over epochs, without the first, which draws the vectors.
-Each memory is that of a process of its own, beyond what it had with the likes in it.
+(on one thread, too; with features items alone are in groups) alternate in one process, since
+processors are never quite idle; ratios are medians over epochs, without the first, which draws the
+vectors. Each memory is that of a process of its own, beyond what it had with the likes in it.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -20,8 +20,15 @@ from recsys.base import cores
 from recsys.base.events import Note, listening
 from recsys.models import kernel, lightfm
 from recsys.models.configuration import LightFMParameters
-from recsys.models.kernel import Interactions, Kernel, draw_groups, draw_start, load_kernel
+from recsys.models.kernel import (
+    Interactions,
+    Kernel,
+    draw_groups,
+    draw_start,
+    load_kernel,
+)
 from recsys.models.lightfm import DivergedError, Training
+from tests.fixtures.slow_training import SlowTraining
 
 N_USERS, N_ITEMS = 60, 40
 LEARNED = [
@@ -276,127 +283,138 @@ def test_a_paused_fit_in_blocks_goes_on_to_the_last_bit() -> None:
     assert not np.array_equal(one.state()["item_embeddings"], whole.state()["item_embeddings"])
 
 
-def in_slices(
-    slices: int, epochs: int = 1, user_features: Any = None, **parameters: Any
+def by_item_groups(
+    groups: int,
+    epochs: int = 1,
+    user_features: Any = None,
+    likes: sp.csr_matrix | None = None,
+    item_features: sp.csr_matrix = ITEM_FEATURES,
+    width: int = 512,
+    **parameters: Any,
 ) -> LightFM:
-    """A model with features of items, of which an epoch is trained in slices."""
-    likes = some_likes()
-    model = LightFM(loss="warp", random_state=3, **parameters)
+    """A model with features of items, trained by groups of items, or as LightFM does with 0."""
+    likes = some_likes() if likes is None else likes
+    model = LightFM(random_state=3, **{"loss": "warp", **parameters})
     users = N_USERS if user_features is None else user_features.shape[1]
-    draw_start(model, users, ITEM_FEATURES.shape[1])
+    draw_start(model, users, item_features.shape[1])
     given = Interactions(likes, False)
-    trained = Kernel(model, given, user_features, ITEM_FEATURES, slices=slices)
+    trained = Kernel(model, given, user_features, item_features, width=width, item_groups=groups)
     for _ in range(epochs):
         trained.run_epoch()
     return model
 
 
-@pytest.mark.parametrize("alpha", [0.0, 0.3])  # with 0.3, scales are divided out within the epoch
+@pytest.mark.parametrize("loss", ["warp", "bpr"])
+@pytest.mark.parametrize(
+    ("alpha", "rate"),
+    [(0.0, 0.1), (1e-2, 0.1), (0.3, 0.02)],  # the last divides scales in between
+)
+@pytest.mark.parametrize("groups", [1, 3])
+def test_groups_of_items_are_trained_as_if_each_had_one_feature(
+    groups: int, alpha: float, rate: float, loss: Any
+) -> None:
+    settings = {"loss": loss, "no_components": 5, "max_sampled": 7, "learning_rate": rate}
+    slow = SlowTraining(groups, some_likes(), ITEM_FEATURES, alpha, **settings)
+    for _ in range(2):
+        slow.run_epoch()
+    found = by_item_groups(groups, 2, user_alpha=alpha, item_alpha=2 * alpha, **settings)
+    for side in ("user", "item"):
+        for parts, expected in (
+            (("embeddings", "biases"), slow.vectors[side]),
+            (("embedding_gradients", "bias_gradients"), slow.squares[side]),
+        ):
+            one = np.column_stack([getattr(found, f"{side}_{part}") for part in parts])
+            np.testing.assert_allclose(one, expected, rtol=1e-3, atol=1e-4, err_msg=side)
+
+
+@pytest.mark.parametrize("components", [5, 16, 37])
+@pytest.mark.parametrize("alpha", [0.0, 0.3])
 @pytest.mark.parametrize("user_features", [None, USER_FEATURES])
-def test_slices_of_one_interaction_are_lightfm(user_features: Any, alpha: float) -> None:
-    settings = {"user_alpha": alpha, "item_alpha": 2 * alpha, "max_sampled": 7}
-    case = {"alpha": alpha, "item_features": ITEM_FEATURES, "user_features": user_features}
-    theirs, _ = both(case, loss="warp", no_components=5, epochs=1)
-    ours = in_slices(some_likes().nnz, 1, user_features, no_components=5, k=2, n=4, **settings)
+def test_items_that_are_learned_from_once_in_a_group_learn_as_in_lightfm(
+    user_features: Any, alpha: float, components: int
+) -> None:
+    # One like an epoch, and a single draw: the same item is drawn from one group as from all, if
+    # the group has them in their order.
+    likes = sp.csr_matrix(([1.0], ([7], [11])), (N_USERS, N_ITEMS), dtype=np.float32)
+    settings = {"user_alpha": alpha, "item_alpha": 2 * alpha, "max_sampled": 1}
+    case = {"user_features": user_features, "no_components": components, "likes": likes}
+
+    def in_order(counts: Any, groups: int, generator: Any) -> tuple[Any, Any]:
+        return np.arange(N_ITEMS, dtype=np.int32), np.array([0, N_ITEMS])
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(kernel, "draw_groups", in_order)
+        ours = by_item_groups(1, 20, **case, **settings)
+    theirs = by_item_groups(0, 20, **case, **settings)
+    assert np.count_nonzero(theirs.item_biases) > 10
     assert_same(theirs, ours)
 
 
-def lightfm_draws(seed: int) -> Iterator[int]:
-    """LightFM's random numbers."""
-    while True:
-        seed = x = (seed * 1103515245 + 12345) % 2**32
-        x ^= x >> 11
-        x ^= (x << 7) & 0x9D2C5680
-        x ^= (x << 15) & 0xEFC60000
-        yield (x ^ x >> 18) >> 1
+@pytest.mark.parametrize("components", [5, 16, 37])
+def test_groups_of_items_do_not_depend_on_the_registers(components: int) -> None:
+    models = [
+        by_item_groups(3, 2, width=width, no_components=components, item_alpha=1e-3)
+        for width in (128, 256, 512)
+    ]
+    for name in LEARNED:
+        narrow, middle, wide = (getattr(model, name) for model in models)
+        np.testing.assert_array_equal(middle, wide, err_msg=name)
+        np.testing.assert_allclose(narrow, wide, rtol=2e-4, atol=2e-5, err_msg=name)
 
 
-RATE = (
-    0.5  # so large that within an epoch some of the items that are drawn are learned from no more
+@pytest.mark.parametrize("groups", [0, 2])
+def test_items_without_features_learn_nothing(groups: int) -> None:
+    # LightFM gives such an item a vector of zeros.
+    features = ITEM_FEATURES.tolil()
+    features[[3, 11]] = 0
+    found = by_item_groups(groups, 2, item_features=features.tocsr(), no_components=16)
+    for name in LEARNED:
+        assert np.isfinite(getattr(found, name)).all(), name
+    assert found.item_biases[3] == found.item_biases[11] == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "features"),
+    [
+        ({"loss": "warp"}, None),
+        ({"loss": "logistic"}, ITEM_FEATURES),
+        ({"loss": "warp-kos"}, ITEM_FEATURES),
+        ({"loss": "warp", "learning_schedule": "adadelta"}, ITEM_FEATURES),
+    ],
 )
+def test_groups_of_items_are_for_features_pairs_and_adagrad(
+    settings: dict[str, Any], features: Any
+) -> None:
+    with pytest.raises(ValueError, match="groups of items are for"):
+        Kernel(
+            LightFM(**settings), Interactions(some_likes(), False), None, features, item_groups=2
+        )
 
 
-def slowly_in_slices(slices: int) -> LightFM:
-    """What `in_slices` learns in an epoch without regularisation, in double precision."""
-    model = LightFM(loss="warp", random_state=3, no_components=5, max_sampled=7, learning_rate=RATE)
-    draw_start(model, N_USERS, ITEM_FEATURES.shape[1])
-    for name in LEARNED:
-        setattr(model, name, getattr(model, name).astype(np.float64))
-    pairs, liked = some_likes().tocoo(), some_likes().toarray() > 0
-    order = np.arange(pairs.nnz, dtype=np.int32)
-    model.random_state.shuffle(order)
-    numbers = lightfm_draws(int(model.random_state.randint(0, 2**31 - 1, size=1)[0]))
-    features = ITEM_FEATURES.toarray().astype(np.float64)
-    starts = [pairs.nnz * one // slices for one in range(slices)]
+@pytest.mark.parametrize("loss", ["warp", "bpr"])
+def test_blocks_are_groups_of_items_of_a_fit_with_features(
+    loss: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lightfm, "LEAST_WITH_FEATURES", N_ITEMS)
 
-    def step(name: str, row: int, gradient: Any) -> None:
-        one = name.replace("biases", "bias").replace("embeddings", "embedding")
-        squares = getattr(model, f"{one}_gradients")
-        getattr(model, name)[row] -= model.learning_rate / np.sqrt(squares[row]) * gradient
-        squares[row] += gradient**2
-
-    for at, place in enumerate(order):
-        user, item = int(pairs.row[place]), int(pairs.col[place])
-        vectors, biases = features @ model.item_embeddings, features @ model.item_biases
-        if at in starts:
-            table, table_biases = vectors, biases
-        own = model.user_embeddings[user].copy()
-        found = own @ vectors[item] + biases[item]
-        for sampled in range(1, model.max_sampled + 1):
-            negative = next(numbers) % N_ITEMS
-            if own @ table[negative] + table_biases[negative] <= found - 1:
-                continue
-            if liked[user, negative]:
-                continue
-            loss = min(np.log(max(1, (N_ITEMS - 1) // sampled)), 10)
-            for row, sign in ((item, -1), (negative, 1)):
-                for feature in np.flatnonzero(features[row]):
-                    factor = sign * loss * features[row, feature]
-                    step("item_biases", feature, factor)
-                    step("item_embeddings", feature, factor * own)
-            step("user_biases", user, loss)
-            step("user_embeddings", user, loss * (vectors[negative] - vectors[item]))
-            break
-    return model
-
-
-@pytest.mark.parametrize("slices", [2, 7])
-def test_drawn_items_are_scored_by_the_features_of_the_beginning_of_a_slice(slices: int) -> None:
-    expected, found, whole = (
-        slowly_in_slices(slices),
-        in_slices(slices, no_components=5, max_sampled=7, learning_rate=RATE),
-        in_slices(1, no_components=5, max_sampled=7, learning_rate=RATE),
-    )
-    for name in LEARNED:
-        one, other = getattr(found, name), getattr(expected, name)
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5, err_msg=name)
-    assert not np.allclose(found.item_biases, whole.item_biases, rtol=1e-4, atol=1e-5)
-
-
-def test_slices_are_for_features_of_items_and_warp() -> None:
-    for loss, features in (("warp", None), ("bpr", ITEM_FEATURES)):
-        model = LightFM(loss=loss)
-        given = Interactions(some_likes(), False)
-        with pytest.raises(ValueError, match="slices"):
-            Kernel(model, given, None, features, slices=2)
-
-
-def test_blocks_are_slices_of_a_fit_with_features_of_items() -> None:
     def trained(blocks: int, threads: int) -> Mapping[str, Any]:
-        parameters = LightFMParameters(5, max_sampled=7, blocks=blocks)
+        parameters = LightFMParameters(5, loss=loss, max_sampled=7, blocks=blocks)
         model = Training(some_likes(), parameters, 0, item_features=ITEM_FEATURES, threads=threads)
         model.advance(2)
         return model.state()
 
-    cut, whole = trained(4, 1), trained(1, 1)
+    cut, whole, more = trained(4, 1), trained(1, 1), trained(9, 1)
     assert not np.array_equal(cut["item_biases"], whole["item_biases"])
     for threads in (2, 3, 8):
         for name, expected in cut.items():
             np.testing.assert_array_equal(trained(4, threads)[name], expected, err_msg=name)
+            np.testing.assert_array_equal(more[name], expected, err_msg=f"{name}, always four")
+    monkeypatch.setattr(lightfm, "LEAST_WITH_FEATURES", N_ITEMS + 1)
+    np.testing.assert_array_equal(trained(4, 1)["item_biases"], whole["item_biases"])
 
 
 @pytest.mark.parametrize(
-    ("loss", "features"), [("bpr", ITEM_FEATURES), ("warp-kos", None), ("warp", None)]
+    ("loss", "features"), [("logistic", ITEM_FEATURES), ("warp-kos", None), ("warp", None)]
 )
 def test_what_cannot_be_cut_is_trained_in_one_block(loss: Any, features: Any) -> None:
     # Features are shared by items, warp-kos chooses among all items of a user, and 60 users make
