@@ -44,11 +44,10 @@ typedef struct {
 typedef struct {
     float bias, squares, gradient, first_squares; /* the same of the bias */
     float size;     /* the sum of the squares of its features' weights */
-    float fraction; /* of a squared gradient that a feature accumulates, on average */
-    float features; /* how many */
-    float rates;    /* the sum of their local learning rates, in the record's own */
-    float times;    /* it has been learned from */
-    float unused[LANES - 9];
+    float fraction; /* of a squared gradient that its squares accumulate */
+    float times; /* it has been learned from */
+    float share; /* of its rates in the growth of the scales, see `grow`, summed over these times */
+    float unused[LANES - 8];
 } record;
 
 /* ---- blocks of floats ---------------------------------------------------------------- */
@@ -375,9 +374,15 @@ INLINE void regularize(state *x) {
     x->item_scale = x->user_scale = 1;
 }
 
-/* A group takes part in one of so many interactions of an epoch, and its scale grows by as much. */
-INLINE void grow(state *x, double rates, int64_t rows) {
-    double mean = (double)x->task->groups * rates / (double)((x->task->components + 1) * rows);
+/* What a local learning rate counts where as many features are learned from at a time. */
+INLINE double share_of(const state *x, int64_t features) {
+    return 1.0 / (double)((x->task->components + 1) * features);
+}
+
+/* Lets the scales grow by the regularisation at the mean of rates. A group takes part in one of so many
+   interactions of an epoch, and its scale grows by as much. */
+INLINE void grow(state *x, double rates, double share) {
+    double mean = (double)x->task->groups * rates * share;
     x->item_scale *= 1.0 + x->task->items.alpha * mean;
     x->user_scale *= 1.0 + x->task->users.alpha * mean;
 }
@@ -393,7 +398,7 @@ INLINE float sum_row(const state *x, const lanes *row) {
 }
 
 /* Makes the records of the block's items. As one feature, an item learns at the mean rate of its
-   features, weighted by how much of a step each of them is. */
+   features, weighted by how much of a step each of them is, and accumulates the mean of what they do. */
 INLINE void gather(state *x) {
     const task *t = x->task;
     const block *b = x->block;
@@ -408,36 +413,26 @@ INLINE void gather(state *x) {
         record *of = record_of(x, item);
         lanes *vector = vector_of(of), *squares = vector + n, *gradient = vector + 2 * n;
         lanes *first = vector + 3 * n;
-        float size = 0, fourth = 0, bias_rate = 0, rates = 0;
+        float size = 0, fourth = 0, bias_rate = 0;
         memset(squares, 0, 2 * (size_t)n * sizeof *squares);
         represent(s, item, x, 1, vector, &of->bias);
         for (int64_t f = s->starts[item]; f < s->starts[item + 1]; f++) {
             float power = s->weights[f] * s->weights[f];
             const lanes *found = (const lanes *)(s->squares + s->features[f] * t->padded);
-            for (int64_t k = 0; k < n; k++) {
-                lanes rate = inverse_root(found[k]);
-                squares[k] += power * rate;
-                gradient[k] += rate;
-            }
-            float rate = 1 / sqrtf(s->bias_squares[s->features[f]]);
-            bias_rate += power * rate;
-            rates += rate;
+            for (int64_t k = 0; k < n; k++) squares[k] += power * inverse_root(found[k]);
+            bias_rate += power / sqrtf(s->bias_squares[s->features[f]]);
             size += power;
             fourth += power * power;
         }
-        float mean = bias_rate + sum_row(x, squares);
-        of->rates = mean > 0 ? size * (rates + sum_row(x, gradient)) / mean : 0;
-        memset(gradient, 0, (size_t)n * sizeof *gradient);
         for (int64_t k = 0; k < n; k++) {
             lanes root = size / (squares[k] + TINY);
             first[k] = squares[k] = root * root;
         }
         float root = size / (bias_rate + TINY);
         of->first_squares = of->squares = root * root;
-        of->gradient = of->times = 0;
+        of->gradient = of->times = of->share = 0;
         of->size = size;
         of->fraction = size > 0 ? fourth / size : 1;
-        of->features = (float)(s->starts[item + 1] - s->starts[item]);
     }
 }
 
@@ -450,7 +445,8 @@ INLINE lanes mean_rate(lanes before, lanes added, float rest) {
 }
 
 /* Lets the features of the items that were learned from learn what these have learned, one item after
-   the other. Each accumulates the squares of its share of the gradients. */
+   the other. Each accumulates the squares of its share of the gradients. The scales grow by the rates
+   that the features had. */
 INLINE void hand_on(state *x) {
     const task *t = x->task;
     const block *b = x->block;
@@ -461,8 +457,10 @@ INLINE void hand_on(state *x) {
             fetch_row(s, b->touched[i + AHEAD_FEATURED], t->padded, 1, 1);
         int64_t item = b->touched[i];
         record *of = record_of(x, item);
-        lanes *squares = vector_of(of) + n, *gradient = squares + n, *first = gradient + n;
+        lanes *vector = vector_of(of); /* not needed any more: room for rates */
+        lanes *squares = vector + n, *gradient = vector + 2 * n, *first = vector + 3 * n;
         float rest = 1 - 1 / of->times, growth = (float)s->alpha * of->times;
+        double rates = 0;
         for (int64_t k = 0; k < n; k++) squares[k] = (squares[k] - first[k]) / of->fraction;
         float of_bias = (of->squares - of->first_squares) / of->fraction;
         for (int64_t f = s->starts[item]; f < s->starts[item + 1]; f++) {
@@ -472,6 +470,7 @@ INLINE void hand_on(state *x) {
             lanes *summed = (lanes *)(s->squares + feature * t->padded);
             for (int64_t k = 0; k < n; k++) {
                 lanes rate = (float)t->rate * mean_rate(summed[k], power * squares[k], rest);
+                vector[k] = rate;
                 lanes moved = value[k] - weight * rate * gradient[k], grown = growth * rate;
                 value[k] = moved + (moved * grown) * (1 + 0.5f * rest * grown);
                 summed[k] += power * squares[k];
@@ -483,15 +482,16 @@ INLINE void hand_on(state *x) {
             float moved = s->biases[feature] - weight * rate * of->gradient, grown = growth * rate;
             s->biases[feature] = moved + (moved * grown) * (1 + 0.5f * rest * grown);
             s->bias_squares[feature] += added;
+            rates += rate + sum_row(x, vector);
         }
+        grow(x, rates, of->share);
     }
     x->touched = 0;
 }
 
-/* Updates the record of an item with the gradient factor * towards. Returns the sum of the local
-   learning rates of its features. */
-INLINE double update_record(state *x, int64_t item, const lanes *towards, float factor,
-                            float bias_gradient) {
+/* Updates the record of an item with the gradient factor * towards. */
+INLINE void update_record(state *x, int64_t item, const lanes *towards, float factor,
+                          float bias_gradient, double share) {
     record *of = record_of(x, item);
     int64_t n = x->vectors;
     lanes *vector = vector_of(of), *squares = vector + n, *gradient = squares + n;
@@ -499,26 +499,19 @@ INLINE double update_record(state *x, int64_t item, const lanes *towards, float 
     float size = of->size, fraction = of->fraction;
     if (!of->times) x->block->touched[x->touched++] = (int32_t)item;
     of->times += 1;
+    of->share += (float)share;
     float of_bias = eta / sqrtf(of->squares);
     of->squares += fraction * bias_gradient * bias_gradient;
     of->gradient += bias_gradient;
     float bias = of->bias - size * of_bias * bias_gradient;
     of->bias = bias + bias * (alpha * of_bias);
-    lanes rates[PARTS];
-    EACH_PART(p) {
-        lanes before = {0}, end = {0};
-        for (int64_t k = p; k < n; k += PARTS) {
-            lanes step = factor * towards[k];
-            before += end;
-            end = eta * inverse_root(squares[k]);
-            squares[k] += fraction * step * step;
-            gradient[k] += step;
-            lanes moved = vector[k] - size * end * step;
-            vector[k] = moved + moved * (alpha * end);
-        }
-        rates[p] = before + end * x->used[p];
+    for (int64_t k = 0; k < n; k++) {
+        lanes step = factor * towards[k], rate = eta * inverse_root(squares[k]);
+        squares[k] += fraction * step * step;
+        gradient[k] += step;
+        lanes moved = vector[k] - size * rate * step;
+        vector[k] = moved + moved * (alpha * rate);
     }
-    return of->rates * (of_bias + sum(rates));
 }
 
 /* Moves a user towards one item and away from another, and these likewise, in one pass: the
@@ -570,16 +563,19 @@ INLINE void update_pair(state *x, int64_t user, const lanes *own, const lanes *n
         rates += update_bias(t, &t->items, negative, bias, adadelta);
         rates += update_bias(t, &t->users, user, bias, adadelta);
         rates += update_vectors(x, user, positive, negative, by_user, by_items, adadelta);
-        grow(x, rates, 3);
+        grow(x, rates, share_of(x, 3));
         return;
     }
+    double share = share_of(x, features_of(&t->users, user, user_featured)
+                                   + features_of(&t->items, positive, item_featured)
+                                   + features_of(&t->items, negative, item_featured));
     if (recorded(x, item_featured)) {
         const lanes *far = vector_of(record_of(x, negative));
         near = vector_of(record_of(x, positive));
         memcpy(x->negative, own, (size_t)x->vectors * sizeof *own); /* before it is updated */
         rates = update_row(x, &t->users, user, far, near, by_items, bias, user_featured, adadelta);
-        rates += update_record(x, positive, x->negative, -by_user, -bias);
-        rates += update_record(x, negative, x->negative, by_user, bias);
+        update_record(x, positive, x->negative, -by_user, -bias, share);
+        update_record(x, negative, x->negative, by_user, bias, share);
     } else {
         const lanes *far = copied(x, negative, item_featured, x->negative);
         if (!near) near = copied(x, positive, item_featured, x->positive);
@@ -587,9 +583,7 @@ INLINE void update_pair(state *x, int64_t user, const lanes *own, const lanes *n
         rates += update_row(x, &t->items, negative, own, 0, by_user, bias, item_featured, adadelta);
         rates += update_row(x, &t->users, user, far, near, by_items, bias, user_featured, adadelta);
     }
-    grow(x, rates,
-         features_of(&t->users, user, user_featured) + features_of(&t->items, positive, item_featured)
-             + features_of(&t->items, negative, item_featured));
+    grow(x, rates, share);
 }
 
 /* ---- losses -------------------------------------------------------------------------- */
@@ -683,8 +677,8 @@ INLINE void train_logistic(state *x, int64_t user, int32_t item, double weight, 
     const lanes *vector = copied(x, item, item_featured, x->positive);
     double rates = update_row(x, &t->items, item, v.own, 0, by_user, error, item_featured, adadelta);
     rates += update_row(x, &t->users, user, vector, 0, by_item, error, user_featured, adadelta);
-    grow(x, rates,
-         features_of(&t->users, user, user_featured) + features_of(&t->items, item, item_featured));
+    grow(x, rates, share_of(x, features_of(&t->users, user, user_featured)
+                                   + features_of(&t->items, item, item_featured)));
 }
 
 /* ---- an epoch ------------------------------------------------------------------------ */
