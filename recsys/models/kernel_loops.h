@@ -45,8 +45,8 @@ typedef struct {
     float bias, squares, gradient, first_squares; /* the same of the bias */
     float size;     /* the sum of the squares of its features' weights */
     float fraction; /* of a squared gradient that its squares accumulate */
-    float times; /* it has been learned from */
-    float share; /* of its rates in the growth of the scales, see `grow`, summed over these times */
+    float times;    /* it has been learned from */
+    float share;    /* of its rates in the growth of the scales, see `grow`, summed over these times */
     float unused[LANES - 8];
 } record;
 
@@ -426,13 +426,15 @@ INLINE void gather(state *x) {
         }
         for (int64_t k = 0; k < n; k++) {
             lanes root = size / (squares[k] + TINY);
-            first[k] = squares[k] = root * root;
+            squares[k] = root * root;
         }
+        EACH_PART(p) squares[n - PARTS + p] *= x->used[p]; /* what is padding is slow where it is tiny */
+        memcpy(first, squares, (size_t)n * sizeof *first);
         float root = size / (bias_rate + TINY);
         of->first_squares = of->squares = root * root;
         of->gradient = of->times = of->share = 0;
         of->size = size;
-        of->fraction = size > 0 ? fourth / size : 1;
+        of->fraction = fourth > 0 ? fourth / size : 1;
     }
 }
 
@@ -720,7 +722,7 @@ INLINE void run(const task *t, const block *b, lanes *room, const float *losses,
         }
     }
     if (recorded(&x, item_featured)) hand_on(&x);
-    if (b->last && is_large(&x, 1)) regularize(&x);
+    if (is_large(&x, b->last ? 1 : MAX_SCALE)) regularize(&x);
     *b->user_scale = x.user_scale;
     *b->item_scale = x.item_scale;
 }
