@@ -43,7 +43,7 @@ factorization with distributed stochastic gradient descent, KDD 2011. */
 
 /* ---- an epoch in blocks -------------------------------------------------------------- */
 
-/* Which of so many groups each of n users or items is in. */
+/* Which of so many groups each user, or each item, is in. */
 static int32_t *groups_of(const side *s, int64_t groups) {
     int32_t *found = malloc(((size_t)s->rows + 1) * sizeof *found);
     for (int64_t g = 0; found && g < groups; g++)

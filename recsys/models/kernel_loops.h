@@ -428,7 +428,7 @@ INLINE void gather(state *x) {
             lanes root = size / (squares[k] + TINY);
             squares[k] = root * root;
         }
-        EACH_PART(p) squares[n - PARTS + p] *= x->used[p]; /* what is padding is slow where it is tiny */
+        EACH_PART(p) squares[n - PARTS + p] *= x->used[p]; /* padding is 0: tiny numbers are slow */
         memcpy(first, squares, (size_t)n * sizeof *first);
         float root = size / (bias_rate + TINY);
         of->first_squares = of->squares = root * root;

@@ -39,8 +39,9 @@ LARGEST_FACTOR = 1e4
 LEAST_IN_GROUP = 1_000
 """Users or items of a group, on average; see docs/experiments/training-blocks.md."""
 ITEM_GROUPS = 4
-"""Of items with features, and so many items at least; see docs/experiments/training-kernel.md."""
+"""Of items with features; see docs/experiments/training-kernel.md."""
 LEAST_WITH_FEATURES = 1_000
+"""Fewer items with features are not cut into groups, of which each would have too few to draw."""
 
 
 class DivergedError(Exception):

@@ -20,13 +20,7 @@ from recsys.base import cores
 from recsys.base.events import Note, listening
 from recsys.models import kernel, lightfm
 from recsys.models.configuration import LightFMParameters
-from recsys.models.kernel import (
-    Interactions,
-    Kernel,
-    draw_groups,
-    draw_start,
-    load_kernel,
-)
+from recsys.models.kernel import Interactions, Kernel, draw_groups, draw_start, load_kernel
 from recsys.models.lightfm import DivergedError, Training
 from tests.fixtures.slow_training import SlowTraining
 
