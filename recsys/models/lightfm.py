@@ -48,6 +48,13 @@ class DivergedError(Exception):
     """Training diverged: factors are not finite, or far too large."""
 
 
+def _put_known(embeddings: Float32Array, rows: slice, vectors: Float32Array) -> None:
+    """Put initial vectors in the place of those that were drawn, but for zero ones."""
+    own = embeddings[rows, : vectors.shape[1]]
+    known = vectors.any(axis=1)
+    own[known] = vectors[known]
+
+
 def _has_identity(features: sp.csr_matrix | None, n: int) -> bool:
     """Whether each row has a column of its own, before all others."""
     if features is None:
@@ -244,13 +251,13 @@ class Training:
     def _begin(self, spectrum: Spectrum) -> None:
         """Initialise own vectors as singular vectors, the rest at random as LightFM does."""
         model, start = self._model, spectrum.start(self._model.no_components)
-        sides = {"user": start.users, "item": start.items}
         self._initialise()
-        for side, vectors in sides.items():
-            if _has_identity(self._features[f"{side}_features"], len(vectors)):
-                own = getattr(model, f"{side}_embeddings")[: len(vectors), : vectors.shape[1]]
-                known = vectors.any(axis=1)
-                own[known] = vectors[known]
+        n_users, n_items = self._fitted.shape
+        if _has_identity(self._features["item_features"], n_items):
+            _put_known(model.item_embeddings, slice(0, n_items), start.items)
+        if _has_identity(self._features["user_features"], n_users):
+            for part, vectors in start.users():
+                _put_known(model.user_embeddings, part, vectors)
 
     def _largest(self, side: str) -> float:
         embeddings = getattr(self._model, f"{side}_embeddings")

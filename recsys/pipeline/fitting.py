@@ -111,7 +111,7 @@ def open_spread(options: config.Fit | None, folder: Path) -> Iterator[Spread | N
             abandoned(own)
 
 
-@stage(Fitted, version=15, unkeyed=("versions",))
+@stage(Fitted, version=16, unkeyed=("versions",))
 def fit(
     folder: Path,
     core: Stage[Thresholded],

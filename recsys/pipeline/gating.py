@@ -54,7 +54,7 @@ from recsys.store.stages import Stage, stage, write_json
 SAMPLED_USERS = 5_000  # users whose lists are made to measure coverage and variety
 
 
-@stage(Judged, version=14, unkeyed=("champion_bundle", "workers", "machines"))
+@stage(Judged, version=15, unkeyed=("champion_bundle", "workers", "machines"))
 def gate(
     folder: Path,
     holdouts: Stage[HeldOut],

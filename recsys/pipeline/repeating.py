@@ -29,7 +29,7 @@ from recsys.ranking.scorer import Scorer
 from recsys.store.stages import Stage, stage, write_json
 
 
-@stage(Repeated, version=6, unkeyed=("machines",))
+@stage(Repeated, version=7, unkeyed=("machines",))
 def repeat(
     folder: Path,
     core: Stage[Thresholded],

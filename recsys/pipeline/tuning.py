@@ -78,7 +78,7 @@ def open_study(
     return Study(started_from, recorder)
 
 
-@stage(Tuned, version=16, unkeyed=("recorder", "workers", "pool", "exchange"))
+@stage(Tuned, version=17, unkeyed=("recorder", "workers", "pool", "exchange"))
 def tune(
     folder: Path,
     holdouts: Stage[HeldOut],

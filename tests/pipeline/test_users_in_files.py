@@ -19,7 +19,7 @@ from recsys.base.errors import StorageError
 from recsys.bundle import assemble, load_bundle, save_bundle
 from recsys.data.idmap import IdMap
 from recsys.data.interactions import Interactions
-from recsys.models import lightfm
+from recsys.models import lightfm, spectral
 from recsys.models.hybrid import fit_hybrid
 from recsys.models.spreading import Spread
 from recsys.pipeline.batch import user_lists
@@ -30,6 +30,7 @@ from recsys.store.mapped import mapped_zeros
 USERS, ITEMS, EACH, FACTORS = 12_000, 120, 3, 256
 CONFIGURATION = {
     "no_components": FACTORS,
+    "initialisation": "spectral",
     "blocks": 12,
     "user_blending": 0.4,
     "neighbours": "rp3beta",
@@ -108,6 +109,7 @@ def test_a_spread_fit_and_what_follows_hold_a_part_of_the_users(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lightfm, "LEAST_IN_GROUP", 8)
+    monkeypatch.setattr(spectral, "PART", 2_000)
     likes = some_likes()
     elsewhere, exchange = tmp_path / "results", tmp_path / "exchange"
     elsewhere.mkdir()
