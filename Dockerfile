@@ -26,7 +26,8 @@ COPY tasks tasks
 COPY flows flows
 # Bytecode is made here: nobody who runs the image may write it.
 RUN pip install --no-cache-dir --no-deps --editable . \
-    && python -m compileall -q -j 0 /opt/venv/lib recsys tasks flows
+    && python -m compileall -q -j 0 /opt/venv/lib recsys tasks flows \
+    && python -m flows.database_templates
 
 FROM python:3.12-slim
 # hadolint ignore=DL3008

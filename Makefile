@@ -53,6 +53,8 @@ $(VENV)/.locked: requirements.lock
 $(READY): $(VENV)/.locked pyproject.toml $(wildcard recsys/models/kernel*.[ch]) recsys/ranking/sums.c
 	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --no-compile --no-deps --editable .
 	$(BIN)/python -m compileall -q -j 0 recsys tasks flows
+	# A first run copies them, and is several seconds sooner at its first stage.
+	-$(BIN)/python -m flows.database_templates
 	touch $@
 
 $(READY_DEV): $(VENV)/.locked requirements-dev.lock | $(READY)

@@ -15,7 +15,7 @@ import httpx
 import psutil
 
 from flows.deploy import deploy
-from flows.prefect_database import check_prefect_database
+from flows.prefect_database import check_prefect_database, starting_alone
 from recsys.base.errors import RecsysError
 
 FOLDER = Path("data/output/up")  # logs, and what was started
@@ -91,6 +91,8 @@ def up(
             _free(name, port)
     if "prefect" not in running:
         check_prefect_database()
+        with starting_alone():
+            pass  # it starts from a database that is there
     for name, service in running.items():
         report(f"{name} is running already{f' at {service.address}' if service.address else ''}")
     begun: list[Service] = []

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
 from recsys.base.errors import RecsysError
+from recsys.store.locks import locked
+from recsys.store.templates import copy_template
 
 _SQLITE = "sqlite+aiosqlite:///"
 _MIGRATIONS = "prefect.server.database._migrations"
@@ -17,6 +20,27 @@ class PrefectDatabaseError(RecsysError):
     """No Prefect server can work with the database that is there."""
 
     exit_code = 5
+
+
+@contextmanager
+def starting_alone() -> Iterator[None]:
+    """Keep other servers with this home from starting meanwhile, with a database to start from.
+
+    Two servers that bring one database up to date at the same moment get into each other's way.
+    Where there is no database the template is copied; without one Prefect makes it.
+    """
+    from prefect.settings import PREFECT_HOME
+
+    home = Path(PREFECT_HOME.value())
+    home.mkdir(parents=True, exist_ok=True)
+    with locked(home / ".starting.lock"):
+        path = _file()
+        if path is not None and not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = path.with_name(f".{path.name}.unfinished")
+            if copy_template("prefect", unfinished):
+                unfinished.replace(path)
+        yield
 
 
 def check_prefect_database() -> None:
@@ -29,11 +53,9 @@ def check_prefect_database() -> None:
     PrefectDatabaseError
     """
     from prefect import __version__
-    from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL
 
-    address = str(PREFECT_API_DATABASE_CONNECTION_URL.value() or "")
-    path = Path(address.removeprefix(_SQLITE).partition("?")[0])
-    if not address.startswith(_SQLITE) or not path.is_file() or path.stat().st_size == 0:
+    path = _file()
+    if path is None or not path.is_file() or path.stat().st_size == 0:
         return
     elsewhere = "or set PREFECT_HOME to another folder: it holds past runs, and no models"
     try:
@@ -55,6 +77,16 @@ def check_prefect_database() -> None:
                 f"one that Prefect {__version__} knows",
                 f"install the Prefect that wrote it (pip install --upgrade prefect), {elsewhere}",
             )
+
+
+def _file() -> Path | None:
+    """The file of Prefect's database, there or not; None if it is in memory or on a server."""
+    from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL
+
+    address = str(PREFECT_API_DATABASE_CONNECTION_URL.value() or "")
+    path, _, options = address.removeprefix(_SQLITE).partition("?")
+    in_memory = path in ("", ":memory:") or path.startswith("file:") or "mode=memory" in options
+    return Path(path) if address.startswith(_SQLITE) and not in_memory else None
 
 
 def _revisions() -> set[str]:

@@ -24,10 +24,9 @@ from pathlib import Path
 import uvicorn
 
 from flows.prefect_api import VARIABLE, configured, require_api
-from flows.prefect_database import PrefectDatabaseError, check_prefect_database
+from flows.prefect_database import PrefectDatabaseError, check_prefect_database, starting_alone
 from recsys.base.errors import RecsysError
 from recsys.base.proxies import require_usable_proxies, spare_loopback
-from recsys.store.locks import locked
 
 STARTUP = 180  # seconds, on a busy machine with a fresh home
 GRACE = 5  # seconds for what is under way when the server ends
@@ -203,13 +202,9 @@ def main() -> None:
         print(REFUSED + json.dumps(fault.args), flush=True)
         return
     from prefect.server.api.server import create_app
-    from prefect.settings import PREFECT_HOME
 
-    home = Path(PREFECT_HOME.value())
-    home.mkdir(parents=True, exist_ok=True)
     starting = ExitStack()
-    # Two servers that bring one database up to date at the same moment get into each other's way.
-    starting.enter_context(locked(home / ".starting.lock"))
+    starting.enter_context(starting_alone())
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         settings = uvicorn.Config(create_app(), log_level="error", lifespan="on")

@@ -83,14 +83,31 @@ def fit_neighbours(
     Neighbours or None
         Weights on the scale of the factors; None where the configuration asks for none.
     """
-    model = item_to_item_model(parameters)
-    if model is None or parameters.neighbours_weight == 0:
-        return None
-    likes = binary(interactions)
     if fitted is None:
-        fitted = model.neighbours(model.aging.applied(likes, times))
+        fitted = solve_neighbours(interactions, parameters, times)
+    if fitted is None or not _wanted(parameters):
+        return None
     kept = truncated(fitted, parameters.neighbours_kept)
-    return scaled(kept, factors, likes, parameters.neighbours_weight)
+    return scaled(kept, factors, binary(interactions), parameters.neighbours_weight)
+
+
+def solve_neighbours(
+    interactions: sp.csr_matrix,
+    parameters: HybridParameters,
+    times: InteractionTimes | None = None,
+) -> Neighbours | None:
+    """The neighbours of a configuration on their own scale, for which no factors are needed.
+
+    None where the configuration asks for none.
+    """
+    model = item_to_item_model(parameters)
+    if model is None or not _wanted(parameters):
+        return None
+    return model.neighbours(model.aging.applied(binary(interactions), times))
+
+
+def _wanted(parameters: HybridParameters) -> bool:
+    return parameters.neighbours != "none" and parameters.neighbours_weight != 0
 
 
 def scaled(

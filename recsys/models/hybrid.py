@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping as Dictionary
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
+from threadpoolctl import threadpool_limits
 
 from recsys.base.arrays import Float32Array, Int64Array, IntArray
+from recsys.base.cores import add_seconds, cpu_seconds, shared
 from recsys.base.errors import InputError
 from recsys.data.ages import InteractionTimes
 from recsys.data.features import EncodedFeatures, with_identity
 from recsys.data.idmap import IdMap
-from recsys.models.blending import fit_neighbours
+from recsys.models.blending import fit_neighbours, solve_neighbours
 from recsys.models.configuration import (
     HybridParameters,
     LightFMParameters,
@@ -362,18 +365,34 @@ def fit_hybrid(
     training = start_training(
         interactions, configuration, seed, sides, threads, times=times, spread=spread
     )
-    try:
-        training.advance(epochs)
-        model = finish_training(training, interactions, configuration, sides)
-        parameters = parse_configuration(configuration)[1]
-        neighbours = fit_neighbours(model.factors, interactions, parameters, times=times)
+    parameters = parse_configuration(configuration)[1]
+    # Side by side, for an item-to-item model is solved by one thread alone. BLAS has one all the
+    # while: a limit that ends earlier would change the sums of what still goes on.
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(1) as pool:
+        solving = pool.submit(_solved, interactions, parameters, times)
+        try:
+            training.advance(epochs)
+            model = finish_training(training, interactions, configuration, sides)
+        except DivergedError as fault:
+            raise InputError(
+                f"the configuration diverged when fitted on other data ({fault})",
+                "factors that stay finite",
+                "narrow search.space to smaller learning rates and train again",
+            ) from fault
+        solved, seconds = solving.result()
+        add_seconds(seconds)
+        neighbours = fit_neighbours(model.factors, interactions, parameters, solved)
         return replace(model, neighbours=neighbours)
-    except DivergedError as fault:
-        raise InputError(
-            f"the configuration diverged when fitted on other data ({fault})",
-            "factors that stay finite",
-            "narrow search.space to smaller learning rates and train again",
-        ) from fault
+
+
+def _solved(
+    interactions: sp.csr_matrix, parameters: HybridParameters, times: InteractionTimes | None
+) -> tuple[Neighbours | None, float]:
+    """The neighbours that a configuration asks for, before they are scaled; and CPU seconds."""
+    start = cpu_seconds()
+    with shared(1):
+        solved = solve_neighbours(interactions, parameters, times)
+    return solved, cpu_seconds() - start
 
 
 def finish_training(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import mlflow
@@ -16,6 +18,7 @@ from recsys.base.errors import OutageError
 from recsys.base.proxies import spare_loopback
 from recsys.base.retries import retry
 from recsys.store.locks import locked
+from recsys.store.templates import copy_template, keep_template
 from recsys.tracking.address import absolute_uri, database_path
 from recsys.tracking.databases import check_database
 from recsys.tracking.faults import is_outage, registry_errors
@@ -55,11 +58,26 @@ def prepare_database(uri: str) -> None:
             unfinished = path.with_name(f".{path.name}.unfinished")
             unfinished.unlink(missing_ok=True)
             with registry_errors(uri):
-                made = f"sqlite:///{unfinished}"
-                client = MlflowClient(tracking_uri=made, registry_uri=made)
-                client.search_experiments(max_results=1)
-                client.search_registered_models(max_results=1)
+                copy_template("mlflow", unfinished)
+                _open(unfinished)
             unfinished.rename(path)
+
+
+def make_template(folder: Path) -> None:
+    """Keep a new database, but for the experiment whose folder would be this one's."""
+    made = folder / "mlflow.db"
+    _open(made)
+    with closing(sqlite3.connect(made)) as database, database:
+        database.execute("DELETE FROM experiments")
+    keep_template("mlflow", made)
+
+
+def _open(path: Path) -> None:
+    """Have MLflow bring a database up to date, and make the experiment that it always has."""
+    made = f"sqlite:///{path}"
+    client = MlflowClient(tracking_uri=made, registry_uri=made)
+    client.search_experiments(max_results=1)
+    client.search_registered_models(max_results=1)
 
 
 class PatientClient:

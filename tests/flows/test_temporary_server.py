@@ -74,9 +74,12 @@ def test_a_server_ends_with_a_run_that_is_killed_in_its_first_second(tmp_path: P
 def test_a_server_ends_with_a_run_that_is_killed_while_its_database_is_made(
     tmp_path: Path,
 ) -> None:
+    # An empty file is a database that is yet to be made; without one the template would be taken.
+    database = tmp_path / "prefect.db"
+    database.touch()
     run = start(tmp_path)
     server = server_of(run)
-    until((tmp_path / "prefect.db").exists, 120)
+    until(lambda: database.stat().st_size, 120)
     run.kill()
     run.wait()
     until(lambda: not is_running(server), 120)
@@ -88,8 +91,8 @@ def test_a_server_ends_with_a_run_that_is_killed_while_its_database_is_made(
     assert again.returncode == 0
     # What was logged is there, and nothing was left to send when the server had ended.
     assert b"Error logging to API" not in errors
-    with closing(sqlite3.connect(tmp_path / "prefect.db")) as database:
-        logged = database.execute("SELECT message FROM log").fetchall()
+    with closing(sqlite3.connect(database)) as connection:
+        logged = connection.execute("SELECT message FROM log").fetchall()
     assert ("the last word",) in logged
 
 
