@@ -26,13 +26,17 @@ items are summed to a record. The group is trained as if its items had a feature
 record, and then hands what it has learned on to the features: the sum of an item's gradients, at the
 rates that each feature would have had on the way, see `gather` and `hand_on`.
 
-No part of Python is used here; recsys/models/kernel.py calls it.
+BPR by plain gradient descent, which is a baseline, is here as well: implicit's algorithm, with the same
+fetching ahead, see `recsys_descend`.
+
+No part of Python is used here; recsys/models/kernel.py and bpr.py call it.
 
 M. Kula, Metadata embeddings for user and item cold-start recommendations, CBRecSys 2015.
 J. Weston, S. Bengio and N. Usunier, WSABIE: scaling up to large vocabulary image annotation,
 IJCAI 2011. J. Weston, H. Yee and R. J. Weiss, Learning to rank recommendations with the k-order
 statistic loss, RecSys 2013. R. Gemulla, E. Nijkamp, P. J. Haas and Y. Sismanis, Large-scale matrix
-factorization with distributed stochastic gradient descent, KDD 2011. */
+factorization with distributed stochastic gradient descent, KDD 2011. S. Rendle, C. Freudenthaler,
+Z. Gantner and L. Schmidt-Thieme, BPR: Bayesian personalized ranking from implicit feedback, UAI 2009. */
 
 #include <math.h>
 #include <pthread.h>
@@ -232,15 +236,24 @@ static int train_item_groups(const task *t, trainer *train, float *room, const f
 /* How large a task is, for a caller to find out that it was made for another release. */
 __attribute__((visibility("default"))) int64_t recsys_task_bytes(void) { return (int64_t)sizeof(task); }
 
-/* What computes with vectors of `width` bits at most, as far as the processor has them. */
-static trainer *trainer_for(int width, int *used) {
-    *used = 128;
+/* The bits of the longest vectors that the processor has, up to `width`. */
+static int longest(int width) {
 #ifdef __x86_64__
     int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    if (width >= 512 && avx2 && __builtin_cpu_supports("avx512f")) return *used = 512, recsys_train_512;
-    if (width >= 256 && avx2) return *used = 256, recsys_train_256;
+    if (width >= 512 && avx2 && __builtin_cpu_supports("avx512f")) return 512;
+    if (width >= 256 && avx2) return 256;
 #else
     (void)width;
+#endif
+    return 128;
+}
+
+/* What computes with them. */
+static trainer *trainer_for(int width, int *used) {
+    *used = longest(width);
+#ifdef __x86_64__
+    if (*used == 512) return recsys_train_512;
+    if (*used == 256) return recsys_train_256;
 #endif
     return recsys_train_128;
 }
@@ -297,5 +310,17 @@ __attribute__((visibility("default"))) int recsys_train_block(const task *t, int
     shuffle_and_train(t, &b, train, room, losses);
     free(room);
     free(losses);
+    return used;
+}
+
+/* Draw as many pairs as there are interactions and learn from each, on this thread, for pairs share
+   vectors. Returns the width that was used. */
+__attribute__((visibility("default"))) int recsys_descend(const descent *d, int width) {
+    int used = longest(width);
+#ifdef __x86_64__
+    if (used == 512) return recsys_descend_512(d), used;
+    if (used == 256) return recsys_descend_256(d), used;
+#endif
+    recsys_descend_128(d);
     return used;
 }

@@ -59,6 +59,18 @@ typedef struct {
     int last;                        /* of these users and items in this epoch */
 } block;
 
+/* BPR by gradient descent with one rate for all. The row of an item ends with its bias, in a column
+   where each user has 1; what is behind it is padding. */
+typedef struct {
+    float *users, *items;       /* (rows, padded) */
+    int64_t padded, bias;       /* floats of a row; which of them are biases */
+    int64_t interactions;       /* so many pairs are drawn */
+    const int32_t *user, *item; /* (interactions,), the items of a user ascending */
+    const int64_t *starts;      /* (users + 1,): of each user's items */
+    double rate, regularization;
+    uint64_t *seed;             /* of the random numbers, handed on */
+} descent;
+
 /* A random number, as LightFM draws it. */
 static inline uint32_t draw(uint32_t *seed) {
     uint32_t x = *seed = *seed * 1103515245u + 12345u;
@@ -76,5 +88,8 @@ static inline int64_t record_floats(int64_t padded) { return LANES + 4 * padded;
    number is that of the bits of a vector. */
 typedef void trainer(const task *t, const block *b, float *room, const float *losses);
 trainer recsys_train_128, recsys_train_256, recsys_train_512;
+
+typedef void descender(const descent *d);
+descender recsys_descend_128, recsys_descend_256, recsys_descend_512;
 
 #endif

@@ -55,6 +55,18 @@ class Task(ctypes.Structure):
     )
 
 
+class Descent(ctypes.Structure):
+    """`descent` of kernel.h."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("users", "items")),
+        *((name, ctypes.c_int64) for name in ("padded", "bias", "interactions")),
+        *((name, ctypes.c_void_p) for name in ("user", "item", "starts")),
+        *((name, ctypes.c_double) for name in ("rate", "regularization")),
+        ("seed", ctypes.c_void_p),
+    )
+
+
 @cache
 def load_kernel() -> ctypes.CDLL | None:
     """The compiled functions, or None where the package was installed without a compiler."""
@@ -63,13 +75,14 @@ def load_kernel() -> ctypes.CDLL | None:
 
 def _declare(library: ctypes.CDLL) -> bool:
     size, epoch = library.recsys_task_bytes, library.recsys_train_epoch
-    block = library.recsys_train_block
+    block, descend = library.recsys_train_block, library.recsys_descend
     size.restype = ctypes.c_int64
     if size() != ctypes.sizeof(Task):
         return False
     epoch.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_int]
     block.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_int]
-    epoch.restype = block.restype = ctypes.c_int
+    descend.argtypes = [ctypes.c_void_p, ctypes.c_int]
+    epoch.restype = block.restype = descend.restype = ctypes.c_int
     return True
 
 

@@ -3,4 +3,5 @@
 #define WIDTH 4
 #define TARGET
 #define TRAIN recsys_train_128
+#define DESCEND recsys_descend_128
 #include "kernel_loops.h"

@@ -1,5 +1,5 @@
 /* The loops of the training kernel, for vectors of WIDTH floats and the instructions of TARGET, called
-as TRAIN.
+as TRAIN and DESCEND.
 
 kernel_512.c, kernel_256.c and kernel_128.c are these loops, for a register of one size each: a
 compiler makes poor code of vectors that are longer than its registers. Sums are made in the same order
@@ -248,14 +248,19 @@ INLINE float score_item(const state *x, const viewer *v, int64_t item, int featu
     return score_vector(x, v, vector_of(of), of->bias);
 }
 
-INLINE int likes(const task *t, int64_t user, int32_t item) {
-    int64_t low = t->starts[user], high = t->starts[user + 1];
+/* Whether an item is among those of a user, which ascend. */
+INLINE int is_among(const int64_t *starts, const int32_t *items, int64_t user, int32_t item) {
+    int64_t low = starts[user], high = starts[user + 1];
     while (low < high) {
         int64_t middle = low + (high - low) / 2;
-        if (t->liked[middle] == item) return 1;
-        if (t->liked[middle] < item) low = middle + 1; else high = middle;
+        if (items[middle] == item) return 1;
+        if (items[middle] < item) low = middle + 1; else high = middle;
     }
     return 0;
+}
+
+INLINE int likes(const task *t, int64_t user, int32_t item) {
+    return is_among(t->starts, t->liked, user, item);
 }
 
 /* ---- updates ------------------------------------------------------------------------- */
@@ -740,4 +745,76 @@ INLINE void choose(const task *t, const block *b, lanes *room, const float *loss
 
 TARGET void TRAIN(const task *t, const block *b, float *room, const float *losses) {
     choose(t, b, (lanes *)room, losses);
+}
+
+/* ---- BPR by gradient descent --------------------------------------------------------- */
+
+#define KNOWN 32     /* pairs that are drawn and not learned from yet: a power of two */
+#define PAIRS_AHEAD 8 /* by which vectors are fetched before; twice as many, who and what they are */
+
+/* Interactions, both drawn at random: a user and what they like, and an item of somebody. */
+typedef struct {
+    int64_t liked, other;
+} pair;
+
+/* A number below a limit, of a generator with 64 bits (splitmix64). */
+INLINE int64_t draw_below(uint64_t *seed, int64_t limit) {
+    uint64_t x = *seed += 0x9E3779B97F4A7C15u;
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
+    return (int64_t)((((x ^ (x >> 31)) >> 32) * (uint64_t)limit) >> 32);
+}
+
+INLINE pair draw_pair(const descent *d) {
+    pair drawn;
+    drawn.liked = draw_below(d->seed, d->interactions);
+    drawn.other = draw_below(d->seed, d->interactions);
+    __builtin_prefetch(d->user + drawn.liked, 0, 3);
+    __builtin_prefetch(d->item + drawn.liked, 0, 3);
+    __builtin_prefetch(d->item + drawn.other, 0, 3);
+    return drawn;
+}
+
+INLINE void fetch_pair(const descent *d, pair p) {
+    int64_t blocks = d->padded / LANES;
+    fetch(d->users + d->user[p.liked] * d->padded, blocks);
+    fetch(d->items + d->item[p.liked] * d->padded, blocks);
+    fetch(d->items + d->item[p.other] * d->padded, blocks);
+    __builtin_prefetch(d->starts + d->user[p.liked], 0, 3);
+}
+
+/* By how much one item's score is above another's. */
+INLINE float margin(const lanes *own, const lanes *near, const lanes *far, int64_t vectors) {
+    lanes total[PARTS] = {{0}};
+    EACH_PART(p) {
+        for (int64_t k = p; k < vectors; k += PARTS) total[p] += own[k] * (near[k] - far[k]);
+    }
+    return sum(total);
+}
+
+INLINE void learn_pair(const descent *d, pair p) {
+    int64_t user = d->user[p.liked], vectors = d->padded / WIDTH;
+    if (is_among(d->starts, d->item, user, d->item[p.other])) return;
+    float *row = d->users + user * d->padded;
+    lanes *own = (lanes *)row;
+    lanes *near = (lanes *)(d->items + d->item[p.liked] * d->padded);
+    lanes *far = (lanes *)(d->items + d->item[p.other] * d->padded);
+    float push = 1 / (1 + expf(margin(own, near, far, vectors)));
+    float rate = (float)d->rate, regularization = (float)d->regularization;
+    for (int64_t k = 0; k < vectors; k++) {
+        lanes before = own[k], liked = near[k], other = far[k], towards = push * before;
+        own[k] = before + rate * (push * (liked - other) - regularization * before);
+        near[k] = liked + rate * (towards - regularization * liked);
+        far[k] = other - rate * (towards + regularization * other);
+    }
+    row[d->bias] = 1;
+}
+
+TARGET void DESCEND(const descent *d) {
+    pair known[KNOWN];
+    for (int64_t i = -2 * PAIRS_AHEAD; i < d->interactions; i++) {
+        known[(i + 2 * PAIRS_AHEAD) & (KNOWN - 1)] = draw_pair(d);
+        if (i >= -PAIRS_AHEAD) fetch_pair(d, known[(i + PAIRS_AHEAD) & (KNOWN - 1)]);
+        if (i >= 0) learn_pair(d, known[i & (KNOWN - 1)]);
+    }
 }

@@ -49,7 +49,7 @@ from recsys.tuning.problems import load_sides
 NEWCOMERS = "newcomers.json"
 
 
-@stage(Evaluated, version=17, unkeyed=("workers", "machines"))
+@stage(Evaluated, version=18, unkeyed=("workers", "machines"))
 def evaluate(
     folder: Path,
     holdouts: Stage[HeldOut],

@@ -10,9 +10,9 @@ from pathlib import Path
 
 NAMES = (
     "ranking", "queries", "index", "batch", "preparation", "orchestration", "search", "article",
-    "als", "strategies", "neighbours", "catalogues", "ages", "racing", "published", "runners",
-    "training", "kernel", "blocks", "spreading", "serving", "workers", "gallery", "night_cost",
-    "night",
+    "als", "bpr", "strategies", "neighbours", "catalogues", "ages", "racing", "published",
+    "runners", "training", "kernel", "blocks", "spreading", "serving", "workers", "gallery",
+    "night_cost", "night",
 )  # fmt: skip
 FOLDER = Path("data/output/bench")
 
