@@ -35,7 +35,7 @@ def starting_alone() -> Iterator[None]:
     home.mkdir(parents=True, exist_ok=True)
     with locked(home / ".starting.lock"):
         path = _file()
-        if path is not None and not path.exists():
+        if path is not None and not any(map(Path.exists, _with_logs(path))):
             path.parent.mkdir(parents=True, exist_ok=True)
             unfinished = path.with_name(f".{path.name}.unfinished")
             if copy_template("prefect", unfinished):
@@ -87,6 +87,11 @@ def _file() -> Path | None:
     path, _, options = address.removeprefix(_SQLITE).partition("?")
     in_memory = path in ("", ":memory:") or path.startswith("file:") or "mode=memory" in options
     return Path(path) if address.startswith(_SQLITE) and not in_memory else None
+
+
+def _with_logs(path: Path) -> list[Path]:
+    """A database and its logs, which SQLite would write into whatever database it finds there."""
+    return [path, *(path.with_name(f"{path.name}{end}") for end in ("-wal", "-journal"))]
 
 
 def _revisions() -> set[str]:

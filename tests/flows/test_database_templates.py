@@ -10,8 +10,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from prefect.settings import (
+    PREFECT_API_DATABASE_CONNECTION_URL,
+    PREFECT_HOME,
+    temporary_settings,
+)
 
-from recsys.store.templates import template_of
+from flows.prefect_database import starting_alone
+from recsys.store.templates import keep_template, template_of
 from recsys.tracking.client import make_template, prepare_database
 from tests.fixtures.paths import PYTHONPATH
 from tests.fixtures.prefect_harness import migrated_home
@@ -43,6 +49,25 @@ def test_a_first_server_of_prefect_begins_with_the_template(tmp_path: Path) -> N
     assert schema(database) == schema(migrated_home(tmp_path / "migrated") / "prefect.db")
     assert rows(template, "SELECT * FROM flow_run") == []
     assert not list(home.glob(".*.unfinished"))
+
+
+@pytest.mark.parametrize("left", ["", "prefect.db", "prefect.db-wal", "prefect.db-journal"])
+def test_nothing_is_copied_beside_what_is_left_of_a_database(
+    left: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "environment"))
+    keep_template("prefect", tmp_path / "empty.db")
+    home = tmp_path / "home"
+    home.mkdir()
+    if left:
+        (home / left).write_bytes(b"left")
+    address = f"sqlite+aiosqlite:///{home / 'prefect.db'}"
+    settings = {PREFECT_HOME: home, PREFECT_API_DATABASE_CONNECTION_URL: address}
+    with temporary_settings(settings), starting_alone():
+        there = {path.name for path in home.iterdir()} - {".starting.lock"}
+    assert there == {left or "prefect.db"}
+    if left:
+        assert (home / left).read_bytes() == b"left"
 
 
 def test_a_new_database_of_mlflow_is_the_template_with_an_experiment_of_its_own(
