@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
@@ -13,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from recsys.base.arrays import Float32Array
 from recsys.base.libraries import address
 from recsys.models.configuration import require_number
-from recsys.models.kernel import WIDEST, Descent, Interactions, load_kernel, padded
+from recsys.models.kernel import WIDEST, Descent, Interactions, descend, load_kernel, padded
 from recsys.models.model import FactorModel
 from recsys.ranking.factors import Factors
 
@@ -80,8 +79,6 @@ class Bpr(FactorModel):
     def _by_kernel(
         self, interactions: sp.csr_matrix, seed: int
     ) -> tuple[Float32Array, Float32Array]:
-        library = load_kernel()
-        assert library is not None
         users, items = start(interactions.shape, self.factors, seed)
         given, state = Interactions(interactions, False), np.array([seed], np.uint64)
         descent = Descent(
@@ -98,7 +95,7 @@ class Bpr(FactorModel):
             seed=address(state),
         )
         for _ in range(self.iterations):
-            library.recsys_descend(ctypes.byref(descent), WIDEST)
+            descend(descent, WIDEST)
         return users, items
 
 

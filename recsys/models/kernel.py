@@ -108,6 +108,21 @@ def train_task(task: Task, scales: Float64Array, last: bool) -> None:
         raise MemoryError("no memory for a vector")
 
 
+def descend(descent: Descent, width: int) -> None:
+    """Draw as many pairs as there are interactions, and learn from each.
+
+    Parameters
+    ----------
+    descent : Descent
+        Nothing of it is checked.
+    width : int
+        The longest vectors used, in bits.
+    """
+    library = load_kernel()
+    assert library is not None, "without it implicit trains"
+    library.recsys_descend(ctypes.byref(descent), width)
+
+
 def _padded_width(columns: int) -> int:
     """Columns in whole blocks."""
     return -(-columns // LANES) * LANES

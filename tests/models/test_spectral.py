@@ -102,7 +102,7 @@ def test_of_fewer_users_than_items_they_are_those_of_scikit_learn() -> None:
 def test_parts_of_users_have_the_vectors_of_all_and_nothing_holds_these(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    likes = random_likes(4, (6_000, 50), 0.2)
+    likes = random_likes(4, (12_000, 50), 0.2)
     whole = users_of(Spectrum(likes, 1).start(30))
     monkeypatch.setattr(spectral, "PART", 300)
     tracemalloc.start()
@@ -110,8 +110,8 @@ def test_parts_of_users_have_the_vectors_of_all_and_nothing_holds_these(
     rows = [(part.start, part.stop) for part, _ in start.users()]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert rows == [(at, min(at + 300, 6_000)) for at in range(0, 6_000, 300)]
-    assert PART > 6_000
+    assert rows == [(at, min(at + 300, 12_000)) for at in range(0, 12_000, 300)]
+    assert PART > 12_000
     np.testing.assert_allclose(users_of(start), whole, atol=2e-4)
     # A part of the users with the random numbers in double precision, and what sums there are.
     assert peak < whole.nbytes
