@@ -34,16 +34,15 @@ def main() -> int:
 
 def _of_prefect(folder: Path) -> None:
     """That of a server which has started once, and so has Prefect's kinds of blocks in it."""
-    path = folder / "prefect.db"
-    os.environ |= {
-        "PREFECT_HOME": str(folder),
-        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{path}",
-        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
-    }
-    os.environ.pop("PREFECT_API_URL", None)
+    # Whatever its user's settings say, in the environment or in a file of the folder: they may name
+    # a database that others use.
+    for name in [name for name in os.environ if name.startswith("PREFECT_")]:
+        del os.environ[name]
+    os.environ |= {"PREFECT_HOME": str(folder), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    os.chdir(folder)
     with served():
         pass
-    keep_template("prefect", path)
+    keep_template("prefect", folder / "prefect.db")
 
 
 def _of_mlflow(folder: Path) -> None:

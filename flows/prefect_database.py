@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+from recsys.base.disk import storage_errors
 from recsys.base.errors import RecsysError
 from recsys.store.locks import locked
-from recsys.store.templates import copy_template
+from recsys.store.templates import copy_template, with_logs
 
 _SQLITE = "sqlite+aiosqlite:///"
 _MIGRATIONS = "prefect.server.database._migrations"
@@ -27,20 +28,39 @@ def starting_alone() -> Iterator[None]:
     """Keep other servers with this home from starting meanwhile, with a database to start from.
 
     Two servers that bring one database up to date at the same moment get into each other's way.
-    Where there is no database the template is copied; without one Prefect makes it.
+    Where there is no database the template is copied; without a template Prefect makes it.
+
+    Raises
+    ------
+    StorageError, PrefectDatabaseError
+        If Prefect's home, or the folder of the database, cannot be written to.
     """
     from prefect.settings import PREFECT_HOME
 
     home = Path(PREFECT_HOME.value())
-    home.mkdir(parents=True, exist_ok=True)
-    with locked(home / ".starting.lock"):
-        path = _file()
-        if path is not None and not any(map(Path.exists, _with_logs(path))):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = path.with_name(f".{path.name}.unfinished")
-            if copy_template("prefect", unfinished):
-                unfinished.replace(path)
+    with ExitStack() as held:
+        try:
+            with storage_errors("Prefect's database", home):
+                home.mkdir(parents=True, exist_ok=True)
+                held.enter_context(locked(home / ".starting.lock"))
+                _copy_template()
+        except OSError as fault:
+            raise PrefectDatabaseError(
+                f"{home} cannot be Prefect's home ({fault})",
+                "a folder that may be written to",
+                "set PREFECT_HOME to another folder",
+            ) from fault
         yield
+
+
+def _copy_template() -> None:
+    path = _file()
+    if path is None or any(map(Path.exists, with_logs(path))):
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    if copy_template("prefect", unfinished):
+        unfinished.replace(path)
 
 
 def check_prefect_database() -> None:
@@ -80,18 +100,17 @@ def check_prefect_database() -> None:
 
 
 def _file() -> Path | None:
-    """The file of Prefect's database, there or not; None if it is in memory or on a server."""
+    """The file of Prefect's database, there or not.
+
+    None if it is in memory or on a server, and for addresses that only the server can resolve: a
+    relative one, which is relative to its folder, and one of the form file:.
+    """
     from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL
 
     address = str(PREFECT_API_DATABASE_CONNECTION_URL.value() or "")
     path, _, options = address.removeprefix(_SQLITE).partition("?")
-    in_memory = path in ("", ":memory:") or path.startswith("file:") or "mode=memory" in options
-    return Path(path) if address.startswith(_SQLITE) and not in_memory else None
-
-
-def _with_logs(path: Path) -> list[Path]:
-    """A database and its logs, which SQLite would write into whatever database it finds there."""
-    return [path, *(path.with_name(f"{path.name}{end}") for end in ("-wal", "-journal"))]
+    on_disk = Path(path).is_absolute() and "mode=memory" not in options
+    return Path(path) if address.startswith(_SQLITE) and on_disk else None
 
 
 def _revisions() -> set[str]:

@@ -204,7 +204,11 @@ def main() -> None:
     from prefect.server.api.server import create_app
 
     starting = ExitStack()
-    starting.enter_context(starting_alone())
+    try:
+        starting.enter_context(starting_alone())
+    except RecsysError as fault:
+        print(REFUSED + json.dumps(fault.args), flush=True)
+        return
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         settings = uvicorn.Config(create_app(), log_level="error", lifespan="on")

@@ -12,7 +12,8 @@ from contextvars import ContextVar
 _most: ContextVar[int | None] = ContextVar("most threads", default=None)
 _here = threading.local()
 _lock = threading.Lock()
-_sharing = 0
+_sharing = 0  # computations that take an equal share of the processors
+_taken = 0  # processors of those that have a number of their own
 
 
 def available() -> int:
@@ -42,29 +43,32 @@ def shared(threads: int | None = None) -> Iterator[Callable[[], int]]:
     Parameters
     ----------
     threads : int or None
-        Just so many; None for an equal share of the processors.
+        Just so many; None for an equal share of the processors that these leave.
 
     Yields
     ------
     callable
         How many threads there are at the moment, at least one: more once others have ended.
     """
-    global _sharing
+    global _sharing, _taken
     most = _most.get()
+    shares, own = (1, 0) if threads is None else (0, threads)
     with _lock:
-        _sharing += 1
+        _sharing += shares
+        _taken += own
 
     def now() -> int:
         if threads is not None:
             return threads
-        free = max(1, available() // max(1, _sharing))
+        free = max(1, (available() - _taken) // max(1, _sharing))
         return free if most is None else min(free, most)
 
     try:
         yield now
     finally:
         with _lock:
-            _sharing -= 1
+            _sharing -= shares
+            _taken -= own
 
 
 def cpu_seconds() -> float:

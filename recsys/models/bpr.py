@@ -12,7 +12,15 @@ from threadpoolctl import threadpool_limits
 from recsys.base.arrays import Float32Array
 from recsys.base.libraries import address
 from recsys.models.configuration import require_number
-from recsys.models.kernel import WIDEST, Descent, Interactions, descend, load_kernel, padded
+from recsys.models.kernel import (
+    DRAWN_AT_ONCE,
+    WIDEST,
+    Descent,
+    Interactions,
+    descend,
+    load_kernel,
+    padded,
+)
 from recsys.models.model import FactorModel
 from recsys.ranking.factors import Factors
 
@@ -34,7 +42,8 @@ class Bpr(FactorModel):
         Components of a vector.
     learning_rate, regularization : float
     iterations : int
-        Each draws as many pairs as there are interactions.
+        Each learns from as many pairs as there are interactions, but for those whose other item
+        the user likes.
 
     References
     ----------
@@ -60,8 +69,7 @@ class Bpr(FactorModel):
         by_kernel = load_kernel() is not None and interactions.nnz > 0
         train = self._by_kernel if by_kernel else self._by_implicit
         users, items = train(interactions, seed)
-        # The last column is the bias of an item, and 1 for a user. Whoever has no interactions
-        # keeps a random vector, which says nothing.
+        # The last column is the bias of an item, and 1 for a user.
         own, theirs = (np.array(rows[:, :-1], np.float32) for rows in (users, items))
         biases = np.array(items[:, -1], np.float32)
         return Factors(own, theirs, np.zeros(len(users), np.float32), biases)
@@ -79,8 +87,9 @@ class Bpr(FactorModel):
     def _by_kernel(
         self, interactions: sp.csr_matrix, seed: int
     ) -> tuple[Float32Array, Float32Array]:
-        users, items = start(interactions.shape, self.factors, seed)
-        given, state = Interactions(interactions, False), np.array([seed], np.uint64)
+        given = Interactions(interactions, False)
+        users, items = start(given, self.factors, seed)
+        state = np.array([seed % 2**64], np.uint64)
         descent = Descent(
             users=address(users),
             items=address(items),
@@ -99,14 +108,18 @@ class Bpr(FactorModel):
         return users, items
 
 
-def start(shape: tuple[int, int], factors: int, seed: int) -> tuple[Float32Array, Float32Array]:
+def start(given: Interactions, factors: int, seed: int) -> tuple[Float32Array, Float32Array]:
     """What BPR begins with: rows of users and of items, float32 (n, factors + 1), for the kernel.
 
-    Drawn as implicit draws them; the last column of a user is 1.
+    Those of implicit, to the last bit. Rows without interactions are zero, so that such a user is
+    answered by the biases of the items; the last column of a user is 1.
     """
     generator = np.random.default_rng(seed)
-    users, items = (padded(rows, factors + 1) for rows in shape)
-    for rows in (users, items):
-        rows[:] = (generator.random(rows.shape, np.float32) - np.float32(0.5)) / factors
+    users, items = (padded(rows, factors + 1) for rows in given.matrix.shape)
+    for rows, counts in ((items, given.of_items), (users, given.of_users)):
+        for first in range(0, len(rows), DRAWN_AT_ONCE):
+            part = rows[first : first + DRAWN_AT_ONCE]
+            part[:] = (generator.random(part.shape, np.float32) - np.float32(0.5)) / factors
+        rows[counts == 0] = 0
     users[:, factors] = 1
     return users, items

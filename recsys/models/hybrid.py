@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Mapping as Dictionary
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, ClassVar
+from functools import partial
+from threading import Thread
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -366,10 +369,13 @@ def fit_hybrid(
         interactions, configuration, seed, sides, threads, times=times, spread=spread
     )
     parameters = parse_configuration(configuration)[1]
-    # Side by side, for an item-to-item model is solved by one thread alone. BLAS has one all the
-    # while: a limit that ends earlier would change the sums of what still goes on.
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(1) as pool:
-        solving = pool.submit(_solved, interactions, parameters, times)
+    # BLAS has one thread all the while: a limit that ends earlier would change the sums of the
+    # other.
+    with threadpool_limits(1, user_api="blas"):
+        solved = _beside(
+            partial(solve_neighbours, interactions, parameters, times),
+            alone=threads == 1 or parameters.neighbours == "none",
+        )
         try:
             training.advance(epochs)
             model = finish_training(training, interactions, configuration, sides)
@@ -379,20 +385,40 @@ def fit_hybrid(
                 "factors that stay finite",
                 "narrow search.space to smaller learning rates and train again",
             ) from fault
-        solved, seconds = solving.result()
-        add_seconds(seconds)
-        neighbours = fit_neighbours(model.factors, interactions, parameters, solved)
+        neighbours = fit_neighbours(model.factors, interactions, parameters, solved())
         return replace(model, neighbours=neighbours)
 
 
-def _solved(
-    interactions: sp.csr_matrix, parameters: HybridParameters, times: InteractionTimes | None
-) -> tuple[Neighbours | None, float]:
-    """The neighbours that a configuration asks for, before they are scaled; and CPU seconds."""
-    start = cpu_seconds()
-    with shared(1):
-        solved = solve_neighbours(interactions, parameters, times)
-    return solved, cpu_seconds() - start
+_Found = TypeVar("_Found")
+
+
+def _beside(compute: Callable[[], _Found], *, alone: bool) -> Callable[[], _Found]:
+    """Begin what one thread computes, on a core of its own; returns what waits for the result.
+
+    If `alone`, it is computed where its result is asked for. Nobody waits for it if nobody asks: a
+    training that fails, or is interrupted, ends at once.
+    """
+    if alone:
+        return compute
+    future: Future[tuple[_Found, float]] = Future()
+
+    def run() -> None:
+        start = cpu_seconds()
+        try:
+            with shared(1):
+                found = compute()
+        except BaseException as fault:
+            future.set_exception(fault)
+        else:
+            future.set_result((found, cpu_seconds() - start))
+
+    def wait() -> _Found:
+        found, seconds = future.result()
+        add_seconds(seconds)
+        return found
+
+    Thread(target=run, daemon=True).start()
+    return wait
 
 
 def finish_training(

@@ -313,8 +313,13 @@ __attribute__((visibility("default"))) int recsys_train_block(const task *t, int
     return used;
 }
 
-/* Draw as many pairs as there are interactions and learn from each, on this thread, for pairs share
-   vectors. Returns the width that was used. */
+/* How large a descent is; see `recsys_task_bytes`. */
+__attribute__((visibility("default"))) int64_t recsys_descent_bytes(void) {
+    return (int64_t)sizeof(descent);
+}
+
+/* Learn from as many pairs as there are interactions, on this thread, for pairs share vectors. Some
+   more are drawn ahead, and dropped at the end. Returns the width that was used. */
 __attribute__((visibility("default"))) int recsys_descend(const descent *d, int width) {
     int used = longest(width);
 #ifdef __x86_64__

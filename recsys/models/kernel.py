@@ -74,11 +74,13 @@ def load_kernel() -> ctypes.CDLL | None:
 
 
 def _declare(library: ctypes.CDLL) -> bool:
-    size, epoch = library.recsys_task_bytes, library.recsys_train_epoch
-    block, descend = library.recsys_train_block, library.recsys_descend
-    size.restype = ctypes.c_int64
-    if size() != ctypes.sizeof(Task):
-        return False
+    epoch, block = library.recsys_train_epoch, library.recsys_train_block
+    descend = library.recsys_descend
+    sizes = (library.recsys_task_bytes, Task), (library.recsys_descent_bytes, Descent)
+    for size, structure in sizes:
+        size.restype = ctypes.c_int64
+        if size() != ctypes.sizeof(structure):
+            return False
     epoch.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_int]
     block.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_int]
     descend.argtypes = [ctypes.c_void_p, ctypes.c_int]
@@ -109,7 +111,7 @@ def train_task(task: Task, scales: Float64Array, last: bool) -> None:
 
 
 def descend(descent: Descent, width: int) -> None:
-    """Draw as many pairs as there are interactions, and learn from each.
+    """Learn from as many pairs as there are interactions.
 
     Parameters
     ----------

@@ -749,10 +749,10 @@ TARGET void TRAIN(const task *t, const block *b, float *room, const float *losse
 
 /* ---- BPR by gradient descent --------------------------------------------------------- */
 
-#define KNOWN 32     /* pairs that are drawn and not learned from yet: a power of two */
-#define PAIRS_AHEAD 8 /* by which vectors are fetched before; twice as many, who and what they are */
+#define PAIRS_AHEAD 8 /* by which vectors are fetched before; their names, twice as many before */
+#define KNOWN 32      /* room for the pairs that are drawn: a power of two, above 2 * PAIRS_AHEAD */
 
-/* Interactions, both drawn at random: a user and what they like, and an item of somebody. */
+/* Two interactions drawn at random: of the first, the user and the item; of the other, the item. */
 typedef struct {
     int64_t liked, other;
 } pair;
@@ -762,7 +762,8 @@ INLINE int64_t draw_below(uint64_t *seed, int64_t limit) {
     uint64_t x = *seed += 0x9E3779B97F4A7C15u;
     x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
     x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
-    return (int64_t)((((x ^ (x >> 31)) >> 32) * (uint64_t)limit) >> 32);
+    x ^= x >> 31;
+    return (int64_t)(((unsigned __int128)x * (uint64_t)limit) >> 64);
 }
 
 INLINE pair draw_pair(const descent *d) {

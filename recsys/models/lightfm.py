@@ -84,7 +84,8 @@ def _say_that_lightfm_trains() -> None:
     emit(
         Note(
             "LightFM trains, several times slower: the training kernel was not compiled when this "
-            "package was installed; install a C compiler (gcc or clang), then the package again"
+            "package was installed, or is of another release; install a C compiler (gcc or clang), "
+            "then the package again"
         )
     )
 

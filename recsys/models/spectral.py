@@ -26,6 +26,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.linalg import qr
 from threadpoolctl import threadpool_limits
 
 from recsys.base.arrays import Float32Array
@@ -37,7 +38,7 @@ LENGTH = 0.5
 USER_POWER, ITEM_POWER = 0.5, 0.25
 # Decompositions have a multiple of so many components, so that trials of similar size share one.
 STEP = 64
-PART = 16_384  # users whose vectors are held at a time
+PART = 16_384  # users whose vectors are held at a time, more of them beside very many items
 _ITERATIONS = 2  # products with the matrix and its transpose that sharpen the singular vectors
 _BEYOND = 10  # components that are carried along for the accuracy of the others, as [3]_ advises
 _NEGLIGIBLE = 1e-6  # singular values below this share of the largest are taken for zero
@@ -59,8 +60,11 @@ class _Normalised:
 
     def parts(self) -> Iterator[tuple[slice, sp.csr_matrix]]:
         """Rows, and the float32 values there."""
-        for start in range(0, self.likes.shape[0], PART):
-            part = slice(start, min(start + PART, self.likes.shape[0]))
+        n_users, n_items = self.likes.shape
+        # What is summed over items is as large for any number of users.
+        size = max(PART, n_items // 8)
+        for start in range(0, n_users, size):
+            part = slice(start, min(start + size, n_users))
             scaled = self.likes[part].astype(np.float32)
             scaled.data *= np.repeat(self.rows[part], np.diff(scaled.indptr))
             scaled.data *= self.columns[scaled.indices]
@@ -85,7 +89,7 @@ class Start:
     _projection: Float32Array = field(repr=False)  # (n_items, r): of users, before their length
 
     def users(self) -> Iterator[tuple[slice, Float32Array]]:
-        """Which users, and their vectors: float32 (users of the part, r); `PART` at a time."""
+        """Which users, and their vectors: float32 (users of the part, r); a part at a time."""
         for part, likes in self._normalised.parts():
             yield part, _to_length(likes @ self._projection)
 
@@ -159,7 +163,8 @@ def _range_of(normalised: _Normalised, size: int, seed: int) -> Float32Array:
         before, sums = sums, np.zeros_like(sums)
         for _, part in normalised.parts():
             sums += part.T @ (part @ before)
-    basis: Float32Array = np.linalg.qr(sums).Q
+    # NumPy's works in double precision, with two and a half times the memory.
+    basis: Float32Array = qr(sums, mode="economic", overwrite_a=True, check_finite=False)[0]
     return basis
 
 

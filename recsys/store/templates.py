@@ -24,6 +24,8 @@ def template_of(package: str) -> Path:
 def keep_template(package: str, made: Path) -> None:
     """Keep a database that nobody writes to as a template; those of other releases are removed.
 
+    One process at a time may do so for a package.
+
     Parameters
     ----------
     package : str
@@ -32,15 +34,17 @@ def keep_template(package: str, made: Path) -> None:
 
     Raises
     ------
-    OSError
-        If the folder of the environment cannot be written to.
+    OSError, sqlite3.Error
+        If there is no such database, or the folder of the environment cannot be written to.
     """
     kept = template_of(package)
     kept.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = kept.with_name(f".{kept.name}.{os.getpid()}")
+    unfinished = kept.with_name(f".{kept.name}.unfinished")
+    unfinished.unlink(missing_ok=True)
     try:
-        with closing(sqlite3.connect(made)) as database:
+        with closing(sqlite3.connect(f"{made.absolute().as_uri()}?mode=ro", uri=True)) as database:
             database.execute("VACUUM INTO ?", (str(unfinished),))  # with what is in its log
+        _settle(unfinished)
         unfinished.replace(kept)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -50,18 +54,30 @@ def keep_template(package: str, made: Path) -> None:
 
 
 def copy_template(package: str, place: Path) -> bool:
-    """Copy the template to where there is no file yet; False if there is no template.
+    """Copy the template to a place that the caller renames; False if there is no template.
 
-    A copy that cannot be made leaves nothing, and is no error: whoever makes the database instead
-    has the same fault to tell.
+    A copy that cannot be made leaves nothing, and is no error: the database is made as ever then,
+    which reports the fault.
     """
-    template = template_of(package)
-    if not template.is_file():
-        return False
     try:
+        template = template_of(package)
+        if not template.is_file():
+            return False
         shutil.copyfile(template, place)
+        _settle(place)
     except OSError:
         with suppress(OSError):
             place.unlink(missing_ok=True)
         return False
     return True
+
+
+def with_logs(path: Path) -> list[Path]:
+    """A database and its logs, which SQLite would write into whatever database is at the path."""
+    return [path, *(path.with_name(f"{path.name}{end}") for end in ("-journal", "-wal", "-shm"))]
+
+
+def _settle(path: Path) -> None:
+    """Have the disk itself hold a file, before it gets its name."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

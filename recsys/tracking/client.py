@@ -14,11 +14,11 @@ import mlflow
 from mlflow.tracking import MlflowClient
 
 from recsys.base.disk import storage_errors
-from recsys.base.errors import OutageError
+from recsys.base.errors import OutageError, RegistryError
 from recsys.base.proxies import spare_loopback
 from recsys.base.retries import retry
 from recsys.store.locks import locked
-from recsys.store.templates import copy_template, keep_template
+from recsys.store.templates import copy_template, keep_template, with_logs
 from recsys.tracking.address import absolute_uri, database_path
 from recsys.tracking.databases import check_database
 from recsys.tracking.faults import is_outage, registry_errors
@@ -46,6 +46,8 @@ def prepare_database(uri: str) -> None:
     ------
     StorageError
         If it cannot be written.
+    RegistryError
+        If MLflow cannot make it, or there are the logs of a database that is gone.
     """
     path = database_path(uri)
     if path is None or path.exists():
@@ -56,7 +58,9 @@ def prepare_database(uri: str) -> None:
             if path.exists():
                 return
             unfinished = path.with_name(f".{path.name}.unfinished")
-            unfinished.unlink(missing_ok=True)
+            for left in with_logs(unfinished):
+                left.unlink(missing_ok=True)
+            _require_no_logs(path)
             with registry_errors(uri):
                 copy_template("mlflow", unfinished)
                 _open(unfinished)
@@ -64,12 +68,23 @@ def prepare_database(uri: str) -> None:
 
 
 def make_template(folder: Path) -> None:
-    """Keep a new database, but for the experiment whose folder would be this one's."""
+    """Keep a new database, without the default experiment, which names the folder it is made in."""
     made = folder / "mlflow.db"
     _open(made)
     with closing(sqlite3.connect(made)) as database, database:
         database.execute("DELETE FROM experiments")
     keep_template("mlflow", made)
+
+
+def _require_no_logs(path: Path) -> None:
+    """Refuse to make a database where the logs of one are that is gone."""
+    for log in with_logs(path)[1:]:
+        if log.exists():
+            raise RegistryError(
+                f"{log} is there, and {path.name}, whose changes it holds, is not",
+                "both, or neither",
+                f"put {path.name} back, or move {log.name} away",
+            )
 
 
 def _open(path: Path) -> None:

@@ -35,7 +35,9 @@ def test_more_at_once_than_processors_have_one_each() -> None:
 def test_a_number_that_is_given_is_taken() -> None:
     with cores.shared(3) as threads, cores.shared() as rest:
         assert threads() == 3
-        assert rest() == 4
+        assert rest() == 5
+    with cores.shared(9), cores.shared() as rest:
+        assert rest() == 1
 
 
 def test_one_of_several_processes_is_held_to_its_part() -> None:

@@ -16,7 +16,12 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from flows.prefect_database import starting_alone
+from flows.prefect_database import (
+    PrefectDatabaseError,
+    check_prefect_database,
+    starting_alone,
+)
+from recsys.base.errors import RegistryError
 from recsys.store.templates import keep_template, template_of
 from recsys.tracking.client import make_template, prepare_database
 from tests.fixtures.paths import PYTHONPATH
@@ -31,7 +36,11 @@ def rows(path: Path, query: str) -> list[tuple[object, ...]]:
 
 
 def schema(path: Path) -> list[tuple[object, ...]]:
-    return rows(path, "SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_master")
+    """Tables and indices, and the columns; MLflow writes what is allowed in these in any order."""
+    columns = (
+        "SELECT m.name, c.name, c.type, c.pk FROM sqlite_master m, pragma_table_info(m.name) c"
+    )
+    return rows(path, "SELECT type, name, tbl_name, '' FROM sqlite_master") + rows(path, columns)
 
 
 def test_a_first_server_of_prefect_begins_with_the_template(tmp_path: Path) -> None:
@@ -56,7 +65,8 @@ def test_nothing_is_copied_beside_what_is_left_of_a_database(
     left: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "prefix", str(tmp_path / "environment"))
-    keep_template("prefect", tmp_path / "empty.db")
+    (tmp_path / "made.db").touch()
+    keep_template("prefect", tmp_path / "made.db")
     home = tmp_path / "home"
     home.mkdir()
     if left:
@@ -68,6 +78,42 @@ def test_nothing_is_copied_beside_what_is_left_of_a_database(
     assert there == {left or "prefect.db"}
     if left:
         assert (home / left).read_bytes() == b"left"
+
+
+def test_a_home_that_is_no_folder_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "home").touch()
+    with (
+        temporary_settings({PREFECT_HOME: tmp_path / "home" / "below"}),
+        pytest.raises(PrefectDatabaseError, match="cannot be Prefect's home"),
+        starting_alone(),
+    ):
+        pass
+
+
+def test_a_relative_address_is_left_to_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    address = "sqlite+aiosqlite:///relative.db"
+    settings = {PREFECT_HOME: tmp_path, PREFECT_API_DATABASE_CONNECTION_URL: address}
+    with temporary_settings(settings), starting_alone():
+        assert not (tmp_path / "relative.db").exists()
+    check_prefect_database()
+
+
+def test_the_log_of_a_database_of_mlflow_that_is_gone_is_not_written_into_another(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "mlflow.db"
+    (tmp_path / ".mlflow.db.unfinished-journal").write_bytes(b"of a run that was killed")
+    log = tmp_path / "mlflow.db-journal"
+    log.write_bytes(b"left")
+    with pytest.raises(RegistryError, match=r"mlflow\.db-journal is there, and mlflow\.db, whose"):
+        prepare_database(f"sqlite:///{path}")
+    assert log.read_bytes() == b"left"
+    log.unlink()
+    prepare_database(f"sqlite:///{path}")
+    assert not [left for left in tmp_path.iterdir() if "unfinished" in left.name]
 
 
 def test_a_new_database_of_mlflow_is_the_template_with_an_experiment_of_its_own(

@@ -13,6 +13,7 @@ from recsys.data.interactions import read_interactions
 from recsys.data.splits import split
 from recsys.models import bpr
 from recsys.models.bpr import Bpr, start
+from recsys.models.kernel import Interactions
 from recsys.ranking.factors import Factors
 from recsys.ranking.metrics import precision_at_k
 from tests.fixtures.planted import planted
@@ -26,19 +27,21 @@ def some_likes(shape: tuple[int, int] = (30, 20)) -> sp.csr_matrix:
 
 
 def drawn(limit: int) -> Iterator[int]:
-    """Numbers below a limit, by splitmix64 as its authors give it, of its upper 32 bits."""
+    """Numbers below a limit, by splitmix64 as its authors give it."""
     state, mask = SEED, 2**64 - 1
     while True:
         state = (state + 0x9E3779B97F4A7C15) & mask
         x = state
         x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & mask
         x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & mask
-        yield (((x ^ (x >> 31)) >> 32) * limit) >> 32
+        yield ((x ^ (x >> 31)) * limit) >> 64
 
 
 def slowly(model: Bpr, likes: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
     """Rows of users and items, in double precision; pairs in the kernel's order."""
-    users, items = (rows.astype(np.float64) for rows in start(likes.shape, model.factors, SEED))
+    users, items = (
+        rows.astype(np.float64) for rows in start(Interactions(likes, False), model.factors, SEED)
+    )
     owners, liked = likes.nonzero()
     rate, penalty = model.learning_rate, model.regularization
     numbers = drawn(likes.nnz)
@@ -55,6 +58,24 @@ def slowly(model: Bpr, likes: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
             items[far] += rate * (-push * own - penalty * farther)
             users[user, -1] = 1
     return users, items
+
+
+def test_it_begins_with_implicits_vectors() -> None:
+    likes = some_likes()
+    likes = sp.csr_matrix(likes.multiply(np.arange(20) != 7).multiply(np.arange(30)[:, None] != 4))
+    likes.eliminate_zeros()
+    theirs = BayesianPersonalizedRanking(factors=5, iterations=0, random_state=SEED)
+    theirs.fit(likes, show_progress=False)
+    users, items = start(Interactions(likes, False), 5, SEED)
+    np.testing.assert_array_equal(users, theirs.user_factors)
+    np.testing.assert_array_equal(items, theirs.item_factors)
+    # Whom nothing is known of, and what nobody likes.
+    assert users[4].tolist() == [0, 0, 0, 0, 0, 1]
+    assert not items[7].any()
+    found = Bpr(5, iterations=3).fit(likes, seed=SEED)
+    assert not found.user_factors[4].any()
+    assert not found.item_factors[7].any()
+    assert found.item_biases[7] == 0
 
 
 @pytest.mark.parametrize("factors", [3, 15, 40])

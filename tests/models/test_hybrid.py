@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from threading import Event
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from recsys.base.cores import cpu_seconds
 from recsys.base.errors import ConfigError, InputError
+from recsys.models import hybrid
 from recsys.models.configuration import HybridParameters, parse_configuration
 from recsys.models.foldin import learn_foldin
 from recsys.models.hybrid import (
@@ -211,3 +215,40 @@ def test_what_cannot_be_is_said():
         parse_configuration(SIZE | {"strategy": "magic"})
     with pytest.raises(ConfigError, match="no hyper-parameter 'colour'"):
         parse_configuration(SIZE | {"colour": 1})
+
+
+NEIGHBOURS = {"no_components": 4, "neighbours": "ease", "neighbours_weight": 1.0}
+
+
+def test_neighbours_that_are_solved_beside_the_epochs_are_those_solved_after_them() -> None:
+    likes = world()
+    beside, after = (fit_hybrid(likes, NEIGHBOURS, 3, 1, threads=count) for count in (2, 1))
+    assert beside.neighbours is not None
+    assert after.neighbours is not None
+    np.testing.assert_array_equal(beside.neighbours.weights, after.neighbours.weights)
+    np.testing.assert_array_equal(beside.factors.item_factors, after.factors.item_factors)
+
+
+def test_a_fit_that_diverges_does_not_wait_for_its_neighbours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ended = Event()
+    monkeypatch.setattr(hybrid, "solve_neighbours", lambda *_: ended.wait(60))
+    start = time.monotonic()
+    with pytest.raises(InputError, match="diverged"):
+        fit_hybrid(world(), {**NEIGHBOURS, "learning_rate": 1e9}, 20, 1, threads=2)
+    assert time.monotonic() - start < 30
+    ended.set()
+
+
+def test_cpu_seconds_of_neighbours_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def spend(*_: object) -> None:
+        end = time.thread_time() + 0.3
+        while time.thread_time() < end:
+            pass
+
+    monkeypatch.setattr(hybrid, "solve_neighbours", spend)
+    for threads in (1, 2):
+        start = cpu_seconds()
+        fit_hybrid(world(), NEIGHBOURS, 1, 1, threads=threads)
+        assert cpu_seconds() - start >= 0.3

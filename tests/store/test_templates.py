@@ -47,19 +47,23 @@ def test_a_template_is_of_the_release_that_is_installed(tmp_path: Path, environm
     other.touch()
     assert not copy_template("numpy", tmp_path / "copy.db")
     assert not (tmp_path / "copy.db").exists()
-    keep_template("numpy", tmp_path / "empty.db")
+    (tmp_path / "made.db").touch()
+    keep_template("numpy", tmp_path / "made.db")
     assert sorted(kept.parent.iterdir()) == sorted([kept, other])
 
 
 def test_a_copy_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
-    keep_template("numpy", tmp_path / "empty.db")
+    (tmp_path / "made.db").touch()
+    keep_template("numpy", tmp_path / "made.db")
     assert not copy_template("numpy", tmp_path / "no folder" / "copy.db")
     assert not (tmp_path / "no folder").exists()
 
 
-def test_a_database_that_cannot_be_read_leaves_no_template(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"no database, but long enough to be looked at " * 100, None])
+def test_what_is_no_database_leaves_no_template(content: bytes | None, tmp_path: Path) -> None:
     broken = tmp_path / "broken.db"
-    broken.write_bytes(b"no database, but long enough to be looked at " * 100)
+    if content is not None:
+        broken.write_bytes(content)
     with pytest.raises(sqlite3.DatabaseError):
         keep_template("numpy", broken)
     assert not list(template_of("numpy").parent.iterdir())
