@@ -85,7 +85,7 @@ def fit_neighbours(
     """
     if fitted is None:
         fitted = solve_neighbours(interactions, parameters, times)
-    if fitted is None or not _wanted(parameters):
+    if fitted is None or _weighted_model(parameters) is None:
         return None
     kept = truncated(fitted, parameters.neighbours_kept)
     return scaled(kept, factors, binary(interactions), parameters.neighbours_weight)
@@ -100,14 +100,15 @@ def solve_neighbours(
 
     None where the configuration asks for none.
     """
-    model = item_to_item_model(parameters)
-    if model is None or not _wanted(parameters):
+    model = _weighted_model(parameters)
+    if model is None:
         return None
     return model.neighbours(model.aging.applied(binary(interactions), times))
 
 
-def _wanted(parameters: HybridParameters) -> bool:
-    return parameters.neighbours != "none" and parameters.neighbours_weight != 0
+def _weighted_model(parameters: HybridParameters) -> ItemToItemModel | None:
+    """The model that a configuration asks for; None where there is none, or it has no weight."""
+    return item_to_item_model(parameters) if parameters.neighbours_weight != 0 else None
 
 
 def scaled(

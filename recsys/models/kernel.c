@@ -29,7 +29,7 @@ rates that each feature would have had on the way, see `gather` and `hand_on`.
 BPR by plain gradient descent, which is a baseline, is here as well: implicit's algorithm, with the same
 fetching ahead, see `recsys_descend`.
 
-No part of Python is used here; recsys/models/kernel.py and bpr.py call it.
+No part of Python is used here; recsys/models/kernel.py calls it.
 
 M. Kula, Metadata embeddings for user and item cold-start recommendations, CBRecSys 2015.
 J. Weston, S. Bengio and N. Usunier, WSABIE: scaling up to large vocabulary image annotation,

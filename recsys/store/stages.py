@@ -28,6 +28,7 @@ from recsys.base.errors import InputError, StorageError
 from recsys.store.checksums import file_checksums, find_damage, seal
 from recsys.store.locks import locked
 from recsys.store.scratch import scratch_folder
+from recsys.store.syncing import sync
 
 P = ParamSpec("P")
 MANIFEST = "manifest.json"
@@ -336,16 +337,7 @@ def _write_manifest(folder: Path, name: str, version: int, key: str, made: Timed
     text = json.dumps({**plain, "seal": seal(plain)}, indent=1, sort_keys=False)
     (folder / MANIFEST).write_text(text, encoding="utf-8")
     for path in [*folder.rglob("*"), folder]:
-        _sync(path)
-
-
-def _sync(path: Path) -> None:
-    """Make sure a file or folder is on disk before its name can be seen."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        sync(path)
 
 
 def _publish(folder: Path, target: Path) -> None:
@@ -366,7 +358,7 @@ def _publish(folder: Path, target: Path) -> None:
             if not intact(target):
                 raise
         shutil.rmtree(aside, ignore_errors=True)
-    _sync(target.parent)
+    sync(target.parent)
 
 
 @contextlib.contextmanager

@@ -7,13 +7,14 @@ one the database is made as ever.
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 import sys
 from contextlib import closing, suppress
 from importlib.metadata import version
 from pathlib import Path
+
+from recsys.store.syncing import sync
 
 
 def template_of(package: str) -> Path:
@@ -44,7 +45,7 @@ def keep_template(package: str, made: Path) -> None:
     try:
         with closing(sqlite3.connect(f"{made.absolute().as_uri()}?mode=ro", uri=True)) as database:
             database.execute("VACUUM INTO ?", (str(unfinished),))  # with what is in its log
-        _settle(unfinished)
+        sync(unfinished)
         unfinished.replace(kept)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -64,7 +65,7 @@ def copy_template(package: str, place: Path) -> bool:
         if not template.is_file():
             return False
         shutil.copyfile(template, place)
-        _settle(place)
+        sync(place)
     except OSError:
         with suppress(OSError):
             place.unlink(missing_ok=True)
@@ -75,9 +76,3 @@ def copy_template(package: str, place: Path) -> bool:
 def with_logs(path: Path) -> list[Path]:
     """A database and its logs, which SQLite would write into whatever database is at the path."""
     return [path, *(path.with_name(f"{path.name}{end}") for end in ("-journal", "-wal", "-shm"))]
-
-
-def _settle(path: Path) -> None:
-    """Have the disk itself hold a file, before it gets its name."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
